@@ -1,0 +1,1 @@
+//! Facts of ELF files, policies about them, and verdicts.

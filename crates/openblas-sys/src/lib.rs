@@ -1,0 +1,1 @@
+//! FFI and link lines of the patched OpenBLAS.

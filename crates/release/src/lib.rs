@@ -1,0 +1,1 @@
+//! The release pipeline: from release.toml to proved artifacts.
