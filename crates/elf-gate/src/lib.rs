@@ -1,1 +1,20 @@
-//! Facts of ELF files, policies about them, and verdicts.
+//! The ELF gate: facts of ELF files, policies about them, and verdicts.
+//!
+//! - [`facts`]: bytes in, [`Facts`] out. Knows no policy. Every file is read twice, by goblin and by object; where the
+//!   two disagree the file is refused with both readings.
+//! - [`upx`]: the layout that UPX wraps around an ELF file, with every checksum that it holds, and the decompressors.
+//! - [`policy`]: facts and a policy in, one outcome a rule out. Opens no file.
+//! - [`report`]: outcomes as lines for people or as JSON.
+//!
+//! The gate starts no process, opens no file and knows no pipeline: bytes and evidence come from the caller, so the
+//! same judgement serves a release, a test and a stranger's binary.
+#![forbid(unsafe_code)]
+
+pub mod facts;
+pub mod policy;
+pub mod report;
+pub mod upx;
+
+pub use facts::{Facts, FactsError, inspect};
+pub use policy::{Evidence, Policy, RuleOutcome, Stage, Verdict, judge};
+pub use upx::UpxFacts;

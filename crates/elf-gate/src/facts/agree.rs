@@ -1,0 +1,69 @@
+//! Reads a file with both libraries and insists on one answer.
+
+use std::fmt::Debug;
+
+use super::{FactsError, Header, Reading, Segment, Symbol, goblin_reading, object_reading};
+
+pub(super) fn read_twice(bytes: &[u8]) -> Result<Reading<'_>, FactsError> {
+    let (goblin, object) = both(goblin_reading::read(bytes), object_reading::read(bytes))?;
+    same("ELF header", &goblin.header, &object.header)?;
+    same("program headers", &goblin.segments, &object.segments)?;
+    same("section headers", &goblin.sections, &object.sections)?;
+    same("interpreter", &goblin.interpreter, &object.interpreter)?;
+    same("dynamic section", &goblin.dynamic, &object.dynamic)?;
+    same("build-id", &goblin.build_id, &object.build_id)?;
+    same("debug link", &goblin.debug_link, &object.debug_link)?;
+    same_symbols(goblin.symbols.as_deref(), object.symbols.as_deref())?;
+    Ok(object)
+}
+
+pub(super) fn read_headers_twice(bytes: &[u8]) -> Result<(Header, Vec<Segment>), FactsError> {
+    let (goblin, object) = both(goblin_reading::read_headers(bytes), object_reading::read_headers(bytes))?;
+    same("ELF header", &goblin.0, &object.0)?;
+    same("program headers", &goblin.1, &object.1)?;
+    Ok(object)
+}
+
+fn both<T>(goblin: Result<T, String>, object: Result<T, String>) -> Result<(T, T), FactsError> {
+    match (goblin, object) {
+        (Ok(goblin), Ok(object)) => Ok((goblin, object)),
+        (goblin, object) => Err(FactsError::Malformed {
+            goblin: goblin.err().unwrap_or_else(|| "readable".into()),
+            object: object.err().unwrap_or_else(|| "readable".into()),
+        }),
+    }
+}
+
+fn same<T: PartialEq + Debug>(what: &'static str, goblin: &T, object: &T) -> Result<(), FactsError> {
+    if goblin == object {
+        return Ok(());
+    }
+    Err(FactsError::Disagreement { what, goblin: shorten(goblin), object: shorten(object) })
+}
+
+/// Tens of thousands of entries: name the first that differs instead of printing both tables.
+fn same_symbols(goblin: Option<&[Symbol]>, object: Option<&[Symbol]>) -> Result<(), FactsError> {
+    if goblin == object {
+        return Ok(());
+    }
+    let (goblin, object) = (goblin.unwrap_or_default(), object.unwrap_or_default());
+    let differs = (0..goblin.len().max(object.len())).find(|&index| goblin.get(index) != object.get(index));
+    let show = |symbols: &[Symbol]| match differs.and_then(|index| symbols.get(index)) {
+        Some(symbol) => format!(
+            "{} symbols, `{}` at {:#x} among them",
+            symbols.len(),
+            String::from_utf8_lossy(&symbol.name[..symbol.name.len().min(80)]),
+            symbol.value
+        ),
+        None => format!("{} symbols", symbols.len()),
+    };
+    Err(FactsError::Disagreement { what: "symbol table", goblin: show(goblin), object: show(object) })
+}
+
+fn shorten(value: &impl Debug) -> String {
+    let text = format!("{value:?}");
+    match text.char_indices().nth(400) {
+        Some((cut, _)) => format!("{}...", &text[..cut]),
+        None => text,
+    }
+}

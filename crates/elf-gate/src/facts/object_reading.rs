@@ -1,0 +1,210 @@
+//! The second reading: object's typed views over the same bytes. Written against object alone, so that a mistake in
+//! one reading does not repeat itself in the other.
+
+use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::StringTable;
+use object::read::elf::{Dyn, FileHeader, NoteIterator, ProgramHeader, SectionHeader, Sym};
+use object::{BigEndian, Endian, LittleEndian};
+
+use super::{DebugLink, Dynamic, Header, Reading, Section, Segment, Symbol, names};
+
+/// Runs the generic reader with the type that fits class and byte order.
+macro_rules! with_class_of {
+    ($bytes:expr, $reader:ident) => {
+        match ($bytes.get(4), $bytes.get(5)) {
+            (Some(1), Some(1)) => $reader::<FileHeader32<LittleEndian>>($bytes),
+            (Some(1), Some(2)) => $reader::<FileHeader32<BigEndian>>($bytes),
+            (Some(2), Some(1)) => $reader::<FileHeader64<LittleEndian>>($bytes),
+            (Some(2), Some(2)) => $reader::<FileHeader64<BigEndian>>($bytes),
+            _ => Err("unknown class or byte order".into()),
+        }
+    };
+}
+
+pub(super) fn read(bytes: &[u8]) -> Result<Reading<'_>, String> {
+    with_class_of!(bytes, read_as)
+}
+
+pub(super) fn read_headers(bytes: &[u8]) -> Result<(Header, Vec<Segment>), String> {
+    with_class_of!(bytes, read_headers_as)
+}
+
+fn read_as<Elf: FileHeader<Endian: Endian>>(bytes: &[u8]) -> Result<Reading<'_>, String> {
+    let raw = Elf::parse(bytes).map_err(text)?;
+    let endian = raw.endian().map_err(text)?;
+    let phdrs = raw.program_headers(endian, bytes).map_err(text)?;
+    let sections = raw.section_headers(endian, bytes).map_err(text)?;
+    // A file without section names is odd but legal; its sections are nameless then.
+    let strings = raw.section_strings(endian, bytes, sections).unwrap_or_default();
+    let named: Vec<Section> =
+        sections.iter().map(|section| to_section::<Elf>(section, endian, strings)).collect();
+    let is_debug_only = super::is_debug_only(&named);
+    let mut interpreter = None;
+    let mut dynamic: Option<Dynamic> = None;
+    if !is_debug_only {
+        for phdr in phdrs {
+            if let (None, Some(name)) = (&interpreter, phdr.interpreter(endian, bytes).map_err(text)?) {
+                interpreter = Some(String::from_utf8_lossy(name).into_owned());
+            }
+            if let Some(entries) = phdr.dynamic(endian, bytes).map_err(text)? {
+                let dynamic = dynamic.get_or_insert_with(Dynamic::empty);
+                add_dynamic::<Elf>(dynamic, entries, bytes, phdrs, endian)?;
+            }
+        }
+    }
+    Ok(Reading {
+        header: to_header(raw, endian, phdrs),
+        segments: phdrs.iter().map(|phdr| to_segment::<Elf>(phdr, endian)).collect(),
+        interpreter,
+        dynamic,
+        build_id: build_id::<Elf>(bytes, phdrs, sections, endian, is_debug_only),
+        debug_link: debug_link::<Elf>(bytes, &named, sections, endian),
+        symbols: symbols::<Elf>(bytes, sections, endian)?,
+        sections: named,
+    })
+}
+
+fn read_headers_as<Elf: FileHeader<Endian: Endian>>(bytes: &[u8]) -> Result<(Header, Vec<Segment>), String> {
+    let raw = Elf::parse(bytes).map_err(text)?;
+    let endian = raw.endian().map_err(text)?;
+    let phdrs = raw.program_headers(endian, bytes).map_err(text)?;
+    Ok((to_header(raw, endian, phdrs), phdrs.iter().map(|phdr| to_segment::<Elf>(phdr, endian)).collect()))
+}
+
+fn to_header<Elf: FileHeader>(raw: &Elf, endian: Elf::Endian, phdrs: &[Elf::ProgramHeader]) -> Header {
+    let machine_number = raw.e_machine(endian).0;
+    let phoff: u64 = raw.e_phoff(endian).into();
+    Header {
+        class_bits: if raw.is_type_64() { 64 } else { 32 },
+        is_little_endian: raw.is_little_endian(),
+        kind: names::kind(raw.e_type(endian).0),
+        machine: names::machine(machine_number),
+        machine_number,
+        os_abi: raw.e_ident().os_abi.0,
+        entry: raw.e_entry(endian).into(),
+        program_headers_end: phoff.saturating_add(size_of_val(phdrs) as u64),
+    }
+}
+
+fn to_segment<Elf: FileHeader>(raw: &Elf::ProgramHeader, endian: Elf::Endian) -> Segment {
+    let kind_number = raw.p_type(endian).0;
+    let flags_number = raw.p_flags(endian).0;
+    Segment {
+        kind: names::segment(kind_number),
+        kind_number,
+        flags: names::flags(flags_number),
+        flags_number,
+        offset: raw.p_offset(endian).into(),
+        address: raw.p_vaddr(endian).into(),
+        file_size_bytes: raw.p_filesz(endian).into(),
+        memory_size_bytes: raw.p_memsz(endian).into(),
+        align: raw.p_align(endian).into(),
+    }
+}
+
+fn to_section<Elf: FileHeader>(
+    raw: &Elf::SectionHeader,
+    endian: Elf::Endian,
+    strings: StringTable,
+) -> Section {
+    let name = raw.name(endian, strings).unwrap_or_default();
+    Section {
+        name: String::from_utf8_lossy(name).into_owned(),
+        kind_number: raw.sh_type(endian).0,
+        flags_number: raw.sh_flags(endian).0,
+        offset: raw.sh_offset(endian).into(),
+        size_bytes: raw.sh_size(endian).into(),
+        link: raw.sh_link(endian),
+    }
+}
+
+fn add_dynamic<Elf: FileHeader>(
+    facts: &mut Dynamic,
+    entries: &[Elf::Dyn],
+    bytes: &[u8],
+    phdrs: &[Elf::ProgramHeader],
+    endian: Elf::Endian,
+) -> Result<(), String> {
+    let used = entries.iter().map(|entry| (entry.tag(endian).0 as u64, entry.val(endian)));
+    let used: Vec<(u64, u64)> = used.take_while(|entry| entry.0 != 0).collect();
+    let address = used.iter().find(|entry| entry.0 == Dynamic::DT_STRTAB).map(|entry| entry.1);
+    let strings = address.and_then(|address| {
+        phdrs.iter().filter(|phdr| phdr.p_type(endian) == elf::PT_LOAD).find_map(|phdr| {
+            let into = address.checked_sub(phdr.p_vaddr(endian).into())?;
+            let (offset, size) = phdr.file_range(endian);
+            if into < size {
+                Some(StringTable::new(bytes, offset.checked_add(into)?, bytes.len() as u64))
+            } else {
+                None
+            }
+        })
+    });
+    facts.add(&used, |index| strings?.get(u32::try_from(index).ok()?).ok())
+}
+
+fn build_id<Elf: FileHeader>(
+    bytes: &[u8],
+    phdrs: &[Elf::ProgramHeader],
+    sections: &[Elf::SectionHeader],
+    endian: Elf::Endian,
+    is_debug_only: bool,
+) -> Option<String> {
+    let in_segments = phdrs.iter().filter(|_| !is_debug_only);
+    let in_segments = in_segments.filter_map(|phdr| phdr.notes(endian, bytes).ok().flatten());
+    let in_sections = sections.iter().filter_map(|section| section.notes(endian, bytes).ok().flatten());
+    in_segments.chain(in_sections).find_map(|notes| gnu_build_id(notes, endian))
+}
+
+fn gnu_build_id<Elf: FileHeader>(notes: NoteIterator<Elf>, endian: Elf::Endian) -> Option<String> {
+    let mut notes = notes.map_while(Result::ok);
+    let note = notes.find(|note| note.name() == elf::ELF_NOTE_GNU && note.n_type(endian).0 == 3)?;
+    Some(super::hex(note.desc()))
+}
+
+fn debug_link<Elf: FileHeader>(
+    bytes: &[u8],
+    named: &[Section],
+    sections: &[Elf::SectionHeader],
+    endian: Elf::Endian,
+) -> Option<DebugLink> {
+    let index =
+        named.iter().position(|section| section.name == ".gnu_debuglink" && section.has_contents())?;
+    let data = sections.get(index)?.data(endian, bytes).ok()?;
+    let file_name = data.split(|&byte| byte == 0).next().filter(|name| name.len() < data.len())?;
+    let padded = (file_name.len() / 4 + 1) * 4;
+    let crc32 = endian.read_u32(data.get(padded..)?.first_chunk().copied()?);
+    Some(DebugLink { file_name: String::from_utf8_lossy(file_name).into_owned(), crc32 })
+}
+
+fn symbols<'a, Elf: FileHeader>(
+    bytes: &'a [u8],
+    sections: &'a [Elf::SectionHeader],
+    endian: Elf::Endian,
+) -> Result<Option<Vec<Symbol<'a>>>, String> {
+    let Some(table) = sections.iter().find(|section| section.sh_type(endian) == elf::SHT_SYMTAB) else {
+        return Ok(None);
+    };
+    let entries: &[Elf::Sym] = table.data_as_array(endian, bytes).map_err(text)?;
+    if entries.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    let names = sections.get(table.sh_link(endian) as usize).and_then(|section| section.file_range(endian));
+    let (start, size) = names.ok_or("the symbol table has no names")?;
+    let strings = StringTable::new(bytes, start, start.checked_add(size).ok_or("the names wrap around")?);
+    let symbols = entries.iter().map(|entry| {
+        Ok(Symbol {
+            name: strings
+                .get(entry.st_name(endian))
+                .map_err(|()| "a symbol's name lies outside of the file")?,
+            value: entry.st_value(endian).into(),
+            size_bytes: entry.st_size(endian).into(),
+            info: entry.st_info().0,
+            section: entry.st_shndx(endian).0,
+        })
+    });
+    symbols.collect::<Result<_, String>>().map(Some)
+}
+
+fn text(error: object::read::Error) -> String {
+    error.to_string()
+}

@@ -1,0 +1,361 @@
+//! Reads the layout of a packed file from front to back, and notes everything that does not fit together.
+//!
+//! | where | what |
+//! |---|---|
+//! | behind the outer program headers | `l_info`, `p_info`, then the block of the original headers |
+//! | then | one run of blocks for each original PT_LOAD, the stub |
+//! | from the end of the stub's segment on | blocks for the bytes between the PT_LOADs, an end marker |
+//! | last 36 bytes | PackHeader, offset of `p_info` |
+//!
+//! Cost is bounded by the file: a block takes at least its own header, and only the first one is decompressed here.
+
+use super::{
+    Block, InnerHeaders, LoaderInfo, PackHeader, ProgramInfo, UpxFacts, adler32, decompress, outer, u32_at,
+};
+use crate::facts::{Header, PT_LOAD, Segment, inspect_headers};
+
+const MAGIC: u32 = u32::from_le_bytes(*b"UPX!");
+const LOADER_INFO_BYTES: u64 = 12;
+const PROGRAM_INFO_BYTES: u64 = 12;
+const TRAILER_BYTES: u64 = 36;
+/// Original headers beyond this size would be tens of thousands of segments; the loader refuses those long before.
+const INNER_HEADERS_BYTES_MAX: u32 = 1 << 20;
+
+/// Nothing when no mark of UPX is there. One mark of the two is enough: a file that lost its trailer still runs.
+pub fn detect(
+    bytes: &[u8],
+    header: &Header,
+    segments: &[Segment],
+    has_no_sections: bool,
+) -> Option<UpxFacts> {
+    let loader_at = header.program_headers_end;
+    let trailer_at = (bytes.len() as u64).checked_sub(TRAILER_BYTES);
+    let has_loader = u32_at(bytes, loader_at.saturating_add(4)) == Some(MAGIC);
+    let has_trailer = has_no_sections && trailer_at.is_some_and(|at| u32_at(bytes, at) == Some(MAGIC));
+    if !has_loader && !has_trailer {
+        return None;
+    }
+    let mut walk = Walk { bytes, problems: Vec::new(), blocks: Vec::new(), cursor: 0, unpacked_bytes: 0 };
+    let mut facts = UpxFacts {
+        loader: None,
+        program: None,
+        blocks: Vec::new(),
+        pack_header: None,
+        compressed_adler_found: None,
+        inner: Err("the loader's header `l_info` is not behind the program headers".into()),
+        problems: Vec::new(),
+    };
+    if has_trailer {
+        facts.pack_header = trailer_at.and_then(|at| pack_header(bytes, at));
+    }
+    if facts.pack_header.is_none() {
+        walk.problem(
+            "trailer",
+            "a PackHeader 36 bytes before the end",
+            "none: the end of the file is cut or overwritten",
+        );
+    }
+    match has_loader {
+        true => walk.front(&mut facts, header, segments, loader_at),
+        false => {
+            walk.problem("l_info", format!("`UPX!` at offset {}", loader_at.saturating_add(4)), "other bytes")
+        }
+    }
+    walk.cross_check(&facts, loader_at.saturating_add(LOADER_INFO_BYTES));
+    facts.compressed_adler_found = walk.compressed_adler();
+    facts.blocks = walk.blocks;
+    facts.problems = walk.problems;
+    Some(facts)
+}
+
+fn pack_header(bytes: &[u8], at: u64) -> Option<PackHeader> {
+    let start = usize::try_from(at).ok()?;
+    let raw = bytes.get(start..start + 32)?;
+    let word = |offset: u64| u32_at(raw, offset);
+    let sum: u32 = raw[4..31].iter().map(|&byte| u32::from(byte)).sum();
+    Some(PackHeader {
+        version: raw[4],
+        format: raw[5],
+        method: raw[6],
+        level: raw[7],
+        unpacked_adler: word(8)?,
+        compressed_adler: word(12)?,
+        unpacked_size_bytes: word(16)?,
+        compressed_size_bytes: word(20)?,
+        file_size_bytes: word(24)?,
+        checksum: raw[31],
+        checksum_found: (sum % 251) as u8,
+        overlay_offset: u32_at(bytes, at + 32)?,
+    })
+}
+
+struct Walk<'a> {
+    bytes: &'a [u8],
+    problems: Vec<String>,
+    blocks: Vec<Block>,
+    cursor: u64,
+    /// Sum over the blocks; also where the next byte of the original would go if there were no gaps.
+    unpacked_bytes: u64,
+}
+
+impl Walk<'_> {
+    fn problem(&mut self, what: &str, expected: impl Into<String>, found: impl Into<String>) {
+        self.problems.push(format!("{what}: expected {}, found {}", expected.into(), found.into()));
+    }
+
+    fn front(&mut self, facts: &mut UpxFacts, header: &Header, segments: &[Segment], loader_at: u64) {
+        let Some(loader) = self.loader_info(header, segments, loader_at) else {
+            return self.problem("l_info", "12 bytes", "the end of the file");
+        };
+        facts.loader = Some(loader);
+        let program_at = loader_at + LOADER_INFO_BYTES;
+        let (Some(file_size_bytes), Some(block_size_bytes)) =
+            (u32_at(self.bytes, program_at + 4), u32_at(self.bytes, program_at + 8))
+        else {
+            return self.problem("p_info", "12 bytes", "the end of the file");
+        };
+        facts.program = Some(ProgramInfo { file_size_bytes, block_size_bytes });
+        if u32_at(self.bytes, program_at) != Some(0) {
+            self.problem("p_info", "a program id of 0", "another one");
+        }
+        self.cursor = program_at + PROGRAM_INFO_BYTES;
+        facts.inner = self.inner_headers();
+        match facts.inner.clone() {
+            Ok(inner) => self.body(facts, &inner, segments, header),
+            Err(reason) => self.problem("first block", "the original program headers", reason),
+        }
+    }
+
+    fn loader_info(&self, header: &Header, segments: &[Segment], at: u64) -> Option<LoaderInfo> {
+        let stub_adler = u32_at(self.bytes, at)?;
+        let sizes = u32_at(self.bytes, at + 8)?.to_le_bytes();
+        Some(LoaderInfo {
+            offset: at,
+            stub_adler,
+            stub_adler_found: outer::stub(self.bytes, header, segments, sizes[3]).map(adler32),
+            stub_size_bytes: u16::from_le_bytes([sizes[0], sizes[1]]),
+            version: sizes[2],
+            format: sizes[3],
+        })
+    }
+
+    fn inner_headers(&mut self) -> Result<InnerHeaders, String> {
+        let block = self.block(0).ok_or("the file ends before the block does")?;
+        if block.unpacked_size_bytes > INNER_HEADERS_BYTES_MAX {
+            return Err(format!("a block of {} bytes", block.unpacked_size_bytes));
+        }
+        let headers = decompress::block(self.bytes, &block).map_err(|error| error.to_string())?;
+        let (header, segments) = inspect_headers(&headers).map_err(|error| error.to_string())?;
+        if header.program_headers_end > headers.len() as u64 {
+            return Err(format!("program headers that end at byte {}", header.program_headers_end));
+        }
+        Ok(InnerHeaders { header, segments })
+    }
+
+    /// The blocks of the segments, the stub, and the blocks of the gaps between segments.
+    fn body(&mut self, facts: &UpxFacts, inner: &InnerHeaders, segments: &[Segment], header: &Header) {
+        let headers_bytes = self.unpacked_bytes;
+        let file_size_bytes = facts.program.as_ref().map_or(0, |program| u64::from(program.file_size_bytes));
+        let loads = inner.segments.iter().filter(|segment| segment.kind_number == PT_LOAD);
+        let loads: Vec<&Segment> = loads.collect();
+        for load in &loads {
+            let start = if load.offset == 0 { headers_bytes } else { load.offset };
+            let end = load.offset.saturating_add(load.file_size_bytes);
+            if end > file_size_bytes {
+                return self.problem(
+                    "inner PT_LOAD",
+                    format!("an end within {file_size_bytes}"),
+                    format!("{end}"),
+                );
+            }
+            if self.run(start, end).is_none() {
+                return;
+            }
+        }
+        let Some(entry) = outer::entry_segment(header, segments) else {
+            return self.problem("entry", "inside of an executable PT_LOAD", format!("{:#x}", header.entry));
+        };
+        let segment_end = entry.offset.saturating_add(entry.file_size_bytes);
+        self.stub(facts, header, segments, segment_end);
+        if let Err(problem) = outer::loads(inner, segments) {
+            self.problems.push(problem);
+        }
+        self.cursor = segment_end.next_multiple_of(4);
+        for (start, end) in gaps(&loads, file_size_bytes) {
+            if self.run(start, end).is_none() {
+                return;
+            }
+        }
+        self.end_marker();
+    }
+
+    /// UPX writes blocks and stub without a seam, but may pad to a word before the stub, and behind it.
+    fn stub(&mut self, facts: &UpxFacts, header: &Header, segments: &[Segment], segment_end: u64) {
+        let Some(loader) = &facts.loader else { return };
+        let stub_start = segment_end.saturating_sub(loader.stub_size_bytes.into());
+        if stub_start.abs_diff(self.cursor) > 3 {
+            self.problem(
+                "stub",
+                format!("start at {} behind the blocks", self.cursor),
+                format!("{stub_start}"),
+            );
+        }
+        let first_block_at = loader.offset + LOADER_INFO_BYTES + PROGRAM_INFO_BYTES;
+        let words = outer::words_before_stub(
+            self.bytes,
+            header,
+            segments,
+            loader.format,
+            first_block_at,
+            self.cursor,
+        );
+        if let Err(problem) = words {
+            self.problems.push(problem);
+        }
+        if !outer::is_zero(self.bytes, segment_end, segment_end.next_multiple_of(4)) {
+            self.problem("padding behind the stub", "zeros", "other bytes");
+        }
+    }
+
+    /// Reads blocks until they cover `start..end` of the original.
+    fn run(&mut self, start: u64, end: u64) -> Option<()> {
+        let mut at = start;
+        while at < end {
+            let block_at = self.cursor;
+            let Some(block) = self.block(at) else {
+                self.problem(
+                    "block",
+                    format!("a block at {block_at} for bytes {at}..{end}"),
+                    "none that fits the file",
+                );
+                return None;
+            };
+            at += u64::from(block.unpacked_size_bytes);
+            if at > end {
+                self.problem("block", format!("an end at {end} of the original"), format!("{at}"));
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    fn block(&mut self, output_offset: u64) -> Option<Block> {
+        let flags = u32_at(self.bytes, self.cursor.checked_add(8)?)?.to_le_bytes();
+        let block = Block {
+            offset: self.cursor,
+            output_offset,
+            unpacked_size_bytes: u32_at(self.bytes, self.cursor)?,
+            packed_size_bytes: u32_at(self.bytes, self.cursor + 4)?,
+            method: flags[0],
+            filter: flags[1],
+            filter_cto: flags[2],
+        };
+        // A stored block has no method and no filter, the headers have no filter, and the last byte has no meaning.
+        let is_odd = (block.is_stored() && flags != [0; 4])
+            || (self.blocks.is_empty() && flags[1..] != [0; 3])
+            || (block.filter == 0 && block.filter_cto != 0)
+            || flags[3] != 0;
+        if is_odd {
+            self.problem("b_info", "no method for stored bytes, no filter for headers", format!("{flags:?}"));
+        }
+        let is_sane = block.unpacked_size_bytes > 0 && block.packed_size_bytes <= block.unpacked_size_bytes;
+        if !is_sane || block.data(self.bytes)?.is_empty() {
+            return None;
+        }
+        self.cursor = block.end();
+        self.unpacked_bytes += u64::from(block.unpacked_size_bytes);
+        self.blocks.push(block.clone());
+        Some(block)
+    }
+
+    fn end_marker(&mut self) {
+        let at = self.cursor;
+        let found = [u32_at(self.bytes, at), u32_at(self.bytes, at + 4), u32_at(self.bytes, at + 8)];
+        if found != [Some(0), Some(MAGIC), Some(0)] {
+            return self.problem("end marker", format!("{{0, `UPX!`, 0}} at {at}"), "other bytes");
+        }
+        let trailer_at = (at + 12).next_multiple_of(4);
+        let found = (self.bytes.len() as u64).saturating_sub(TRAILER_BYTES);
+        if !outer::is_zero(self.bytes, at + 12, trailer_at) {
+            self.problem("padding before the trailer", "zeros", "other bytes");
+        }
+        if found != trailer_at {
+            self.problem(
+                "trailer",
+                format!("right behind the end marker, at {trailer_at}"),
+                format!("at {found}"),
+            );
+        }
+    }
+
+    /// Over all compressed data in file order; nothing when there are no blocks to sum.
+    fn compressed_adler(&self) -> Option<u32> {
+        let mut adler = simd_adler32::Adler32::new();
+        for block in &self.blocks {
+            adler.write(block.data(self.bytes)?);
+        }
+        if self.blocks.is_empty() { None } else { Some(adler.finish()) }
+    }
+
+    fn cross_check(&mut self, facts: &UpxFacts, program_at: u64) {
+        let sum = self.unpacked_bytes;
+        let largest = self.blocks.iter().map(|block| block.unpacked_size_bytes).max().unwrap_or(0);
+        if let Some(program) = &facts.program
+            && program.block_size_bytes < largest
+        {
+            let found = program.block_size_bytes.to_string();
+            self.problem("p_info block size", format!("{largest} at least, the largest block"), found);
+        }
+        if let Some(program) = &facts.program
+            && u64::from(program.file_size_bytes) != sum
+        {
+            self.problem(
+                "p_info size",
+                format!("{sum}, the sum of the blocks"),
+                program.file_size_bytes.to_string(),
+            );
+        }
+        let Some(pack) = &facts.pack_header else { return };
+        if pack.checksum != pack.checksum_found {
+            self.problem("PackHeader checksum", pack.checksum_found.to_string(), pack.checksum.to_string());
+        }
+        if facts.loader.is_none() {
+            return;
+        }
+        if u64::from(pack.file_size_bytes) != sum {
+            self.problem(
+                "PackHeader size",
+                format!("{sum}, the sum of the blocks"),
+                pack.file_size_bytes.to_string(),
+            );
+        }
+        if u64::from(pack.overlay_offset) != program_at {
+            self.problem(
+                "overlay offset",
+                format!("{program_at}, where p_info is"),
+                pack.overlay_offset.to_string(),
+            );
+        }
+        if let Some(loader) = &facts.loader
+            && (loader.version, loader.format) != (pack.version, pack.format)
+        {
+            let expected = format!("version {} format {}, as in the trailer", pack.version, pack.format);
+            self.problem("l_info", expected, format!("version {} format {}", loader.version, loader.format));
+        }
+    }
+}
+
+/// The bytes behind each PT_LOAD that belong to none, in the order in which UPX keeps them: that of the table, which
+/// need not be the order in the file (an empty PT_LOAD may point anywhere).
+fn gaps(loads: &[&Segment], file_size_bytes: u64) -> Vec<(u64, u64)> {
+    let mut starts: Vec<u64> = loads.iter().map(|load| load.offset).collect();
+    starts.sort_unstable();
+    let gap_behind = |load: &&Segment| {
+        let end = load.offset.saturating_add(load.file_size_bytes);
+        // An empty PT_LOAD ends where it starts, and must not be taken for its own successor.
+        let skip = usize::from(load.file_size_bytes == 0);
+        let next = starts.get(starts.partition_point(|&start| start < end) + skip);
+        (end, next.copied().unwrap_or(file_size_bytes))
+    };
+    loads.iter().map(gap_behind).filter(|(start, end)| start < end).collect()
+}

@@ -1,0 +1,9 @@
+//! The gate on real files: every rule with one file that it must pass and one that it must catch, mutants of packed
+//! files, and bytes that nobody should send.
+
+mod bytes;
+mod hostile;
+mod packed;
+mod readings;
+mod report;
+mod rules;

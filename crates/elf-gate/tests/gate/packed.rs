@@ -1,0 +1,208 @@
+//! Packed files: what UPX wrote passes, and each edit of it is caught by the rule that is meant to catch it.
+
+use elf_gate::upx::unpack;
+use elf_gate::{Evidence, Policy, RuleOutcome, Stage, Verdict, judge};
+
+use crate::bytes::{MIB, ProgramHeader, edited, facts, fixture, sha256};
+
+/// Every packed fixture and what it was packed from.
+const PACKED: [(&str, &str); 9] = [
+    ("packed-nrv2b", "stripped"),
+    ("packed-nrv2d", "stripped"),
+    ("packed-nrv2e", "stripped"),
+    ("packed-lzma", "stripped"),
+    ("packed-static-pie", "static-pie"),
+    ("packed-no-stack-size", "no-stack-size"),
+    ("packed-exec-stack", "exec-stack"),
+    ("packed-dynamic", "dynamic"),
+    ("packed-arm64", "arm64"),
+];
+
+fn outcomes(packed: &[u8], parent: &str) -> Vec<RuleOutcome> {
+    let facts = facts(packed);
+    let parent = fixture(parent);
+    let parent_sha256 = sha256(&parent);
+    let unpacked = facts.upx.as_ref().map(|upx| unpack(packed, upx, 16 * MIB));
+    let unpacked =
+        unpacked.map(|result| result.map(|bytes| sha256(&bytes)).map_err(|error| error.to_string()));
+    let evidence = Evidence {
+        parent_sha256: Some(&parent_sha256),
+        unpacked_sha256: unpacked.as_ref().map(|result| result.as_deref().map_err(String::as_str)),
+        ..Evidence::default()
+    };
+    let policy = Policy { machine: Some("x86_64".into()), ..Policy::static_musl(Stage::Packed, 8 * MIB) };
+    judge(&facts, Stage::Packed, &policy, &evidence)
+}
+
+/// The rules that do not pass, and no others.
+#[track_caller]
+fn check(packed: &[u8], parent: &str, expected: &[&str]) -> Vec<RuleOutcome> {
+    let outcomes = outcomes(packed, parent);
+    let bad: Vec<&RuleOutcome> = outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Pass).collect();
+    let rules: Vec<&str> = bad.iter().map(|outcome| outcome.rule).collect();
+    assert_eq!(rules, expected, "{bad:#?}");
+    outcomes
+}
+
+#[test]
+fn what_upx_wrote_passes() {
+    for name in ["packed-nrv2b", "packed-nrv2d", "packed-nrv2e", "packed-lzma"] {
+        check(&fixture(name), "stripped", &[]);
+    }
+    check(&fixture("packed-static-pie"), "static-pie", &[]);
+    check(&fixture("packed-arm64"), "arm64", &["machine", "inner-machine"]);
+}
+
+#[test]
+fn unpacking_gives_the_original_back() {
+    for (packed, parent) in PACKED {
+        let bytes = fixture(packed);
+        let upx = facts(&bytes).upx.unwrap();
+        assert_eq!(upx.problems, [""; 0], "{packed}");
+        let unpacked = unpack(&bytes, &upx, 16 * MIB).unwrap_or_else(|error| panic!("{packed}: {error}"));
+        assert!(unpacked == fixture(parent), "{packed} does not unpack to {parent}");
+        let error = unpack(&bytes, &upx, 100).unwrap_err().to_string();
+        assert!(error.contains("the limit is 100"), "{error}");
+    }
+}
+
+#[test]
+fn policy_violations_inside_are_seen() {
+    check(&fixture("packed-no-stack-size"), "no-stack-size", &["stack-size", "inner-stack-size"]);
+    check(
+        &fixture("packed-exec-stack"),
+        "exec-stack",
+        &["stack-not-executable", "inner-stack-not-executable"],
+    );
+    // The stub loads the interpreter itself, so that the outer headers show a static program.
+    check(&fixture("packed-dynamic"), "dynamic", &["inner-no-interpreter"]);
+}
+
+/// The negative control: readelf and `upx -t` are content with this file, and its threads get 128 KiB.
+#[test]
+fn outer_stack_size_painted_over_a_lost_inner_one() {
+    let painted = edited("packed-no-stack-size", |bytes| {
+        ProgramHeader::stack(bytes).set_memory_size(bytes, 8 * MIB);
+    });
+    let outcomes = check(&painted, "no-stack-size", &["inner-stack-size", "outer-inner-agree"]);
+    let inner = outcomes.iter().find(|outcome| outcome.rule == "inner-stack-size").unwrap();
+    assert_eq!(inner.verdict, Verdict::Violation);
+    assert!(inner.expected.contains("8388608") && inner.found.contains("one of 0 bytes"), "{inner:?}");
+}
+
+#[test]
+fn outer_header_edited() {
+    let smaller = edited("packed-nrv2b", |bytes| ProgramHeader::stack(bytes).set_memory_size(bytes, 0x20000));
+    check(&smaller, "stripped", &["stack-size", "outer-inner-agree"]);
+    let executable = edited("packed-nrv2b", |bytes| ProgramHeader::stack(bytes).set_flags(bytes, 7));
+    check(&executable, "stripped", &["stack-not-executable", "outer-inner-agree"]);
+    let all = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_flags(bytes, 7));
+    check(&all, "stripped", &["no-writable-executable-segment"]);
+    let machine = edited("packed-nrv2b", |bytes| bytes[18] = 183);
+    check(&machine, "stripped", &["machine", "outer-inner-agree"]);
+}
+
+/// `upx -t` passes this one, and it dies by a signal as soon as it starts.
+#[test]
+fn stub_byte_flipped() {
+    let flipped = edited("packed-nrv2b", |bytes| {
+        let entry = facts(bytes).header.entry;
+        let stub = facts(bytes).segments[1].clone();
+        bytes[(stub.offset + entry - stub.address) as usize + 40] ^= 1;
+    });
+    check(&flipped, "stripped", &["upx-stub-checksum"]);
+}
+
+#[test]
+fn compressed_byte_flipped() {
+    let flipped = edited("packed-nrv2b", |bytes| {
+        // A stored block: the layout holds, only the sum tells.
+        let upx = facts(bytes).upx.unwrap();
+        let stored = upx.blocks.iter().find(|block| block.is_stored()).unwrap();
+        bytes[stored.offset as usize + 12] ^= 1;
+    });
+    check(&flipped, "stripped", &["upx-data-checksum", "round-trip"]);
+}
+
+#[test]
+fn trailer_cut() {
+    let cut = edited("packed-nrv2b", |bytes| bytes.truncate(bytes.len() - 36));
+    let outcomes = check(&cut, "stripped", &["upx-structure", "upx-data-checksum", "round-trip"]);
+    assert!(outcomes.iter().any(|outcome| outcome.found.contains("the end of the file is cut")));
+    let appended = edited("packed-nrv2b", |bytes| bytes.extend_from_slice(b"something appended"));
+    check(&appended, "stripped", &["upx-structure", "upx-data-checksum", "round-trip"]);
+}
+
+#[test]
+fn sizes_that_do_not_add_up() {
+    let rules = ["upx-structure", "round-trip"];
+    // p_info's file size, right behind `l_info`.
+    let program = edited("packed-nrv2b", |bytes| bytes[232 + 12 + 4] ^= 1);
+    let structure = check(&program, "stripped", &rules);
+    assert!(structure.iter().any(|outcome| outcome.found.contains("p_info size")), "{structure:?}");
+    let pack_at = fixture("packed-nrv2b").len() - 36;
+    for (what, offset) in [("PackHeader size", 24), ("PackHeader checksum", 31), ("overlay offset", 32)] {
+        let mutant = edited("packed-nrv2b", |bytes| bytes[pack_at + offset] ^= 1);
+        let outcomes = check(&mutant, "stripped", &rules);
+        assert!(outcomes.iter().any(|outcome| outcome.found.contains(what)), "{what}: {outcomes:?}");
+    }
+    // The stub's size in `l_info` says where the blocks must end.
+    let stub = edited("packed-nrv2b", |bytes| bytes[232 + 8] ^= 8);
+    check(&stub, "stripped", &rules);
+    // Where the stub looks for the blocks.
+    let word = edited("packed-nrv2b", |bytes| {
+        let facts = facts(bytes);
+        let stub = &facts.segments[1];
+        bytes[(stub.offset + facts.header.entry - stub.address) as usize - 8] ^= 4;
+    });
+    let outcomes = check(&word, "stripped", &rules);
+    assert!(outcomes.iter().any(|outcome| outcome.found.contains("words before the stub")), "{outcomes:?}");
+    // The room that the first PT_LOAD reserves.
+    let room = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_memory_size(bytes, 0x1000));
+    let outcomes = check(&room, "stripped", &rules);
+    assert!(outcomes.iter().any(|outcome| outcome.found.contains("first outer PT_LOAD")), "{outcomes:?}");
+}
+
+#[test]
+fn inner_headers_unreadable() {
+    let garbage = edited("packed-nrv2b", |bytes| bytes[256 + 12..256 + 40].fill(0xff));
+    let outcomes = outcomes(&garbage, "stripped");
+    let inner = outcomes.iter().filter(|outcome| outcome.rule.starts_with("inner-"));
+    assert!(inner.clone().count() == 5 && inner.clone().all(|outcome| outcome.verdict == Verdict::Violation));
+}
+
+#[test]
+fn not_packed_at_all() {
+    let outcomes = outcomes(&fixture("stripped"), "stripped");
+    let of = |rule: &str| outcomes.iter().find(|outcome| outcome.rule == rule).unwrap().verdict;
+    assert_eq!(of("packed-by-upx"), Verdict::Violation);
+    assert_eq!(of("inner-stack-size"), Verdict::CannotTell);
+    assert_eq!(of("round-trip"), Verdict::CannotTell);
+}
+
+#[test]
+fn unknown_format_is_not_a_pass() {
+    let unknown = edited("packed-nrv2b", |bytes| bytes[232 + 11] = 99);
+    let outcomes = outcomes(&unknown, "stripped");
+    let of = |rule: &str| outcomes.iter().find(|outcome| outcome.rule == rule).unwrap().verdict;
+    assert_eq!(of("packed-by-upx"), Verdict::CannotTell);
+    assert_eq!(of("upx-structure"), Verdict::Violation);
+}
+
+#[test]
+fn round_trip_evidence() {
+    let check = |parent: Option<&str>, unpacked: Option<Result<&str, &str>>, expected, found: &str| {
+        let evidence = Evidence { parent_sha256: parent, unpacked_sha256: unpacked, ..Evidence::default() };
+        let policy = Policy::static_musl(Stage::Packed, 8 * MIB);
+        let outcomes = judge(&facts(&fixture("packed-nrv2b")), Stage::Packed, &policy, &evidence);
+        let outcome = outcomes.iter().find(|outcome| outcome.rule == "round-trip").unwrap();
+        assert_eq!(outcome.verdict, expected, "{outcome:?}");
+        assert!(outcome.found.contains(found), "{outcome:?}");
+    };
+    let (digest, other) = (sha256(b"a"), sha256(b"b"));
+    check(None, None, Verdict::CannotTell, "no parent given");
+    check(Some(&digest), None, Verdict::CannotTell, "not unpacked");
+    check(Some(&digest), Some(Err("out of disk")), Verdict::Violation, "out of disk");
+    check(Some(&digest), Some(Ok(&other)), Verdict::Violation, "of the parent");
+    check(Some(&digest), Some(Ok(&digest)), Verdict::Pass, "on both sides");
+}
