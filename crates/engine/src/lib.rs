@@ -1,1 +1,175 @@
 //! Model files, tokenizers and forward passes.
+//!
+//! [`Embedder`] opens a model folder as sentence-transformers writes it and turns texts into vectors, equal to the
+//! reference within 1e-5 (see the golden tests). How a call flows:
+//!
+//! ```text
+//! texts -> tokenizer   on the workers, a share each
+//!       -> batch       cut into chunks of equal work, packed without padding
+//!       -> bert        one forward pass a chunk, on the workers; products in OpenBLAS, the rest in kernels
+//!       -> vectors     in the order of the texts
+//! ```
+//!
+//! `folder` and `weights` read the model strictly; `workers` owns the threads and their stacks; `blas` owns the one
+//! thread count of OpenBLAS.
+//!
+//! Deliberately not here: HTTP, async, queues, deadlines (the server's), and any choice made from the environment.
+
+mod batch;
+mod bert;
+mod blas;
+mod cancel;
+mod error;
+mod files;
+mod folder;
+mod kernels;
+mod tokenizer;
+mod weights;
+mod workers;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+pub use blas::{BlasInfo, blas_info};
+pub use cancel::Cancel;
+pub use error::{EngineError, ModelError, ModelErrorKind};
+pub use files::EmbeddedFiles;
+
+use bert::{Bert, Packed, Scratch, Stage, StageTimes};
+use files::ModelFiles;
+use tokenizer::TextTokenizer;
+use workers::Workers;
+
+/// A sentence-embedding model, ready to run. Shared by reference between any number of callers.
+pub struct Embedder {
+    model: Arc<Model>,
+    workers: Workers,
+}
+
+/// What the workers need of the model; they may outlive a call, not the embedder.
+struct Model {
+    tokenizer: TextTokenizer,
+    bert: Bert,
+    times: Mutex<StageTimes>,
+}
+
+impl Embedder {
+    /// Opens a model folder and starts `threads` workers. Weights are mapped, not read: the first call pages them in.
+    pub fn open(dir: &Path, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
+        Self::open_files(ModelFiles::folder(dir)?, threads)
+    }
+
+    /// Opens a model that is part of the program; `name` stands for its folder in messages.
+    pub fn from_embedded(
+        name: &str,
+        files: EmbeddedFiles,
+        threads: NonZeroUsize,
+    ) -> Result<Embedder, ModelError> {
+        Self::open_files(ModelFiles::embedded(name, files), threads)
+    }
+
+    fn open_files(files: ModelFiles, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
+        let recipe = folder::read(&files)?;
+        let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &recipe)?;
+        let bert = bert::open(&files.file("model.safetensors"), recipe)?;
+        let workers = Workers::start(threads).map_err(|error| {
+            let (expected, hint) =
+                (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or ask for fewer threads");
+            ModelError::new(ModelErrorKind::NoThreads, &files.file(""), expected, error.to_string(), hint)
+        })?;
+        Ok(Embedder { model: Arc::new(Model { tokenizer, bert, times: Mutex::default() }), workers })
+    }
+
+    /// One vector a text, in order. The empty text is a text; no texts give no vectors.
+    pub fn embed<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.embed_unless(texts, &Cancel::default())
+    }
+
+    /// As [`Embedder::embed`], until `cancel` says stop. When this returns, no work of the call is left.
+    pub fn embed_unless<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let sequences = self.tokenize(texts, cancel)?;
+        let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
+        let chunks = batch::chunks(&lengths, self.max_tokens(), self.workers.count());
+        let packed =
+            chunks.iter().map(|chunk| Packed::new(chunk.iter().map(|i| &sequences[*i][..]))).collect();
+
+        // One chunk leaves the other workers idle: BLAS may have their cores.
+        let blas_threads = if chunks.len() == 1 { self.workers.count() } else { 1 };
+        let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
+        let outputs = self.workers.map(packed, move |chunk: Packed, scratch| {
+            let _caller = blas::enter(blas_threads);
+            model.forward(&chunk, scratch, &cancel)
+        });
+
+        let mut vectors = vec![Vec::new(); texts.len()];
+        for (chunk, output) in chunks.iter().zip(outputs) {
+            for (i, vector) in chunk.iter().zip(output.ok_or(EngineError::WorkerFailed)??) {
+                vectors[*i] = vector;
+            }
+        }
+        Ok(vectors)
+    }
+
+    /// Token ids of each text. A share of texts a job, because a text is far less work than a job costs.
+    fn tokenize<S: AsRef<str>>(&self, texts: &[S], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
+        const SHARES_PER_WORKER: usize = 4;
+        let share = texts.len().div_ceil(self.workers.count() * SHARES_PER_WORKER).max(1);
+        let shares = texts.chunks(share).enumerate();
+        let shares: Vec<(usize, Vec<String>)> = shares
+            .map(|(n, texts)| (n * share, texts.iter().map(|t| t.as_ref().to_owned()).collect()))
+            .collect();
+        let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
+        let outputs = self.workers.map(shares, move |(first, texts): (usize, Vec<String>), _| {
+            cancel.check()?;
+            let ids = texts.iter().enumerate().map(|(i, text)| {
+                model.tokenizer.ids(text).map_err(|reason| EngineError::Tokenize { index: first + i, reason })
+            });
+            ids.collect::<Result<Vec<_>, EngineError>>()
+        });
+        let mut sequences = Vec::with_capacity(texts.len());
+        for output in outputs {
+            sequences.extend(output.ok_or(EngineError::WorkerFailed)??);
+        }
+        Ok(sequences)
+    }
+
+    /// Length of a vector.
+    pub fn dimension(&self) -> usize {
+        self.model.bert.recipe().bert.hidden_size
+    }
+
+    /// Longer texts are cut to this many tokens, two of them special, as sentence-transformers does.
+    pub fn max_tokens(&self) -> usize {
+        self.model.bert.recipe().max_tokens
+    }
+
+    /// The name of the model's folder.
+    pub fn name(&self) -> &str {
+        &self.model.bert.recipe().name
+    }
+
+    /// Where the workers' time went since the model was opened: stage by stage, summed over the workers.
+    pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
+        let times = self.model.times.lock().unwrap_or_else(PoisonError::into_inner);
+        Stage::ALL.iter().map(|(stage, name)| (*name, times.0[*stage as usize])).collect()
+    }
+}
+
+impl Model {
+    fn forward(
+        &self,
+        chunk: &Packed,
+        scratch: &mut Scratch,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let vectors = self.bert.forward(chunk, scratch, cancel);
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).add(&scratch.take_times());
+        vectors
+    }
+}

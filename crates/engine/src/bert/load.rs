@@ -1,0 +1,116 @@
+//! Finds the tensors of a BERT in its weight file and decides how query, key and value are multiplied.
+
+use super::{Bert, Block, Embeddings, Layer, Linear, Norm, Qkv};
+use crate::error::ModelError;
+use crate::files::ModelFile;
+use crate::folder::Recipe;
+use crate::kernels::Simd;
+use crate::weights::{Finder, Tensor, Weights};
+
+/// Rows that mean nothing which one fused product may carry: two biases lie between three matrices. More would mean
+/// that the file is laid out otherwise, and three products are then cheaper.
+const GAP_ROWS_MAX: usize = 8;
+
+struct LayerTensors {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    attention_out: Linear,
+    attention_norm: Norm,
+    up: Linear,
+    down: Linear,
+    output_norm: Norm,
+}
+
+pub(crate) fn open(file: &ModelFile, recipe: Recipe) -> Result<Bert, ModelError> {
+    let config = &recipe.bert;
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let mut finder = Finder::open(file)?;
+    let embeddings = Embeddings {
+        words: finder.tensor("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?,
+        positions: finder
+            .tensor("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?,
+        token_types: finder
+            .tensor("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?,
+        norm: norm(&mut finder, "embeddings.LayerNorm", hidden)?,
+    };
+    let mut layers = Vec::new();
+    for i in 0..config.num_hidden_layers {
+        let mut linear = |part: &str, outputs: usize, inputs: usize| {
+            linear(&mut finder, &format!("encoder.layer.{i}.{part}"), outputs, inputs)
+        };
+        layers.push(LayerTensors {
+            query: linear("attention.self.query", hidden, hidden)?,
+            key: linear("attention.self.key", hidden, hidden)?,
+            value: linear("attention.self.value", hidden, hidden)?,
+            attention_out: linear("attention.output.dense", hidden, hidden)?,
+            up: linear("intermediate.dense", inner, hidden)?,
+            down: linear("output.dense", hidden, inner)?,
+            attention_norm: norm(
+                &mut finder,
+                &format!("encoder.layer.{i}.attention.output.LayerNorm"),
+                hidden,
+            )?,
+            output_norm: norm(&mut finder, &format!("encoder.layer.{i}.output.LayerNorm"), hidden)?,
+        });
+    }
+    let weights = finder.finish()?;
+    let layers = layers
+        .into_iter()
+        .map(|t| Layer {
+            qkv: Qkv::plan(&weights, [&t.query, &t.key, &t.value], hidden),
+            attention_out: t.attention_out,
+            attention_norm: t.attention_norm,
+            up: t.up,
+            down: t.down,
+            output_norm: t.output_norm,
+        })
+        .collect();
+    Ok(Bert { weights, recipe, simd: Simd::detect(), embeddings, layers })
+}
+
+fn linear(finder: &mut Finder, name: &str, outputs: usize, inputs: usize) -> Result<Linear, ModelError> {
+    let weight = finder.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+    Ok(Linear { weight, bias: finder.tensor(&format!("{name}.bias"), &[outputs])? })
+}
+
+fn norm(finder: &mut Finder, name: &str, width: usize) -> Result<Norm, ModelError> {
+    let weight = finder.tensor(&format!("{name}.weight"), &[width])?;
+    Ok(Norm { weight, bias: finder.tensor(&format!("{name}.bias"), &[width])? })
+}
+
+impl Qkv {
+    fn plan(weights: &Weights, parts: [&Linear; 3], hidden: usize) -> Qkv {
+        let row_bytes = 4 * hidden;
+        let offsets = parts.map(|part| part.weight.offset_bytes);
+        let first = offsets[0].min(offsets[1]).min(offsets[2]);
+        let last = offsets[0].max(offsets[1]).max(offsets[2]);
+        let whole_rows = offsets.iter().all(|offset| (offset - first).is_multiple_of(row_bytes));
+        let rows = (last - first) / row_bytes + hidden;
+        if whole_rows && rows <= 3 * hidden + GAP_ROWS_MAX {
+            let block = Block { weight: Tensor { offset_bytes: first, len: rows * hidden }, first_column: 0 };
+            Qkv::new(weights, parts, rows, vec![block], offsets.map(|offset| (offset - first) / row_bytes))
+        } else {
+            let columns = [0, hidden, 2 * hidden];
+            let blocks = parts.iter().zip(columns);
+            let blocks =
+                blocks.map(|(part, first_column)| Block { weight: part.weight, first_column }).collect();
+            Qkv::new(weights, parts, 3 * hidden, blocks, columns)
+        }
+    }
+
+    fn new(
+        weights: &Weights,
+        parts: [&Linear; 3],
+        width: usize,
+        blocks: Vec<Block>,
+        columns: [usize; 3],
+    ) -> Qkv {
+        let mut bias = vec![0.0; width];
+        for (part, column) in parts.iter().zip(columns) {
+            bias[column..column + part.bias.len].copy_from_slice(weights.floats(part.bias));
+        }
+        let [query, key, value] = columns;
+        Qkv { blocks, bias, query, key, value }
+    }
+}

@@ -1,0 +1,65 @@
+//! The one owner of OpenBLAS's thread count, which is one number for the whole process.
+//!
+//! The rule: while several of our workers compute, BLAS runs in each of them without threads of its own; a worker that
+//! computes alone, on work that cannot be split over workers, may let BLAS use all cores. Every worker enters and leaves
+//! through [`enter`], so the rule is kept also between several models in one process. The lock is held for the
+//! few instructions of entering and leaving, never across a forward pass.
+//!
+//! Stacks: level-3 calls may keep large arrays on the caller's stack. The only callers are the threads of `workers`,
+//! which have [`CALLER_STACK_BYTES`].
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Stack of every thread of ours that calls BLAS; the same 8 MiB that musl's ceiling gives to OpenBLAS's own workers.
+pub(crate) const CALLER_STACK_BYTES: usize = 8 << 20;
+
+struct Callers {
+    active: usize,
+    /// What OpenBLAS was last told; 0 = not told yet.
+    threads: usize,
+}
+
+static CALLERS: Mutex<Callers> = Mutex::new(Callers { active: 0, threads: 0 });
+
+/// Right to call BLAS until dropped.
+pub(crate) struct Caller(());
+
+/// Enters with BLAS on one thread, or on `alone_threads` when nobody else computes now. One that enters later takes the
+/// threads away again: calls that have begun end with what they have.
+pub(crate) fn enter(alone_threads: usize) -> Caller {
+    let mut callers = lock();
+    callers.active += 1;
+    let threads = if callers.active == 1 { alone_threads.max(1) } else { 1 };
+    if callers.threads != threads {
+        openblas_sys::set_num_threads(threads);
+        callers.threads = threads;
+    }
+    Caller(())
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        lock().active -= 1;
+    }
+}
+
+fn lock() -> MutexGuard<'static, Callers> {
+    // A panic between lock and unlock can leave no half-made state: two integers are written.
+    CALLERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the linked OpenBLAS says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlasInfo {
+    /// Version and build options, as the library prints them.
+    pub config: String,
+    /// The kernel family chosen for this CPU.
+    pub core: String,
+    /// Threads that a level-3 call may use at this moment.
+    pub threads: usize,
+}
+
+pub fn blas_info() -> BlasInfo {
+    let (config, core) = (openblas_sys::config(), openblas_sys::core_name());
+    BlasInfo { config, core, threads: openblas_sys::num_threads() }
+}

@@ -1,0 +1,113 @@
+//! Vectors and token counts against the numbers that sentence-transformers computed (`fixtures/goldens/make.py`), for
+//! the tiny committed model and for the real all-MiniLM-L6-v2.
+
+mod golden;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use engine::Embedder;
+use golden::{Golden, fixtures, real_model};
+
+/// The acceptance bounds of the project; the engine is about ten times better.
+const COSINE_MIN: f64 = 0.99999;
+const MAX_ABS: f32 = 1e-5;
+/// A text alone and in a batch goes through other block sizes inside sgemm: equal up to rounding.
+const BATCH_MAX_ABS: f32 = 1e-6;
+
+fn tiny() -> (Embedder, Golden) {
+    (open(fixtures().join("models/tiny-bert"), 2), Golden::read("tiny-bert"))
+}
+
+fn real() -> (Embedder, Golden) {
+    (open(real_model(), 2), Golden::read("all-MiniLM-L6-v2"))
+}
+
+fn open(dir: PathBuf, threads: usize) -> Embedder {
+    Embedder::open(&dir, NonZeroUsize::new(threads).unwrap()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn assert_vectors_match((embedder, golden): (Embedder, Golden)) {
+    assert_eq!(embedder.dimension(), golden.dimension);
+    assert_eq!(embedder.max_tokens(), golden.max_tokens);
+    let vectors = embedder.embed(&golden.texts).unwrap();
+    assert_eq!(vectors.len(), golden.texts.len());
+    let mut worst = 0.0;
+    for (i, vector) in vectors.iter().enumerate() {
+        let expected = golden.vector(i);
+        let (cosine, distance) = (golden::cosine(vector, expected), golden::max_abs(vector, expected));
+        assert!(cosine > COSINE_MIN, "text {i} {:?}: cosine {cosine}", golden.texts[i]);
+        assert!(distance < MAX_ABS, "text {i} {:?}: max-abs {distance:e}", golden.texts[i]);
+        worst = f32::max(worst, distance);
+    }
+    println!("max-abs over all texts: {worst:e}");
+}
+
+fn assert_batch_equals_single((embedder, golden): (Embedder, Golden)) {
+    let together = embedder.embed(&golden.texts).unwrap();
+    let mut worst = 0.0;
+    for (text, together) in golden.texts.iter().zip(&together) {
+        let alone = embedder.embed(&[text]).unwrap();
+        worst = f32::max(worst, golden::max_abs(&alone[0], together));
+    }
+    println!("max-abs between batch and single: {worst:e}");
+    assert!(worst < BATCH_MAX_ABS, "{worst:e}");
+}
+
+#[test]
+fn tiny_model_gives_the_golden_vectors() {
+    assert_vectors_match(tiny());
+}
+
+#[test]
+fn real_model_gives_the_golden_vectors() {
+    assert_vectors_match(real());
+}
+
+#[test]
+fn tiny_model_gives_the_same_alone_and_in_a_batch() {
+    assert_batch_equals_single(tiny());
+}
+
+#[test]
+fn real_model_gives_the_same_alone_and_in_a_batch() {
+    assert_batch_equals_single(real());
+}
+
+#[test]
+fn a_call_repeated_gives_the_same_bits_for_any_number_of_workers() {
+    let (embedder, golden) = tiny();
+    let first = embedder.embed(&golden.texts).unwrap();
+    assert_eq!(first, embedder.embed(&golden.texts).unwrap());
+    for threads in [1, 3, 16] {
+        let other = open(fixtures().join("models/tiny-bert"), threads).embed(&golden.texts).unwrap();
+        let worst = first.iter().zip(&other).map(|(a, b)| golden::max_abs(a, b)).fold(0.0, f32::max);
+        assert!(worst < BATCH_MAX_ABS, "{threads} workers: {worst:e}");
+    }
+}
+
+#[test]
+fn no_texts_give_no_vectors_and_one_model_serves_many_callers() {
+    let (embedder, golden) = tiny();
+    assert!(embedder.embed::<&str>(&[]).unwrap().is_empty());
+    let expected = embedder.embed(&golden.texts).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for (text, expected) in golden.texts.iter().zip(&expected) {
+                    let vector = &embedder.embed(&[text]).unwrap()[0];
+                    assert!(golden::max_abs(vector, expected) < BATCH_MAX_ABS);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_cancelled_call_ends_with_cancelled_and_the_next_one_runs() {
+    let (embedder, golden) = tiny();
+    let cancel = engine::Cancel::default();
+    cancel.cancel();
+    assert!(matches!(embedder.embed_unless(&golden.texts, &cancel), Err(engine::EngineError::Cancelled)));
+    assert_eq!(embedder.embed(&golden.texts).unwrap().len(), golden.texts.len());
+}
