@@ -1,0 +1,79 @@
+//! The command line: flags, dispatch, exit codes. One module a command.
+//!
+//! Exit codes: 0 done, 1 a self-test check failed, 2 everything else that went wrong. Data goes to stdout, talk to stderr.
+
+mod embed;
+mod output;
+mod panic_report;
+mod selftest;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::output::Stop;
+use crate::build_info;
+use crate::failure::Failure;
+
+const EXIT_FAILURE: u8 = 2;
+
+#[derive(Parser)]
+#[command(name = build_info::NAME, about = "The inference server", version = build_info::short(), long_version = build_info::long())]
+#[command(arg_required_else_help = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Turn texts into vectors: one JSON object a line
+    Embed(embed::Flags),
+    /// Check this file on this machine: thread stacks, OpenBLAS, a known embedding
+    Selftest(selftest::Flags),
+}
+
+/// The whole program.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    panic_report::install();
+    let args: Vec<_> = args.into_iter().collect();
+    let command = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            // Also `--help` and `--version`, which print to stdout.
+            return match error.print().map_err(output::stop) {
+                Ok(()) | Err(Stop::ReaderGone) => ExitCode::from(error.exit_code() as u8),
+                Err(Stop::Failed(failure)) => report(&failure),
+            };
+        }
+    };
+    let result = std::panic::catch_unwind(|| match command {
+        Command::Embed(flags) => embed::run(flags, &args),
+        Command::Selftest(flags) => selftest::run(flags),
+    });
+    match result {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => report(&failure),
+        // The hook has reported it.
+        Err(_) => ExitCode::from(EXIT_FAILURE),
+    }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    // With stderr gone there is nobody to tell; the exit code remains.
+    let _ = writeln!(std::io::stderr(), "{failure}");
+    ExitCode::from(EXIT_FAILURE)
+}
+
+type CommandResult = Result<ExitCode, Failure>;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory;
+        super::Cli::command().debug_assert();
+    }
+}

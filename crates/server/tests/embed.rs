@@ -1,0 +1,295 @@
+//! `inferd embed` as a user runs it: good input, bad input, bad model folders, readers that go away.
+
+mod run_inferd;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use run_inferd::{Ran, fixtures, inferd, run, run_with_stdin, tiny_bert};
+use serde_json::Value;
+
+fn embed() -> Command {
+    let mut command = inferd();
+    command.arg("embed").arg("--model").arg(tiny_bert());
+    command
+}
+
+fn vectors(ran: &Ran) -> Vec<Vec<f32>> {
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stderr, "");
+    let mut vectors = Vec::new();
+    for (index, line) in ran.stdout.lines().enumerate() {
+        let json: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(json["index"], index);
+        assert_eq!(json.as_object().unwrap().len(), 2);
+        vectors
+            .push(json["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect());
+    }
+    vectors
+}
+
+/// Exit 2, `error:` first, each of `said` somewhere, nothing on stdout, no panic.
+#[track_caller]
+fn check_failure(ran: &Ran, said: &[&str]) {
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("this is a bug"), "{}", ran.stderr);
+    for words in said {
+        assert!(ran.stderr.contains(words), "`{words}` is missing in:\n{}", ran.stderr);
+    }
+    assert_eq!(ran.stdout, "");
+}
+
+struct Golden {
+    text: String,
+    vector: Vec<f32>,
+}
+
+fn goldens() -> Vec<Golden> {
+    let json: Value =
+        serde_json::from_slice(&fs::read(fixtures().join("goldens/tiny-bert.json")).unwrap()).unwrap();
+    let floats: Vec<f32> = fs::read(fixtures().join("goldens/tiny-bert.f32"))
+        .unwrap()
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+        .collect();
+    let dimension = json["dimension"].as_u64().unwrap() as usize;
+    let golden = |text: &Value| {
+        let start = text["vector"].as_u64().unwrap() as usize;
+        Golden {
+            text: text["text"].as_str().unwrap().to_string(),
+            vector: floats[start..start + dimension].to_vec(),
+        }
+    };
+    json["texts"].as_array().unwrap().iter().map(golden).collect()
+}
+
+#[test]
+fn arguments_give_the_vectors_of_the_reference() {
+    let goldens = goldens();
+    let ran = run(embed().arg("--").args(goldens.iter().map(|golden| &golden.text)));
+    let vectors = vectors(&ran);
+    assert_eq!(vectors.len(), goldens.len());
+    for (golden, vector) in goldens.iter().zip(&vectors) {
+        let worst = golden.vector.iter().zip(vector).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(golden.vector.len() == vector.len() && worst < 1e-5, "{:?}: {worst}", golden.text);
+    }
+}
+
+#[test]
+fn stdin_gives_what_arguments_give() {
+    let texts = ["the quick brown fox", "", "jumps", ""];
+    let arguments = run(embed().arg("--").args(texts));
+    assert_eq!(vectors(&arguments).len(), 4);
+    for input in ["the quick brown fox\n\njumps\n\n", "the quick brown fox\r\n\r\njumps\r\n\r\n"] {
+        assert_eq!(run_with_stdin(&mut embed(), input.as_bytes()).stdout, arguments.stdout);
+    }
+}
+
+#[test]
+fn the_last_newline_begins_no_text_and_no_input_gives_no_line() {
+    assert_eq!(vectors(&run_with_stdin(&mut embed(), b"fox")).len(), 1);
+    assert_eq!(vectors(&run_with_stdin(&mut embed(), b"fox\n")).len(), 1);
+    assert_eq!(vectors(&run_with_stdin(&mut embed(), b"\n")).len(), 1);
+    assert_eq!(vectors(&run_with_stdin(&mut embed(), b"")).len(), 0);
+    // An empty list after `--` must not wait for stdin.
+    assert_eq!(vectors(&run(embed().arg("--"))).len(), 0);
+}
+
+#[test]
+fn the_index_runs_on_over_batches() {
+    let input: String = (0..300).map(|number| format!("fox {number}\n")).collect();
+    assert_eq!(vectors(&run_with_stdin(&mut embed(), input.as_bytes())).len(), 300);
+}
+
+#[test]
+fn the_thread_count_does_not_change_the_vectors() {
+    let one = vectors(&run(embed().args(["--threads", "1", "--", "the lazy dog", "fox"])));
+    let four = vectors(&run(embed().args(["--threads", "4", "--", "the lazy dog", "fox"])));
+    for (a, b) in one.iter().flatten().zip(four.iter().flatten()) {
+        assert!((a - b).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn a_pausing_writer_gets_its_answer_before_it_writes_on() {
+    let mut child = embed().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for index in 0..3 {
+        stdin.write_all(b"the quick fox\n").unwrap();
+        let line = answers.next().unwrap().unwrap();
+        assert!(line.starts_with(&format!("{{\"index\":{index},")), "{line}");
+    }
+    drop(stdin);
+    assert!(answers.next().is_none());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn invalid_utf8_on_stdin_names_the_line_and_keeps_the_answers_before_it() {
+    let ran = run_with_stdin(&mut embed(), b"fox\ndog\nba\xffd\nfox\n");
+    assert_eq!(ran.code, Some(2));
+    assert_eq!(ran.stdout.lines().count(), 2);
+    assert!(ran.stderr.starts_with("error: line 3 of stdin is not valid UTF-8"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("\nhint: "), "{}", ran.stderr);
+}
+
+#[test]
+fn invalid_utf8_in_an_argument_names_the_argument() {
+    let ran = run(embed().arg("--").arg("fox").arg(OsStr::from_bytes(b"\xff")));
+    check_failure(&ran, &["text 1 (the first is 0) of the arguments is not valid UTF-8"]);
+}
+
+#[test]
+fn a_line_beyond_the_limit_is_refused() {
+    let ran = run_with_stdin(&mut embed(), &vec![b'x'; 3 << 20]);
+    check_failure(&ran, &["line 1 of stdin is longer than 1024 KiB", "hint: "]);
+}
+
+#[test]
+fn a_text_longer_than_the_model_reads_is_cut_as_the_reference_does() {
+    let long = "fox ".repeat(5000);
+    assert_eq!(vectors(&run_with_stdin(&mut embed(), long.as_bytes())).len(), 1);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_a_quiet_end() {
+    let mut child =
+        embed().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || while stdin.write_all(b"fox\n").is_ok() {});
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    feeder.join().unwrap();
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for command in [embed().args(["--", "fox"]), inferd().arg("--version"), inferd().arg("--help")] {
+        let ran: Ran = command.stdin(Stdio::null()).stdout(full()).output().unwrap().into();
+        check_failure(&ran, &["cannot write to stdout", "No space left on device", "hint: "]);
+    }
+}
+
+#[test]
+fn nobody_to_tell_is_no_panic() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = inferd()
+        .args(["embed", "--model", "/does/not/exist"])
+        .stdin(Stdio::null())
+        .stderr(full)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+fn usage_errors_are_exit_2() {
+    for args in [
+        &[][..],
+        &["embed"],
+        &["embde"],
+        &["embed", "--model", "m", "--threads", "0", "--", "x"],
+        &["embed", "--model", "m", "--threads", "many", "--", "x"],
+        &["embed", "--model", "m", "a text without the dashes"],
+        &["selftest", "--child", "unknown"],
+    ] {
+        let ran = run(inferd().args(args));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{args:?}: {}", ran.stderr);
+    }
+}
+
+/// A copy of tiny-bert that `change` has damaged.
+fn damaged(change: impl FnOnce(&Path)) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(&tiny_bert(), copy.path());
+    change(copy.path());
+    copy
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn replace_in_file(file: &Path, old: &str, new: &str) {
+    let bytes = fs::read(file).unwrap();
+    let at =
+        bytes.windows(old.len()).position(|window| window == old.as_bytes()).expect("the text to replace");
+    fs::write(file, [&bytes[..at], new.as_bytes(), &bytes[at + old.len()..]].concat()).unwrap();
+}
+
+#[track_caller]
+fn check_model(change: impl FnOnce(&Path), said: &[&str]) {
+    let folder = damaged(change);
+    check_failure(&run(inferd().arg("embed").arg("--model").arg(folder.path()).args(["--", "fox"])), said);
+}
+
+#[test]
+fn a_missing_folder_and_a_file_in_its_place_are_told() {
+    let ran = run(inferd().args(["embed", "--model", "/does/not/exist", "--", "fox"]));
+    check_failure(&ran, &["/does/not/exist", "hint: "]);
+    let ran = run(inferd().args(["embed", "--model", "/dev/null", "--", "fox"]));
+    check_failure(&ran, &["/dev/null"]);
+}
+
+#[test]
+fn each_missing_file_is_named() {
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        check_model(|folder| fs::remove_file(folder.join(file)).unwrap(), &[file]);
+    }
+}
+
+#[test]
+fn a_missing_tensor_is_named() {
+    let name = "embeddings.word_embeddings.weight";
+    check_model(
+        |folder| replace_in_file(&folder.join("model.safetensors"), name, &name.replace("word", "lost")),
+        &[name, "model.safetensors"],
+    );
+}
+
+#[test]
+fn a_tensor_of_the_wrong_shape_is_named_with_both_shapes() {
+    check_model(
+        |folder| {
+            replace_in_file(&folder.join("model.safetensors"), "\"shape\":[32,128]", "\"shape\":[128,32]")
+        },
+        &["model.safetensors", "[32, 128]", "[128, 32]"],
+    );
+}
+
+#[test]
+fn truncated_weights_are_refused_wherever_they_end() {
+    let whole = fs::read(tiny_bert().join("model.safetensors")).unwrap();
+    for len in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
+        check_model(
+            |folder| fs::write(folder.join("model.safetensors"), &whole[..len]).unwrap(),
+            &["model.safetensors"],
+        );
+    }
+}
+
+#[test]
+fn garbage_in_any_file_is_told_with_its_name() {
+    for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+        for garbage in [&b""[..], b"{", b"[]", b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", b"null"] {
+            check_model(|folder| fs::write(folder.join(file), garbage).unwrap(), &[file]);
+        }
+    }
+}
