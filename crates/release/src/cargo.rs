@@ -1,0 +1,98 @@
+//! cargo for the product: the libraries while OpenBLAS is still being compiled, then the link.
+//!
+//! Both calls give cargo the same environment and flags, so the second one compiles nothing but the binary.
+
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::artifact::{Artifact, Linked};
+use crate::gate;
+use crate::jobs::Jobs;
+use crate::native::{self, StaticLib};
+use crate::plan::Plan;
+use crate::run::Job;
+use crate::toolchain::{Site, Toolchain};
+
+/// A cargo command with everything that product builds and product tests share.
+pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> Command {
+    let rust = &toolchain.rust;
+    let dirty = if plan.commit.dirty { "-dirty" } else { "" };
+    let mut cargo = site.command(&rust.cargo);
+    cargo
+        .current_dir(&plan.paths.root)
+        .arg(verb)
+        .args(["--locked", "--release", "--target", &plan.target])
+        .args(&rust.cargo_args)
+        .envs(&rust.cargo_env)
+        // The whole list, so that a `rustflags` in a config file of the user's own adds nothing.
+        .env("CARGO_ENCODED_RUSTFLAGS", plan.rustflags.join("\x1f"))
+        .env(linker_variable(&plan.target), &toolchain.wrappers.cc)
+        .env("CARGO_TARGET_DIR", &plan.paths.target)
+        .env("ZIG_GLOBAL_CACHE_DIR", site.store.path_of("zig"))
+        .env("ZIG_LOCAL_CACHE_DIR", site.store.path_of("zig"))
+        .env("SOURCE_DATE_EPOCH", plan.commit.epoch_seconds.to_string())
+        .env("MUSLIN_OPENBLAS_DIR", native::folder(plan, site, toolchain))
+        .env("MUSLIN_COMMIT", format!("{}{dirty}", plan.commit.id))
+        .env("MUSLIN_TARGET", &plan.target)
+        .env("MUSLIN_STACK_SIZE", plan.config.stack_size.0.to_string())
+        .env("MUSLIN_OPENBLAS_VERSION", &plan.openblas.version)
+        .env("MUSLIN_OPENBLAS_PATCHES", plan.openblas.patches.join(","));
+    if site.offline {
+        cargo.arg("--offline");
+    }
+    if plan.quiet {
+        cargo.arg("--quiet");
+    }
+    cargo
+}
+
+/// Fetches the crates of Cargo.lock, so that later builds can be offline.
+pub fn fetch(plan: &Plan, site: &Site) -> anyhow::Result<()> {
+    let mut cargo = site.command("cargo");
+    cargo.current_dir(&plan.paths.root).args(["fetch", "--locked"]);
+    site.runner.run(Job::new("fetch the crates of Cargo.lock", cargo).show(!plan.quiet)).map(|_| ())
+}
+
+fn linker_variable(target: &str) -> String {
+    format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"))
+}
+
+/// Everything but the link: needs no OpenBLAS.
+pub fn compile_libraries(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyhow::Result<()> {
+    let mut cargo = command(plan, site, toolchain, "build");
+    cargo.args(["--package", &plan.config.product.package, "--lib"]);
+    jobs.share_with_cargo(&mut cargo);
+    let _token = jobs.token()?;
+    site.runner.run(Job::new("compile the libraries", cargo).show(!plan.quiet)).map(|_| ())
+}
+
+/// The binary, judged with its symbols still in it.
+pub fn link(
+    plan: &Plan,
+    site: &Site,
+    toolchain: &Toolchain,
+    jobs: &Jobs,
+    openblas: &StaticLib,
+) -> anyhow::Result<Linked> {
+    anyhow::ensure!(
+        openblas.folder == native::folder(plan, site, toolchain),
+        "the archive is not the one that the libraries were compiled for"
+    );
+    let mut cargo = command(plan, site, toolchain, "rustc");
+    cargo.args(["--package", &plan.config.product.package, "--bin", &plan.config.product.name]);
+    // Of the few lines of main.rs only: with debug information there, rustc puts `.debug_gdb_scripts` into the program,
+    // as a loaded section, which no strip removes.
+    cargo.args(["--", "-Cdebuginfo=0"]);
+    jobs.share_with_cargo(&mut cargo);
+    let _token = jobs.token()?;
+    site.runner.run(Job::new("link the binary", cargo).show(!plan.quiet))?;
+    // A copy of our own: the next cargo command may replace cargo's.
+    let folder = plan.paths.work.join("linked");
+    std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let path = folder.join(&plan.config.product.name);
+    crate::output::copy(&plan.paths.linked, &path)?;
+    let file = Artifact::of(path)?;
+    let verdicts = gate::linked(plan, &file)?;
+    Ok(Linked { file, verdicts })
+}

@@ -1,0 +1,97 @@
+//! `cargo xtask dist`, read from top to bottom.
+
+use std::time::{Duration, Instant};
+
+use crate::artifact::Packed;
+use crate::jobs::Jobs;
+use crate::native::StaticLib;
+use crate::plan::Plan;
+use crate::run::children_cpu_seconds;
+use crate::ship::Shipped;
+use crate::toolchain::{Site, Toolchain};
+use crate::{cargo, image, native, pack, prove, ship, store, strip, toolchain};
+
+/// How long each stage took, and how busy the cores were in it.
+#[derive(Default)]
+pub struct Times(pub Vec<StageTime>);
+
+pub struct StageTime {
+    pub stage: &'static str,
+    pub wall: Duration,
+    pub cpu_seconds: f64,
+}
+
+impl Times {
+    /// Progress is one line a stage, on stderr, for terminals and CI logs alike.
+    fn stage<T>(
+        &mut self,
+        plan: &Plan,
+        stage: &'static str,
+        work: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        if !plan.quiet {
+            eprintln!("{stage:>10} ...");
+        }
+        let (started, cpu) = (Instant::now(), children_cpu_seconds());
+        let result = work()?;
+        let time = StageTime { stage, wall: started.elapsed(), cpu_seconds: children_cpu_seconds() - cpu };
+        if !plan.quiet {
+            eprintln!("{stage:>10} {:.1} s", time.wall.as_secs_f64());
+        }
+        self.0.push(time);
+        Ok(result)
+    }
+}
+
+/// Everything up to the packed file: what tests of the shipped bytes need.
+pub struct Built {
+    pub toolchain: Toolchain,
+    pub openblas: StaticLib,
+    pub packed: Packed,
+}
+
+pub fn dist(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Shipped> {
+    let _lock = lock(plan, site)?;
+    let Built { toolchain, openblas, packed } = build_packed(plan, site, times)?;
+    let proved = times.stage(plan, "prove", || prove::prove(plan, site, packed))?;
+    let image = times.stage(plan, "image", || image::build(plan, &proved))?;
+    site.runner.check()?;
+    times.stage(plan, "dist", || ship::ship(plan, &toolchain, &openblas, proved, &image))
+}
+
+/// The packed file, for callers that go on by themselves.
+pub fn packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Built> {
+    let _lock = lock(plan, site)?;
+    build_packed(plan, site, times)
+}
+
+fn build_packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Built> {
+    let jobs = Jobs::new(plan.jobs)?;
+    let toolchain =
+        times.stage(plan, "toolchain", || toolchain::provide(site, &plan.config, &plan.target, plan.std))?;
+    let openblas = times.stage(plan, "compile", || compile(plan, site, &toolchain, &jobs))?;
+    let linked = times.stage(plan, "link", || cargo::link(plan, site, &toolchain, &jobs, &openblas))?;
+    let stripped = times.stage(plan, "strip", || strip::strip(plan, site, &toolchain, linked))?;
+    let packed = times.stage(plan, "pack", || pack::pack(plan, site, &toolchain, stripped))?;
+    Ok(Built { toolchain, openblas, packed })
+}
+
+/// OpenBLAS and the Rust libraries side by side, out of one pool of job tokens.
+fn compile(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyhow::Result<StaticLib> {
+    std::thread::scope(|scope| {
+        let libraries = scope.spawn(|| cargo::compile_libraries(plan, site, toolchain, jobs));
+        let openblas = native::build(plan, site, toolchain, jobs);
+        let libraries = libraries.join().expect("the compiling thread does not panic");
+        // Of two failures the native one comes first: it is the one whose remedy is less known.
+        let openblas = openblas?;
+        libraries?;
+        Ok(openblas)
+    })
+}
+
+/// One run at a time works in the work folder and in `dist/`; a second one waits for its turn.
+fn lock(plan: &Plan, site: &Site) -> anyhow::Result<std::fs::File> {
+    std::fs::create_dir_all(&plan.paths.work)
+        .map_err(|error| store::cannot_write(&plan.paths.work, error))?;
+    store::lock(&plan.paths.work.join(".lock"), &site.runner)
+}

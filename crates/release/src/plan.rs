@@ -1,0 +1,406 @@
+//! The Plan: everything that is decided before anything runs. `--plan` prints it; the stages only read it.
+//!
+//! It holds every path, version and flag. What can only be known after a fetch (the digest of a tool that moves with its
+//! suite) is recorded in the manifest instead.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::failure::{Failure, Problems};
+use crate::surroundings::{Commit, Surroundings};
+use crate::toolchain::{Finding, StdPreference};
+use crate::vendor::Vendored;
+
+/// What the command line may choose.
+#[derive(Debug, Default, Clone)]
+pub struct Choices {
+    pub target: Option<String>,
+    pub jobs: Option<usize>,
+    pub dist_dir: Option<PathBuf>,
+    pub std: StdPreference,
+    /// A source tarball of OpenBLAS that is on disk already.
+    pub openblas_source: Option<PathBuf>,
+    pub quiet: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Plan {
+    pub schema: u32,
+    pub version: String,
+    pub target: String,
+    pub commit: Commit,
+    pub jobs: usize,
+    pub std: StdPreference,
+    pub paths: Paths,
+    pub names: Names,
+    /// Flags of the final link, from `.cargo/config.toml`, plus those that depend on this machine's paths.
+    pub rustflags: Vec<String>,
+    pub openblas: OpenblasPlan,
+    pub tools: Vec<Finding>,
+    /// The steps in their order, for people.
+    pub stages: Vec<String>,
+    pub config: Config,
+    #[serde(skip)]
+    pub openblas_source: Option<PathBuf>,
+    #[serde(skip)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct OpenblasPlan {
+    pub version: String,
+    pub patches: Vec<String>,
+    /// Digest of the list of source files, the patches and their guards.
+    pub vendor_digest: String,
+    pub make: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Paths {
+    pub root: PathBuf,
+    pub cache: PathBuf,
+    /// cargo's.
+    pub target: PathBuf,
+    /// Ours: logs, stage outputs.
+    pub work: PathBuf,
+    pub dist: PathBuf,
+    pub vendor: PathBuf,
+    /// The binary as cargo leaves it.
+    pub linked: PathBuf,
+    pub tiny_model: PathBuf,
+    /// What the reference makes of the tiny model.
+    pub goldens: PathBuf,
+}
+
+/// Names in `dist/`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Names {
+    pub packed: String,
+    pub unpacked: String,
+    pub debug: String,
+    pub docker_tar: String,
+    pub oci_tar: String,
+    pub sums: String,
+    pub manifest: String,
+}
+
+impl Names {
+    fn new(product: &str, version: &str, target: &str) -> Self {
+        let stem = format!("{product}-{version}-{target}");
+        Self {
+            unpacked: format!("{stem}.unpacked"),
+            debug: format!("{stem}.debug"),
+            docker_tar: format!("{stem}.docker.tar"),
+            oci_tar: format!("{stem}.oci.tar"),
+            packed: stem,
+            sums: "SHA256SUMS".into(),
+            manifest: "dist-manifest.json".into(),
+        }
+    }
+}
+
+impl Plan {
+    /// Decides everything; all contradictions are reported at once.
+    pub fn new(
+        config: Config,
+        surroundings: &Surroundings,
+        choices: Choices,
+        tools: Vec<Finding>,
+    ) -> anyhow::Result<Plan> {
+        let mut problems = Vec::new();
+        for (name, value) in &surroundings.hostile {
+            problems.push(
+                Failure::new(format!(
+                    "{name} is set: cargo would take it in place of `.cargo/config.toml`, and the link \
+                                      flags that set the stack size would vanish without a word"
+                ))
+                .expected(format!("{name} unset"))
+                .found(format!("{name}=\"{value}\""))
+                .hint(format!("unset {name}")),
+            );
+        }
+        let target = choices.target.clone().unwrap_or_else(|| config.product.targets[0].clone());
+        if !config.product.targets.contains(&target) {
+            problems.push(
+                Failure::new(format!("release.toml does not release for `{target}`"))
+                    .expected(config.product.targets.join(", "))
+                    .found(target.as_str())
+                    .hint(format!("cargo xtask dist --target {}", config.product.targets[0])),
+            );
+        }
+        let root = &surroundings.root;
+        let mut rustflags = match cargo_flags(root, &target) {
+            Ok(flags) => {
+                problems.extend(check_link_flags(&flags, &config));
+                flags
+            }
+            Err(error) => {
+                problems.push(Failure::new(format!("{error:#}")));
+                Vec::new()
+            }
+        };
+        rustflags.extend(remap_flags(surroundings));
+        let vendor = root.join(&config.openblas.vendor);
+        let openblas = match Vendored::read(&vendor) {
+            Ok(vendored) => OpenblasPlan {
+                version: vendored.manifest.version.clone(),
+                patches: vendored.patches().map(|patch| patch.name.clone()).collect(),
+                vendor_digest: vendored.digest.clone(),
+                make: openblas_make(&config),
+            },
+            Err(error) => {
+                problems.push(Failure::new(format!("{error:#}")));
+                OpenblasPlan::default()
+            }
+        };
+        let version = workspace_version(root).unwrap_or_else(|error| {
+            problems.push(Failure::new(format!("{error:#}")));
+            String::new()
+        });
+        Problems(problems).into_result()?;
+
+        let jobs = choices.jobs.unwrap_or(surroundings.cores).max(1);
+        let names = Names::new(&config.product.name, &version, &target);
+        let cargo_target = root.join("target");
+        let dist = match &choices.dist_dir {
+            Some(dir) => std::path::absolute(dir).context("the folder of `--dist-dir`")?,
+            None => root.join("dist"),
+        };
+        Ok(Plan {
+            schema: 1,
+            stages: stages(&config),
+            paths: Paths {
+                linked: cargo_target.join(&target).join("release").join(&config.product.name),
+                work: cargo_target.join("muslin").join(&target),
+                target: cargo_target,
+                root: root.clone(),
+                cache: surroundings.cache_dir.clone(),
+                dist,
+                vendor,
+                tiny_model: root.join("fixtures/models/tiny-bert"),
+                goldens: root.join("fixtures/goldens/tiny-bert.json"),
+            },
+            commit: surroundings.commit.clone(),
+            openblas_source: choices.openblas_source,
+            quiet: choices.quiet,
+            std: choices.std,
+            version,
+            target,
+            jobs,
+            names,
+            rustflags,
+            openblas,
+            tools,
+            config,
+        })
+    }
+
+    pub fn log(&self, stage: &str) -> PathBuf {
+        self.paths.work.join("logs").join(format!("{stage}.log"))
+    }
+
+    /// For people; `--format json` prints the same as data.
+    pub fn human(&self) -> String {
+        use std::fmt::Write;
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "{name:<12} {}", value.replace('\n', "\n             "));
+        };
+        line("product", format!("{} {} for {}", self.config.product.name, self.version, self.target));
+        let dirty = if self.commit.dirty { ", with changes that are not committed" } else { "" };
+        line("commit", format!("{}{dirty}", self.commit.id));
+        line("epoch", self.commit.epoch_seconds.to_string());
+        line("jobs", self.jobs.to_string());
+        line("stack size", self.config.stack_size.to_string());
+        line(
+            "openblas",
+            format!(
+                "{} with {}\n{}",
+                self.openblas.version,
+                self.openblas.patches.join(", "),
+                self.openblas.make.join(" ")
+            ),
+        );
+        line("rustflags", self.rustflags.join(" "));
+        line("cache", self.paths.cache.display().to_string());
+        let tools = self.tools.iter().map(describe).collect::<Vec<_>>().join("\n");
+        line("tools", tools);
+        let stages = self.stages.iter().enumerate().map(|(n, stage)| format!("{}. {stage}", n + 1));
+        line("stages", stages.collect::<Vec<_>>().join("\n"));
+        let names = &self.names;
+        let outputs = [
+            &names.packed,
+            &names.unpacked,
+            &names.debug,
+            &names.docker_tar,
+            &names.oci_tar,
+            &names.sums,
+            &names.manifest,
+        ];
+        line("outputs", outputs.map(|name| self.paths.dist.join(name).display().to_string()).join("\n"));
+        text
+    }
+}
+
+/// One line about one tool, for `doctor` and the plan.
+pub fn describe(finding: &Finding) -> String {
+    match finding {
+        Finding::Ready { name, version, path, .. } => format!("{name:<9} {version} at {}", path.display()),
+        Finding::WouldFetch { name, version, from } => {
+            format!("{name:<9} {version} would be fetched: {from}")
+        }
+        Finding::Missing { name, problem, hint } => {
+            format!("{name:<9} MISSING: {problem}\n{:<9} hint: {hint}", "")
+        }
+    }
+}
+
+fn openblas_make(config: &Config) -> Vec<String> {
+    let openblas = &config.openblas;
+    let mut options = openblas.make.clone();
+    options.push(format!("NUM_THREADS={}", openblas.threads_max));
+    options.push(format!("DYNAMIC_LIST={}", openblas.kernels.join(" ")));
+    // make's own job server decides; OpenBLAS would otherwise write a `-j` of its own into its calls of make.
+    options.push("MAKE_NB_JOBS=0".into());
+    options
+}
+
+fn stages(config: &Config) -> Vec<String> {
+    let ships = format!("{:?}", config.image.ships).to_lowercase();
+    [
+        "toolchain: find or fetch zig, UPX and a Rust std for musl".into(),
+        "source: fetch OpenBLAS, check each file's digest, patch between guards".into(),
+        "native: make OpenBLAS while cargo compiles the libraries; check patches and kernels in the archive"
+            .into(),
+        "linked: link the binary; gate".into(),
+        "stripped: split the debug file off, strip; gate".into(),
+        "packed: UPX; gate outer and inner headers, and the round trip".into(),
+        "proved: run the packed file: self-test, stacks, golden embedding, environment sizes".into(),
+        format!("image: scratch image of the {ships} binary, as OCI layout and docker archive"),
+        "dist: names, SHA256SUMS, dist-manifest.json".into(),
+    ]
+    .into()
+}
+
+fn workspace_version(root: &Path) -> anyhow::Result<String> {
+    let path = root.join("Cargo.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let manifest: toml::Table = text.parse().with_context(|| format!("reading {}", path.display()))?;
+    let version = manifest.get("workspace").and_then(|w| w.get("package")).and_then(|p| p.get("version"));
+    version.and_then(|v| v.as_str()).map(String::from).context("Cargo.toml has no workspace.package.version")
+}
+
+/// The flags that plain cargo would use too: one place, with the reason for each.
+fn cargo_flags(root: &Path, target: &str) -> anyhow::Result<Vec<String>> {
+    let path = root.join(".cargo/config.toml");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let config: toml::Table = text.parse().with_context(|| format!("reading {}", path.display()))?;
+    let flags = config.get("target").and_then(|t| t.get(target)).and_then(|t| t.get("rustflags"));
+    let flags = flags
+        .and_then(|flags| flags.as_array())
+        .with_context(|| format!("{} has no `rustflags` for {target}", path.display()))?;
+    Ok(flags.iter().filter_map(|flag| flag.as_str().map(String::from)).collect())
+}
+
+fn check_link_flags(flags: &[String], config: &Config) -> Option<Failure> {
+    let wanted = format!("-Clink-arg=-Wl,-z,stack-size={}", config.stack_size.0);
+    let found: Vec<&String> = flags.iter().filter(|flag| flag.contains("stack-size=")).collect();
+    if found == [&wanted] {
+        return None;
+    }
+    Some(
+        Failure::new("`.cargo/config.toml` and `link.stack_size` in release.toml contradict each other")
+            .expected(wanted)
+            .found(found.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(" "))
+            .hint("make both say the same; the reason stands beside the flag"),
+    )
+}
+
+/// Paths of the build machine do not belong into what is shipped.
+fn remap_flags(surroundings: &Surroundings) -> Vec<String> {
+    let home = |name: &str, below: &str| {
+        let named = surroundings.environment.get(name).map(PathBuf::from);
+        named.or_else(|| Some(PathBuf::from(surroundings.environment.get("HOME")?).join(below)))
+    };
+    let mut flags = Vec::new();
+    if let Some(cargo_home) = home("CARGO_HOME", ".cargo") {
+        flags.push(format!("--remap-path-prefix={}=/cargo", cargo_home.display()));
+    }
+    if let Some(rustup_home) = home("RUSTUP_HOME", ".rustup") {
+        flags.push(format!("--remap-path-prefix={}=/rustup", rustup_home.display()));
+    }
+    flags.push(format!("--remap-path-prefix={}=/muslin", surroundings.root.display()));
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    }
+
+    fn surroundings() -> Surroundings {
+        Surroundings {
+            root: root(),
+            cache_dir: "/cache".into(),
+            cores: 2,
+            commit: Commit { id: "0".repeat(40), dirty: false, epoch_seconds: 1 },
+            environment: BTreeMap::from([("HOME".to_string(), "/home/somebody".into())]),
+            hostile: BTreeMap::new(),
+        }
+    }
+
+    fn config() -> Config {
+        Config::load(&root().join("release.toml")).unwrap()
+    }
+
+    #[test]
+    fn every_path_version_and_flag_is_in_the_plan() {
+        let plan = Plan::new(config(), &surroundings(), Choices::default(), Vec::new()).unwrap();
+        let text = plan.human();
+        for part in [
+            "stack-size=8388608",
+            "DYNAMIC_LIST=HASWELL ZEN SKYLAKEX SAPPHIRERAPIDS",
+            "NUM_THREADS=64",
+            "SHA256SUMS",
+            "/cache",
+        ] {
+            assert!(text.contains(part), "`{part}` is missing from:\n{text}");
+        }
+        let json = serde_json::to_value(&plan).unwrap();
+        assert_eq!(json["config"]["stack_size"], 8 << 20);
+    }
+
+    #[test]
+    fn flags_in_the_environment_are_refused() {
+        let mut surroundings = surroundings();
+        surroundings.hostile.insert("RUSTFLAGS".into(), "-Copt-level=1".into());
+        let error = Plan::new(config(), &surroundings, Choices::default(), Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("RUSTFLAGS"), "{error}");
+        assert_eq!(Failure::hint_of(&error).as_deref(), Some("unset RUSTFLAGS"));
+    }
+
+    #[test]
+    fn cargo_and_release_toml_must_agree_on_the_stack() {
+        let mut config = config();
+        config.stack_size = crate::units::ByteSize(4 << 20);
+        let error = Plan::new(config, &surroundings(), Choices::default(), Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("contradict"), "{error}");
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let mut surroundings = surroundings();
+        surroundings.hostile.insert("RUSTFLAGS".into(), "-g".into());
+        let choices = Choices { target: Some("mips-unknown-none".into()), ..Choices::default() };
+        let error = Plan::new(config(), &surroundings, choices, Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("RUSTFLAGS") && error.contains("mips-unknown-none"), "{error}");
+    }
+}

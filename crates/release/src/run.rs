@@ -1,0 +1,384 @@
+//! Child processes: started with the environment that the plan gives, logged, timed, and ended with us.
+//!
+//! Every child leads a process group of its own, so that Ctrl-C (or a time-out) ends the whole tree under it — make and
+//! the compilers it started — before we return. A failure quotes the command so that it can be pasted, and names its log.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::failure::{Failure, Interrupted};
+
+/// How long a child may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(5);
+/// Captured output is for messages and small JSON; a child that talks for ever must not fill our memory.
+const CAPTURE_BYTES_MAX: usize = 16 << 20;
+
+/// Starts children and watches for signals. One for the whole run.
+#[derive(Clone)]
+pub struct Runner {
+    interrupted: Arc<AtomicBool>,
+}
+
+/// One child process to be.
+pub struct Job {
+    what: String,
+    command: Command,
+    log: Option<PathBuf>,
+    show: bool,
+    echo: bool,
+    timeout: Option<Duration>,
+    stdin: Vec<u8>,
+}
+
+/// A child that has ended, in whatever way.
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub elapsed: Duration,
+}
+
+impl Finished {
+    /// As a shell would say it: 128 + signal when a signal ended the child.
+    pub fn shell_code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
+    }
+
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end().to_string()
+    }
+}
+
+impl Job {
+    /// `what` completes the sentence "could not …".
+    pub fn new(what: impl Into<String>, command: Command) -> Self {
+        Self {
+            what: what.into(),
+            command,
+            log: None,
+            show: false,
+            echo: false,
+            timeout: None,
+            stdin: Vec::new(),
+        }
+    }
+
+    /// Both streams go to this file instead of being captured.
+    pub fn log(mut self, path: impl Into<PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
+    /// Stderr goes to ours: for children whose own progress people want to see.
+    pub fn show(mut self, show: bool) -> Self {
+        self.show = show;
+        self
+    }
+
+    /// Stdout is passed on to ours as it comes, besides being captured.
+    pub fn echo(mut self) -> Self {
+        self.echo = true;
+        self
+    }
+
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+}
+
+impl Runner {
+    /// Registers for SIGINT, SIGTERM and SIGHUP. The first one is honoured between two polls; a second one ends us at once.
+    pub fn new() -> anyhow::Result<Self> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
+        {
+            // The order matters: the shutdown handler looks at the flag before this signal has set it.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
+                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
+                .context("registering signal handlers")?;
+        }
+        Ok(Self { interrupted })
+    }
+
+    /// One that no signal reaches, for tests.
+    #[cfg(test)]
+    pub fn deaf() -> Self {
+        Self { interrupted: Arc::default() }
+    }
+
+    /// Fails when a signal has come in; long work that is not a child calls it now and then.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+    }
+
+    /// Runs to the end; anything but exit 0 is an error that quotes the command.
+    pub fn run(&self, job: Job) -> anyhow::Result<Finished> {
+        let quoted = quote(&job.command);
+        let what = job.what.clone();
+        let log = job.log.clone();
+        let finished = self.finish(job)?;
+        if finished.status.success() {
+            return Ok(finished);
+        }
+        let tail = match &log {
+            Some(path) => first_error_and_tail(&std::fs::read_to_string(path).unwrap_or_default()),
+            None => first_error_and_tail(&String::from_utf8_lossy(&finished.stderr)),
+        };
+        let hint = match &log {
+            Some(path) => format!("the whole log is {}; to run it by hand:\n{quoted}", path.display()),
+            None => format!("to run it by hand:\n{quoted}"),
+        };
+        Err(Failure::new(format!("could not {what}"))
+            .expected("exit code 0")
+            .found(format!(
+                "exit code {}{}",
+                finished.shell_code(),
+                if tail.is_empty() { String::new() } else { format!("\n{tail}") }
+            ))
+            .hint(hint)
+            .into())
+    }
+
+    /// Runs to the end, whatever the exit code. Errors are: not started, timed out, interrupted.
+    pub fn finish(&self, mut job: Job) -> anyhow::Result<Finished> {
+        self.check()?;
+        let quoted = quote(&job.command);
+        let command = &mut job.command;
+        command.process_group(0);
+        command.stdin(if job.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+        match &job.log {
+            Some(path) => {
+                let file = create_log(path)?;
+                let twin = file.try_clone().context("duplicating a log's file handle")?;
+                command.stdout(file).stderr(twin);
+            }
+            None => {
+                command.stdout(Stdio::piped());
+                command.stderr(if job.show { Stdio::inherit() } else { Stdio::piped() });
+            }
+        }
+        let started = Instant::now();
+        let mut child = command.spawn().map_err(|error| {
+            Failure::new(format!("could not {}: {error}", job.what))
+                .hint(format!("to run it by hand:\n{quoted}"))
+        })?;
+        let writer = child.stdin.take().map(|mut pipe| {
+            let bytes = std::mem::take(&mut job.stdin);
+            // A child that does not read to the end is its own affair: its exit code tells.
+            std::thread::spawn(move || drop(pipe.write_all(&bytes)))
+        });
+        let stdout = child.stdout.take().map(|pipe| capture(pipe, job.echo));
+        let stderr = child.stderr.take().map(|pipe| capture(pipe, false));
+        let status = self.wait(&mut child, &job, &quoted)?;
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+        let collect = |reader: Option<JoinHandle<Vec<u8>>>| {
+            reader.map_or_else(Vec::new, |thread| thread.join().unwrap_or_default())
+        };
+        Ok(Finished { status, stdout: collect(stdout), stderr: collect(stderr), elapsed: started.elapsed() })
+    }
+
+    fn wait(&self, child: &mut Child, job: &Job, quoted: &str) -> anyhow::Result<ExitStatus> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().context("waiting for a child process")? {
+                // A child that died of a signal may leave grandchildren behind; on success the group is empty.
+                if !status.success() {
+                    end_group(child.id(), Signal::KILL);
+                }
+                return Ok(status);
+            }
+            if let Err(interrupted) = self.check() {
+                end(child);
+                return Err(interrupted);
+            }
+            if let Some(timeout) = job.timeout.filter(|timeout| started.elapsed() > *timeout) {
+                end(child);
+                return Err(Failure::new(format!("could not {}: it did not end in time", job.what))
+                    .expected(format!("an end within {timeout:?}"))
+                    .hint(format!("to run it by hand:\n{quoted}"))
+                    .into());
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+fn capture(mut pipe: impl Read + Send + 'static, echo: bool) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 8192];
+        // A read error here means the pipe broke with the child, whose exit code is reported.
+        while let Ok(read @ 1..) = pipe.read(&mut buffer) {
+            let room = CAPTURE_BYTES_MAX - bytes.len();
+            bytes.extend_from_slice(&buffer[..read.min(room)]);
+            if echo {
+                let mut out = std::io::stdout().lock();
+                let _ = out.write_all(&buffer[..read]).and_then(|()| out.flush());
+            }
+        }
+        bytes
+    })
+}
+
+fn create_log(path: &Path) -> anyhow::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    }
+    File::create(path).with_context(|| format!("creating the log {}", path.display()))
+}
+
+fn end_group(id: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(id as i32) {
+        // ESRCH means that the group has ended by itself, which is what we want.
+        let _ = kill_process_group(pid, signal);
+    }
+}
+
+fn end(child: &mut Child) {
+    end_group(child.id(), Signal::TERM);
+    let asked = Instant::now();
+    while asked.elapsed() < GRACE {
+        if matches!(child.try_wait(), Ok(Some(_))) {
+            break;
+        }
+        std::thread::sleep(POLL);
+    }
+    end_group(child.id(), Signal::KILL);
+    let _ = child.wait();
+}
+
+/// The command as a person can paste it into a shell: changed variables, program, arguments, folder.
+pub fn quote(command: &Command) -> String {
+    let mut words = Vec::new();
+    if let Some(folder) = command.get_current_dir() {
+        words.push(format!("cd {} &&", quote_word(folder.as_os_str())));
+    }
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            words.push(format!("{}={}", name.to_string_lossy(), quote_word(value)));
+        }
+    }
+    words.push(quote_word(command.get_program()));
+    words.extend(command.get_args().map(quote_word));
+    words.join(" ")
+}
+
+fn quote_word(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// The first line that looks like an error, then the last few: with parallel makes the cause is far above the end.
+fn first_error_and_tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail_start = lines.len().saturating_sub(8);
+    let first = lines[..tail_start].iter().find(|line| line.contains("error:") || line.contains("Error "));
+    let mut picked: Vec<&str> = Vec::new();
+    if let Some(first) = first {
+        picked.extend([*first, "…"]);
+    }
+    picked.extend(&lines[tail_start..]);
+    let shorten = |line: &str| {
+        if line.len() > 300 { line.chars().take(300).chain(['…']).collect() } else { line.to_string() }
+    };
+    picked.into_iter().map(shorten).collect::<Vec<_>>().join("\n")
+}
+
+/// CPU seconds of all children that have ended: with the wall clock it says how busy the cores were.
+pub fn children_cpu_seconds() -> f64 {
+    // Fields 16 and 17 (cutime, cstime) after the command name, in ticks of 1/100 s on Linux.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks: f64 =
+        after_name.split(' ').skip(13).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn runner() -> Runner {
+        Runner::deaf()
+    }
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script);
+        command
+    }
+
+    #[test]
+    fn a_failure_quotes_the_command_and_the_first_error() {
+        let script =
+            "echo 'x.c:1: error: lost' >&2; for i in 1 2 3 4 5 6 7 8 9; do echo note $i >&2; done; exit 3";
+        let error = runner().run(Job::new("compile x.c", sh(script))).err().expect("exit 3 passed");
+        let text = error.to_string();
+        assert!(text.contains("could not compile x.c") && text.contains("exit code 3"), "{text}");
+        assert!(text.contains("x.c:1: error: lost"), "{text}");
+        assert!(Failure::hint_of(&error).unwrap().contains("sh -c 'echo"), "{error:?}");
+    }
+
+    #[test]
+    fn a_signal_reads_as_in_a_shell() {
+        assert_eq!(runner().finish(Job::new("die", sh("kill -SEGV $$"))).unwrap().shell_code(), 139);
+    }
+
+    #[test]
+    fn a_timeout_ends_grandchildren_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("pid");
+        let script = format!("sleep 60 & echo $! > {}; wait", mark.display());
+        let error =
+            runner().finish(Job::new("wait", sh(&script)).timeout(Duration::from_millis(300))).err().unwrap();
+        assert!(error.to_string().contains("did not end in time"), "{error}");
+        let pid = std::fs::read_to_string(&mark).unwrap();
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z "), "the grandchild lives on: {state}");
+    }
+
+    #[test]
+    fn an_interrupt_stops_the_wait() {
+        let runner = runner();
+        let flag = Arc::clone(&runner.interrupted);
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            flag.store(true, Ordering::Relaxed);
+        });
+        let started = Instant::now();
+        let error = runner.finish(Job::new("sleep", sh("sleep 30"))).err().unwrap();
+        assert!(error.downcast_ref::<Interrupted>().is_some(), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_missing_program_is_told() {
+        let error = runner().run(Job::new("start it", Command::new("/nonexistent/program"))).err().unwrap();
+        assert!(error.to_string().contains("could not start it"), "{error}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Tarballs of vendored sources: from disk, from Debian's source package, or from upstream.
+//!
+//! What comes back is not trusted: `vendor` checks every file of it against the list of digests.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::digest::Digest;
+use crate::failure::Failure;
+use crate::run::Job;
+use crate::store::Record;
+use crate::toolchain::{Site, apt};
+use crate::vendor::manifest::{Source, SourceManifest};
+
+/// The tarball, fetched once and kept in the cache. Sources are tried in the order of `source.toml`.
+pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf> {
+    let name = format!("sources/{}-{}", manifest.name, manifest.version);
+    if site.offline && site.store.find(&name).is_none() {
+        return Err(Failure::new(format!(
+            "the source of {} {} is not in the cache, and `--offline` forbids to fetch it",
+            manifest.name, manifest.version
+        ))
+        .hint("name a tarball with `--openblas-source FILE`, or run `cargo xtask doctor --fetch` once with a network")
+        .into());
+    }
+    let entry = site.store.get_or_make(&name, |staging| {
+        let mut tried = Vec::new();
+        for source in &manifest.sources {
+            site.runner.check()?;
+            match fetch(site, staging, source, manifest) {
+                Ok(path) => {
+                    let file = path.strip_prefix(staging)?.to_string_lossy().into_owned();
+                    let mut record = Record::default();
+                    record.seal(staging, &file)?.note("from", source.describe());
+                    return Ok(record);
+                }
+                Err(error) => tried.push(format!("{}: {error:#}", source.describe())),
+            }
+        }
+        Err(Failure::new(format!("no source of {} {} could be fetched", manifest.name, manifest.version))
+            .expected("one of the sources of source.toml")
+            .found(tried.join("\n"))
+            .hint("check the network, or name a tarball with `--openblas-source FILE`")
+            .into())
+    })?;
+    let file = entry.record.files.keys().next().context("a cached source without a file")?;
+    Ok(entry.path.join(file))
+}
+
+fn fetch(
+    site: &Site,
+    staging: &std::path::Path,
+    source: &Source,
+    manifest: &SourceManifest,
+) -> anyhow::Result<PathBuf> {
+    match source {
+        Source::DebianSource { package, orig_sha256, .. } => {
+            eprintln!("fetching the source of {} {}", manifest.name, manifest.version);
+            let path = apt::fetch_orig_tarball(site, staging, package, &manifest.version)?;
+            let found = Digest::of_file(&path)?;
+            if found.as_str() != orig_sha256 {
+                return Err(Failure::new(format!("{} is not the pinned tarball", path.display()))
+                    .expected(orig_sha256.as_str())
+                    .found(found.as_str())
+                    .into());
+            }
+            Ok(path)
+        }
+        Source::Archive { url, .. } => {
+            eprintln!("fetching {url}");
+            let path = staging.join(url.rsplit('/').next().unwrap_or("source.tar.gz"));
+            let mut curl = site.command("curl");
+            curl.args(["--fail", "--location", "--silent", "--show-error", "--proto", "=https", "--output"])
+                .arg(&path)
+                .arg(url);
+            site.runner.run(Job::new(format!("fetch {url}"), curl))?;
+            Ok(path)
+        }
+    }
+}

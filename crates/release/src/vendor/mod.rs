@@ -1,0 +1,264 @@
+//! Vendored native sources: from whatever tree or tarball is at hand to a tree that is verified, patched and guarded.
+//!
+//! [`Vendored`] is what a vendor folder says, [`Vendored::prepare`] the order in which it happens, and the only door. It uses no network and reads neither environment nor
+//! clock: fetching is done before, compiling after. Its result is named by a digest of everything in it, and appears
+//! under its final name only when all of it holds. After the compile, [`Vendored::archive_violations`] asks the archive
+//! whether the patches are in the code, and [`kernels`] whether the kernels are.
+
+pub mod guard;
+pub mod kernels;
+pub mod manifest;
+pub mod patch;
+pub mod unpack;
+
+#[cfg(test)]
+mod archive_fixture;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Serialize;
+
+use self::guard::{Guard, GuardedFile};
+use self::manifest::{FileList, SourceManifest};
+use self::patch::{FileDiff, Patch};
+use crate::digest::sha256_hex;
+
+/// A vendor folder, read and checked: all that decides what a prepared tree holds, known before anything is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vendored {
+    pub manifest: SourceManifest,
+    /// Names the tree that [`Vendored::prepare`] makes: the list of source digests, then each patch and its guard, in order.
+    pub digest: String,
+    list: FileList,
+    patches: Vec<(Patch, VendoredPatch)>,
+}
+
+/// A source tree that is ready to be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Prepared {
+    pub name: String,
+    pub version: String,
+    #[serde(skip)]
+    pub tree: PathBuf,
+    /// That of the [`Vendored`] that it was made from.
+    pub digest: String,
+    pub patches: Vec<VendoredPatch>,
+}
+
+/// A patch and its guard, for the fingerprint, the manifest and `--version`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VendoredPatch {
+    /// File name without `.patch`: `0002-give-workers-an-explicit-stack`.
+    pub name: String,
+    pub why: String,
+    pub upstream: String,
+    pub sha256: String,
+    pub guard_sha256: String,
+    /// The behavioural test that fails without it.
+    pub test: String,
+    #[serde(skip)]
+    pub guard: Guard,
+}
+
+/// What to prepare from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input<'a> {
+    Tree(&'a Path),
+    Tarball(&'a Path),
+}
+
+impl Vendored {
+    /// `vendor_dir` holds source.toml, the list of files, patches with their guards, and tests.
+    pub fn read(vendor_dir: &Path) -> Result<Self> {
+        let manifest = SourceManifest::read(&vendor_dir.join("source.toml"))?;
+        let list = FileList::read(&vendor_dir.join(&manifest.files))?;
+        let patches = read_patches(vendor_dir)?;
+        let digest = digest_of(&list, &patches);
+        Ok(Self { manifest, digest, list, patches })
+    }
+
+    pub fn patches(&self) -> impl Iterator<Item = &VendoredPatch> {
+        self.patches.iter().map(|(_, patch)| patch)
+    }
+
+    /// What the compiled archive does not show of the patches, each named by its patch. Needs no tree, so an archive that
+    /// comes from a cache is asked as well.
+    pub fn archive_violations(&self, archive: &[u8]) -> Result<Vec<String>> {
+        let mut violations = Vec::new();
+        for patch in self.patches() {
+            for violation in patch.guard.object_violations(archive)? {
+                violations.push(format!("{}: {violation}", patch.name));
+            }
+        }
+        Ok(violations)
+    }
+
+    /// Unpacks, verifies, patches and guards. `dest` must not exist yet, and exists afterwards only if everything held.
+    pub fn prepare(&self, input: Input<'_>, dest: &Path) -> Result<Prepared> {
+        ensure!(
+            !dest.exists(),
+            "`{}` is there already: a prepared tree is never continued\nhint: remove it, or prepare elsewhere",
+            dest.display()
+        );
+        let parent = dest.parent().with_context(|| format!("`{}` has no parent folder", dest.display()))?;
+        fs::create_dir_all(parent).with_context(|| format!("making folder `{}`", parent.display()))?;
+        let staging = tempfile::Builder::new()
+            .prefix(".preparing-")
+            .tempdir_in(parent)
+            .with_context(|| format!("making a staging folder in `{}`", parent.display()))?;
+
+        let tree = staging.path().join("tree");
+        fs::create_dir(&tree).with_context(|| format!("making `{}`", tree.display()))?;
+        match input {
+            Input::Tree(path) => manifest::verify_and_copy(path, &self.list, &tree)?,
+            Input::Tarball(path) => {
+                let unpacked = staging.path().join("unpacked");
+                fs::create_dir(&unpacked).with_context(|| format!("making `{}`", unpacked.display()))?;
+                unpack::unpack(path, &unpacked)?;
+                manifest::verify_and_copy(&unpacked, &self.list, &tree)
+                    .with_context(|| format!("from `{}`", path.display()))?;
+            }
+        }
+        for (patch, vendored) in &self.patches {
+            apply(patch, vendored, &tree)?;
+        }
+        fs::rename(&tree, dest)
+            .with_context(|| format!("moving the prepared tree to `{}`", dest.display()))?;
+        Ok(Prepared {
+            name: self.manifest.name.clone(),
+            version: self.manifest.version.clone(),
+            tree: dest.to_owned(),
+            digest: self.digest.clone(),
+            patches: self.patches().cloned().collect(),
+        })
+    }
+}
+
+/// [`Vendored::read`] and [`Vendored::prepare`] in one.
+pub fn prepare(input: Input<'_>, vendor_dir: &Path, dest: &Path) -> Result<Prepared> {
+    Vendored::read(vendor_dir)?.prepare(input, dest)
+}
+
+/// All patches in the order of their names, each with its guard. A stray file is an error: it would be a patch that nobody
+/// applies, or a guard that guards nothing.
+fn read_patches(vendor_dir: &Path) -> Result<Vec<(Patch, VendoredPatch)>> {
+    let folder = vendor_dir.join("patches");
+    let mut names: Vec<String> = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("reading folder `{}`", folder.display()))? {
+        let entry = entry.with_context(|| format!("reading folder `{}`", folder.display()))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    for name in &names {
+        let partner = match (name.strip_suffix(".patch"), name.strip_suffix(".guard.toml")) {
+            (Some(stem), _) => format!("{stem}.guard.toml"),
+            (None, Some(stem)) => format!("{stem}.patch"),
+            (None, None) => bail!("`{}` is neither a patch nor a guard", folder.join(name).display()),
+        };
+        ensure!(
+            names.contains(&partner),
+            "`{}` stands alone: expected `{partner}` beside it",
+            folder.join(name).display()
+        );
+    }
+    names
+        .iter()
+        .filter_map(|name| name.strip_suffix(".patch"))
+        .map(|stem| read_patch(vendor_dir, &folder, stem))
+        .collect()
+}
+
+fn read_patch(vendor_dir: &Path, folder: &Path, stem: &str) -> Result<(Patch, VendoredPatch)> {
+    let path = folder.join(format!("{stem}.patch"));
+    let bytes = fs::read(&path).with_context(|| format!("reading `{}`", path.display()))?;
+    let patch = Patch::parse(&bytes).with_context(|| format!("in `{}`", path.display()))?;
+    let guard_path = folder.join(format!("{stem}.guard.toml"));
+    let guard_bytes = fs::read(&guard_path).with_context(|| format!("reading `{}`", guard_path.display()))?;
+    let guard = Guard::read(&guard_path)?;
+
+    let test = vendor_dir.join("tests").join(format!("{}.c", guard.test));
+    ensure!(
+        test.is_file(),
+        "`{}` names test `{}`, but there is no `{}`",
+        guard_path.display(),
+        guard.test,
+        test.display()
+    );
+    let (mut patched, mut guarded): (Vec<&str>, Vec<&str>) = (
+        patch.files.iter().map(|file| file.path.as_str()).collect(),
+        guard.files.iter().map(|file| file.path.as_str()).collect(),
+    );
+    patched.sort_unstable();
+    guarded.sort_unstable();
+    ensure!(patched == guarded, "`{stem}` changes {patched:?}, its guard knows {guarded:?}");
+
+    let value = |key: &str| patch.header_value(key).unwrap_or_default().to_owned();
+    let vendored = VendoredPatch {
+        name: stem.to_owned(),
+        why: value("Why"),
+        upstream: value("Upstream"),
+        sha256: sha256_hex(&bytes),
+        guard_sha256: sha256_hex(&guard_bytes),
+        test: guard.test.clone(),
+        guard,
+    };
+    Ok((patch, vendored))
+}
+
+/// Applies one patch to the tree. Everything that its guards find is reported together.
+fn apply(patch: &Patch, vendored: &VendoredPatch, tree: &Path) -> Result<()> {
+    let mut violations = Vec::new();
+    for diff in &patch.files {
+        // read_patch saw to it that both name the same files
+        let Some(guarded) = vendored.guard.files.iter().find(|file| file.path == diff.path) else { continue };
+        let path = tree.join(&diff.path);
+        let before = fs::read(&path).with_context(|| {
+            format!("patch `{}` changes `{}`, which is not among the listed files", vendored.name, diff.path)
+        })?;
+        match patched(diff, guarded, &before) {
+            Ok(after) => fs::write(&path, after).with_context(|| format!("writing `{}`", path.display()))?,
+            Err(found) => violations.extend(found),
+        }
+    }
+    ensure!(violations.is_empty(), "patch `{}`:\n  {}", vendored.name, violations.join("\n  "));
+    Ok(())
+}
+
+/// The text after the patch, or everything that is wrong with it.
+fn patched(
+    diff: &FileDiff,
+    guarded: &GuardedFile,
+    before: &[u8],
+) -> std::result::Result<Vec<u8>, Vec<String>> {
+    let path = &diff.path;
+    let found = sha256_hex(before);
+    if found == guarded.post_sha256 {
+        return Err(vec![format!("`{path}`: {}", patch::Refusal::AlreadyApplied)]);
+    }
+    let after = diff.apply(before).map_err(|refusal| vec![format!("`{path}`: {refusal}")])?;
+    let mut violations = guarded.before_violations(before);
+    if found != guarded.pre_sha256 {
+        violations.push(format!(
+            "`{path}`: expected sha256 {} before the patch, found {found}\n\
+             hint: the hunks fit, but the file is not the one that the patch was read against: read the difference, then \
+             pin the new digests",
+            guarded.pre_sha256
+        ));
+    }
+    violations.extend(guarded.after_violations(&after));
+    if violations.is_empty() { Ok(after) } else { Err(violations) }
+}
+
+fn digest_of(list: &FileList, patches: &[(Patch, VendoredPatch)]) -> String {
+    let mut text = list.to_text();
+    for (_, patch) in patches {
+        let VendoredPatch { name, sha256, guard_sha256, .. } = patch;
+        text.push_str(&format!("{sha256}  {name}.patch\n{guard_sha256}  {name}.guard.toml\n"));
+    }
+    sha256_hex(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;
