@@ -1,11 +1,24 @@
 //! The verbs of the project: each file beside this one is one verb; here is only the table.
 //!
 //! Exit codes are the same for every verb: 0 done, 1 a rule is violated, 2 anything that kept us from knowing
-//! (usage, a missing tool, I/O, "not measured").
+//! (usage, a missing tool, I/O, "not measured"), 130 after Ctrl-C.
+
+mod dist;
+mod docker;
+mod doctor;
+mod lint;
+mod model;
+mod native;
+mod setup;
+mod test;
+mod verify_elf;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use release::failure::{Failure, Interrupted};
+use release::gate::GateFailure;
+use release::prove::ProofFailure;
 
 /// Build, prove and package `inferd`.
 #[derive(Parser)]
@@ -16,19 +29,23 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-enum Verb {}
-
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let outcome: anyhow::Result<Outcome> = match cli.verb {};
-    match outcome {
-        Ok(Outcome::Pass) => ExitCode::SUCCESS,
-        Ok(Outcome::Violated) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
-    }
+enum Verb {
+    /// Build, prove and package everything; the result is in dist/
+    Dist(dist::Args),
+    /// Load the image of dist/ into the running engine and try it there
+    Docker(docker::Args),
+    /// Say what a build needs, what is here, and what would be fetched
+    Doctor(doctor::Args),
+    /// Check format and lints
+    Lint(lint::Args),
+    /// Fetch the real all-MiniLM-L6-v2 weights and print their folder
+    Model(model::Args),
+    /// Build OpenBLAS alone and show what was proved of the archive
+    Native(native::Args),
+    /// Run every test, product tests on the musl target
+    Test(test::Args),
+    /// Judge ELF files, whoever built them
+    VerifyElf(verify_elf::Args),
 }
 
 /// What a verb found out, when it could find out.
@@ -37,4 +54,40 @@ enum Outcome {
     Pass,
     /// A rule is violated; the verb has printed which.
     Violated,
+    /// Something kept the verb from knowing; it has printed what.
+    NotMeasured,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Dist(args) => dist::run(args),
+        Verb::Docker(args) => docker::run(args),
+        Verb::Doctor(args) => doctor::run(args),
+        Verb::Lint(args) => lint::run(args),
+        Verb::Model(args) => model::run(args),
+        Verb::Native(args) => native::run(args),
+        Verb::Test(args) => test::run(args),
+        Verb::VerifyElf(args) => verify_elf::run(&args),
+    };
+    match outcome {
+        Ok(Outcome::Pass) => ExitCode::SUCCESS,
+        Ok(Outcome::Violated) => ExitCode::from(1),
+        Ok(Outcome::NotMeasured) => ExitCode::from(2),
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    if let Some(hint) = Failure::hint_of(error) {
+        eprintln!("hint: {}", hint.replace('\n', "\n      "));
+    }
+    let violated = error.downcast_ref::<GateFailure>().is_some_and(GateFailure::is_violation)
+        || error.downcast_ref::<ProofFailure>().is_some();
+    let interrupted = error.downcast_ref::<Interrupted>().is_some();
+    ExitCode::from(match (violated, interrupted) {
+        (true, _) => 1,
+        (_, true) => 130,
+        _ => 2,
+    })
 }

@@ -1,0 +1,19 @@
+//! `cargo xtask model`: fetches the real all-MiniLM-L6-v2 weights, checks their digest, and says where they are.
+
+use clap::Args as ClapArgs;
+
+use crate::Outcome;
+use crate::setup::Common;
+
+#[derive(ClapArgs)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+}
+
+pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let (site, _) = args.common.site()?;
+    let folder = release::model::folder(&site, &args.common.config()?)?;
+    println!("{}", folder.display());
+    Ok(Outcome::Pass)
+}

@@ -1,0 +1,113 @@
+//! Flags that the verbs share, and the way from them to a Plan.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use release::config::Config;
+use release::plan::{Choices, Plan};
+use release::run::Runner;
+use release::store::Store;
+use release::surroundings::Surroundings;
+use release::toolchain::{Finding, Site, StdPreference, survey};
+
+#[derive(Args, Clone)]
+pub struct Common {
+    /// What to build for; one of release.toml's `product.targets` [default: the first of them]
+    #[arg(long, value_name = "TRIPLE")]
+    pub target: Option<String>,
+    /// Use only what is on this machine and in the cache
+    #[arg(long)]
+    pub offline: bool,
+    /// Compilers that may run at once, for make and cargo together [default: the number of cores]
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// The release description [default: release.toml of this checkout]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where tools, sources and native builds are kept [default: ~/.cache/muslin]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Where the standard library for musl comes from
+    #[arg(long, value_enum, default_value_t = RustStd::Auto)]
+    pub rust_std: RustStd,
+    /// A source tarball of OpenBLAS that is on disk already; its files are verified all the same
+    #[arg(long, value_name = "FILE")]
+    pub openblas_source: Option<PathBuf>,
+    /// Print nothing but errors and the result
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum RustStd {
+    /// The installed target, else `rustup target add`, else Debian's compiler and its source
+    Auto,
+    /// The rustup target only
+    Installed,
+    /// Debian's compiler and `-Zbuild-std` only
+    BuildStd,
+}
+
+/// The decided run: what to do, and where.
+pub struct Setup {
+    pub plan: Plan,
+    pub site: Site,
+}
+
+/// The folder of the workspace that this xtask was compiled in.
+pub fn workspace_root() -> PathBuf {
+    let xtask = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_path_buf()
+}
+
+impl Common {
+    pub fn config(&self) -> anyhow::Result<Config> {
+        Config::load(&self.config.clone().unwrap_or_else(|| workspace_root().join("release.toml")))
+    }
+
+    /// A site without a plan: for verbs that only look or fetch.
+    pub fn site(&self) -> anyhow::Result<(Site, Surroundings)> {
+        let surroundings = Surroundings::read(&workspace_root(), self.cache_dir.clone())?;
+        let runner = Runner::new()?;
+        let site = Site {
+            store: Store::new(surroundings.cache_dir.clone(), runner.clone()),
+            runner,
+            environment: surroundings.environment.clone(),
+            offline: self.offline,
+        };
+        Ok((site, surroundings))
+    }
+
+    pub fn std(&self) -> StdPreference {
+        match self.rust_std {
+            RustStd::Auto => StdPreference::Auto,
+            RustStd::Installed => StdPreference::Installed,
+            RustStd::BuildStd => StdPreference::BuildStd,
+        }
+    }
+
+    pub fn survey(&self, site: &Site, config: &Config) -> Vec<Finding> {
+        let target = self.target.as_ref().unwrap_or(&config.product.targets[0]);
+        survey(site, config, target, self.std())
+    }
+
+    pub fn setup(&self, dist_dir: Option<PathBuf>) -> anyhow::Result<Setup> {
+        let config = self.config()?;
+        let (site, surroundings) = self.site()?;
+        let tools = self.survey(&site, &config);
+        let choices = Choices {
+            target: self.target.clone(),
+            jobs: self.jobs,
+            dist_dir,
+            std: self.std(),
+            openblas_source: self
+                .openblas_source
+                .as_ref()
+                .map(|path| path.canonicalize().with_context(|| format!("finding {}", path.display())))
+                .transpose()?,
+            quiet: self.quiet,
+        };
+        Ok(Setup { plan: Plan::new(config, &surroundings, choices, tools)?, site })
+    }
+}
