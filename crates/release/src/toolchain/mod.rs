@@ -40,6 +40,8 @@ pub struct Site {
 pub struct Tool {
     pub name: &'static str,
     pub version: String,
+    /// Not in the manifest: where a tool lies says nothing about what it made.
+    #[serde(skip)]
     pub path: PathBuf,
     pub sha256: Digest,
     pub origin: Origin,

@@ -14,8 +14,11 @@ use crate::store::Record;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Wrappers {
+    #[serde(skip)]
     pub cc: PathBuf,
+    #[serde(skip)]
     pub ar: PathBuf,
+    #[serde(skip)]
     pub ranlib: PathBuf,
     /// Of the scripts with the path of zig left out: the same scripts in two home folders are the same input.
     pub sha256: Digest,
