@@ -19,7 +19,7 @@ use std::process::Command;
 use serde::Serialize;
 
 pub use rust::{Rust, StdOrigin, StdPreference};
-pub use wrappers::Wrappers;
+pub use wrappers::{Wrappers, warm_linker};
 
 use crate::config::Config;
 use crate::digest::Digest;
