@@ -94,29 +94,41 @@ fn product(product: &Spanned<Product>, at: At, problems: &mut Vec<Failure>) {
 
 fn gate(raw: &Raw, at: At, problems: &mut Vec<Failure>) {
     let gate = raw.gate.get_ref();
-    for (key, names) in [("required", &gate.required_symbols), ("forbidden", &gate.forbidden_symbols)] {
+    if let Err(error) = gate.check() {
+        problems.push(at(raw.gate.span(), &format!("[gate]: {error}")).hint(error.hint()));
+    }
+    let layers = [&gate.every, &gate.linked, &gate.stripped, &gate.packed];
+    // One number in two places would be two promises.
+    if layers.iter().any(|layer| layer.stack_size.is_some() || layer.machines.is_some()) {
+        problems.push(
+            at(raw.gate.span(), "[gate] sets `stack_size` or `machines`, which follow from the rest")
+                .hint("remove them; `link.stack_size` and `product.targets` say what the gate demands"),
+        );
+    }
+    // Symbols are judged where the symbol table is: a release without any named symbol would prove nothing there.
+    let named = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+    let required = named(&gate.linked.required_symbols);
+    let forbidden = named(&gate.linked.forbidden_symbols);
+    for (key, names) in [("required", &required), ("forbidden", &forbidden)] {
         if names.is_empty() {
             problems.push(
                 at(
                     raw.gate.span(),
-                    &format!("`gate.{key}_symbols` is empty: a rule without a symbol cannot fail"),
+                    &format!("`gate.linked.{key}_symbols` is empty: a rule without a symbol cannot fail"),
                 )
                 .expected("at least one name")
                 .hint("git checkout release.toml restores the list of this project"),
             );
         }
     }
-    for required in &gate.required_symbols {
-        // The gate takes a `*` at the end of a forbidden name for any rest.
-        let matches = |forbidden: &&String| match forbidden.strip_suffix('*') {
-            Some(stem) => required.starts_with(stem),
-            None => *forbidden == required,
-        };
-        if let Some(forbidden) = gate.forbidden_symbols.iter().find(matches) {
-            let by = if forbidden == required { String::new() } else { format!(" by `{forbidden}`") };
+    for name in &required {
+        // The gate takes a `*` at the end of a forbidden name for any rest. The same name twice is the document's own check.
+        let covers =
+            |forbidden: &&String| forbidden.strip_suffix('*').is_some_and(|stem| name.starts_with(stem));
+        if let Some(by) = forbidden.iter().find(covers) {
             problems.push(
-                at(raw.gate.span(), &format!("`{required}` is both required and forbidden{by}"))
-                    .hint("remove it from one of `gate.required_symbols` and `gate.forbidden_symbols`"),
+                at(raw.gate.span(), &format!("`{name}` is both required and forbidden by `{by}`"))
+                    .hint("remove it from one of `required_symbols` and `forbidden_symbols`"),
             );
         }
     }
