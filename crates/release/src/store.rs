@@ -124,9 +124,7 @@ impl Store {
 /// "No space left" is the one write error whose remedy is not in the error text.
 pub fn cannot_write(path: &Path, error: std::io::Error) -> anyhow::Error {
     let hint = match error.kind() {
-        std::io::ErrorKind::StorageFull => {
-            "free some space on its disk (`df -h` shows it), or name another folder: `--cache-dir`, `--dist-dir`"
-        }
+        std::io::ErrorKind::StorageFull => crate::failure::DISK_FULL,
         std::io::ErrorKind::PermissionDenied => {
             "name a folder that you may write: `--cache-dir`, `--dist-dir`"
         }
