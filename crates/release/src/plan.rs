@@ -335,7 +335,7 @@ fn not_a_tarball(path: &Path) -> Option<Failure> {
     };
     Some(
         Failure::new(format!("`--openblas-source` names no tarball: {}", path.display()))
-            .expected("a .tar, .tar.gz or .tar.xz of OpenBLAS")
+            .expected("a .tar.gz or .tar.xz of OpenBLAS")
             .found(found)
             .hint("leave the flag out to have the source fetched, or name a tarball that is here"),
     )

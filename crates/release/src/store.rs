@@ -124,13 +124,17 @@ impl Store {
 /// "No space left" is the one write error whose remedy is not in the error text.
 pub fn cannot_write(path: &Path, error: std::io::Error) -> anyhow::Error {
     let hint = match error.kind() {
-        std::io::ErrorKind::StorageFull => "free some space, or name another folder with `--cache-dir`",
-        std::io::ErrorKind::PermissionDenied => "name a folder that you may write with `--cache-dir`",
+        std::io::ErrorKind::StorageFull => crate::failure::DISK_FULL,
+        std::io::ErrorKind::PermissionDenied => {
+            "name a folder that you may write: `--cache-dir`, `--dist-dir`"
+        }
         std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
-            "a file stands where a folder should be: move it, or name another folder with `--cache-dir`"
+            "a file stands where a folder should be: move it, or name another folder: `--cache-dir`, `--dist-dir`"
         }
         std::io::ErrorKind::ReadOnlyFilesystem => "name a folder on a disk that can be written",
-        _ => "`df -h` and `ls -ld` on the folder show more; another one can be named with `--cache-dir`",
+        _ => {
+            "`df -h` and `ls -ld` on the folder show more; another one can be named: `--cache-dir`, `--dist-dir`"
+        }
     };
     Failure::new(format!("cannot write {}: {error}", path.display())).hint(hint).into()
 }

@@ -71,8 +71,9 @@ impl Wheel<'_> {
         .arg(downloads.path());
         site.runner.run(
             Job::new(format!("fetch {package} {version}"), pip).hint(
-                "check the network, the proxy variables and pip's index (`python3 -m pip config list`), then run this again; \
-                 nothing was kept of the download",
+                "where a digest differs, pip's index or a folder of PIP_FIND_LINKS holds another file than the pinned one; else check \
+                 the network and the proxy variables. `python3 -m pip config list` shows pip's settings. Nothing was kept of \
+                 the download",
             ),
         )?;
         let wheel = only_wheel(downloads.path())?;
