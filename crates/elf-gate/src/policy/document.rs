@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Policy, RULES, Stage, rule};
+use super::{Layer, Policy, RULES, Stage, glob, rule};
 
 /// A policy file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -165,8 +165,14 @@ fn check_stage(stage: Stage, policy: &Policy) -> Result<(), PolicyError> {
             "stage {stage}: a stack of exactly {exact} is below the minimum of {minimum}"
         )));
     }
-    if let Some(name) = policy.required_symbols.iter().find(|name| policy.forbidden_symbols.contains(name)) {
-        return Err(PolicyError::new(format!("stage {stage}: `{name}` is both required and forbidden")));
+    for required in &policy.required_symbols {
+        let matches = |forbidden: &&String| glob::matches(forbidden.as_bytes(), required.as_bytes());
+        if let Some(forbidden) = policy.forbidden_symbols.iter().find(matches) {
+            let by = if forbidden == required { String::new() } else { format!(" by `{forbidden}`") };
+            return Err(PolicyError::new(format!(
+                "stage {stage}: `{required}` is both required and forbidden{by}"
+            )));
+        }
     }
     Ok(())
 }
