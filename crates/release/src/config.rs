@@ -240,7 +240,6 @@ mod tests {
         check("\"USE_THREAD=1\"", "\"NUM_THREADS=4\"", &["threads_max"]);
         check("\"USE_THREAD=1\"", "\"USE_THREAD\"", &["NAME=value"]);
         check("\"USE_THREAD=1\"", "\"USE_TLS=1\"", &["remove it"]);
-        check("\"gnu_get_libc_version\"", "\"cblas_sgemm\"", &["both required and forbidden"]);
         check(
             "extends = \"static-musl\"",
             "extends = \"static-mussel\"",
@@ -248,6 +247,7 @@ mod tests {
         );
         check("[gate.linked]\n", "[gate.linked]\nrequired_symbls = []\n", &["required_symbls"]);
         check("[gate.linked]\n", "[gate.linked]\nstack_size = { exact = \"4 MiB\" }\n", &["link.stack_size"]);
+        check("\"gnu_get_libc_version\"", "\"cblas_sgemm\"", &["both required and forbidden"]);
         check("version = \"4.2\" ", "version = \"5.0\" ", &["memfd_create"]);
         check("user = \"65532:65532\"", "user = \"0:0\"", &["root"]);
         check("args = []", "args = [\"-oelsewhere\"]", &["options of UPX"]);

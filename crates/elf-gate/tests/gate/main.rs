@@ -5,6 +5,8 @@ mod bytes;
 mod catalogue;
 mod hostile;
 mod packed;
+mod policies;
 mod readings;
 mod report;
 mod rules;
+mod table;

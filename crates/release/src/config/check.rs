@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use elf_gate::Stage;
 use toml::Spanned;
 
 use super::{Image, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, Model, Product, Prove, Raw, RawOpenblas, Zig};
@@ -95,42 +96,31 @@ fn product(product: &Spanned<Product>, at: At, problems: &mut Vec<Failure>) {
 fn gate(raw: &Raw, at: At, problems: &mut Vec<Failure>) {
     let gate = raw.gate.get_ref();
     if let Err(error) = gate.check() {
-        problems.push(at(raw.gate.span(), &format!("[gate]: {error}")).hint(error.hint()));
+        problems.push(at(raw.gate.span(), &format!("[gate] {error}")).hint(error.hint()));
+        return;
     }
-    let layers = [&gate.every, &gate.linked, &gate.stripped, &gate.packed];
-    // One number in two places would be two promises.
-    if layers.iter().any(|layer| layer.stack_size.is_some() || layer.machines.is_some()) {
-        problems.push(
-            at(raw.gate.span(), "[gate] sets `stack_size` or `machines`, which follow from the rest")
-                .hint("remove them; `link.stack_size` and `product.targets` say what the gate demands"),
-        );
-    }
-    // Symbols are judged where the symbol table is: a release without any named symbol would prove nothing there.
-    let named = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-    let required = named(&gate.linked.required_symbols);
-    let forbidden = named(&gate.linked.forbidden_symbols);
-    for (key, names) in [("required", &required), ("forbidden", &forbidden)] {
+    let linked = gate.at(Stage::Linked);
+    for (key, names) in
+        [("required_symbols", &linked.required_symbols), ("forbidden_symbols", &linked.forbidden_symbols)]
+    {
         if names.is_empty() {
             problems.push(
                 at(
                     raw.gate.span(),
-                    &format!("`gate.linked.{key}_symbols` is empty: a rule without a symbol cannot fail"),
+                    &format!("`{key}` of [gate.linked] is empty: a rule without a symbol cannot fail"),
                 )
                 .expected("at least one name")
                 .hint("git checkout release.toml restores the list of this project"),
             );
         }
     }
-    for name in &required {
-        // The gate takes a `*` at the end of a forbidden name for any rest. The same name twice is the document's own check.
-        let covers =
-            |forbidden: &&String| forbidden.strip_suffix('*').is_some_and(|stem| name.starts_with(stem));
-        if let Some(by) = forbidden.iter().find(covers) {
-            problems.push(
-                at(raw.gate.span(), &format!("`{name}` is both required and forbidden by `{by}`"))
-                    .hint("remove it from one of `required_symbols` and `forbidden_symbols`"),
-            );
-        }
+    let layers = [&gate.every, &gate.linked, &gate.stripped, &gate.packed];
+    if layers.iter().any(|layer| layer.stack_size.is_some() || layer.machines.is_some()) {
+        // One number in two places would be two promises.
+        problems.push(
+            at(raw.gate.span(), "[gate] sets `stack_size` or `machines`, which follow from the rest")
+                .hint("remove them; `link.stack_size` and `product.targets` say what the gate demands"),
+        );
     }
 }
 
