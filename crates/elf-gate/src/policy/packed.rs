@@ -2,7 +2,7 @@
 
 use super::{Case, Finding, Verdict, list, load};
 use crate::facts::Segment;
-use crate::upx::{InnerHeaders, UpxFacts, method_name};
+use crate::upx::{Inner, InnerHeaders, UpxFacts, method_name};
 
 /// What this reader was checked against: UPX 4.x, linux/amd64 and linux/arm64.
 const KNOWN_VERSIONS: [u8; 1] = [14];
@@ -36,7 +36,10 @@ pub(super) fn structure(case: &Case) -> Finding {
                 upx.blocks.len(),
                 upx.program.as_ref().map_or(0, |p| p.file_size_bytes)
             ),
-            false => upx.problems.join("; "),
+            false => {
+                let problems: Vec<String> = upx.problems.iter().map(ToString::to_string).collect();
+                problems.join("; ")
+            }
         };
         Finding::pass_if(upx.problems.is_empty(), expected, found)
     })
@@ -179,12 +182,12 @@ fn on_upx<'a>(
 
 fn on_inner<'a>(case: &Case<'a>, expected: &str, check: impl Fn(&'a InnerHeaders) -> Finding) -> Finding {
     match case.facts.upx.as_ref().map(|upx| &upx.inner) {
-        Some(Ok(inner)) => check(inner),
+        Some(Inner::Read(inner)) => check(inner),
         // UPX's stub would run something from this file, and nobody can say what.
-        Some(Err(reason)) => Finding {
+        Some(Inner::Unreadable(problem)) => Finding {
             verdict: Verdict::Violation,
             expected: expected.into(),
-            found: format!("unreadable inner headers: {reason}"),
+            found: format!("unreadable inner headers: {problem}"),
             hint: None,
         },
         None => Finding::cannot_tell(expected, NOT_PACKED, NOT_PACKED_HINT),

@@ -3,7 +3,7 @@
 //! No checksum of UPX covers the outer headers and those words, but all of them follow from the original headers and
 //! from the layout, so each is compared with what it must be.
 
-use super::{InnerHeaders, u32_at};
+use super::{InnerHeaders, Part, Problem, u32_at};
 use crate::facts::{Header, PT_LOAD, Segment};
 
 const LINUX_ARM64: u8 = 42;
@@ -46,17 +46,22 @@ pub(super) fn words_before_stub(
     format: u8,
     first_block_at: u64,
     blocks_end: u64,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     let stub_at = stub_offset(header, segments, format).filter(|&at| at >= 8);
-    let stub_at = stub_at.ok_or("entry: expected inside of the stub, found outside")?;
+    let stub_at = stub_at.ok_or_else(|| Problem::new(Part::Entry, "inside of the stub", "outside"))?;
     let expected = [first_block_at, stub_at - 4];
     let found = [u32_at(bytes, stub_at - 8), u32_at(bytes, stub_at - 4)];
     if found != expected.map(|word| u32::try_from(word).ok()) {
-        return Err(format!("words before the stub: expected {expected:?}, found {found:?}"));
+        let found = found.map(|word| word.map_or("the end of the file".into(), |word| word.to_string()));
+        return Err(Problem::new(
+            Part::WordsBeforeStub,
+            format!("{} and {}", expected[0], expected[1]),
+            found.join(" and "),
+        ));
     }
     match is_zero(bytes, blocks_end, stub_at - 8) {
         true => Ok(()),
-        false => Err("padding before the stub: expected zeros, found other bytes".into()),
+        false => Err(Problem::new(Part::PaddingBeforeStub, "zeros", "other bytes")),
     }
 }
 
@@ -69,27 +74,28 @@ pub(super) fn is_zero(bytes: &[u8], start: u64, end: u64) -> bool {
 }
 
 /// The first PT_LOAD reserves the image of the original, the second one holds everything and stands right behind it.
-pub(super) fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), String> {
+pub(super) fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
     let outer: Vec<&Segment> = loads_of(segments).collect();
     let [reserved, stub] = outer[..] else {
-        return Err(format!("outer PT_LOAD: expected two, found {}", outer.len()));
+        return Err(Problem::new(Part::OuterLoads, "two", outer.len().to_string()));
     };
     let start = loads_of(&inner.segments).map(|load| load.address).min().unwrap_or(0);
     let stop = loads_of(&inner.segments).map(end_address).max().unwrap_or(0);
     // The lowest address may be inside of a page; UPX reserves whole pages.
     let covers = start.checked_sub(reserved.address).is_some_and(|inside| inside < PAGE_BYTES_MAX);
     if reserved.offset != 0 || !covers || end_address(reserved) != stop {
-        return Err(format!(
-            "first outer PT_LOAD: expected {start:#x}..{stop:#x}, the image of the original, found {:#x}..{:#x}",
-            reserved.address,
-            end_address(reserved)
+        return Err(Problem::new(
+            Part::FirstOuterLoad,
+            format!("{start:#x}..{stop:#x}, the image of the original"),
+            format!("{:#x}..{:#x}", reserved.address, end_address(reserved)),
         ));
     }
     let follows = stub.address.checked_sub(stop).is_some_and(|behind| behind < PAGE_BYTES_MAX);
     if stub.offset != 0 || stub.file_size_bytes != stub.memory_size_bytes || !follows {
-        return Err(format!(
-            "second outer PT_LOAD: expected the stub right behind {stop:#x}, found {:#x} with {} bytes",
-            stub.address, stub.file_size_bytes
+        return Err(Problem::new(
+            Part::SecondOuterLoad,
+            format!("the stub right behind {stop:#x}"),
+            format!("{:#x} with {} bytes", stub.address, stub.file_size_bytes),
         ));
     }
     Ok(())
