@@ -4,14 +4,14 @@ use super::{Case, Finding, Verdict, list, load};
 use crate::facts::Segment;
 use crate::upx::{Inner, InnerHeaders, UpxFacts, method_name};
 
-/// What this reader was checked against: UPX 4.x, linux/amd64 and linux/arm64.
-const KNOWN_VERSIONS: [u8; 1] = [14];
+/// What this reader was checked against: UPX 3.96 (13) and 4.2 (14), linux/amd64 and linux/arm64.
+const KNOWN_VERSIONS: [u8; 2] = [13, 14];
 const KNOWN_FORMATS: [u8; 2] = [22, 42];
 const NOT_PACKED: &str = "no mark of UPX";
 const NOT_PACKED_HINT: &str = "pack the file with UPX 4.2.x, or judge it with `--stage stripped`";
 
 pub(super) fn by_upx(case: &Case) -> Finding {
-    const EXPECTED: &str = "packed by UPX 4.x for linux/amd64 or linux/arm64";
+    const EXPECTED: &str = "packed by UPX 3.96 or 4.x for linux/amd64 or linux/arm64";
     let Some(upx) = &case.facts.upx else { return Finding::pass_if(false, EXPECTED, NOT_PACKED) };
     let Some(loader) = &upx.loader else {
         return Finding::cannot_tell(

@@ -19,6 +19,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"UPX!");
 const LOADER_INFO_BYTES: u64 = 12;
 const PROGRAM_INFO_BYTES: u64 = 12;
 const TRAILER_BYTES: u64 = 36;
+/// The layout number of UPX 3.9x; 4.x writes 14.
+const VERSION_OF_3_96: u8 = 13;
 /// Original headers beyond this size would be tens of thousands of segments; the loader refuses those long before.
 const INNER_HEADERS_BYTES_MAX: u32 = 1 << 20;
 
@@ -127,8 +129,17 @@ impl Walk<'_> {
         }
         self.cursor = program_at + PROGRAM_INFO_BYTES;
         match self.inner_headers() {
-            Ok(inner) => {
+            Ok((inner, inner_bytes)) => {
                 self.body(facts, &inner, segments, header);
+                let is_version_13 =
+                    facts.loader.as_ref().is_some_and(|loader| loader.version == VERSION_OF_3_96);
+                self.problems.extend(outer::headers(
+                    self.bytes,
+                    &inner,
+                    &inner_bytes,
+                    segments,
+                    is_version_13,
+                ));
                 facts.inner = Inner::Read(inner);
             }
             Err(found) => {
@@ -152,7 +163,7 @@ impl Walk<'_> {
         })
     }
 
-    fn inner_headers(&mut self) -> Result<InnerHeaders, String> {
+    fn inner_headers(&mut self) -> Result<(InnerHeaders, Vec<u8>), String> {
         let block = self.block(0).ok_or("the file ends before the block does")?;
         if block.unpacked_size_bytes > INNER_HEADERS_BYTES_MAX {
             return Err(format!("a block of {} bytes", block.unpacked_size_bytes));
@@ -162,7 +173,7 @@ impl Walk<'_> {
         if header.program_headers_end > headers.len() as u64 {
             return Err(format!("program headers that end at byte {}", header.program_headers_end));
         }
-        Ok(InnerHeaders { header, segments })
+        Ok((InnerHeaders { header, segments }, headers))
     }
 
     /// The blocks of the segments, the stub, and the blocks of the gaps between segments.
@@ -193,10 +204,11 @@ impl Walk<'_> {
             );
         };
         let segment_end = entry.offset.saturating_add(entry.file_size_bytes);
-        self.stub(facts, header, segments, segment_end);
-        if let Err(problem) = outer::loads(inner, segments) {
-            self.problems.push(problem);
+        if segment_end > self.bytes.len() as u64 {
+            let expected = format!("an end of the stub within {} bytes", self.bytes.len());
+            return self.problem(Part::Stub, expected, segment_end.to_string());
         }
+        self.stub(facts, header, segments, segment_end);
         self.cursor = segment_end.next_multiple_of(4);
         for (start, end) in gaps(&loads, file_size_bytes) {
             if self.run(start, end).is_none() {
@@ -352,6 +364,16 @@ impl Walk<'_> {
                 Part::PackHeaderSize,
                 format!("{sum}, the sum of the blocks"),
                 pack.file_size_bytes.to_string(),
+            );
+        }
+        // 3.96 left the lengths of the last thing that it compressed, its own stub.
+        let lengths = (u64::from(pack.unpacked_size_bytes), u64::from(pack.compressed_size_bytes));
+        let expected = (sum, (self.bytes.len() as u64).saturating_sub(TRAILER_BYTES));
+        if pack.version > VERSION_OF_3_96 && lengths != expected {
+            self.problem(
+                Part::PackHeaderLengths,
+                format!("{} unpacked, {} packed", expected.0, expected.1),
+                format!("{} unpacked, {} packed", lengths.0, lengths.1),
             );
         }
         if u64::from(pack.overlay_offset) != program_at {

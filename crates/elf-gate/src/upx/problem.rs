@@ -44,11 +44,13 @@ macro_rules! parts {
 }
 
 parts! {
-    /// The outer PT_LOAD that reserves the image of the original.
+    OuterHeader = "outer ELF header",
+    /// In 4.x the one that reserves the image of the original.
     FirstOuterLoad = "first outer PT_LOAD",
-    /// The outer PT_LOAD that holds the data and the stub.
+    /// In 4.x the one that holds the data and the stub; until 3.96 it is the first.
     SecondOuterLoad = "second outer PT_LOAD",
     OuterLoads = "outer PT_LOAD",
+    OuterStack = "outer PT_GNU_STACK",
     Entry = "entry",
     LoaderInfo = "l_info",
     ProgramInfo = "p_info",
@@ -67,5 +69,6 @@ parts! {
     Trailer = "trailer",
     PackHeaderChecksum = "PackHeader checksum",
     PackHeaderSize = "PackHeader size",
+    PackHeaderLengths = "PackHeader lengths",
     OverlayOffset = "overlay offset",
 }

@@ -5,5 +5,6 @@ mod bytes;
 mod hostile;
 mod packed;
 mod readings;
+mod regressions;
 mod report;
 mod rules;
