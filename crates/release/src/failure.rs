@@ -33,6 +33,10 @@ impl Failure {
         self
     }
 
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// The innermost hint of an error's chain, if any part of it has one.
     pub fn hint_of(error: &anyhow::Error) -> Option<String> {
         error.chain().filter_map(|cause| cause.downcast_ref::<Failure>()?.hint.clone()).last()

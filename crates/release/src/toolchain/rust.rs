@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{Finding, Origin, Site, apt, offline};
+use super::{Fetcher, Finding, Origin, Site, apt, offline};
 use crate::failure::Failure;
 use crate::run::Job;
 use crate::store::{Entry, Record};
@@ -20,13 +20,16 @@ const PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev", "rust-web-src",
 /// How to call cargo for the product.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rust {
+    #[serde(skip)]
     pub cargo: PathBuf,
+    #[serde(skip)]
     pub rustc: PathBuf,
     /// `rustc --version`.
     pub version: String,
     pub std: StdOrigin,
     /// Added to cargo's arguments and environment.
     pub cargo_args: Vec<String>,
+    #[serde(skip)]
     pub cargo_env: BTreeMap<String, String>,
 }
 
@@ -120,7 +123,8 @@ pub fn survey(site: &Site, target: &str, preference: StdPreference) -> Finding {
             return Finding::Missing { name, problem: format!("no standard library for {target}"), hint };
         }
     };
-    Finding::WouldFetch { name, version: "as the source has it".into(), from }
+    let with = if rustup { Fetcher::Rustup } else { Fetcher::Apt };
+    Finding::WouldFetch { name, version: "as the source has it".into(), from, with }
 }
 
 pub fn provide(site: &Site, target: &str, preference: StdPreference) -> anyhow::Result<Rust> {
