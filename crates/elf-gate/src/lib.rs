@@ -18,5 +18,5 @@ pub mod report;
 pub mod upx;
 
 pub use facts::{Facts, FactsError, inspect};
-pub use policy::{Evidence, Policy, RuleOutcome, Stage, Verdict, judge};
+pub use policy::{Date, Evidence, Policy, RuleOutcome, Severity, Stage, Verdict, judge};
 pub use upx::UpxFacts;

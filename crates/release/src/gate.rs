@@ -22,14 +22,14 @@ pub struct GateFailure {
 impl GateFailure {
     /// A violated rule is known to be violated; otherwise something could not be told.
     pub fn is_violation(&self) -> bool {
-        self.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Violation)
+        self.outcomes.iter().any(|outcome| outcome.effective() == Verdict::Violation)
     }
 }
 
 impl fmt::Display for GateFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} does not pass the gate of stage `{}`", self.file.display(), self.stage)?;
-        for outcome in self.outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Pass) {
+        for outcome in self.outcomes.iter().filter(|outcome| outcome.effective() != Verdict::Pass) {
             let said = if outcome.verdict == Verdict::Violation { "violated" } else { "cannot tell" };
             write!(f, "\n  {} {said}", outcome.rule)?;
             write!(f, "\n    expected: {}\n    found:    {}", outcome.expected, outcome.found)?;
@@ -104,7 +104,7 @@ fn judge(
     evidence: &Evidence,
 ) -> anyhow::Result<Vec<RuleOutcome>> {
     let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), evidence);
-    if outcomes.iter().all(|outcome| outcome.verdict == Verdict::Pass) {
+    if outcomes.iter().all(|outcome| outcome.effective() == Verdict::Pass) {
         Ok(outcomes)
     } else {
         Err(GateFailure { file: file.path.clone(), stage, outcomes }.into())

@@ -61,7 +61,7 @@ pub struct Stage {
 
 impl Stage {
     fn of(stage: &'static str, file: &Artifact, rules: &[RuleOutcome]) -> Self {
-        let passed = !rules.is_empty() && rules.iter().all(|rule| rule.verdict == Verdict::Pass);
+        let passed = !rules.is_empty() && rules.iter().all(|rule| rule.effective() == Verdict::Pass);
         Self {
             stage,
             sha256: file.sha256.clone(),

@@ -13,11 +13,13 @@ mod rules;
 mod stage;
 mod strip;
 mod symbols;
+mod waiver;
 
 use serde::{Deserialize, Serialize};
 
 pub use rules::{RULES, Rule, rule};
 pub use stage::{Stage, UnknownStage};
+pub use waiver::{Date, Waived, Waiver};
 
 use crate::facts::Facts;
 
@@ -60,6 +62,12 @@ pub struct Evidence<'a> {
     pub parent_sha256: Option<&'a str>,
     /// SHA-256 of what unpacking gave back, lower-case hex; or why it could not be unpacked.
     pub unpacked_sha256: Option<Result<&'a str, &'a str>>,
+    /// How the file is called, for waivers that name files.
+    pub file_name: Option<&'a str>,
+    /// Size of the same file in the previous release.
+    pub previous_size_bytes: Option<u64>,
+    /// The day of the judgement, for the expiry of waivers: nothing here reads a clock.
+    pub today: Option<Date>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -70,15 +78,43 @@ pub enum Verdict {
     CannotTell,
 }
 
+/// How much a rule that does not pass weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Shown, and that is all.
+    Note,
+    /// Shown as a warning; the file passes all the same.
+    Warning,
+    /// The file does not pass.
+    #[default]
+    Error,
+}
+
 /// What one rule says about one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RuleOutcome {
     pub rule: &'static str,
+    pub severity: Severity,
+    /// What the bytes say, whatever a waiver or a severity makes of it.
     pub verdict: Verdict,
     pub expected: String,
     pub found: String,
     /// Empty when there is nothing to do.
     pub hint: String,
+    /// Why a verdict that is not a pass may stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Waived>,
+}
+
+impl RuleOutcome {
+    /// What the outcome comes to for the file: what is waived, or weighs less than an error, does not stop it.
+    pub fn effective(&self) -> Verdict {
+        match self.severity {
+            Severity::Error if self.waived.is_none() => self.verdict,
+            _ => Verdict::Pass,
+        }
+    }
 }
 
 /// One outcome for each rule that applies at `stage` and that `policy` demands, in the order of [`RULES`].
@@ -123,7 +159,15 @@ impl Finding {
             Verdict::Pass => String::new(),
             _ => self.hint.unwrap_or_else(|| rule.fix.into()),
         };
-        RuleOutcome { rule: rule.id, verdict: self.verdict, expected: self.expected, found: self.found, hint }
+        RuleOutcome {
+            rule: rule.id,
+            severity: Severity::Error,
+            verdict: self.verdict,
+            expected: self.expected,
+            found: self.found,
+            hint,
+            waived: None,
+        }
     }
 }
 
