@@ -72,7 +72,8 @@ fn usage() {
     check(&["@linked", "--stage", "sripped"], 2, "expected `linked`, `stripped` or `packed`");
     check(&["@linked", "--stack-size", "8 MB"], 2, "unknown unit `MB`");
     check(&["@linked", "@stripped", "--parent", "@linked"], 2, "belong to one file");
-    check(&["--explain", "inner-stack-size"], 0, "incident");
+    check(&["--explain", "inner-stack-size"], 0, "would have stopped");
+    check(&["@linked", "--preset", "musl"], 2, "no preset `musl`: there are `static-musl`");
     check(&["@linked", "--report", "pdf=x"], 2, "unknown format `pdf`");
     check(&["@linked", "--report", "x"], 2, "expected FORMAT=PATH");
     check(&["diff", "@linked"], 2, "required");

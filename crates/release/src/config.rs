@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use elf_gate::policy::PolicyDocument;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -31,7 +32,7 @@ pub struct Config {
     pub zig: Zig,
     pub upx_version: String,
     pub pack_args: Vec<String>,
-    pub gate: Gate,
+    pub gate: PolicyDocument,
     pub prove: Prove,
     pub model: Model,
     pub image: Image,
@@ -58,13 +59,6 @@ pub struct Openblas {
 pub struct Zig {
     pub version: String,
     pub wheel_sha256: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    pub required_symbols: Vec<String>,
-    pub forbidden_symbols: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,7 +101,7 @@ struct Raw {
     native: RawNative,
     toolchain: RawToolchain,
     pack: RawPack,
-    gate: Spanned<Gate>,
+    gate: Spanned<PolicyDocument>,
     prove: Prove,
     model: Spanned<Model>,
     image: Spanned<Image>,
@@ -311,15 +305,21 @@ fn check_product(product: &Spanned<Product>, at: At) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_gate(gate: &Spanned<Gate>, at: At) -> anyhow::Result<()> {
-    let both =
-        gate.get_ref().required_symbols.iter().find(|name| gate.get_ref().forbidden_symbols.contains(name));
-    match both {
-        Some(name) => Err(at(gate.span(), &format!("`{name}` is both required and forbidden"))
-            .hint("remove it from one of `gate.required_symbols` and `gate.forbidden_symbols`")
-            .into()),
-        None => Ok(()),
+fn check_gate(gate: &Spanned<PolicyDocument>, at: At) -> anyhow::Result<()> {
+    let policy = gate.get_ref();
+    policy.check().map_err(|error| at(gate.span(), &format!("[gate]: {error}")).hint(error.hint()))?;
+    for layer in [&policy.every, &policy.linked, &policy.stripped, &policy.packed] {
+        // One number in two places would be two promises.
+        if layer.stack_size.is_some() || layer.machines.is_some() {
+            return Err(at(
+                gate.span(),
+                "[gate] sets `stack_size` or `machines`, which follow from the rest",
+            )
+            .hint("remove them; `link.stack_size` and `product.targets` say what the gate demands")
+            .into());
+        }
     }
+    Ok(())
 }
 
 fn check_openblas(openblas: &RawOpenblas, at: At) -> anyhow::Result<()> {
@@ -422,6 +422,13 @@ mod tests {
         check("\"USE_THREAD=1\"", "\"USE_THREAD\"", &["NAME=value"]);
         check("\"USE_THREAD=1\"", "\"USE_TLS=1\"", &["remove it"]);
         check("\"gnu_get_libc_version\"", "\"cblas_sgemm\"", &["both required and forbidden"]);
+        check(
+            "extends = \"static-musl\"",
+            "extends = \"static-mussel\"",
+            &["static-mussel", "hardened-glibc"],
+        );
+        check("[gate.linked]\n", "[gate.linked]\nrequired_symbls = []\n", &["required_symbls"]);
+        check("[gate.linked]\n", "[gate.linked]\nstack_size = { exact = \"4 MiB\" }\n", &["link.stack_size"]);
         check("version = \"4.2\" ", "version = \"5.0\" ", &["memfd_create"]);
         check("user = \"65532:65532\"", "user = \"0:0\"", &["root"]);
         check("args = []", "args = [\"-oelsewhere\"]", &["options of UPX"]);

@@ -62,6 +62,6 @@ fn read(path: &Path) -> anyhow::Result<Shown> {
 fn judge(file: &Shown, policies: &Policies) -> Vec<RuleOutcome> {
     let (stage, _) = Stage::detect(&file.facts);
     let name = file.path.display().to_string();
-    let evidence = Evidence { file_name: Some(&name), ..Evidence::default() };
+    let evidence = Evidence { file_name: Some(&name), today: Some(policies.today), ..Evidence::default() };
     policy::judge(&file.facts, stage, &policies.at(stage), &evidence)
 }

@@ -18,6 +18,7 @@ pub struct Judge<'a> {
     pub stage: Option<Stage>,
     pub parent: Option<&'a Path>,
     pub debug_file: Option<&'a Path>,
+    pub previous_size_bytes: Option<u64>,
     pub limits: Limits,
 }
 
@@ -131,6 +132,8 @@ impl Judge<'_> {
             parent_sha256: parent_sha256.as_deref(),
             unpacked_sha256: unpacked.as_ref().map(|result| result.as_deref().map_err(String::as_str)),
             file_name: Some(name),
+            previous_size_bytes: self.previous_size_bytes,
+            today: Some(self.policies.today),
             ..Evidence::default()
         };
         let rules = policy::judge(&facts, stage, &policy, &evidence);

@@ -15,7 +15,7 @@ mod read;
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Subcommand;
 use elf_gate::containers::Limits;
 use elf_gate::policy::{self, RULES};
@@ -48,6 +48,9 @@ pub struct Args {
     /// The stripped file that FILE was packed from; FILE must unpack to it. Without it, FILE.unpacked is looked for.
     #[arg(long, value_name = "FILE")]
     parent: Option<PathBuf>,
+    /// The same file of the release before, for rules about growth.
+    #[arg(long, value_name = "FILE")]
+    previous: Option<PathBuf>,
     /// Bytes that may come out of compressed inputs, each input on its own.
     #[arg(long, default_value = "4 GiB", value_name = "SIZE", value_parser = policies::parse_size)]
     decompressed_max: u64,
@@ -82,13 +85,19 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Pass);
     }
     let inputs = Inputs::of(&args.files)?;
-    if inputs.files.len() > 1 && (args.parent.is_some() || args.debug_file.is_some()) {
+    let of_one_file = [&args.parent, &args.debug_file, &args.previous];
+    if inputs.files.len() > 1 && of_one_file.iter().any(|file| file.is_some()) {
         bail!(
-            "--parent and --debug-file belong to one file, {} are given\nhint: judge them one by one",
+            "--parent, --debug-file and --previous belong to one file, {} are given\nhint: judge them one by one",
             inputs.files.len()
         );
     }
+    let previous_size_bytes = args.previous.as_ref().map(|path| {
+        let metadata = std::fs::metadata(path);
+        Ok::<_, anyhow::Error>(metadata.with_context(|| format!("cannot read `{}`", path.display()))?.len())
+    });
     let judge = judge::Judge {
+        previous_size_bytes: previous_size_bytes.transpose()?,
         policies: Policies::of(&args.policies)?,
         stage: args.stage,
         parent: args.parent.as_deref(),

@@ -1,10 +1,13 @@
 //! Exceptions, each with a reason and an end: a waiver that is not used or has expired is a violation of its own, so that
 //! none of them outlives what it was made for.
 
+use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use super::{Case, Evidence, Finding, Policy, glob, list, rule};
 
 /// Lets a finding stand until a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +105,84 @@ impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
+}
+
+/// The waivers that speak of one file, and what became of each of them.
+pub(super) struct Ledger<'a> {
+    today: Option<Date>,
+    entries: Vec<Entry<'a>>,
+}
+
+struct Entry<'a> {
+    waiver: &'a Waiver,
+    was_used: Cell<bool>,
+}
+
+impl<'a> Ledger<'a> {
+    pub(super) fn open(policy: &'a Policy, evidence: &Evidence) -> Ledger<'a> {
+        let speaks_of_file = |waiver: &&Waiver| match (&waiver.file, evidence.file_name) {
+            (None, _) => true,
+            (Some(pattern), Some(name)) => glob::matches(pattern.as_bytes(), name.as_bytes()),
+            (Some(_), None) => false,
+        };
+        let waivers = policy.waivers.iter().filter(speaks_of_file);
+        let entries = waivers.map(|waiver| Entry { waiver, was_used: Cell::new(false) });
+        Ledger { today: evidence.today, entries: entries.collect() }
+    }
+
+    /// Takes out of the finding what waivers let stand. Gives back the waiver when nothing is left.
+    pub(super) fn waive(&self, rule: &str, finding: &mut Finding) -> Option<Waived> {
+        let in_force = |entry: &&Entry| {
+            entry.waiver.rule == rule && self.today.is_some_and(|today| today <= entry.waiver.until)
+        };
+        let mut last: Option<Waived> = None;
+        let mut left = finding.items.clone();
+        for Entry { waiver, was_used } in self.entries.iter().filter(in_force) {
+            let waived = Waived { reason: waiver.reason.clone(), until: Some(waiver.until) };
+            let Some(pattern) = &waiver.item else {
+                was_used.set(true);
+                return Some(waived);
+            };
+            let before = left.len();
+            left.retain(|item| !glob::matches(pattern.as_bytes(), item.as_bytes()));
+            if left.len() < before {
+                was_used.set(true);
+                last = Some(waived);
+            }
+        }
+        let last = last?;
+        if left.is_empty() {
+            return Some(last);
+        }
+        finding.found = format!("{} ({} more waived)", list(&left), finding.items.len() - left.len());
+        finding.items = left;
+        None
+    }
+}
+
+/// The rule about waivers itself. It stands last in the table, when all others have had the chance to use one.
+pub(super) fn in_force(case: &Case) -> Finding {
+    const EXPECTED: &str = "every waiver used and not expired";
+    let entries = &case.ledger.entries;
+    let Some(today) = case.ledger.today else {
+        let hint = "give the day of the judgement";
+        return Finding::cannot_tell(EXPECTED, format!("{} waivers, and no date", entries.len()), hint);
+    };
+    let describe = |waiver: &Waiver| match &waiver.item {
+        Some(item) => format!("`{}` for `{item}`", waiver.rule),
+        None => format!("`{}`", waiver.rule),
+    };
+    let wrong = entries.iter().filter_map(|Entry { waiver, was_used }| {
+        if waiver.until < today {
+            return Some(format!("{} expired on {}", describe(waiver), waiver.until));
+        }
+        // A rule that is not judged at this stage cannot use its waiver here.
+        let is_judged = rule(&waiver.rule).is_none_or(|rule| rule.applies(case.stage, case.policy));
+        (is_judged && !was_used.get()).then(|| format!("{} is not used", describe(waiver)))
+    });
+    let wrong: Vec<String> = wrong.collect();
+    let found = if wrong.is_empty() { format!("{} in force", entries.len()) } else { wrong.join("; ") };
+    Finding::pass_if(wrong.is_empty(), EXPECTED, found)
 }
 
 #[cfg(test)]

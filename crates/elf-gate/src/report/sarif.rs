@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{FileReport, FileState, Report, Standing, TOOL, explain, sentence, waived};
+use super::{FileReport, FileState, Report, Standing, TOOL, sentence, waived};
 use crate::policy::{RULES, Severity, Verdict};
 
 /// The rule that a file breaks of which no facts could be had.
@@ -35,12 +35,12 @@ pub(super) fn log(report: &Report) -> Value {
 
 fn rules() -> Vec<Value> {
     let described = RULES.iter().map(|rule| {
-        let fix = format!("{}\n\nFix: {}", explain::why(rule), rule.fix);
+        let help = format!("{}\n\nWould have stopped: {}\n\nFix: {}", rule.why, rule.incident, rule.fix);
         json!({
             "id": rule.id,
             "shortDescription": {"text": rule.catches},
             "fullDescription": {"text": rule.why},
-            "help": {"text": fix},
+            "help": {"text": help},
             "defaultConfiguration": {"level": "error"},
         })
     });

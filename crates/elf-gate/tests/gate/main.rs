@@ -2,6 +2,7 @@
 //! files, and bytes that nobody should send.
 
 mod bytes;
+mod catalogue;
 mod containers;
 mod hostile;
 mod packed;

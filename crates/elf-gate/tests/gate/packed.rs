@@ -30,7 +30,7 @@ fn outcomes(packed: &[u8], parent: &str) -> Vec<RuleOutcome> {
         unpacked_sha256: unpacked.as_ref().map(|result| result.as_deref().map_err(String::as_str)),
         ..Evidence::default()
     };
-    let policy = Policy { machine: Some("x86_64".into()), ..Policy::static_musl(Stage::Packed, 8 * MIB) };
+    let policy = Policy { machines: vec!["x86_64".into()], ..Policy::static_musl(Stage::Packed, 8 * MIB) };
     judge(&facts, Stage::Packed, &policy, &evidence)
 }
 

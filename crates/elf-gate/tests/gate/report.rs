@@ -131,8 +131,8 @@ fn the_schema_refuses_what_is_no_report() {
 fn human_lines() {
     let plain = all().to_human(PLAIN);
     for line in [
-        "  stripped, 14.5 KiB, 7 rules hold\n",
-        "FAIL  no-stack-size                                     stripped, 14.4 KiB, 6 of 7 rules hold, 1 violated\n",
+        "  stripped, 14.5 KiB, 12 rules hold\n",
+        "FAIL  no-stack-size                                     stripped, 14.4 KiB, 11 of 12 rules hold, 1 violated\n",
         "      FAIL  stack-size  expected one PT_GNU_STACK of 8388608 bytes (8 MiB)\n",
         "                        found    one of 0 bytes\n",
         "      okay  stack-size  expected",
