@@ -92,26 +92,31 @@ fn run(test: &str, objects: &[&Path], stack_size: u64) -> i32 {
 }
 
 /// The test holds with what ships, and does not without the patch.
-fn check_patch(test: &str) {
+fn check_patch(test: &str, changed: &str) {
     assert_eq!(run(test, &[], LOST), 0, "{test} does not hold with the archive that ships");
     let folder = tempfile::tempdir().unwrap();
-    let unpatched = object(false, "driver/others", "blas_server.o", folder.path(), str::to_string);
+    let unpatched = object(false, "driver/others", changed, folder.path(), str::to_string);
     assert_ne!(run(test, &[&unpatched], LOST), 0, "{test} holds without the patch: it proves nothing");
 }
 
 #[test]
 fn a_worker_that_cannot_be_created_hangs_nothing() {
-    check_patch("worker_cannot_be_created");
+    check_patch("worker_cannot_be_created", "blas_server.o");
 }
 
 #[test]
 fn workers_have_their_stack_without_the_link_flag() {
-    check_patch("worker_stack");
+    check_patch("worker_stack", "blas_server.o");
 }
 
 #[test]
 fn workers_have_names() {
-    check_patch("worker_names");
+    check_patch("worker_names", "blas_server.o");
+}
+
+#[test]
+fn every_kernel_set_can_be_chosen_and_multiplies() {
+    check_patch("dispatch", "dynamic.o");
 }
 
 /// The option that keeps the job array off the stack in what ships.
