@@ -5,14 +5,17 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::compute_thread;
 
 const LINES_MAX: usize = 4096;
+/// Lines about single requests leave this much room for what happens once.
+const LINES_RESERVED: usize = 1024;
+const REQUEST: &str = "request";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
@@ -43,6 +46,8 @@ pub struct Log {
     format: Format,
     lines: SyncSender<String>,
     dropped: Arc<AtomicU64>,
+    /// In the channel.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Joined at the very end, so that the last lines are written.
@@ -60,27 +65,45 @@ impl Writer {
 impl Log {
     pub fn start(format: Format) -> std::io::Result<(Log, Writer)> {
         let (lines, inbox) = sync_channel::<String>(LINES_MAX);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&waiting);
         let write = move || {
             for line in inbox {
+                left.fetch_sub(1, Ordering::Relaxed);
                 // With stderr gone there is nobody to tell.
                 let _ = std::io::stderr().write_all(line.as_bytes());
             }
         };
         let writer = compute_thread::spawn_named("inferd-log".into(), write)?;
-        Ok((Log { format, lines, dropped: Arc::default() }, Writer(Some(writer))))
+        Ok((Log { format, lines, dropped: Arc::default(), waiting }, Writer(Some(writer))))
     }
 
     pub fn write(&self, level: Level, event: &str, fields: &[(&str, String)]) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            let line = line(self.format, Level::Warn, "lines_dropped", &[("count", dropped.to_string())]);
-            if self.lines.try_send(line).is_err() {
-                self.dropped.fetch_add(dropped, Ordering::Relaxed);
-            }
+        if dropped > 0
+            && !self.send(LINES_MAX, Level::Warn, "lines_dropped", &[("count", dropped.to_string())])
+        {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
         }
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line(self.format, level, event, fields)) {
+        let lines_max = if event == REQUEST { LINES_MAX - LINES_RESERVED } else { LINES_MAX };
+        if !self.send(lines_max, level, event, fields) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn send(&self, lines_max: usize, level: Level, event: &str, fields: &[(&str, String)]) -> bool {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < lines_max
+            && self.lines.try_send(line(self.format, level, event, fields)).is_ok()
+        {
+            return true;
+        }
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+
+    /// About one request: the first to be dropped.
+    pub fn request(&self, level: Level, fields: &[(&str, String)]) {
+        self.write(level, REQUEST, fields);
     }
 
     pub fn info(&self, event: &str, fields: &[(&str, String)]) {

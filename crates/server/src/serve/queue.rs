@@ -16,7 +16,7 @@ use super::model::Model;
 
 /// Tokens that a client gets in its turn before the next one has his.
 const TURN_TOKENS: usize = 256;
-/// Bytes of text that are tokenized in one go, at least one request.
+/// Bytes of text that are tokenized in one go, but at least one request a client.
 const TOKENIZE_BYTES: usize = 256 << 10;
 
 /// A request, and what of it still waits.
@@ -28,12 +28,14 @@ pub struct Entry {
 
 pub enum Rest {
     Texts(Vec<String>),
+    /// A runner has the texts; the entry keeps their place.
+    InTokenizer,
     /// Each with its place in the answer.
     Sequences(VecDeque<(usize, Vec<u32>)>),
 }
 
 pub enum Work {
-    Tokenize(Vec<Entry>),
+    Tokenize(Vec<(Arc<Job>, Vec<String>)>),
     Step(Batch),
 }
 
@@ -61,9 +63,15 @@ impl Queue {
         self.of(client).push_back(entry);
     }
 
-    /// An entry that was taken out to be tokenized comes back to its place at the front.
-    pub fn push_front(&mut self, client: &Client, entry: Entry) {
-        self.of(client).push_front(entry);
+    /// The texts of a job have become sequences. Whether it still waits for them.
+    pub fn tokenized(&mut self, job: &Arc<Job>, sequences: Vec<Vec<u32>>) -> bool {
+        let entries = self.clients.get_mut(&job.client);
+        let entry = entries.and_then(|entries| entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.job, job)));
+        if let Some(entry) = entry {
+            entry.rest = Rest::Sequences(sequences.into_iter().enumerate().collect());
+            return true;
+        }
+        false
     }
 
     fn of(&mut self, client: &Client) -> &mut VecDeque<Entry> {
@@ -117,30 +125,36 @@ impl Queue {
     }
 
     pub fn has_texts(&self) -> bool {
-        self.clients.values().any(|entries| matches!(entries.front().map(|e| &e.rest), Some(Rest::Texts(_))))
+        self.clients.values().flatten().any(|entry| matches!(entry.rest, Rest::Texts(_)))
     }
 
     pub fn take(&mut self, batch_tokens: usize) -> Option<Work> {
-        if let Some(entries) = self.take_texts() {
-            return Some(Work::Tokenize(entries));
+        let texts = self.take_texts();
+        if !texts.is_empty() {
+            return Some(Work::Tokenize(texts));
         }
         self.take_batch(batch_tokens).map(Work::Step)
     }
 
-    /// Texts at the head of clients' queues, a request a client.
-    fn take_texts(&mut self) -> Option<Vec<Entry>> {
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+    /// Texts of every client, of each as many bytes.
+    fn take_texts(&mut self) -> Vec<(Arc<Job>, Vec<String>)> {
+        let share = TOKENIZE_BYTES / self.turns.len().max(1);
+        let mut taken = Vec::new();
         for client in &self.turns {
-            let Some(entries) = self.clients.get_mut(client) else { continue };
-            let Some(Entry { rest: Rest::Texts(texts), .. }) = entries.front() else { continue };
-            bytes += texts.iter().map(String::len).sum::<usize>();
-            taken.extend(entries.pop_front());
-            if bytes >= TOKENIZE_BYTES {
-                break;
+            let mut bytes = 0;
+            for entry in self.clients.get_mut(client).into_iter().flatten() {
+                if bytes > share {
+                    break;
+                }
+                if let Rest::Texts(texts) = &mut entry.rest {
+                    let texts = std::mem::take(texts);
+                    bytes += texts.iter().map(String::len).sum::<usize>() + 1;
+                    entry.rest = Rest::InTokenizer;
+                    taken.push((Arc::clone(&entry.job), texts));
+                }
             }
         }
-        self.forget_idle_clients();
-        if taken.is_empty() { None } else { Some(taken) }
+        taken
     }
 
     fn take_batch(&mut self, batch_tokens: usize) -> Option<Batch> {
@@ -173,13 +187,18 @@ fn take_turn(
     batch_tokens: usize,
 ) {
     let turn_end = (*tokens + TURN_TOKENS).min(batch_tokens);
+    let mut at = 0;
     while *tokens < turn_end {
-        let Some(entry) = entries.front_mut() else { return };
-        let Rest::Sequences(sequences) = &mut entry.rest else { return };
+        let Some(entry) = entries.get_mut(at) else { return };
+        let Rest::Sequences(sequences) = &mut entry.rest else {
+            at += 1;
+            continue;
+        };
         let batch =
             batch.get_or_insert_with(|| Batch { model: Arc::clone(&entry.job.model), items: Vec::new() });
         if !Arc::ptr_eq(&batch.model, &entry.job.model) {
-            return;
+            at += 1;
+            continue;
         }
         match sequences.front() {
             // The first sequence is taken whatever its length: a batch is never empty.
@@ -191,7 +210,10 @@ fn take_turn(
             batch.items.push(Item { job: Arc::clone(&entry.job), index, sequence });
         }
         if sequences.is_empty() {
-            entries.pop_front();
+            entries.remove(at);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

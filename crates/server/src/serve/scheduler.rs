@@ -156,8 +156,7 @@ impl Drop for Ticket {
             return;
         }
         self.cancel.cancel();
-        let gone = self.shared.lock().queue.remove_cancelled();
-        drop(gone);
+        self.shared.forget_cancelled();
     }
 }
 
@@ -211,38 +210,62 @@ impl Shared {
 
     fn run(&self, work: Work) {
         match work {
-            Work::Tokenize(entries) => {
-                for entry in entries {
-                    self.tokenize(entry);
+            Work::Tokenize(jobs) => {
+                for group in by_model(jobs) {
+                    self.tokenize(group);
                 }
             }
             Work::Step(batch) => self.step(batch),
         }
     }
 
-    fn tokenize(&self, mut entry: Entry) {
-        let job = Arc::clone(&entry.job);
-        let Rest::Texts(texts) = &entry.rest else { return };
-        let sequences = match job.model.tokenize(texts, &job.cancel) {
-            Ok(sequences) => sequences,
-            Err(error) => return job.fail(JobError::Engine(error)),
-        };
+    /// The texts of jobs of one model, in one call: a job of one text would leave the other workers idle.
+    fn tokenize(&self, mut jobs: Vec<(Arc<Job>, Vec<String>)>) {
+        let Some(model) = jobs.first().map(|(job, _)| Arc::clone(&job.model)) else { return };
+        let cancel = Cancel::shared(jobs.iter().map(|(job, _)| job.cancel.clone()).collect());
+        let counts: Vec<usize> = jobs.iter().map(|(_, texts)| texts.len()).collect();
+        let texts: Vec<String> = jobs.iter_mut().flat_map(|(_, texts)| std::mem::take(texts)).collect();
+        let result = catch_unwind(AssertUnwindSafe(|| model.tokenize(&texts, &cancel)))
+            .unwrap_or(Err(EngineError::WorkerFailed));
+        match result {
+            Ok(sequences) => {
+                let mut sequences = sequences.into_iter();
+                for ((job, _), count) in jobs.into_iter().zip(counts) {
+                    self.tokenized(&job, sequences.by_ref().take(count).collect());
+                }
+            }
+            Err(_) if jobs.len() > 1 => {
+                // Whichever it was fails alone.
+                let mut texts = texts.into_iter();
+                for ((job, _), count) in jobs.into_iter().zip(counts) {
+                    self.tokenize(vec![(job, texts.by_ref().take(count).collect())]);
+                }
+            }
+            Err(error) => {
+                let mut error = Some(error);
+                for (job, _) in jobs {
+                    job.fail(JobError::Engine(error.take().unwrap_or(EngineError::Cancelled)));
+                }
+                self.forget_cancelled();
+            }
+        }
+    }
+
+    fn tokenized(&self, job: &Arc<Job>, sequences: Vec<Vec<u32>>) {
         let (tokens, tokens_max) = (sequences.iter().map(Vec::len).sum(), self.settings.request_tokens_max);
         job.count_tokens(tokens);
         if tokens > tokens_max {
-            return job.fail(JobError::TooManyTokens { tokens, tokens_max });
+            job.fail(JobError::TooManyTokens { tokens, tokens_max });
+            return self.forget_cancelled();
         }
-        entry.rest = Rest::Sequences(sequences.into_iter().enumerate().collect());
-        let mut state = self.lock();
-        if state.closed {
-            drop(state);
-            return job.fail(JobError::Stopped);
-        }
-        if !job.cancel.is_cancelled() {
-            state.queue.push_front(&job.client, entry);
-        }
-        drop(state);
+        self.lock().queue.tokenized(job, sequences);
         self.wake.notify_one();
+    }
+
+    /// Entries are dropped outside of the lock.
+    fn forget_cancelled(&self) {
+        let gone = self.lock().queue.remove_cancelled();
+        drop(gone);
     }
 
     fn step(&self, Batch { model, items }: Batch) {
@@ -280,8 +303,7 @@ impl Shared {
                     job.fail(JobError::Engine(error));
                 }
                 // Sequences of theirs that were not in this batch.
-                let gone = self.lock().queue.remove_cancelled();
-                drop(gone);
+                self.forget_cancelled();
             }
         }
     }
@@ -295,6 +317,19 @@ fn jobs_of(items: &[Item]) -> Vec<Arc<Job>> {
         }
     }
     jobs
+}
+
+type Texts = (Arc<Job>, Vec<String>);
+
+fn by_model(jobs: Vec<Texts>) -> Vec<Vec<Texts>> {
+    let mut groups: Vec<Vec<Texts>> = Vec::new();
+    for job in jobs {
+        match groups.iter_mut().find(|group| Arc::ptr_eq(&group[0].0.model, &job.0.model)) {
+            Some(group) => group.push(job),
+            None => groups.push(vec![job]),
+        }
+    }
+    groups
 }
 
 fn by_job(items: Vec<Item>) -> Vec<Vec<Item>> {

@@ -70,7 +70,7 @@ impl Drop for Line<'_> {
             fields.push(("queued_ms", format!("{:.1}", queued.as_secs_f64() * 1e3)));
         }
         let level = if status == 500 { Level::Error } else { Level::Info };
-        self.app.log.write(level, "request", &fields);
+        self.app.log.request(level, &fields);
     }
 }
 
