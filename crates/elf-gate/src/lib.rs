@@ -15,6 +15,6 @@ pub mod policy;
 pub mod report;
 pub mod upx;
 
-pub use facts::{Facts, FactsError, inspect};
-pub use policy::{Evidence, Policy, RuleOutcome, Stage, Verdict, judge};
+pub use facts::{Facts, FactsError, inspect, inspect_for};
+pub use policy::{Date, Evidence, Policy, RuleOutcome, Severity, Stage, Verdict, judge};
 pub use upx::UpxFacts;

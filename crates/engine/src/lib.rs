@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `folder` and `weights` read the model strictly; `workers` owns the threads and their stacks; `blas` owns the one
-//! thread count of OpenBLAS.
+//! thread count of OpenBLAS and `lone` advises it.
 //!
 //! Deliberately not here: HTTP, async, queues, deadlines (the server's), and any choice made from the environment.
 
@@ -23,14 +23,15 @@ mod error;
 mod files;
 mod folder;
 mod kernels;
+mod lone;
 mod tokenizer;
 mod weights;
 mod workers;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 pub use blas::{BlasInfo, blas_info};
 pub use cancel::Cancel;
@@ -39,6 +40,7 @@ pub use files::EmbeddedFiles;
 
 use bert::{Bert, Packed, Scratch, Stage, StageTimes};
 use files::ModelFiles;
+use lone::{Pace, Way};
 use tokenizer::TextTokenizer;
 use workers::Workers;
 
@@ -53,6 +55,7 @@ struct Model {
     tokenizer: TextTokenizer,
     bert: Bert,
     times: Mutex<StageTimes>,
+    lone_pace: Mutex<Pace>,
 }
 
 impl Embedder {
@@ -79,7 +82,10 @@ impl Embedder {
                 (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or ask for fewer threads");
             ModelError::new(ModelErrorKind::NoThreads, &files.file(""), expected, error.to_string(), hint)
         })?;
-        Ok(Embedder { model: Arc::new(Model { tokenizer, bert, times: Mutex::default() }), workers })
+        Ok(Embedder {
+            model: Arc::new(Model { tokenizer, bert, times: Mutex::default(), lone_pace: Mutex::default() }),
+            workers,
+        })
     }
 
     /// One vector a text, in order. The empty text is a text; no texts give no vectors.
@@ -100,11 +106,15 @@ impl Embedder {
             chunks.iter().map(|chunk| Packed::new(chunk.iter().map(|i| &sequences[*i][..]))).collect();
 
         // One chunk leaves the other workers idle: BLAS may have their cores.
-        let blas_threads = if chunks.len() == 1 { self.workers.count() } else { 1 };
+        let idle_cores = if chunks.len() == 1 { self.workers.count() } else { 1 };
         let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
         let outputs = self.workers.map(packed, move |chunk: Packed, scratch| {
-            let _caller = blas::enter(blas_threads);
-            model.forward(&chunk, scratch, &cancel)
+            if idle_cores > 1 {
+                model.forward_lone(&chunk, scratch, &cancel, idle_cores)
+            } else {
+                let _caller = blas::enter(1);
+                model.forward(&chunk, scratch, &cancel)
+            }
         });
 
         let mut vectors = vec![Vec::new(); texts.len()];
@@ -156,7 +166,7 @@ impl Embedder {
 
     /// Where the workers' time went since the model was opened: stage by stage, summed over the workers.
     pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
-        let times = self.model.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = lock(&self.model.times);
         Stage::ALL.iter().map(|(stage, name)| (*name, times.0[*stage as usize])).collect()
     }
 }
@@ -169,7 +179,30 @@ impl Model {
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let vectors = self.bert.forward(chunk, scratch, cancel);
-        self.times.lock().unwrap_or_else(PoisonError::into_inner).add(&scratch.take_times());
+        lock(&self.times).add(&scratch.take_times());
         vectors
     }
+
+    /// The same for a call of one chunk: alone, it may use `cores` by BLAS's threads.
+    fn forward_lone(
+        &self,
+        chunk: &Packed,
+        scratch: &mut Scratch,
+        cancel: &Cancel,
+        cores: usize,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let way = lock(&self.lone_pace).choose();
+        let caller = blas::enter(if way == Way::AllThreads { cores } else { 1 });
+        let start = Instant::now();
+        let vectors = self.forward(chunk, scratch, cancel)?;
+        if caller.stayed_alone() {
+            lock(&self.lone_pace).record(way, chunk.ids.len(), start.elapsed());
+        }
+        Ok(vectors)
+    }
+}
+
+/// The state behind these locks is numbers, written whole: a panic elsewhere leaves nothing half-made.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,6 +8,7 @@ mod check;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use elf_gate::policy::PolicyDocument;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -27,7 +28,7 @@ pub struct Config {
     pub zig: Zig,
     pub upx_version: String,
     pub pack_args: Vec<String>,
-    pub gate: Gate,
+    pub gate: PolicyDocument,
     pub prove: Prove,
     pub model: Model,
     pub image: Image,
@@ -54,13 +55,6 @@ pub struct Openblas {
 pub struct Zig {
     pub version: String,
     pub wheel_sha256: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Gate {
-    pub required_symbols: Vec<String>,
-    pub forbidden_symbols: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -103,7 +97,7 @@ struct Raw {
     native: RawNative,
     toolchain: RawToolchain,
     pack: RawPack,
-    gate: Spanned<Gate>,
+    gate: Spanned<PolicyDocument>,
     prove: Spanned<Prove>,
     model: Spanned<Model>,
     image: Spanned<Image>,
@@ -246,6 +240,13 @@ mod tests {
         check("\"USE_THREAD=1\"", "\"NUM_THREADS=4\"", &["threads_max"]);
         check("\"USE_THREAD=1\"", "\"USE_THREAD\"", &["NAME=value"]);
         check("\"USE_THREAD=1\"", "\"USE_TLS=1\"", &["remove it"]);
+        check(
+            "extends = \"static-musl\"",
+            "extends = \"static-mussel\"",
+            &["static-mussel", "hardened-glibc"],
+        );
+        check("[gate.linked]\n", "[gate.linked]\nrequired_symbls = []\n", &["required_symbls"]);
+        check("[gate.linked]\n", "[gate.linked]\nstack_size = { exact = \"4 MiB\" }\n", &["link.stack_size"]);
         check("\"gnu_get_libc_version\"", "\"cblas_sgemm\"", &["both required and forbidden"]);
         check("version = \"4.2\" ", "version = \"5.0\" ", &["memfd_create"]);
         check("user = \"65532:65532\"", "user = \"0:0\"", &["root"]);

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use elf_gate::{Evidence, Facts, Policy, RuleOutcome, Stage, Verdict};
+use elf_gate::facts::LocalPathSearch;
+use elf_gate::policy::StackSize;
+use elf_gate::{Date, Evidence, Facts, Policy, RuleOutcome, Stage, Verdict};
 
 use crate::artifact::Artifact;
 use crate::config::Config;
@@ -22,14 +24,14 @@ pub struct GateFailure {
 impl GateFailure {
     /// A violated rule is known to be violated; otherwise something could not be told.
     pub fn is_violation(&self) -> bool {
-        self.outcomes.iter().any(|outcome| outcome.verdict == Verdict::Violation)
+        self.outcomes.iter().any(|outcome| outcome.effective() == Verdict::Violation)
     }
 }
 
 impl fmt::Display for GateFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} does not pass the gate of stage `{}`", self.file.display(), self.stage)?;
-        for outcome in self.outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Pass) {
+        for outcome in self.outcomes.iter().filter(|outcome| outcome.effective() != Verdict::Pass) {
             let said = if outcome.verdict == Verdict::Violation { "violated" } else { "cannot tell" };
             write!(f, "\n  {} {said}", outcome.rule)?;
             write!(f, "\n    expected: {}\n    found:    {}", outcome.expected, outcome.found)?;
@@ -41,30 +43,25 @@ impl fmt::Display for GateFailure {
 
 impl std::error::Error for GateFailure {}
 
-/// What release.toml asks of a file at a stage.
+/// What release.toml asks of a file at a stage. Stack size and machine stand elsewhere in it and hold here as well.
 pub fn policy(config: &Config, target: &str, stage: Stage) -> Policy {
     let machine = target.split('-').next().unwrap_or(target);
-    let with_symbols = stage == Stage::Linked;
-    let names = |names: &[String]| if with_symbols { names.to_vec() } else { Vec::new() };
     Policy {
-        required_symbols: names(&config.gate.required_symbols),
-        forbidden_symbols: names(&config.gate.forbidden_symbols),
-        machine: Some(machine.into()),
-        needs_build_id: stage != Stage::Packed,
-        needs_debug_file: stage == Stage::Stripped,
-        ..Policy::static_musl(stage, config.stack_size.0)
+        machines: vec![machine.into()],
+        stack_size: StackSize::exactly(config.stack_size.0),
+        ..config.gate.at(stage)
     }
 }
 
 pub fn linked(plan: &Plan, file: &Artifact) -> anyhow::Result<Vec<RuleOutcome>> {
-    let facts = facts(&file.path, &file.read()?)?;
+    let facts = facts(plan, Stage::Linked, &file.path, &file.read()?)?;
     judge(plan, file, &facts, Stage::Linked, &Evidence::default())
 }
 
 pub fn stripped(plan: &Plan, file: &Artifact, debug: &Artifact) -> anyhow::Result<Vec<RuleOutcome>> {
-    let facts_of_file = facts(&file.path, &file.read()?)?;
+    let facts_of_file = facts(plan, Stage::Stripped, &file.path, &file.read()?)?;
     let debug_bytes = debug.read()?;
-    let facts_of_debug = facts(&debug.path, &debug_bytes)?;
+    let facts_of_debug = facts(plan, Stage::Stripped, &debug.path, &debug_bytes)?;
     let evidence = Evidence {
         debug_file: Some(&facts_of_debug),
         debug_file_name: Some(&plan.names.debug),
@@ -81,8 +78,8 @@ pub fn packed(
     stripped: &Artifact,
     unpacked: &Digest,
 ) -> anyhow::Result<Vec<RuleOutcome>> {
-    let facts_of_file = facts(&file.path, &file.read()?)?;
-    let facts_of_parent = facts(&stripped.path, &stripped.read()?)?;
+    let facts_of_file = facts(plan, Stage::Packed, &file.path, &file.read()?)?;
+    let facts_of_parent = facts(plan, Stage::Packed, &stripped.path, &stripped.read()?)?;
     let evidence = Evidence {
         parent: Some(&facts_of_parent),
         parent_sha256: Some(stripped.sha256.as_str()),
@@ -92,8 +89,10 @@ pub fn packed(
     judge(plan, file, &facts_of_file, Stage::Packed, &evidence)
 }
 
-fn facts(path: &Path, bytes: &[u8]) -> anyhow::Result<Facts> {
-    elf_gate::inspect(bytes).map_err(|error| Failure::new(format!("{}: {error}", path.display())).into())
+fn facts(plan: &Plan, stage: Stage, path: &Path, bytes: &[u8]) -> anyhow::Result<Facts> {
+    let local_paths = LocalPathSearch::new(plan.config.gate.at(stage).local_paths);
+    elf_gate::inspect_for(bytes, &local_paths)
+        .map_err(|error| Failure::new(format!("{}: {error}", path.display())).hint(error.hint()).into())
 }
 
 fn judge(
@@ -103,8 +102,11 @@ fn judge(
     stage: Stage,
     evidence: &Evidence,
 ) -> anyhow::Result<Vec<RuleOutcome>> {
-    let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), evidence);
-    if outcomes.iter().all(|outcome| outcome.verdict == Verdict::Pass) {
+    // The day of the commit, not of the build: the same commit is judged alike on every day.
+    let today = Some(Date::of_unix_time(plan.commit.epoch_seconds));
+    let evidence = Evidence { file_name: Some(&plan.config.product.name), today, ..*evidence };
+    let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), &evidence);
+    if outcomes.iter().all(|outcome| outcome.effective() == Verdict::Pass) {
         Ok(outcomes)
     } else {
         Err(GateFailure { file: file.path.clone(), stage, outcomes }.into())

@@ -61,7 +61,7 @@ pub struct Stage {
 
 impl Stage {
     fn of(stage: &'static str, file: &Artifact, rules: &[RuleOutcome]) -> Self {
-        let passed = !rules.is_empty() && rules.iter().all(|rule| rule.verdict == Verdict::Pass);
+        let passed = !rules.is_empty() && rules.iter().all(|rule| rule.effective() == Verdict::Pass);
         Self {
             stage,
             sha256: file.sha256.clone(),
@@ -127,7 +127,7 @@ pub fn ship(
         stack_size_bytes: plan.config.stack_size.0,
         toolchain: toolchain.clone(),
         native: vec![openblas.clone()],
-        rustflags: plan.rustflags.clone(),
+        rustflags: plan.rustflags.iter().map(|flag| without_machine_path(flag)).collect(),
         stages: vec![
             Stage::of("linked", &stripped.linked.file, &stripped.linked.verdicts),
             Stage::of("stripped", &stripped.file, &stripped.verdicts),
@@ -153,6 +153,14 @@ pub fn ship(
 
     publish(dist, staging.path(), &summed, names)?;
     Ok(Shipped { files: summed, image: image.facts.clone(), manifest })
+}
+
+/// `--remap-path-prefix=FROM=TO` with FROM left out: two machines that made the same bytes write the same manifest.
+fn without_machine_path(flag: &str) -> String {
+    match flag.strip_prefix("--remap-path-prefix=").and_then(|mapping| mapping.rsplit_once('=')) {
+        Some((_, to)) => format!("--remap-path-prefix=*={to}"),
+        None => flag.to_string(),
+    }
 }
 
 /// From here on there are only renames. The old manifest goes first and the new one comes last, so that there is never a

@@ -11,9 +11,15 @@ pub(super) fn read_twice(bytes: &[u8]) -> Result<Reading<'_>, FactsError> {
     same("section headers", &goblin.sections, &object.sections)?;
     same("interpreter", &goblin.interpreter, &object.interpreter)?;
     same("dynamic section", &goblin.dynamic, &object.dynamic)?;
-    same("build-id", &goblin.build_id, &object.build_id)?;
+    same("notes", &goblin.notes, &object.notes)?;
     same("debug link", &goblin.debug_link, &object.debug_link)?;
-    same_symbols(goblin.symbols.as_deref(), object.symbols.as_deref())?;
+    same_symbols("symbol table", goblin.symbols.as_deref(), object.symbols.as_deref())?;
+    same_symbols(
+        "dynamic symbol table",
+        goblin.dynamic_symbols.as_deref(),
+        object.dynamic_symbols.as_deref(),
+    )?;
+    same("needed symbol versions", &goblin.needed_versions, &object.needed_versions)?;
     Ok(object)
 }
 
@@ -42,7 +48,11 @@ fn same<T: PartialEq + Debug>(what: &'static str, goblin: &T, object: &T) -> Res
 }
 
 /// Tens of thousands of entries: name the first that differs instead of printing both tables.
-fn same_symbols(goblin: Option<&[Symbol]>, object: Option<&[Symbol]>) -> Result<(), FactsError> {
+fn same_symbols(
+    what: &'static str,
+    goblin: Option<&[Symbol]>,
+    object: Option<&[Symbol]>,
+) -> Result<(), FactsError> {
     if goblin == object {
         return Ok(());
     }
@@ -57,7 +67,7 @@ fn same_symbols(goblin: Option<&[Symbol]>, object: Option<&[Symbol]>) -> Result<
         ),
         None => format!("{} symbols", symbols.len()),
     };
-    Err(FactsError::Disagreement { what: "symbol table", goblin: show(goblin), object: show(object) })
+    Err(FactsError::Disagreement { what, goblin: show(goblin), object: show(object) })
 }
 
 fn shorten(value: &impl Debug) -> String {

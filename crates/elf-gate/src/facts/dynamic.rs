@@ -15,6 +15,7 @@ impl Dynamic {
             flags_1: 0,
             has_text_relocations: false,
             binds_now: false,
+            has_lazy_bindings: false,
         }
     }
 
@@ -34,6 +35,7 @@ impl Dynamic {
         for &(tag, value) in entries.iter().take_while(|entry| entry.0 != 0) {
             match tag {
                 1 => self.needed.push(name(value)?),
+                2 => self.has_lazy_bindings |= value != 0,
                 14 => self.soname = Some(name(value)?),
                 15 => self.rpath = Some(name(value)?),
                 22 => self.has_text_relocations = true,
@@ -46,6 +48,7 @@ impl Dynamic {
         }
         self.has_text_relocations |= self.flags & DF_TEXTREL != 0;
         self.binds_now |= self.flags & DF_BIND_NOW != 0 || self.flags_1 & DF_1_NOW != 0;
+        self.has_lazy_bindings &= !self.binds_now;
         Ok(())
     }
 }

@@ -5,11 +5,15 @@ use goblin::container::{Container, Ctx};
 use goblin::elf::{
     Dynamic as GoblinDynamic, Elf, Header as GoblinHeader, ProgramHeader, SectionHeader, Symtab,
     note::NoteDataIterator,
+    section_header::{SHT_DYNSYM, SHT_GNU_VERNEED, SHT_SYMTAB},
+    symver::VerneedSection,
 };
 
+use super::notes::{self, RawNote};
+use super::versions;
 use super::{
     DebugLink, Dynamic, Header, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, Reading, Section, Segment, Symbol,
-    names,
+    names, slice,
 };
 
 pub(super) fn read(bytes: &[u8]) -> Result<Reading<'_>, String> {
@@ -29,9 +33,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Reading<'_>, String> {
         segments: phdrs.iter().map(to_segment).collect(),
         interpreter,
         dynamic: if is_debug_only { None } else { dynamic(bytes, &phdrs, ctx)? },
-        build_id: build_id(bytes, &phdrs, &sections, ctx, is_debug_only),
+        notes: notes(bytes, &phdrs, &sections, ctx, is_debug_only)?,
         debug_link: debug_link(bytes, &named, ctx),
-        symbols: symbols(bytes, &sections, ctx)?,
+        symbols: symbols(bytes, &sections, SHT_SYMTAB, ctx)?,
+        dynamic_symbols: symbols(bytes, &sections, SHT_DYNSYM, ctx)?,
+        needed_versions: if is_debug_only { Vec::new() } else { needed_versions(bytes, &sections, ctx)? },
         sections: named,
     })
 }
@@ -177,24 +183,92 @@ fn file_offset(phdrs: &[ProgramHeader], address: u64) -> Option<u64> {
     })
 }
 
-fn build_id(
-    bytes: &[u8],
+fn notes<'a>(
+    bytes: &'a [u8],
     phdrs: &[ProgramHeader],
     sections: &[SectionHeader],
     ctx: Ctx,
     is_debug_only: bool,
-) -> Option<String> {
+) -> Result<Vec<RawNote<'a>>, String> {
     const SHT_NOTE: u32 = 7;
     let segments = phdrs.iter().filter(|phdr| phdr.p_type == PT_NOTE && !is_debug_only);
     let segments = segments.map(|phdr| (phdr.p_offset, phdr.p_filesz, phdr.p_align));
     let sections = sections.iter().filter(|section| section.sh_type == SHT_NOTE);
     let sections = sections.map(|section| (section.sh_offset, section.sh_size, section.sh_addralign));
-    segments.chain(sections).find_map(|(offset, size, align)| {
-        let data = slice(bytes, offset, size)?;
-        let ctx = (usize::try_from(align).ok()?, ctx);
-        let mut notes = NoteDataIterator { data, size: data.len(), offset: 0, ctx }.map_while(Result::ok);
-        notes.find(|note| note.n_type == 3 && note.name == "GNU").map(|note| super::hex(note.desc))
-    })
+    let ranges = notes::bounded(segments.chain(sections).collect(), bytes.len())?;
+    let mut found = Vec::new();
+    for (offset, size, align) in ranges {
+        let (Some(data), Ok(align)) = (slice(bytes, offset, size), usize::try_from(align)) else { continue };
+        notes_in(data, align, ctx, &mut found);
+    }
+    Ok(notes::once(found.into_iter()))
+}
+
+fn notes_in<'a>(data: &'a [u8], align: usize, ctx: Ctx, found: &mut Vec<RawNote<'a>>) {
+    let mut iterator = NoteDataIterator { data, size: data.len(), offset: 0, ctx: (align, ctx) };
+    loop {
+        let at = iterator.offset;
+        match iterator.next() {
+            Some(Ok(note)) => found.push(RawNote {
+                owner: notes::trim(note.name.as_bytes()),
+                kind: note.n_type,
+                description: note.desc,
+            }),
+            // goblin reads owners as text; annobin's are not, and the notes behind them count as well.
+            Some(Err(_)) => {
+                let Some((note, end)) = binary_owner(data, at, align, ctx) else { return };
+                found.push(note);
+                iterator.offset = at + end;
+            }
+            None => return,
+        }
+    }
+}
+
+fn binary_owner(data: &[u8], at: usize, align: usize, ctx: Ctx) -> Option<(RawNote<'_>, usize)> {
+    let align = match align {
+        0..=4 => 4,
+        8 => 8,
+        _ => return None,
+    };
+    let data = data.get(at..)?;
+    let word = |at: usize| {
+        let raw: [u8; 4] = data.get(at..at + 4)?.try_into().ok()?;
+        Some(if ctx.is_little_endian() { u32::from_le_bytes(raw) } else { u32::from_be_bytes(raw) })
+    };
+    let (owner_bytes, description_bytes, kind) = (word(0)? as usize, word(4)? as usize, word(8)?);
+    let owner = data.get(12..12_usize.checked_add(owner_bytes)?)?;
+    if std::str::from_utf8(owner).is_ok() {
+        return None;
+    }
+    let start = (12 + owner_bytes).next_multiple_of(align);
+    let end = start.checked_add(description_bytes)?;
+    let note = RawNote { owner: notes::trim(owner), kind, description: data.get(start..end)? };
+    Some((note, end.next_multiple_of(align)))
+}
+
+/// Library and version, from `.gnu.version_r`.
+fn needed_versions(
+    bytes: &[u8],
+    sections: &[SectionHeader],
+    ctx: Ctx,
+) -> Result<Vec<(String, String)>, String> {
+    let Some(header) = sections.iter().find(|section| section.sh_type == SHT_GNU_VERNEED) else {
+        return Ok(Vec::new());
+    };
+    let names = sections.get(header.sh_link as usize).and_then(range).ok_or("versions without names")?;
+    let table = VerneedSection::parse(bytes, sections, ctx).map_err(|error| error.to_string())?;
+    let name = |index: usize| match string(bytes, names, index) {
+        Some(name) => Ok(lossy(name)),
+        None => Err("a version's name lies outside of the file".to_string()),
+    };
+    let mut found = Vec::new();
+    for library in table.iter().flatten() {
+        for version in &library {
+            versions::push(&mut found, header.sh_size, name(library.vn_file)?, name(version.vna_name)?)?;
+        }
+    }
+    Ok(found)
 }
 
 fn debug_link(bytes: &[u8], sections: &[Section], ctx: Ctx) -> Option<DebugLink> {
@@ -211,10 +285,10 @@ fn debug_link(bytes: &[u8], sections: &[Section], ctx: Ctx) -> Option<DebugLink>
 fn symbols<'a>(
     bytes: &'a [u8],
     sections: &[SectionHeader],
+    kind: u32,
     ctx: Ctx,
 ) -> Result<Option<Vec<Symbol<'a>>>, String> {
-    const SHT_SYMTAB: u32 = 2;
-    let Some(table) = sections.iter().find(|section| section.sh_type == SHT_SYMTAB) else { return Ok(None) };
+    let Some(table) = sections.iter().find(|section| section.sh_type == kind) else { return Ok(None) };
     let entry_bytes = if ctx.container == Container::Big { 24 } else { 16 };
     let count = to_usize(table.sh_size)? / entry_bytes;
     if count == 0 {
@@ -245,11 +319,6 @@ fn string(bytes: &[u8], (start, end): (usize, usize), index: usize) -> Option<&[
 
 fn memchr(data: &[u8]) -> Option<usize> {
     data.iter().position(|&byte| byte == 0)
-}
-
-fn slice(bytes: &[u8], offset: u64, size: u64) -> Option<&[u8]> {
-    let start = usize::try_from(offset).ok()?;
-    bytes.get(start..start.checked_add(usize::try_from(size).ok()?)?)
 }
 
 fn to_usize(value: u64) -> Result<usize, String> {

@@ -7,17 +7,34 @@
 //! which holds the original program headers, is decompressed).
 
 mod agree;
+mod contents;
+mod demangle;
 mod dynamic;
 mod error;
+mod form;
 mod goblin_reading;
+mod hardening;
+mod local_paths;
 mod names;
+mod notes;
 mod object_reading;
+mod relro;
 mod symbols;
+mod versions;
 
 use serde::Serialize;
 
+pub use contents::AuditableDependencies;
+pub use demangle::demangle;
 pub use error::FactsError;
-pub use symbols::{Symbol, SymbolTable};
+pub use form::Form;
+pub use hardening::{Hardening, Protection};
+pub use local_paths::{LOCAL_PATH_PREFIXES, LocalPath, LocalPathSearch, LocalPaths};
+pub use names::abi;
+pub use notes::{Note, ProcessorFeatures};
+pub use relro::Relro;
+pub use symbols::{NamedSymbol, Symbol, SymbolTable};
+pub use versions::NeededVersion;
 
 use crate::upx::{self, UpxFacts};
 
@@ -26,17 +43,25 @@ pub const PT_DYNAMIC: u32 = 2;
 pub const PT_INTERP: u32 = 3;
 pub const PT_NOTE: u32 = 4;
 pub const PT_GNU_STACK: u32 = 0x6474_e551;
+pub const PT_GNU_RELRO: u32 = 0x6474_e552;
 
 /// Everything that the rules look at.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Facts {
     pub size_bytes: u64,
     pub header: Header,
+    pub form: Form,
+    /// What `form` was told by.
+    pub form_because: &'static str,
     pub segments: Vec<Segment>,
+    pub relro: Relro,
     /// Empty when the section header table is gone, as in every packed file.
     pub sections: Vec<Section>,
     pub interpreter: Option<String>,
     pub dynamic: Option<Dynamic>,
+    pub needed_versions: Vec<NeededVersion>,
+    pub notes: Vec<Note>,
+    pub features: ProcessorFeatures,
     /// Lower-case hex.
     pub build_id: Option<String>,
     pub debug_link: Option<DebugLink>,
@@ -44,6 +69,13 @@ pub struct Facts {
     pub is_debug_only: bool,
     /// `.symtab`, or nothing when the file has none.
     pub symbols: Option<SymbolTable>,
+    /// `.dynsym`: what the loader binds. `strip` leaves it.
+    pub dynamic_symbols: Option<SymbolTable>,
+    pub hardening: Hardening,
+    /// Compilers and linkers, from `.comment`.
+    pub producers: Vec<String>,
+    pub auditable: Option<AuditableDependencies>,
+    pub local_paths: LocalPaths,
     pub upx: Option<UpxFacts>,
 }
 
@@ -110,7 +142,20 @@ pub struct Section {
 
 impl Section {
     const SHT_NOBITS: u32 = 8;
+    const SHF_WRITE: u64 = 1;
     const SHF_EXECINSTR: u64 = 4;
+
+    pub fn is_executable(&self) -> bool {
+        self.flags_number & Self::SHF_EXECINSTR != 0
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.flags_number & Self::SHF_WRITE != 0
+    }
+
+    pub fn is_debug(&self) -> bool {
+        self.name.starts_with(".debug_") || self.name.starts_with(".zdebug_")
+    }
 
     pub fn has_contents(&self) -> bool {
         self.kind_number != Self::SHT_NOBITS
@@ -128,6 +173,8 @@ pub struct Dynamic {
     pub flags_1: u64,
     pub has_text_relocations: bool,
     pub binds_now: bool,
+    /// Functions that the loader looks up at their first call, through a table that stays writable.
+    pub has_lazy_bindings: bool,
 }
 
 /// `.gnu_debuglink`: the file that holds the debug information, and its CRC-32.
@@ -153,21 +200,45 @@ pub fn stack_segments(segments: &[Segment]) -> Vec<&Segment> {
 
 /// Reads an ELF file of either class and byte order.
 pub fn inspect(bytes: &[u8]) -> Result<Facts, FactsError> {
+    inspect_for(bytes, LocalPathSearch::usual())
+}
+
+/// As [`inspect`], with places of a build machine of one's own.
+pub fn inspect_for(bytes: &[u8], local_paths: &LocalPathSearch) -> Result<Facts, FactsError> {
     error::refuse_what_is_not_elf(bytes)?;
     let reading = agree::read_twice(bytes)?;
     let upx = upx::detect(bytes, &reading.header, &reading.segments, reading.sections.is_empty());
     let is_debug_only = is_debug_only(&reading.sections);
     refuse_truncated(bytes, &reading, is_debug_only, upx.is_some())?;
+    let Header { machine_number, class_bits, is_little_endian, .. } = reading.header;
+    let (form, form_because) =
+        form::form(&reading.header, reading.interpreter.as_deref(), reading.dynamic.as_ref(), is_debug_only);
+    let symbols = reading.symbols.map(|symbols| SymbolTable::from_raw(&symbols));
+    let dynamic_symbols = reading.dynamic_symbols.map(|symbols| SymbolTable::from_raw(&symbols));
+    let has_code = reading.sections.is_empty()
+        || reading.sections.iter().any(|section| section.is_executable() && section.size_bytes > 0);
+    let versions = reading.needed_versions.into_iter();
     Ok(Facts {
         size_bytes: bytes.len() as u64,
+        form,
+        form_because,
+        relro: relro::relro(&reading.segments, reading.dynamic.as_ref()),
+        needed_versions: versions.map(|(library, version)| NeededVersion { library, version }).collect(),
+        features: notes::features(&reading.notes, machine_number, class_bits, is_little_endian),
+        build_id: notes::build_id(&reading.notes),
+        notes: notes::to_facts(&reading.notes),
         is_debug_only,
-        symbols: reading.symbols.map(|symbols| SymbolTable::from_raw(&symbols)),
+        hardening: hardening::hardening(form, has_code, symbols.as_ref(), dynamic_symbols.as_ref()),
+        producers: contents::producers(bytes, &reading.sections),
+        auditable: contents::auditable(bytes, &reading.sections),
+        local_paths: local_paths.run(bytes, &reading.sections),
+        symbols,
+        dynamic_symbols,
         header: reading.header,
         segments: reading.segments,
         sections: reading.sections,
         interpreter: reading.interpreter,
         dynamic: reading.dynamic,
-        build_id: reading.build_id,
         debug_link: reading.debug_link,
         upx,
     })
@@ -188,9 +259,11 @@ struct Reading<'a> {
     sections: Vec<Section>,
     interpreter: Option<String>,
     dynamic: Option<Dynamic>,
-    build_id: Option<String>,
+    notes: Vec<notes::RawNote<'a>>,
     debug_link: Option<DebugLink>,
     symbols: Option<Vec<Symbol<'a>>>,
+    dynamic_symbols: Option<Vec<Symbol<'a>>>,
+    needed_versions: Vec<(String, String)>,
 }
 
 fn is_debug_only(sections: &[Section]) -> bool {
@@ -225,6 +298,11 @@ fn refuse_truncated(
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn slice(bytes: &[u8], offset: u64, size: u64) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    bytes.get(start..start.checked_add(usize::try_from(size).ok()?)?)
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

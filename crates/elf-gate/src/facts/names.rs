@@ -2,6 +2,20 @@
 
 use super::Kind;
 
+/// EI_OSABI.
+pub fn abi(number: u8) -> String {
+    let name = match number {
+        0 => "sysv",
+        3 => "gnu",
+        9 => "freebsd",
+        64 => "arm-eabi",
+        97 => "arm",
+        255 => "standalone",
+        _ => return number.to_string(),
+    };
+    name.into()
+}
+
 pub(super) fn machine(number: u16) -> String {
     let name = match number {
         3 => "i386",

@@ -3,10 +3,11 @@
 
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::StringTable;
-use object::read::elf::{Dyn, FileHeader, NoteIterator, ProgramHeader, SectionHeader, Sym};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym};
 use object::{BigEndian, Endian, LittleEndian};
 
-use super::{DebugLink, Dynamic, Header, Reading, Section, Segment, Symbol, names};
+use super::notes::{self, RawNote};
+use super::{DebugLink, Dynamic, Header, Reading, Section, Segment, Symbol, names, versions};
 
 /// Runs the generic reader with the type that fits class and byte order.
 macro_rules! with_class_of {
@@ -57,9 +58,14 @@ fn read_as<Elf: FileHeader<Endian: Endian>>(bytes: &[u8]) -> Result<Reading<'_>,
         segments: phdrs.iter().map(|phdr| to_segment::<Elf>(phdr, endian)).collect(),
         interpreter,
         dynamic,
-        build_id: build_id::<Elf>(bytes, phdrs, sections, endian, is_debug_only),
+        notes: notes::<Elf>(bytes, phdrs, sections, endian, is_debug_only)?,
         debug_link: debug_link::<Elf>(bytes, &named, sections, endian),
-        symbols: symbols::<Elf>(bytes, sections, endian)?,
+        symbols: symbols::<Elf>(bytes, sections, elf::SHT_SYMTAB, endian)?,
+        dynamic_symbols: symbols::<Elf>(bytes, sections, elf::SHT_DYNSYM, endian)?,
+        needed_versions: match is_debug_only {
+            true => Vec::new(),
+            false => needed_versions::<Elf>(bytes, sections, endian)?,
+        },
         sections: named,
     })
 }
@@ -142,23 +148,58 @@ fn add_dynamic<Elf: FileHeader>(
     facts.add(&used, |index| strings?.get(u32::try_from(index).ok()?).ok())
 }
 
-fn build_id<Elf: FileHeader>(
-    bytes: &[u8],
-    phdrs: &[Elf::ProgramHeader],
-    sections: &[Elf::SectionHeader],
+fn notes<'a, Elf: FileHeader>(
+    bytes: &'a [u8],
+    phdrs: &'a [Elf::ProgramHeader],
+    sections: &'a [Elf::SectionHeader],
     endian: Elf::Endian,
     is_debug_only: bool,
-) -> Option<String> {
-    let in_segments = phdrs.iter().filter(|_| !is_debug_only);
-    let in_segments = in_segments.filter_map(|phdr| phdr.notes(endian, bytes).ok().flatten());
-    let in_sections = sections.iter().filter_map(|section| section.notes(endian, bytes).ok().flatten());
-    in_segments.chain(in_sections).find_map(|notes| gnu_build_id(notes, endian))
+) -> Result<Vec<RawNote<'a>>, String> {
+    let segments = phdrs.iter().filter(|phdr| phdr.p_type(endian) == elf::PT_NOTE && !is_debug_only);
+    let sections = sections.iter().filter(|section| section.sh_type(endian) == elf::SHT_NOTE);
+    let sizes = segments.clone().map(|phdr| phdr.p_filesz(endian).into());
+    let sizes = sizes.chain(sections.clone().map(|section| section.sh_size(endian).into()));
+    notes::bounded(sizes.map(|size| (0, size, 0)).collect(), bytes.len())?;
+    let in_segments = segments.filter_map(|phdr| phdr.notes(endian, bytes).ok().flatten());
+    let in_sections = sections.filter_map(|section| section.notes(endian, bytes).ok().flatten());
+    let found = in_segments.chain(in_sections).flat_map(|notes| notes.map_while(Result::ok));
+    let found = found.map(|note| RawNote {
+        owner: notes::trim(note.name()),
+        kind: note.n_type(endian).0,
+        description: note.desc(),
+    });
+    Ok(notes::once(found))
 }
 
-fn gnu_build_id<Elf: FileHeader>(notes: NoteIterator<Elf>, endian: Elf::Endian) -> Option<String> {
-    let mut notes = notes.map_while(Result::ok);
-    let note = notes.find(|note| note.name() == elf::ELF_NOTE_GNU && note.n_type(endian).0 == 3)?;
-    Some(super::hex(note.desc()))
+fn needed_versions<Elf: FileHeader>(
+    bytes: &[u8],
+    sections: &[Elf::SectionHeader],
+    endian: Elf::Endian,
+) -> Result<Vec<(String, String)>, String> {
+    let mut found = Vec::new();
+    for section in sections {
+        let Some((mut libraries, link)) = section.gnu_verneed(endian, bytes).map_err(text)? else { continue };
+        let names = sections.get(link.0).and_then(|section| section.file_range(endian));
+        let (start, size) = names.ok_or("versions without names")?;
+        let strings = StringTable::new(bytes, start, start.checked_add(size).ok_or("the names wrap around")?);
+        let table_bytes = section.sh_size(endian).into();
+        // One entry each for a library and a version; more than the table has room for are visited twice.
+        let mut visited: u64 = 0;
+        while let Some((library, mut versions)) = libraries.next().map_err(text)? {
+            visited += 1;
+            let file = library.file(endian, strings).map_err(text)?;
+            while let Some(version) = versions.next().map_err(text)? {
+                let name = version.name(endian, strings).map_err(text)?;
+                let lossy = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+                versions::push(&mut found, table_bytes, lossy(file), lossy(name))?;
+            }
+            if visited > table_bytes / 16 {
+                return Err("the table of needed versions runs in a circle".into());
+            }
+        }
+        break;
+    }
+    Ok(found)
 }
 
 fn debug_link<Elf: FileHeader>(
@@ -179,9 +220,10 @@ fn debug_link<Elf: FileHeader>(
 fn symbols<'a, Elf: FileHeader>(
     bytes: &'a [u8],
     sections: &'a [Elf::SectionHeader],
+    kind: elf::SectionType,
     endian: Elf::Endian,
 ) -> Result<Option<Vec<Symbol<'a>>>, String> {
-    let Some(table) = sections.iter().find(|section| section.sh_type(endian) == elf::SHT_SYMTAB) else {
+    let Some(table) = sections.iter().find(|section| section.sh_type(endian) == kind) else {
         return Ok(None);
     };
     let entries: &[Elf::Sym] = table.data_as_array(endian, bytes).map_err(text)?;

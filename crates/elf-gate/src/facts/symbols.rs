@@ -25,10 +25,29 @@ impl Symbol<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SymbolTable {
     names: Vec<u8>,
-    /// Where each name ends, and whether the symbol is defined here.
-    ends: Vec<(u32, bool)>,
+    entries: Vec<Entry>,
     /// Entries in the table, nameless ones included.
     pub entry_count: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    name_end: u32,
+    info: u8,
+    is_defined: bool,
+    size_bytes: u64,
+}
+
+/// One named symbol of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedSymbol<'a> {
+    pub name: &'a [u8],
+    pub is_defined: bool,
+    /// STB_WEAK: may stay undefined.
+    pub is_weak: bool,
+    /// STB_LOCAL: nobody outside of its object can name it.
+    pub is_local: bool,
+    pub size_bytes: u64,
 }
 
 impl SymbolTable {
@@ -39,18 +58,37 @@ impl SymbolTable {
             // More than 4 GiB of names is no program; the rest is left out and `required` then fails closed.
             let Ok(end) = u32::try_from(end) else { break };
             table.names.extend_from_slice(symbol.name);
-            table.ends.push((end, symbol.section != 0));
+            let is_defined = symbol.section != 0;
+            table.entries.push(Entry {
+                name_end: end,
+                info: symbol.info,
+                is_defined,
+                size_bytes: symbol.size_bytes,
+            });
         }
         table
     }
 
     /// Every name, with `true` when the symbol is defined in this file.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        self.entries().map(|entry| (entry.name, entry.is_defined))
+    }
+
+    pub fn entries(&self) -> impl Iterator<Item = NamedSymbol<'_>> {
+        const STB_LOCAL: u8 = 0;
+        const STB_WEAK: u8 = 2;
         let mut start = 0;
-        self.ends.iter().map(move |&(end, is_defined)| {
-            let name = &self.names[start..end as usize];
-            start = end as usize;
-            (name, is_defined)
+        self.entries.iter().map(move |entry| {
+            let name = &self.names[start..entry.name_end as usize];
+            start = entry.name_end as usize;
+            let binding = entry.info >> 4;
+            NamedSymbol {
+                name,
+                is_defined: entry.is_defined,
+                is_weak: binding == STB_WEAK,
+                is_local: binding == STB_LOCAL,
+                size_bytes: entry.size_bytes,
+            }
         })
     }
 }
@@ -60,7 +98,7 @@ impl Serialize for SymbolTable {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut table = serializer.serialize_struct("SymbolTable", 2)?;
         table.serialize_field("entries", &self.entry_count)?;
-        table.serialize_field("named", &self.ends.len())?;
+        table.serialize_field("named", &self.entries.len())?;
         table.end()
     }
 }

@@ -5,45 +5,36 @@
 //!
 //! Opens no file and starts no process; what else the judge may look at arrives as [`Evidence`].
 
+mod build;
+mod catalogue;
+mod demands;
+mod document;
 mod glob;
+mod harden;
+mod link;
 mod load;
 mod packed;
-mod preset;
+mod quantity;
 mod rules;
+mod size;
 mod stage;
 mod strip;
 mod symbols;
+mod waiver;
 
 use serde::{Deserialize, Serialize};
 
+pub use catalogue::markdown;
+pub use demands::{Layer, Policy, StackSize};
+pub use document::{PRESETS, PolicyDocument, PolicyError};
+pub use quantity::{GlibcVersion, Size};
 pub use rules::{RULES, Rule, rule};
 pub use stage::{Stage, UnknownStage};
+pub use waiver::{Date, Waived, Waiver};
+
+use waiver::Ledger;
 
 use crate::facts::Facts;
-
-/// What is demanded of a file at one stage. The default demands what holds for every program: no executable stack,
-/// no segment that is writable and executable. What loosens that has a long name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Policy {
-    /// Exact: musl takes the size from PT_GNU_STACK, and 16 MiB asked for gives 8 MiB without a word.
-    pub stack_size_bytes: Option<u64>,
-    pub is_static: bool,
-    /// Such as `x86_64` or `aarch64`.
-    pub machine: Option<String>,
-    /// Must be defined in `.symtab`. `*` stands for any characters.
-    pub required_symbols: Vec<String>,
-    /// Must not appear in `.symtab`, neither defined nor as a reference. `*` stands for any characters.
-    pub forbidden_symbols: Vec<String>,
-    pub stripped: bool,
-    pub needs_build_id: bool,
-    /// The split debug file must be shown and belong to this file.
-    pub needs_debug_file: bool,
-    /// A packed file must be shown to unpack to its stripped parent.
-    pub needs_round_trip: bool,
-    pub allow_executable_stack: bool,
-    pub allow_writable_executable_segments: bool,
-}
 
 /// What the judge may look at besides the file. Whatever a rule needs and does not find here it cannot tell.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,6 +51,12 @@ pub struct Evidence<'a> {
     pub parent_sha256: Option<&'a str>,
     /// SHA-256 of what unpacking gave back, lower-case hex; or why it could not be unpacked.
     pub unpacked_sha256: Option<Result<&'a str, &'a str>>,
+    /// How the file is called, for waivers that name files.
+    pub file_name: Option<&'a str>,
+    /// Size of the same file in the previous release.
+    pub previous_size_bytes: Option<u64>,
+    /// The day of the judgement, for the expiry of waivers: nothing here reads a clock.
+    pub today: Option<Date>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -70,29 +67,89 @@ pub enum Verdict {
     CannotTell,
 }
 
+/// How much a rule that does not pass weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Shown, and that is all.
+    Note,
+    /// Shown as a warning; the file passes all the same.
+    Warning,
+    /// The file does not pass.
+    #[default]
+    Error,
+}
+
 /// What one rule says about one file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RuleOutcome {
     pub rule: &'static str,
+    pub severity: Severity,
+    /// What the bytes say, whatever a waiver or a severity makes of it.
     pub verdict: Verdict,
     pub expected: String,
     pub found: String,
     /// Empty when there is nothing to do.
     pub hint: String,
+    /// Why a verdict that is not a pass may stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Waived>,
+}
+
+impl RuleOutcome {
+    /// What the outcome comes to for the file: what is waived, or weighs less than an error, does not stop it.
+    pub fn effective(&self) -> Verdict {
+        match self.severity {
+            Severity::Error if self.waived.is_none() => self.verdict,
+            _ => Verdict::Pass,
+        }
+    }
 }
 
 /// One outcome for each rule that applies at `stage` and that `policy` demands, in the order of [`RULES`].
 pub fn judge(facts: &Facts, stage: Stage, policy: &Policy, evidence: &Evidence<'_>) -> Vec<RuleOutcome> {
-    let case = Case { facts, policy, evidence };
-    let demanded = RULES.iter().filter(|rule| rule.stages.contains(&stage) && (rule.is_demanded)(policy));
-    demanded.map(|rule| (rule.check)(&case).outcome(rule)).collect()
+    let ledger = Ledger::open(policy, evidence);
+    let case = Case { facts, stage, policy, evidence, ledger: &ledger };
+    let demanded = RULES.iter().filter(|rule| rule.applies(stage, policy));
+    demanded.map(|rule| case.judge(rule)).collect()
 }
 
 /// All that a rule gets to see.
 struct Case<'a> {
     facts: &'a Facts,
+    stage: Stage,
     policy: &'a Policy,
     evidence: &'a Evidence<'a>,
+    ledger: &'a Ledger<'a>,
+}
+
+impl Case<'_> {
+    fn judge(&self, rule: &Rule) -> RuleOutcome {
+        let mut finding = (rule.check)(self);
+        let waived = match finding.verdict {
+            Verdict::Pass => None,
+            Verdict::CannotTell => self
+                .policy
+                .cannot_tell
+                .get(rule.id)
+                .map(|reason| Waived { reason: reason.clone(), until: None })
+                .or_else(|| self.ledger.waive(rule.id, &mut finding)),
+            Verdict::Violation => self.ledger.waive(rule.id, &mut finding),
+        };
+        let hint = match finding.verdict {
+            Verdict::Pass => String::new(),
+            _ => finding.hint.unwrap_or_else(|| rule.fix.into()),
+        };
+        RuleOutcome {
+            rule: rule.id,
+            severity: self.policy.severity.get(rule.id).copied().unwrap_or_default(),
+            verdict: finding.verdict,
+            expected: finding.expected,
+            found: finding.found,
+            hint,
+            waived,
+        }
+    }
 }
 
 /// An outcome before its rule has put its name and its fix to it.
@@ -101,12 +158,20 @@ struct Finding {
     expected: String,
     found: String,
     hint: Option<String>,
+    /// The things that break the rule, one by one, when a waiver may speak of some of them.
+    items: Vec<String>,
 }
 
 impl Finding {
     fn pass_if(holds: bool, expected: impl Into<String>, found: impl Into<String>) -> Finding {
         let verdict = if holds { Verdict::Pass } else { Verdict::Violation };
-        Finding { verdict, expected: expected.into(), found: found.into(), hint: None }
+        Finding { verdict, expected: expected.into(), found: found.into(), hint: None, items: Vec::new() }
+    }
+
+    /// Holds when there is none.
+    fn pass_if_none(items: Vec<String>, expected: impl Into<String>) -> Finding {
+        let found = list(&items);
+        Finding { items, ..Finding::pass_if(found == "none", expected, found) }
     }
 
     fn cannot_tell(
@@ -114,16 +179,15 @@ impl Finding {
         found: impl Into<String>,
         hint: impl Into<String>,
     ) -> Finding {
-        let hint = Some(hint.into());
-        Finding { verdict: Verdict::CannotTell, expected: expected.into(), found: found.into(), hint }
+        let mut finding = Finding::pass_if(false, expected, found);
+        finding.verdict = Verdict::CannotTell;
+        finding.hint = Some(hint.into());
+        finding
     }
 
-    fn outcome(self, rule: &Rule) -> RuleOutcome {
-        let hint = match self.verdict {
-            Verdict::Pass => String::new(),
-            _ => self.hint.unwrap_or_else(|| rule.fix.into()),
-        };
-        RuleOutcome { rule: rule.id, verdict: self.verdict, expected: self.expected, found: self.found, hint }
+    fn hint(mut self, hint: impl Into<String>) -> Finding {
+        self.hint = Some(hint.into());
+        self
     }
 }
 

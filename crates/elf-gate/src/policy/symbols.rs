@@ -1,39 +1,110 @@
-//! Rules on the symbol table, which exists only before stripping.
+//! Rules on names: what must be in the file, what must not, and what it may ask others for.
 
 use super::{Case, Finding, glob, list};
+use crate::facts::{Form, NamedSymbol, demangle};
 
 const NO_TABLE: &str = "no .symtab";
 const NO_TABLE_HINT: &str = "judge the file as the linker wrote it, before `strip`";
 
+/// Patterns, split by what they are matched against: only demangled names hold `::`, `(` or a space.
+struct Patterns<'a> {
+    raw: Vec<&'a str>,
+    demangled: Vec<&'a str>,
+}
+
+impl<'a> Patterns<'a> {
+    fn of(patterns: &'a [String]) -> Patterns<'a> {
+        let (demangled, raw) = patterns
+            .iter()
+            .map(String::as_str)
+            .partition(|pattern| pattern.contains("::") || pattern.contains(['(', ' ', '<']));
+        Patterns { raw, demangled }
+    }
+
+    /// Calls back with each pattern that matches. A name is demangled only when somebody asks for one.
+    fn matching(&self, name: &[u8], mut hit: impl FnMut(&'a str)) {
+        for pattern in self.raw.iter().filter(|pattern| glob::matches(pattern.as_bytes(), name)) {
+            hit(pattern);
+        }
+        if self.demangled.is_empty() {
+            return;
+        }
+        if let Some(name) = demangle(name) {
+            for pattern in self.demangled.iter().filter(|p| glob::matches(p.as_bytes(), name.as_bytes())) {
+                hit(pattern);
+            }
+        }
+    }
+
+    fn match_any(&self, name: &[u8]) -> bool {
+        let mut found = false;
+        self.matching(name, |_| found = true);
+        found
+    }
+}
+
+fn named(name: &[u8]) -> String {
+    demangle(name).unwrap_or_else(|| String::from_utf8_lossy(name).into_owned())
+}
+
 pub(super) fn required(case: &Case) -> Finding {
-    let patterns = &case.policy.required_symbols;
-    let expected = format!("defined: {}", list(patterns));
-    let Some(symbols) = &case.facts.symbols else {
-        return Finding::cannot_tell(expected, NO_TABLE, NO_TABLE_HINT);
-    };
-    let mut missing: Vec<&str> = patterns.iter().map(String::as_str).collect();
-    for (name, is_defined) in symbols.iter() {
+    let wanted = &case.policy.required_symbols;
+    let expected = format!("defined: {}", list(wanted));
+    let patterns = Patterns::of(wanted);
+    let mut missing: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    for symbol in all(case).filter(|symbol| symbol.is_defined) {
         if missing.is_empty() {
             break;
         }
-        if is_defined {
-            missing.retain(|pattern| !glob::matches(pattern.as_bytes(), name));
-        }
+        patterns.matching(symbol.name, |hit| missing.retain(|pattern| *pattern != hit));
+    }
+    if !missing.is_empty() && case.facts.symbols.is_none() {
+        return Finding::cannot_tell(expected, NO_TABLE, NO_TABLE_HINT);
     }
     let found =
         if missing.is_empty() { "all defined".into() } else { format!("missing: {}", list(&missing)) };
-    Finding::pass_if(missing.is_empty(), expected, found)
+    let items: Vec<String> = missing.iter().map(|pattern| pattern.to_string()).collect();
+    Finding { items, ..Finding::pass_if(missing.is_empty(), expected, found) }
 }
 
 pub(super) fn forbidden(case: &Case) -> Finding {
-    let patterns = &case.policy.forbidden_symbols;
-    let expected = format!("absent: {}", list(patterns));
-    let Some(symbols) = &case.facts.symbols else {
+    let expected = format!("absent: {}", list(&case.policy.forbidden_symbols));
+    let patterns = Patterns::of(&case.policy.forbidden_symbols);
+    let mut hits: Vec<String> =
+        all(case).filter(|symbol| patterns.match_any(symbol.name)).map(|symbol| named(symbol.name)).collect();
+    hits.sort_unstable();
+    hits.dedup();
+    if hits.is_empty() && case.facts.symbols.is_none() {
         return Finding::cannot_tell(expected, NO_TABLE, NO_TABLE_HINT);
-    };
-    let is_forbidden = |name: &[u8]| patterns.iter().any(|pattern| glob::matches(pattern.as_bytes(), name));
-    let hits = symbols.iter().filter(|(name, _)| is_forbidden(name));
-    let hits: Vec<String> = hits.map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect();
+    }
     let found = if hits.is_empty() { "all absent".into() } else { format!("present: {}", list(&hits)) };
-    Finding::pass_if(hits.is_empty(), expected, found)
+    let holds = hits.is_empty();
+    Finding { items: hits, ..Finding::pass_if(holds, expected, found) }
+}
+
+/// Weak references may stay undefined, and a static program has nobody to define the others.
+pub(super) fn undefined(case: &Case) -> Finding {
+    let allowed = case.policy.undefined_symbols.as_deref().unwrap_or_default();
+    let expected = format!("nothing undefined but {}", list(allowed));
+    // In a linked file the loader binds what .dynsym names; .symtab only repeats it.
+    let table = match case.facts.form {
+        Form::Relocatable => case.facts.symbols.as_ref(),
+        _ => case.facts.dynamic_symbols.as_ref().or(case.facts.symbols.as_ref()),
+    };
+    let Some(table) = table else {
+        // Without section headers the table may be there all the same.
+        if case.facts.sections.is_empty() || case.facts.form == Form::Relocatable {
+            return Finding::cannot_tell(expected, "no symbol table", NO_TABLE_HINT);
+        }
+        return Finding::pass_if(true, expected, "no table of symbols to bind");
+    };
+    let patterns = Patterns::of(allowed);
+    let undefined = table.entries().filter(|symbol| !symbol.is_defined && !symbol.is_weak);
+    let wrong = undefined.filter(|symbol| !patterns.match_any(symbol.name)).map(|symbol| named(symbol.name));
+    Finding::pass_if_none(wrong.collect(), expected)
+}
+
+fn all<'a>(case: &Case<'a>) -> impl Iterator<Item = NamedSymbol<'a>> {
+    let facts = case.facts;
+    facts.symbols.iter().chain(&facts.dynamic_symbols).flat_map(|table| table.entries())
 }

@@ -53,7 +53,7 @@ impl FileReport {
         size_bytes: u64,
         rules: Vec<RuleOutcome>,
     ) -> FileReport {
-        let verdict = worst(rules.iter().map(|outcome| outcome.verdict));
+        let verdict = worst(rules.iter().map(RuleOutcome::effective));
         let state = FileState::Judged { stage, stage_detected_because, size_bytes, verdict, rules };
         FileReport { file: file.into(), state }
     }

@@ -2,8 +2,12 @@
 //! files, and bytes that nobody should send.
 
 mod bytes;
+mod catalogue;
 mod hostile;
 mod packed;
+mod policies;
 mod readings;
+mod regressions;
 mod report;
 mod rules;
+mod table;

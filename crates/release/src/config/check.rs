@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use elf_gate::Stage;
 use toml::Spanned;
 
 use super::{Image, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, Model, Product, Prove, Raw, RawOpenblas, Zig};
@@ -94,31 +95,32 @@ fn product(product: &Spanned<Product>, at: At, problems: &mut Vec<Failure>) {
 
 fn gate(raw: &Raw, at: At, problems: &mut Vec<Failure>) {
     let gate = raw.gate.get_ref();
-    for (key, names) in [("required", &gate.required_symbols), ("forbidden", &gate.forbidden_symbols)] {
+    if let Err(error) = gate.check() {
+        problems.push(at(raw.gate.span(), &format!("[gate] {error}")).hint(error.hint()));
+        return;
+    }
+    let linked = gate.at(Stage::Linked);
+    for (key, names) in
+        [("required_symbols", &linked.required_symbols), ("forbidden_symbols", &linked.forbidden_symbols)]
+    {
         if names.is_empty() {
             problems.push(
                 at(
                     raw.gate.span(),
-                    &format!("`gate.{key}_symbols` is empty: a rule without a symbol cannot fail"),
+                    &format!("`{key}` of [gate.linked] is empty: a rule without a symbol cannot fail"),
                 )
                 .expected("at least one name")
                 .hint("git checkout release.toml restores the list of this project"),
             );
         }
     }
-    for required in &gate.required_symbols {
-        // The gate takes a `*` at the end of a forbidden name for any rest.
-        let matches = |forbidden: &&String| match forbidden.strip_suffix('*') {
-            Some(stem) => required.starts_with(stem),
-            None => *forbidden == required,
-        };
-        if let Some(forbidden) = gate.forbidden_symbols.iter().find(matches) {
-            let by = if forbidden == required { String::new() } else { format!(" by `{forbidden}`") };
-            problems.push(
-                at(raw.gate.span(), &format!("`{required}` is both required and forbidden{by}"))
-                    .hint("remove it from one of `gate.required_symbols` and `gate.forbidden_symbols`"),
-            );
-        }
+    let layers = [&gate.every, &gate.linked, &gate.stripped, &gate.packed];
+    if layers.iter().any(|layer| layer.stack_size.is_some() || layer.machines.is_some()) {
+        // One number in two places would be two promises.
+        problems.push(
+            at(raw.gate.span(), "[gate] sets `stack_size` or `machines`, which follow from the rest")
+                .hint("remove them; `link.stack_size` and `product.targets` say what the gate demands"),
+        );
     }
 }
 

@@ -19,7 +19,7 @@ use std::process::Command;
 use serde::Serialize;
 
 pub use rust::{Rust, StdOrigin, StdPreference};
-pub use wrappers::Wrappers;
+pub use wrappers::{Wrappers, warm_linker};
 
 use crate::config::Config;
 use crate::digest::Digest;
@@ -40,6 +40,8 @@ pub struct Site {
 pub struct Tool {
     pub name: &'static str,
     pub version: String,
+    /// Not in the manifest: where a tool lies says nothing about what it made.
+    #[serde(skip)]
     pub path: PathBuf,
     pub sha256: Digest,
     pub origin: Origin,

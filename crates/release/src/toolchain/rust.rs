@@ -21,13 +21,16 @@ const PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev", "rust-web-src",
 /// How to call cargo for the product.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rust {
+    #[serde(skip)]
     pub cargo: PathBuf,
+    #[serde(skip)]
     pub rustc: PathBuf,
     /// `rustc --version`.
     pub version: String,
     pub std: StdOrigin,
     /// Added to cargo's arguments and environment.
     pub cargo_args: Vec<String>,
+    #[serde(skip)]
     pub cargo_env: BTreeMap<String, String>,
     /// Added to the plan's: a std that is compiled here must not bring the paths of this machine along.
     pub rustflags: Vec<String>,

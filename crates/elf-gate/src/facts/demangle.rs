@@ -1,0 +1,37 @@
+//! Symbol names as people write them, for patterns with `::`, `(` or a space in them.
+
+/// Nothing when the name is neither Rust's nor C++'s. The hash at the end of Rust's older names is left out: it differs
+/// between any two builds.
+pub fn demangle(name: &[u8]) -> Option<String> {
+    // Names of generic code run to kilobytes; beyond this they are an attack on the demangler, not a name.
+    const NAME_BYTES_MAX: usize = 16 << 10;
+    if name.len() > NAME_BYTES_MAX || !(name.starts_with(b"_R") || name.starts_with(b"_Z")) {
+        return None;
+    }
+    let text = std::str::from_utf8(name).ok()?;
+    if let Ok(rust) = rustc_demangle::try_demangle(text) {
+        return Some(format!("{rust:#}"));
+    }
+    let symbol = cpp_demangle::Symbol::new(name).ok()?;
+    let options = cpp_demangle::DemangleOptions::new().recursion_limit(128);
+    symbol.demangle_with_options(&options).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names() {
+        let check = |name: &str, expected: Option<&str>| {
+            assert_eq!(super::demangle(name.as_bytes()).as_deref(), expected, "{name}");
+        };
+        check("_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE", Some("core::fmt::Write::write_fmt"));
+        check("_RNvC6_123foo3bar", Some("123foo::bar"));
+        check(
+            "_ZNSt6vectorIiSaIiEE9push_backERKi",
+            Some("std::vector<int, std::allocator<int> >::push_back(int const&)"),
+        );
+        check("cblas_sgemm", None);
+        check("_ZN", None);
+        check("", None);
+    }
+}

@@ -1,0 +1,162 @@
+//! Places of a build machine that ended up in the bytes: names of people, layout of a CI system, and builds that cannot
+//! be reproduced elsewhere.
+//!
+//! One pass for all prefixes. String literals of Rust stand side by side without an end mark, so the byte before a path
+//! says little; only what is plainly the middle of a path of the system is left out.
+
+use std::sync::OnceLock;
+
+use aho_corasick::AhoCorasick;
+use serde::Serialize;
+
+use super::Section;
+
+/// Home folders, and the folders in which build services work.
+pub const LOCAL_PATH_PREFIXES: &[&str] =
+    &["/home/", "/root/", "/Users/", "/build/", "/builds/", "/github/workspace/", "/__w/", "/workspace/"];
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LocalPaths {
+    /// What was looked for.
+    pub prefixes: Vec<String>,
+    /// Hits in all; one path may stand in many places.
+    pub count: usize,
+    /// Hits on paths that are not kept in `found`.
+    pub unlisted: usize,
+    pub found: Vec<LocalPath>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LocalPath {
+    pub offset: u64,
+    /// Nothing when no section holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    pub path: String,
+}
+
+/// What to look for; made once and used for many files.
+#[derive(Debug)]
+pub struct LocalPathSearch {
+    prefixes: Vec<String>,
+    /// Nothing when there is nothing to look for.
+    automaton: Option<AhoCorasick>,
+}
+
+impl LocalPathSearch {
+    pub fn new(prefixes: impl IntoIterator<Item = impl Into<String>>) -> LocalPathSearch {
+        let prefixes: Vec<String> = prefixes.into_iter().map(Into::into).collect();
+        let wanted = prefixes.iter().filter(|prefix| !prefix.is_empty());
+        let automaton = AhoCorasick::new(wanted).ok().filter(|automaton| automaton.patterns_len() > 0);
+        LocalPathSearch { prefixes, automaton }
+    }
+
+    pub(super) fn usual() -> &'static LocalPathSearch {
+        static USUAL: OnceLock<LocalPathSearch> = OnceLock::new();
+        USUAL.get_or_init(|| LocalPathSearch::new(LOCAL_PATH_PREFIXES.iter().copied()))
+    }
+
+    /// Debug sections are left out: they are full of paths, and go away with `strip`.
+    pub(super) fn run(&self, bytes: &[u8], sections: &[Section]) -> LocalPaths {
+        const KEPT: usize = 64;
+        let mut result =
+            LocalPaths { prefixes: self.prefixes.clone(), count: 0, unlisted: 0, found: Vec::new() };
+        let Some(automaton) = &self.automaton else { return result };
+        let mut debug: Vec<(usize, usize)> = sections
+            .iter()
+            .filter(|section| section.is_debug() && section.has_contents())
+            .filter_map(|section| {
+                let start = usize::try_from(section.offset).ok()?;
+                Some((start, start.checked_add(usize::try_from(section.size_bytes).ok()?)?))
+            })
+            .collect();
+        debug.sort_unstable();
+        debug.push((bytes.len(), bytes.len()));
+        let mut start = 0;
+        for (end, next) in debug {
+            let searched = bytes.get(start..end.min(bytes.len())).unwrap_or_default();
+            for hit in automaton.find_iter(searched) {
+                let (at, path_end) = (start + hit.start(), start + hit.end());
+                if is_inside_of_a_system_path(bytes, at, &bytes[at..path_end]) {
+                    continue;
+                }
+                let Some(path) = whole_path(bytes, at, path_end) else { continue };
+                result.count += 1;
+                if result.found.iter().any(|found| found.path == path) {
+                    continue;
+                }
+                if result.found.len() == KEPT {
+                    result.unlisted += 1;
+                    continue;
+                }
+                let section = section_of(sections, at as u64);
+                result.found.push(LocalPath { offset: at as u64, section, path });
+            }
+            start = start.max(next);
+        }
+        result
+    }
+}
+
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/._-+@~".contains(&byte) || byte >= 0x80
+}
+
+/// At least one more byte of a name must follow: a bare `/home/` is a constant of some program, not somebody's home.
+fn whole_path(bytes: &[u8], at: usize, prefix_end: usize) -> Option<String> {
+    const PATH_BYTES_MAX: usize = 160;
+    let rest = &bytes[prefix_end..bytes.len().min(at + PATH_BYTES_MAX).max(prefix_end)];
+    let length = rest.iter().position(|&byte| !is_path_byte(byte)).unwrap_or(rest.len());
+    if !rest.first().is_some_and(|&byte| is_path_byte(byte) && byte != b'/' && byte < 0x80) {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&bytes[at..prefix_end + length]).into_owned())
+}
+
+/// `/usr/share/build/x` is no place of a build machine, nor is `src/build/mod.rs`.
+fn is_inside_of_a_system_path(bytes: &[u8], at: usize, prefix: &[u8]) -> bool {
+    const LOOK_BACK_BYTES: usize = 128;
+    const SYSTEM: [&[u8]; 11] = [
+        b"/usr/", b"/var/", b"/lib", b"/etc/", b"/sys/", b"/proc/", b"/opt/", b"/dev/", b"/run/", b"/bin/",
+        b"/sbin/",
+    ];
+    let before = &bytes[at.saturating_sub(LOOK_BACK_BYTES)..at];
+    let start = before.iter().rposition(|&byte| !is_path_byte(byte)).map_or(0, |last| last + 1);
+    let before = &before[start..];
+    // `build` is a common name for a folder of sources; the others are not.
+    let is_common_name = prefix.starts_with(b"/build") || prefix.starts_with(b"/workspace");
+    SYSTEM.iter().any(|root| before.starts_with(root)) || (is_common_name && !before.is_empty())
+}
+
+fn section_of(sections: &[Section], offset: u64) -> Option<String> {
+    let holds = |section: &&Section| {
+        section.has_contents() && offset >= section.offset && offset - section.offset < section.size_bytes
+    };
+    Some(sections.iter().find(holds)?.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LocalPathSearch;
+
+    #[test]
+    fn paths() {
+        let check = |bytes: &[u8], expected: &[&str]| {
+            let result = LocalPathSearch::usual().run(bytes, &[]);
+            let found: Vec<&str> = result.found.iter().map(|found| found.path.as_str()).collect();
+            assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(bytes));
+        };
+        check(b"\0/home/ann/src/a.c\0", &["/home/ann/src/a.c"]);
+        check(b"-I/home/ann\0", &["/home/ann"]);
+        check(b"literal before it/root/.cargo/registry: message", &["/root/.cargo/registry"]);
+        check(b"src/lib.rs/root/.cargo/x.rs", &["/root/.cargo/x.rs"]);
+        check(b"/build/x.c /home/b", &["/build/x.c", "/home/b"]);
+        check(b"/home/\0 /home// /root/\xff", &[]);
+        check(b"src/build/mod.rs /usr/share/build/x /var/lib/home/x", &[]);
+        check(b"/homework/x /rooted", &[]);
+        check(b"", &[]);
+        assert_eq!(LocalPathSearch::new(["/w/"]).run(b"x /w/a /home/b", &[]).found[0].path, "/w/a");
+        assert_eq!(LocalPathSearch::new([""; 0]).run(b"/home/b", &[]).count, 0);
+        assert_eq!(LocalPathSearch::new([""]).run(b"/home/b", &[]).count, 0);
+    }
+}
