@@ -11,6 +11,7 @@ mod lint;
 mod model;
 mod native;
 mod setup;
+mod stdout;
 mod test;
 mod verify_elf;
 

@@ -143,10 +143,18 @@ fn read(path: &Path) -> Result<(Mmap, Facts), Unreadable> {
         error: format!("cannot read `{}`: {error}", path.display()),
         hint: format!("`ls -l {}` shows what is there", path.display()),
     };
-    if std::fs::metadata(path).map_err(io)?.is_dir() {
+    let meta = std::fs::metadata(path).map_err(io)?;
+    if meta.is_dir() {
         return Err(Unreadable {
             error: format!("`{}` is a directory, expected an ELF file", path.display()),
             hint: format!("name the files in it: `cargo xtask verify-elf {}/*`", path.display()),
+        });
+    }
+    // To open a pipe would wait for somebody who writes into it.
+    if !meta.is_file() {
+        return Err(Unreadable {
+            error: format!("`{}` is a pipe, a socket or a device, expected an ELF file", path.display()),
+            hint: "write what comes out of it into a file and give that".into(),
         });
     }
     let file = File::open(path).map_err(io)?;

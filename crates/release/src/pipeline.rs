@@ -56,7 +56,7 @@ pub fn dist(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Shipp
     let proved = times.stage(plan, "prove", || prove::prove(plan, site, packed))?;
     let image = times.stage(plan, "image", || image::build(plan, &proved))?;
     site.runner.check()?;
-    times.stage(plan, "dist", || ship::ship(plan, &toolchain, &openblas, proved, &image))
+    times.stage(plan, "dist", || ship::ship(plan, site, &toolchain, &openblas, proved, &image))
 }
 
 /// The packed file, for callers that go on by themselves.
@@ -66,6 +66,7 @@ pub fn packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Bui
 }
 
 fn build_packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Built> {
+    plan.check_tools()?;
     let jobs = Jobs::new(plan.jobs)?;
     let toolchain =
         times.stage(plan, "toolchain", || toolchain::provide(site, &plan.config, &plan.target, plan.std))?;

@@ -15,8 +15,8 @@ use crate::image::{Built, ImageFacts};
 use crate::native::StaticLib;
 use crate::output;
 use crate::plan::Plan;
-use crate::store::cannot_write;
-use crate::toolchain::Toolchain;
+use crate::store::{cannot_write, lock_folder};
+use crate::toolchain::{Site, Toolchain};
 
 /// What a run made, for the summary at its end.
 pub struct Shipped {
@@ -74,6 +74,7 @@ impl Stage {
 
 pub fn ship(
     plan: &Plan,
+    site: &Site,
     toolchain: &Toolchain,
     openblas: &StaticLib,
     proved: Proved,
@@ -81,6 +82,8 @@ pub fn ship(
 ) -> anyhow::Result<Shipped> {
     let dist = &plan.paths.dist;
     std::fs::create_dir_all(dist).map_err(|error| cannot_write(dist, error))?;
+    // Two checkouts may be told the same folder.
+    let _lock = lock_folder(dist, &site.runner)?;
     sweep(dist);
     let staging = tempfile::Builder::new()
         .prefix(".staging-")
@@ -186,7 +189,7 @@ fn publish(
     Ok(())
 }
 
-/// Staging folders of killed runs. We hold the lock of the work folder, so nobody is in them.
+/// Staging folders of killed runs. We hold the lock of this folder, so nobody is in them.
 fn sweep(dist: &Path) {
     for entry in std::fs::read_dir(dist).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(".staging-") {

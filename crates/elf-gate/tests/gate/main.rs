@@ -7,6 +7,7 @@ mod hostile;
 mod packed;
 mod policies;
 mod readings;
+mod regressions;
 mod report;
 mod rules;
 mod table;

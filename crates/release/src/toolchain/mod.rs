@@ -61,8 +61,17 @@ pub enum Origin {
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Finding {
     Ready { name: &'static str, version: String, path: PathBuf, origin: Origin },
-    WouldFetch { name: &'static str, version: String, from: String },
+    WouldFetch { name: &'static str, version: String, from: String, with: Fetcher },
     Missing { name: &'static str, problem: String, hint: String },
+}
+
+/// The program that fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fetcher {
+    Pip,
+    Apt,
+    Rustup,
 }
 
 /// Everything that the later stages call.
@@ -132,8 +141,33 @@ impl Finding {
         }
     }
 
+    pub fn name(&self) -> &'static str {
+        match self {
+            Finding::Ready { name, .. }
+            | Finding::WouldFetch { name, .. }
+            | Finding::Missing { name, .. } => name,
+        }
+    }
+
     pub fn is_missing(&self) -> bool {
         matches!(self, Finding::Missing { .. })
+    }
+
+    fn fetched_with(&self) -> Option<Fetcher> {
+        match self {
+            Finding::WouldFetch { with, .. } => Some(*with),
+            _ => None,
+        }
+    }
+
+    /// What is missing, as a problem of a build.
+    pub fn problem(&self) -> Option<Failure> {
+        match self {
+            Finding::Missing { name, problem, hint } => {
+                Some(Failure::new(format!("{name}: {problem}")).hint(hint.as_str()))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -152,6 +186,19 @@ pub fn survey(site: &Site, config: &Config, target: &str, std: StdPreference) ->
         vec![zig::survey(site, config), rust::survey(site, target, std), upx::survey(site, config)];
     findings.extend(machine_tools(site).iter().map(|(name, found)| Finding::of(found.as_ref(), name)));
     findings
+}
+
+/// The programs that fetch what the findings say would be fetched; none when nothing would be.
+pub fn survey_fetchers(site: &Site, findings: &[Finding]) -> Vec<Finding> {
+    let needed = |fetcher| findings.iter().any(|finding| finding.fetched_with() == Some(fetcher));
+    let mut fetchers = Vec::new();
+    if needed(Fetcher::Pip) {
+        fetchers.push(pip::survey(site));
+    }
+    if needed(Fetcher::Apt) {
+        fetchers.push(apt::survey(site));
+    }
+    fetchers
 }
 
 /// The tools, fetched side by side where they are missing. All problems are reported, not only the first.
