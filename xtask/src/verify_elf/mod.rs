@@ -6,12 +6,12 @@
 
 mod beside;
 mod diff;
-mod in_parallel;
-mod inputs;
+pub mod in_parallel;
+pub mod inputs;
 mod judge;
 mod output;
 mod policies;
-mod read;
+pub mod read;
 
 use std::path::PathBuf;
 
