@@ -85,7 +85,7 @@ pub(super) fn headers(
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     problems.extend(elf_header(bytes, inner_bytes, is_version_13).err());
-    problems.extend(kinds(bytes, inner, inner_bytes, segments).err());
+    problems.extend(kinds(bytes, inner, inner_bytes, segments, is_version_13).err());
     problems.extend(match is_version_13 {
         true => loads_of_version_13(inner, segments).err(),
         false => loads(inner, segments).err(),
@@ -122,6 +122,7 @@ fn kinds(
     inner: &InnerHeaders,
     inner_bytes: &[u8],
     segments: &[Segment],
+    is_version_13: bool,
 ) -> Result<(), Problem> {
     const ENTRY_BYTES: usize = 56;
     let entry = |bytes: &[u8], index: usize| {
@@ -151,7 +152,9 @@ fn kinds(
             let found = physical.map_or("none".into(), |physical| format!("{physical:#x}"));
             return Err(Problem::new(Part::OuterLoads, format!("p_paddr {:#x}", load.address), found));
         }
-        if load.align != segments[0].align || !load.align.is_power_of_two() || load.align > PAGE_BYTES_MAX {
+        // 3.96 aligned its own PT_LOAD to 4 KiB whatever the machine.
+        let is_equal = is_version_13 || load.align == segments[0].align;
+        if !is_equal || !load.align.is_power_of_two() || load.align > PAGE_BYTES_MAX {
             return Err(Problem::new(
                 Part::OuterLoads,
                 "the alignment of a page",

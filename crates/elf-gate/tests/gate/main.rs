@@ -8,3 +8,4 @@ mod readings;
 mod regressions;
 mod report;
 mod rules;
+mod upx_versions;
