@@ -11,8 +11,8 @@ seed() { # TARGET FILE...
     for file in "$@"; do cp "$file" "$folder/seed-$(basename "$file")"; done
 }
 
-elf=$(find fixtures/elf -type f ! -name '*.sh' ! -name '*.c' ! -name '*.S')
-packed=$(find fixtures/elf -type f -name 'packed-*')
+elf=$(find fixtures/elf -type f ! -name '*.sh' ! -name '*.c' ! -name '*.S' ! -name '*.sha256')
+packed=$(find fixtures/elf -type f \( -name 'packed-*' -o -name 'upx-*' \))
 # shellcheck disable=SC2086  # one word a file: no fixture has a blank in its name
 {
     seed facts $elf

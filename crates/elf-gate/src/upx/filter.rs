@@ -1,8 +1,10 @@
-//! Undoes the filter that makes x86-64 code compress better: the operands of near calls and jumps were turned from
-//! relative to absolute, big-endian, and marked by one byte that occurs nowhere else in their place.
+//! Undoes the filters that make code compress better: the operands of calls were turned from relative to absolute, so
+//! that many calls of one function look alike.
 
 /// Filter 0x49: CALL and JMP (E8, E9) and the two-byte conditional jumps (0F 80..8F).
 pub(super) const X86_CALLS_AND_JUMPS: u8 = 0x49;
+/// Filter 0x52: B and BL of 64-bit ARM.
+pub(super) const ARM64_BRANCHES: u8 = 0x52;
 
 /// Returns false for a filter that is not known here.
 pub(super) fn undo(data: &mut [u8], filter: u8, cto: u8) -> bool {
@@ -12,10 +14,30 @@ pub(super) fn undo(data: &mut [u8], filter: u8, cto: u8) -> bool {
             undo_calls_and_jumps(data, cto);
             true
         }
+        ARM64_BRANCHES => {
+            undo_arm64_branches(data);
+            true
+        }
         _ => false,
     }
 }
 
+/// B and BL hold the distance in words in its lower 26 bits; the filter had added the place of the instruction.
+fn undo_arm64_branches(data: &mut [u8]) {
+    const OPERAND: u32 = 0x03ff_ffff;
+    // The topmost bit tells BL from B.
+    const OPCODE: u32 = 0x7c00_0000;
+    const BRANCH: u32 = 0x1400_0000;
+    for (index, word) in data.chunks_exact_mut(4).enumerate() {
+        let instruction = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        if instruction & OPCODE == BRANCH {
+            let distance = instruction.wrapping_sub(index as u32) & OPERAND;
+            word.copy_from_slice(&(instruction & !OPERAND | distance).to_le_bytes());
+        }
+    }
+}
+
+/// Operands are big-endian after filtering, and marked by one byte that occurs nowhere else in their place.
 fn undo_calls_and_jumps(data: &mut [u8], cto: u8) {
     let mark = u32::from(cto) << 24;
     // End of the last operand that was changed: a conditional jump cannot start with one of its bytes.

@@ -12,3 +12,4 @@ mod regressions;
 mod report;
 mod rules;
 mod table;
+mod upx_versions;

@@ -14,3 +14,11 @@ fn a_stub_that_ends_beyond_every_file() {
     let problems = facts(&mutant).upx.unwrap().problems;
     assert!(problems.iter().any(|problem| problem.part == Part::Stub), "{problems:?}");
 }
+
+/// Bits above `rwx` in the flags of the outer PT_GNU_STACK: shown by nobody, compared by nobody.
+#[test]
+fn flags_of_the_stack_that_have_no_letter() {
+    let mutant = edited("packed-nrv2b", |bytes| bytes[64 + 2 * 56 + 4] ^= 0xe0);
+    let problems = facts(&mutant).upx.unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.part == Part::OuterStack), "{problems:?}");
+}
