@@ -28,5 +28,16 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     for proof in &library.proofs {
         println!("proved       {proof}");
     }
+    for chain in &library.liveness {
+        println!(
+            "live         {}: {} of {} lines compiled in {}; changed: {}; test {}",
+            chain.patch,
+            chain.lines_live,
+            chain.lines_added,
+            chain.compiled.join(", "),
+            chain.differs.join(", "),
+            chain.test
+        );
+    }
     Ok(Outcome::Pass)
 }
