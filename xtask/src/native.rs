@@ -39,6 +39,18 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     for proof in &library.proofs {
         writeln!(text, "proved       {proof}")?;
     }
+    for chain in &library.liveness {
+        writeln!(
+            text,
+            "live         {}: {} of {} lines compiled in {}; changed: {}; test {}",
+            chain.patch,
+            chain.lines_live,
+            chain.lines_added,
+            chain.compiled.join(", "),
+            chain.differs.join(", "),
+            chain.test
+        )?;
+    }
     stdout::print(&text)?;
     Ok(Outcome::Pass)
 }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use object::{Object, ObjectSymbol};
 use serde::Serialize;
 
 use crate::artifact::Artifact;
@@ -17,7 +18,8 @@ use crate::run::Job;
 use crate::store::Record;
 use crate::toolchain::{Site, Toolchain};
 use crate::vendor::kernels::{ExpectedKernels, Vectors, kernel_violations};
-use crate::vendor::{Input, Vendored};
+use crate::vendor::liveness::{self, Chain};
+use crate::vendor::{Input, Prepared, Vendored};
 
 /// A checked archive of native code.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +34,8 @@ pub struct StaticLib {
     pub patches: Vec<String>,
     /// Each link that was checked in the object code.
     pub proofs: Vec<String>,
+    /// What was shown of each patch when the archive was built.
+    pub liveness: Vec<Chain>,
     pub reused: bool,
 }
 
@@ -43,7 +47,7 @@ pub const GENERATED_HEADERS: [&str; 2] = ["config.h", "config_kernel.h"];
 pub fn fingerprint(plan: &Plan, toolchain: &Toolchain) -> Fingerprint {
     let mut fingerprint = Fingerprint::default();
     fingerprint
-        .part("recipe", 1)
+        .part("recipe", 2)
         .part("target", &plan.target)
         .part("vendor", &plan.openblas.vendor_digest)
         .part("make options", plan.openblas.make.join("\n"))
@@ -69,18 +73,20 @@ pub fn build(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> an
     let vendored = Vendored::read(&plan.paths.vendor)?;
     let entry = site.store.get_or_make(&entry_name(&digest), |staging| {
         let tree = staging.join("tree");
-        prepare(plan, site, &vendored, &tree)?;
+        let prepared = prepare(plan, site, &vendored, &tree)?;
         compile(plan, site, toolchain, jobs, staging, &tree)?;
         let archive = take_archive(&tree, staging)?;
         let bytes = crate::artifact::read(&archive)?;
         let proofs = judge(plan, &vendored, &tree, &bytes)?;
         keep_for_tests(plan, &tree, staging)?;
+        let chains = walk_liveness(plan, site, &prepared, staging, &tree)?;
         std::fs::remove_dir_all(&tree).context("removing the build tree")?;
         std::fs::remove_dir_all(staging.join("zig-cache")).ok();
         std::fs::write(staging.join("fingerprint.txt"), what.listing())?;
         let mut record = Record::default();
         record.seal(staging, ARCHIVE)?.note("proofs", proofs.join("\n"));
         record.note("patches", plan.openblas.patches.join("\n"));
+        record.note("liveness", serde_json::to_string(&chains)?);
         Ok(record)
     })?;
     let lines = |name: &str| {
@@ -97,6 +103,7 @@ pub fn build(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> an
         },
         patches: lines("patches"),
         proofs: lines("proofs"),
+        liveness: serde_json::from_str(entry.record.notes.get("liveness").map_or("[]", String::as_str))?,
         folder: entry.path,
         reused: entry.reused,
     })
@@ -110,10 +117,63 @@ pub fn fetch_source(plan: &Plan, site: &Site) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn prepare(plan: &Plan, site: &Site, vendored: &Vendored, tree: &Path) -> anyhow::Result<()> {
+fn prepare(plan: &Plan, site: &Site, vendored: &Vendored, tree: &Path) -> anyhow::Result<Prepared> {
     let tarball = fetch_source(plan, site)?;
     site.runner.check()?;
-    vendored.prepare(Input::Tarball(&tarball), tree).map(|_| ())
+    vendored.prepare(Input::Tarball(&tarball), tree)
+}
+
+/// Shows that every patch is compiled; see [`liveness`].
+fn walk_liveness(
+    plan: &Plan,
+    site: &Site,
+    prepared: &Prepared,
+    staging: &Path,
+    tree: &Path,
+) -> anyhow::Result<Vec<Chain>> {
+    let log = std::fs::read_to_string(plan.log("openblas")).context("reading the log of the build")?;
+    let run = |folder: &Path, line: &str| {
+        let mut shell = site.command("sh");
+        shell
+            .arg("-c")
+            .arg(line)
+            .current_dir(folder)
+            .env("ZIG_GLOBAL_CACHE_DIR", site.store.path_of("zig"))
+            .env("ZIG_LOCAL_CACHE_DIR", staging.join("zig-cache"));
+        site.runner.run(Job::new("compile a patched file again", shell)).map(|_| ())
+    };
+    let (chains, violations) = liveness::walk(&prepared.steps, &log, tree, &run)?;
+    if violations.is_empty() {
+        return Ok(chains);
+    }
+    Err(Failure::new("a patch is not live in this build")
+        .expected("each added line of code in what the compiler sees, each function of a guard changed by its patch")
+        .found(violations.join("\n"))
+        .hint("lines for another system are listed as `dead` in the guard of the patch")
+        .into())
+}
+
+/// The last link before the behavioural tests: the functions of the guards are in the linked file.
+pub fn require_linked(library: &StaticLib, linked: &Path) -> anyhow::Result<()> {
+    let bytes = crate::artifact::read(linked)?;
+    let file = object::File::parse(&*bytes).with_context(|| format!("reading {}", linked.display()))?;
+    let names: std::collections::BTreeSet<&str> =
+        file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
+    let missing: Vec<String> = library
+        .liveness
+        .iter()
+        .flat_map(|chain| chain.functions.iter().map(move |function| (chain, function)))
+        .filter(|(_, function)| !names.contains(function.as_str()))
+        .map(|(chain, function)| format!("patch {}: linked: no `{function}`", chain.patch))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} does not hold what the patches change", linked.display()))
+        .expected("each function of a guard in its symbol table")
+        .found(missing.join("\n"))
+        .hint("`cargo xtask native` names the archive; look whether its member is linked at all")
+        .into())
 }
 
 /// What a test needs to compile one object again with one flag changed, without a second build: the log with each

@@ -72,6 +72,7 @@ fn build_packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<B
         times.stage(plan, "toolchain", || toolchain::provide(site, &plan.config, &plan.target, plan.std))?;
     let openblas = times.stage(plan, "compile", || compile(plan, site, &toolchain, &jobs))?;
     let linked = times.stage(plan, "link", || cargo::link(plan, site, &toolchain, &jobs, &openblas))?;
+    native::require_linked(&openblas, &linked.file.path)?;
     let stripped = times.stage(plan, "strip", || strip::strip(plan, site, &toolchain, linked))?;
     let packed = times.stage(plan, "pack", || pack::pack(plan, site, &toolchain, stripped))?;
     Ok(Built { toolchain, openblas, packed })

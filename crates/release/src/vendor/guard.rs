@@ -40,6 +40,10 @@ pub struct GuardedFile {
     /// Text that the patch removes to the last occurrence.
     #[serde(default)]
     pub gone: Vec<String>,
+    /// Added lines, without their indentation, that this build does not compile: for another system. Each entry
+    /// excuses one line; an entry that excuses none is an error.
+    #[serde(default)]
+    pub dead: Vec<String>,
 }
 
 /// What an object of the archive must show.

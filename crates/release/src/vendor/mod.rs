@@ -7,6 +7,7 @@
 
 pub mod guard;
 pub mod kernels;
+pub mod liveness;
 pub mod manifest;
 pub mod patch;
 pub mod unpack;
@@ -46,6 +47,25 @@ pub struct Prepared {
     /// That of the [`Vendored`] that it was made from.
     pub digest: String,
     pub patches: Vec<VendoredPatch>,
+    /// What each patch did, in order: [`liveness`] compiles the states before and after it.
+    #[serde(skip)]
+    pub steps: Vec<Step>,
+}
+
+/// One patch and the files that it changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub patch: VendoredPatch,
+    pub files: Vec<ChangedFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedFile {
+    pub path: String,
+    pub before: Vec<u8>,
+    pub after: Vec<u8>,
+    /// Numbers, from 1, of the lines of `after` that the patch added.
+    pub added: Vec<usize>,
 }
 
 /// A patch and its guard, for the fingerprint, the manifest and `--version`.
@@ -122,9 +142,11 @@ impl Vendored {
                     .with_context(|| format!("from `{}`", path.display()))?;
             }
         }
-        for (patch, vendored) in &self.patches {
-            apply(patch, vendored, &tree)?;
-        }
+        let steps = self
+            .patches
+            .iter()
+            .map(|(patch, vendored)| apply(patch, vendored, &tree))
+            .collect::<Result<Vec<Step>>>()?;
         fs::rename(&tree, dest)
             .with_context(|| format!("moving the prepared tree to `{}`", dest.display()))?;
         Ok(Prepared {
@@ -133,6 +155,7 @@ impl Vendored {
             tree: dest.to_owned(),
             digest: self.digest.clone(),
             patches: self.patches().cloned().collect(),
+            steps,
         })
     }
 }
@@ -223,8 +246,8 @@ fn read_patch(vendor_dir: &Path, folder: &Path, stem: &str) -> Result<(Patch, Ve
 }
 
 /// Applies one patch to the tree. Everything that its guards find is reported together.
-fn apply(patch: &Patch, vendored: &VendoredPatch, tree: &Path) -> Result<()> {
-    let mut violations = Vec::new();
+fn apply(patch: &Patch, vendored: &VendoredPatch, tree: &Path) -> Result<Step> {
+    let (mut violations, mut files) = (Vec::new(), Vec::new());
     for diff in &patch.files {
         // read_patch saw to it that both name the same files
         let Some(guarded) = vendored.guard.files.iter().find(|file| file.path == diff.path) else { continue };
@@ -233,12 +256,15 @@ fn apply(patch: &Patch, vendored: &VendoredPatch, tree: &Path) -> Result<()> {
             format!("patch `{}` changes `{}`, which is not among the listed files", vendored.name, diff.path)
         })?;
         match patched(diff, guarded, &before) {
-            Ok(after) => fs::write(&path, after).with_context(|| format!("writing `{}`", path.display()))?,
+            Ok(after) => {
+                fs::write(&path, &after).with_context(|| format!("writing `{}`", path.display()))?;
+                files.push(ChangedFile { path: diff.path.clone(), before, after, added: diff.added_lines() });
+            }
             Err(found) => violations.extend(found),
         }
     }
     ensure!(violations.is_empty(), "patch `{}`:\n  {}", vendored.name, violations.join("\n  "));
-    Ok(())
+    Ok(Step { patch: vendored.clone(), files })
 }
 
 /// The text after the patch, or everything that is wrong with it.

@@ -34,6 +34,8 @@ struct Hunk {
     /// Lines with their line ends, as they stand before and after.
     old: Vec<Vec<u8>>,
     new: Vec<Vec<u8>>,
+    /// Which lines of `new` the patch adds; the others are context.
+    added: Vec<usize>,
 }
 
 /// Why a diff was not applied. Line numbers count from 1.
@@ -113,6 +115,12 @@ impl FileDiff {
         }
         after.extend(&lines[taken..]);
         Ok(after.concat())
+    }
+
+    /// Numbers, from 1, of the lines that the patch adds, in the file as it is afterwards.
+    pub fn added_lines(&self) -> Vec<usize> {
+        let line = |hunk: &Hunk, index: &usize| hunk.new_start + index + 1;
+        self.hunks.iter().flat_map(|hunk| hunk.added.iter().map(move |index| line(hunk, index))).collect()
     }
 
     /// Whether every hunk's result stands where the patch would have left it.
@@ -256,7 +264,7 @@ fn parse_hunk(lines: &mut Lines<'_>) -> Result<Hunk> {
     let ((old_start, old_count), (new_start, new_count)) =
         ranges().with_context(|| format!("line {number}: expected `@@ -A,B +C,D @@`, found `@@ {head}`"))?;
     let (mut old, mut new): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (Vec::new(), Vec::new());
-    let mut changes = false;
+    let (mut changes, mut added) = (false, Vec::new());
     while old.len() < old_count || new.len() < new_count {
         let Some(line) = lines.take() else { bail!("the hunk of line {number} is cut short") };
         let (mark, text) = line.split_first().with_context(|| format!("line {}: empty", lines.number))?;
@@ -271,7 +279,10 @@ fn parse_hunk(lines: &mut Lines<'_>) -> Result<Hunk> {
                 new.push(text);
             }
             b'-' => old.push(text),
-            b'+' => new.push(text),
+            b'+' => {
+                added.push(new.len());
+                new.push(text);
+            }
             // a bare line end is a context line whose trailing space an editor removed: nothing is guessed
             _ => bail!("line {}: expected ` `, `-` or `+` at its start", lines.number),
         }
@@ -287,7 +298,7 @@ fn parse_hunk(lines: &mut Lines<'_>) -> Result<Hunk> {
     ensure!(old_count > 0, "the hunk of line {number} has no context: its place could not be checked");
     let index =
         |start: usize| start.checked_sub(1).with_context(|| format!("line {number}: lines count from 1"));
-    Ok(Hunk { old_start: index(old_start)?, new_start: index(new_start)?, old, new })
+    Ok(Hunk { old_start: index(old_start)?, new_start: index(new_start)?, old, new, added })
 }
 
 /// `12,5` or `12`, which means `12,1`.
