@@ -31,7 +31,7 @@ mod workers;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use blas::{BlasInfo, blas_info};
@@ -180,6 +180,28 @@ impl Embedder {
             sequences.extend(output.ok_or(EngineError::WorkerFailed)??);
         }
         Ok(sequences)
+    }
+
+    /// Computes, on every worker, as large a chunk as calls of `call_tokens` can give, and throws it away: pages the weights
+    /// in and takes all the memory that calls will need. For a pool that does nothing else yet.
+    pub fn warm_up(&self, call_tokens: usize) -> Result<(), EngineError> {
+        let (workers, longest) = (self.workers.count(), self.max_tokens());
+        let mut tokens = batch::largest_chunk(call_tokens, longest, workers);
+        let mut sequences = Vec::new();
+        while tokens > 0 {
+            sequences.push(vec![0; tokens.min(longest)]);
+            tokens -= tokens.min(longest);
+        }
+        let chunk = || Packed::new(sequences.iter().map(|sequence| &sequence[..]));
+        let chunks = (0..workers).map(|_| chunk()).collect();
+        // Each worker takes one and waits for the others: none takes two.
+        let (all, model) = (Barrier::new(workers), Arc::clone(&self.model));
+        let outputs = self.workers.map(chunks, move |chunk: Packed, scratch| {
+            all.wait();
+            let _caller = blas::enter(1);
+            model.forward(&chunk, scratch, &Cancel::default()).map(drop)
+        });
+        outputs.into_iter().try_for_each(|output| output.unwrap_or(Err(EngineError::WorkerFailed)))
     }
 
     /// Length of a vector.

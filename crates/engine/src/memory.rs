@@ -95,13 +95,13 @@ impl MemoryNeed {
     }
 }
 
-/// OpenBLAS touches, of a thread's buffer, the blocks of A and B that its kernels pack: measured on SkylakeX and Haswell
-/// kernels with products as large as ours.
-const BLAS_BYTES_A_THREAD: u64 = 5 << 20;
+/// Rows and columns of the blocks that OpenBLAS's single-precision kernels pack, at most: SkylakeX has the largest.
+const BLAS_BLOCK_ROWS: u64 = 448;
+const BLAS_BLOCK_COLUMNS: u64 = 320;
 const STACK_BYTES_A_THREAD: u64 = 64 << 10;
 /// The vocabulary is held as strings in two maps and the JSON tree lives while it is built: measured against the length
 /// of tokenizer.json.
-const TOKENIZER_BYTES_A_BYTE: u64 = 28;
+const TOKENIZER_BYTES_A_BYTE: u64 = 25;
 
 /// Reads the configuration, the header of the weights and the size of the tokenizer; no weight.
 pub fn need(dir: &Path, load: Load) -> Result<MemoryNeed, ModelError> {
@@ -120,10 +120,15 @@ pub fn need(dir: &Path, load: Load) -> Result<MemoryNeed, ModelError> {
         weights: finder.tensor_bytes(),
         kv_cache: 0,
         scratch: scratch * threads as u64,
-        blas: BLAS_BYTES_A_THREAD * threads as u64,
+        blas: blas_bytes(recipe.bert.intermediate_size as u64, chunk_tokens as u64) * threads as u64,
         tokenizer: TOKENIZER_BYTES_A_BYTE * tokenizer_bytes,
         stacks: STACK_BYTES_A_THREAD * threads as u64,
     })
+}
+
+/// Of a thread's buffer OpenBLAS touches what it packs: a block of the weights and as many columns of all tokens.
+fn blas_bytes(width: u64, tokens: u64) -> u64 {
+    4 * width.min(BLAS_BLOCK_COLUMNS) * (width.min(BLAS_BLOCK_ROWS) + tokens)
 }
 
 #[cfg(test)]

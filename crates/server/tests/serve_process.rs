@@ -102,6 +102,15 @@ fn serves_the_vectors_of_the_embed_command_and_drains_at_sigterm() {
     ] {
         assert!(page.contains(name), "`{name}` is missing in:\n{page}");
     }
+    let bytes = |name: &str| -> f64 {
+        let line = page.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (estimate, measured) =
+        (bytes("inferd_memory_estimate_bytes{kind=\"anonymous\"}"), bytes("inferd_memory_loaded_bytes"));
+    // Ten in a hundred for a model of some size; this one is so small that fixed parts decide.
+    let allowed = (0.1 * measured).max(2.0 * 1024.0 * 1024.0);
+    assert!((estimate - measured).abs() < allowed, "estimate {estimate}, measured {measured}");
     server.signal("-TERM");
     assert_eq!(server.exit_code(), Some(0));
 }

@@ -23,6 +23,11 @@ pub trait Model: Send + Sync {
     /// Special tokens included, cut at `tokens_max`.
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError>;
 
+    /// Takes the memory that batches of so many tokens will need. Nothing else runs meanwhile.
+    fn warm_up(&self, _batch_tokens: usize) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// One vector a sequence, in order. Blocks; when it returns, no work of the call is left.
     fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError>;
 }
@@ -34,6 +39,10 @@ impl Model for Embedder {
 
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Embedder::tokenize(self, texts, cancel)
+    }
+
+    fn warm_up(&self, batch_tokens: usize) -> Result<(), EngineError> {
+        Embedder::warm_up(self, batch_tokens)
     }
 
     fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {

@@ -8,7 +8,10 @@ use crate::failure::Failure;
 use crate::memory::limits::{self, Room};
 use crate::memory::preflight::{self, Need, Verdict};
 
-/// Of the models alone: what [`crate::serve::Server`] compares with what loading took.
+/// Threads, log and runtime of the server: measured with the smallest model.
+const SERVER_BYTES: u64 = 256 << 10;
+
+/// Of the models and the threads around them: what [`crate::serve::Server`] compares with what loading took.
 pub fn of_models(models: &[(String, PathBuf)], load: Load) -> Result<Need, Failure> {
     let (mut need, mut shared) = (Need::default(), 0);
     for (name, dir) in models {
@@ -20,7 +23,7 @@ pub fn of_models(models: &[(String, PathBuf)], load: Load) -> Result<Need, Failu
         // The threads are one pool, so what hangs on them is needed once, for the largest.
         shared = shared.max(one.shared());
     }
-    need.anonymous += shared;
+    need.anonymous += shared + SERVER_BYTES;
     Ok(need)
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::memory::Load;
-use engine::{Cancel, Embedder, Pool};
+use engine::{Embedder, Pool};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -280,14 +280,11 @@ async fn settle(app: &App, time_max: Duration) -> Drained {
     }
 }
 
-/// A full batch, computed and thrown away: pages the weights in and takes the memory that batches need, before anyone
-/// waits for it.
+/// Before anyone waits for it, and so that what loading took can be compared with the estimate.
 async fn warm_up(app: &App, batch_tokens: usize) -> Result<(), String> {
     for entry in app.catalog.entries().iter() {
         let model = entry.get(&app.catalog).await.map_err(|why| why.to_string())?;
-        let length = model.shape().tokens_max.min(batch_tokens).max(1);
-        let batch = vec![vec![0; length]; batch_tokens.div_ceil(length)];
-        let step = move || model.step(&batch, &Cancel::default()).map(drop);
+        let step = move || model.warm_up(batch_tokens);
         let thread = crate::compute_thread::spawn(step).map_err(|error| error.to_string())?;
         let result = thread.join().map_err(|_| "the first batch panicked".to_string())?;
         result.map_err(|error| format!("the first batch of the model `{}` failed: {error}", entry.name))?;

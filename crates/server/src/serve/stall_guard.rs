@@ -91,10 +91,10 @@ mod tests {
             let (near, mut far) = tokio::io::duplex(16);
             let mut guarded = StallGuard::new(near, Duration::from_millis(50));
             let reading = tokio::spawn(async move {
-                let mut bytes = vec![0; 64];
+                let mut bytes = [0; 16];
                 for _ in 0..3 {
                     tokio::time::sleep(Duration::from_millis(30)).await;
-                    far.read_exact(&mut bytes[..16]).await.unwrap();
+                    far.read_exact(&mut bytes).await.unwrap();
                 }
                 far
             });
