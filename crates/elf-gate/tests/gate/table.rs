@@ -1,7 +1,8 @@
 //! Every rule with a file that it passes and one that it catches: made from committed sources, or by changing bytes.
 
+use elf_gate::facts::LocalPathSearch;
 use elf_gate::policy::{PolicyDocument, RULES};
-use elf_gate::{Evidence, RuleOutcome, Stage, Verdict, judge};
+use elf_gate::{Evidence, RuleOutcome, Stage, Verdict, inspect_for, judge};
 
 use crate::bytes::{ProgramHeader, edited, facts, fixture, sha256};
 
@@ -292,6 +293,16 @@ fn built(table: &mut Table) {
     table.check(rule, STRIPPED, homes, &f("rules/careless"), CAUGHT, "/home/somebody/project/src/main.c");
     table.check(rule, STRIPPED, r#"local_paths = ["/root/"]"#, &f("rules/careless"), PASS, "none");
     table.check(rule, STRIPPED, r#"local_paths = ["/nobody/looked/"]"#, &f("linked"), OPEN, "not looked for");
+
+    let folders = ["/home/somebody/project/".to_string()];
+    let evidence = Evidence { build_folders: &folders, ..Evidence::default() };
+    let search = LocalPathSearch::new(["/root/", "/home/somebody/project/"]);
+    let policy = PolicyDocument::parse("[every]\nlocal_paths = ['/root/']").unwrap().at(STRIPPED);
+    let facts = inspect_for(&f("rules/careless"), &search).unwrap();
+    let outcomes = judge(&facts, STRIPPED, &policy, &evidence);
+    let outcome = outcomes.iter().find(|outcome| outcome.rule == rule).unwrap();
+    assert_eq!(outcome.verdict, CAUGHT);
+    assert!(!outcome.expected.contains("somebody") && outcome.found.contains("somebody"), "{outcome:?}");
 
     let rule = "producers";
     table.check(rule, LINKED, r#"producers = ["GCC: *"]"#, &f("linked"), PASS, "GCC");
