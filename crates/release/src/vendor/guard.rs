@@ -156,7 +156,8 @@ impl GuardedFile {
         let found = sha256_hex(text);
         if found != self.post_sha256 {
             violations.push(format!(
-                "`{}`: expected sha256 {} after the patch, found {found}",
+                "`{}`: expected sha256 {} after the patch, found {found}\n\
+                 hint: the patch or its guard was changed without the other: read the difference, then pin the digest in the guard",
                 self.path, self.post_sha256
             ));
         }

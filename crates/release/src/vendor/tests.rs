@@ -231,3 +231,14 @@ fn regression_a_cut_off_tarball_had_no_remedy() {
     assert!(Failure::hint_of(&error).unwrap().contains("remove it"), "{error:#}");
     assert!(!library.path("out/p").exists());
 }
+
+#[test]
+fn regression_a_wrong_digest_after_the_patch_had_no_remedy() {
+    let library = Library::new();
+    library.write("vendor/patches/0001-one.guard.toml", &guard(BEFORE, "something else\n"));
+    let told = library.refused();
+    assert!(
+        told.contains("after the patch, found") && told.contains("pin the digest in the guard"),
+        "{told}"
+    );
+}
