@@ -3,6 +3,7 @@
 //! Exit codes are the same for every verb: 0 done, 1 a rule is violated, 2 anything that kept us from knowing
 //! (usage, a missing tool, I/O, "not measured"), 130 after Ctrl-C.
 
+mod agree;
 mod bench;
 mod dist;
 mod docker;
@@ -34,6 +35,8 @@ struct Cli {
 enum Verb {
     /// Measure side by side: embed, start, gate
     Bench(bench::Args),
+    /// Compare the gate's facts and speed with readelf, LIEF and checksec on this machine's files
+    Agree(agree::Args),
     /// Build, prove and package everything; the result is in dist/
     Dist(dist::Args),
     /// Load the image of dist/ into the running engine and try it there
@@ -65,6 +68,7 @@ enum Outcome {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Bench(args) => bench::run(args),
+        Verb::Agree(args) => agree::run(&args),
         Verb::Dist(args) => dist::run(args),
         Verb::Docker(args) => docker::run(args),
         Verb::Doctor(args) => doctor::run(args),

@@ -9,12 +9,13 @@ fn fixture(name: &str) -> PathBuf {
 
 fn run(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.arg("verify-elf");
+    command.arg("verify-elf").env_remove("GITHUB_STEP_SUMMARY");
     for arg in args {
-        // `@name` is a fixture.
-        match arg.strip_prefix('@') {
-            Some(name) => command.arg(fixture(name)),
-            None => command.arg(arg),
+        // `@name` is a fixture, `@@name` is `@name`.
+        match (arg.strip_prefix("@@"), arg.strip_prefix('@')) {
+            (Some(name), _) => command.arg(format!("@{name}")),
+            (_, Some(name)) => command.arg(fixture(name)),
+            _ => command.arg(arg),
         };
     }
     command.output().expect("xtask runs")
@@ -33,8 +34,8 @@ fn check(args: &[&str], code: i32, expected: &str) {
 #[test]
 fn exit_codes() {
     check(&["@linked", "@static-pie"], 0, "2 files: 2 passed");
-    check(&["@stripped", "--debug-file", "@stripped.debug"], 0, "debug-file-matches");
-    check(&["@packed-lzma", "--parent", "@stripped"], 0, "on both sides");
+    check(&["@stripped", "--debug-file", "@stripped.debug", "-v"], 0, "debug-file-matches");
+    check(&["@packed-lzma", "--parent", "@stripped", "--verbose"], 0, "on both sides");
     check(&["@no-stack-size"], 1, "stack-size");
     check(&["@linked", "--stage", "stripped"], 1, "stripped");
     check(&["@stripped", "--stack-size", "4 MiB"], 1, "4194304 bytes (4 MiB)");
@@ -47,8 +48,10 @@ fn exit_codes() {
 #[test]
 fn bad_input() {
     check(&["no-such-file"], 2, "cannot read `no-such-file`: No such file or directory");
-    check(&[env!("CARGO_MANIFEST_DIR")], 2, "is a directory, expected an ELF file");
+    check(&["no-such-*"], 2, "as a pattern it matches nothing");
+    check(&["@@no-such-list"], 2, "cannot read the list `no-such-list`: No such file");
     check(&["@start.c"], 2, "not an ELF file: expected `7f 45 4c 46` at offset 0");
+    check(&["@linked", "--parent", "@start.c", "--stage", "packed"], 2, "parent: `");
     let folder = tempfile::tempdir().unwrap();
     let truncated = folder.path().join("truncated");
     let bytes = std::fs::read(fixture("linked")).unwrap();
@@ -69,7 +72,12 @@ fn usage() {
     check(&["@linked", "--stage", "sripped"], 2, "expected `linked`, `stripped` or `packed`");
     check(&["@linked", "--stack-size", "8 MB"], 2, "unknown unit `MB`");
     check(&["@linked", "@stripped", "--parent", "@linked"], 2, "belong to one file");
-    check(&["--explain", "inner-stack-size"], 0, "catches");
+    check(&["--explain", "inner-stack-size"], 0, "would have stopped");
+    check(&["@linked", "--preset", "musl"], 2, "no preset `musl`: there are `static-musl`");
+    check(&["@linked", "--report", "pdf=x"], 2, "unknown format `pdf`");
+    check(&["@linked", "--report", "x"], 2, "expected FORMAT=PATH");
+    check(&["diff", "@linked"], 2, "required");
+    check(&["diff", "@linked", "@start.c"], 2, "not an ELF file");
     check(&["--explain", "stack"], 2, "the rules are machine, stack-size");
 }
 
@@ -84,4 +92,93 @@ fn json_is_always_whole() {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("valid JSON");
         assert_eq!(report["files"].as_array().unwrap().len(), args.len() - 2, "{report}");
     }
+}
+
+#[test]
+fn what_lies_beside_is_found_and_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::copy(fixture("packed-nrv2b"), at("tool")).unwrap();
+    std::fs::copy(fixture("stripped"), at("tool.unpacked")).unwrap();
+    std::fs::copy(fixture("stripped.debug"), at("stripped.debug")).unwrap();
+    let tool = at("tool").display().to_string();
+    check(&[&tool], 0, "tool.unpacked`, found beside it");
+    check(&[&at("tool.unpacked").display().to_string()], 0, "stripped.debug`, found beside it");
+    // What lies beside is judged as sharply as what is named.
+    std::fs::copy(fixture("static-pie"), at("tool.unpacked")).unwrap();
+    check(&[&tool], 1, "round-trip");
+}
+
+#[test]
+fn folders_lists_patterns_and_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("sub")).unwrap();
+    std::fs::copy(fixture("linked"), at("sub/a")).unwrap();
+    std::fs::copy(fixture("static-pie"), at("b")).unwrap();
+    std::fs::write(at("notes.txt"), "no program").unwrap();
+    std::os::unix::fs::symlink("b", at("c")).unwrap();
+    let path = |name: &str| at(name).display().to_string();
+    let whole = folder.path().display().to_string();
+    check(
+        &[&whole],
+        0,
+        "2 files: 2 passed, 0 in violation, 0 not decided; 1 skipped, not ELF; 1 name seen before",
+    );
+    check(&[&path("sub/*")], 0, "1 file: 1 passed");
+    check(&[&path("notes*")], 2, "no ELF file was found, so nothing was judged; 1 other file");
+    std::fs::write(at("list"), format!("{}\n{}\n", path("b"), path("sub/a"))).unwrap();
+    check(&[&format!("@@{}", path("list"))], 0, "2 files: 2 passed");
+    // Named twice is judged once.
+    check(&[&path("b"), &path("b")], 0, "1 file: 1 passed");
+    let stdin = std::fs::File::open(at("b")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let output = command.args(["verify-elf", "-"]).stdin(stdin).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("pass  (stdin)"));
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_path_with_name(at("b"), "bin/b").unwrap();
+    archive.append_path_with_name(fixture("no-stack-size"), "bin/bad").unwrap();
+    std::fs::write(at("release.tar"), archive.into_inner().unwrap()).unwrap();
+    check(&[&path("release.tar")], 1, "release.tar!bin/bad");
+    let mut empty = tar::Builder::new(Vec::new());
+    empty.append_path_with_name(at("notes.txt"), "notes.txt").unwrap();
+    std::fs::write(at("empty.tar"), empty.into_inner().unwrap()).unwrap();
+    check(&[&path("empty.tar")], 2, "no ELF file in this tar file");
+}
+
+#[test]
+fn reports_are_written_whatever_the_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let summary = at("summary.md");
+    std::fs::write(&summary, "before\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.arg("verify-elf").env("GITHUB_STEP_SUMMARY", &summary);
+    for format in ["json", "sarif", "junit", "github", "human"] {
+        command.arg("--report").arg(format!("{format}={}", at(format).display()));
+    }
+    let output = command.arg(fixture("no-stack-size")).arg("no-such-file").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    for (format, expected) in [
+        ("json", "\"schema_version\": 1"),
+        ("sarif", "\"version\": \"2.1.0\""),
+        ("junit", "<testsuites name=\"elf-gate\""),
+        ("github", "::error file="),
+        ("human", "FAIL  2 files"),
+    ] {
+        let text = std::fs::read_to_string(at(format)).unwrap();
+        assert!(text.contains(expected), "{text}");
+    }
+    let page = std::fs::read_to_string(&summary).unwrap();
+    assert!(page.starts_with("before\n## ELF gate: violation"), "{page}");
+    let missing = at("no/such/folder/x").display().to_string();
+    check(&["@linked", "--report", &format!("json={missing}")], 2, "cannot write the report");
+}
+
+#[test]
+fn what_changed_between_two_files() {
+    check(&["diff", "@linked", "@stripped"], 0, ".debug_line");
+    let output = run(&["diff", "@linked", "@stripped", "--format", "json"]);
+    let diff: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(diff["sections"][".symtab"]["new"].is_null(), "{diff}");
 }

@@ -4,12 +4,14 @@
 //!   two disagree the file is refused with both readings.
 //! - [`upx`]: the layout that UPX wraps around an ELF file, with every checksum that it holds, and the decompressors.
 //! - [`policy`]: facts and a policy in, one outcome a rule out. Opens no file.
-//! - [`report`]: outcomes as lines for people or as JSON.
+//! - [`containers`]: the ELF files inside of static libraries, tar files and images. Knows no facts.
+//! - [`report`]: outcomes for people, programs and CI services.
 //!
 //! The gate starts no process, opens no file and knows no pipeline: bytes and evidence come from the caller, so the
 //! same judgement serves a release, a test and a stranger's binary.
 #![forbid(unsafe_code)]
 
+pub mod containers;
 pub mod facts;
 pub mod policy;
 pub mod report;

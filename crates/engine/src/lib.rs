@@ -24,6 +24,7 @@ mod files;
 mod folder;
 mod kernels;
 mod lone;
+pub mod memory;
 mod tokenizer;
 mod weights;
 mod workers;
@@ -37,6 +38,7 @@ pub use blas::{BlasInfo, blas_info};
 pub use cancel::Cancel;
 pub use error::{EngineError, ModelError, ModelErrorKind};
 pub use files::EmbeddedFiles;
+pub use workers::Pool;
 
 use bert::{Bert, Packed, Scratch, Stage, StageTimes};
 use files::ModelFiles;
@@ -47,7 +49,7 @@ use workers::Workers;
 /// A sentence-embedding model, ready to run. Shared by reference between any number of callers.
 pub struct Embedder {
     model: Arc<Model>,
-    workers: Workers,
+    workers: Arc<Workers>,
 }
 
 /// What the workers need of the model; they may outlive a call, not the embedder.
@@ -61,7 +63,12 @@ struct Model {
 impl Embedder {
     /// Opens a model folder and starts `threads` workers. Weights are mapped, not read: the first call pages them in.
     pub fn open(dir: &Path, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
-        Self::open_files(ModelFiles::folder(dir)?, threads)
+        Self::open_files(ModelFiles::folder(dir)?, || start(dir, threads))
+    }
+
+    /// Opens a model folder to be run by threads that other models use too.
+    pub fn open_on(dir: &Path, pool: &Pool) -> Result<Embedder, ModelError> {
+        Self::open_files(ModelFiles::folder(dir)?, || Ok(pool.clone()))
     }
 
     /// Opens a model that is part of the program; `name` stands for its folder in messages.
@@ -70,21 +77,19 @@ impl Embedder {
         files: EmbeddedFiles,
         threads: NonZeroUsize,
     ) -> Result<Embedder, ModelError> {
-        Self::open_files(ModelFiles::embedded(name, files), threads)
+        Self::open_files(ModelFiles::embedded(name, files), || start(Path::new(name), threads))
     }
 
-    fn open_files(files: ModelFiles, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
+    fn open_files(
+        files: ModelFiles,
+        pool: impl FnOnce() -> Result<Pool, ModelError>,
+    ) -> Result<Embedder, ModelError> {
         let recipe = folder::read(&files)?;
         let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &recipe)?;
         let bert = bert::open(&files.file("model.safetensors"), recipe)?;
-        let workers = Workers::start(threads).map_err(|error| {
-            let (expected, hint) =
-                (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or ask for fewer threads");
-            ModelError::new(ModelErrorKind::NoThreads, &files.file(""), expected, error.to_string(), hint)
-        })?;
         Ok(Embedder {
             model: Arc::new(Model { tokenizer, bert, times: Mutex::default(), lone_pace: Mutex::default() }),
-            workers,
+            workers: pool()?.0,
         })
     }
 
@@ -99,7 +104,30 @@ impl Embedder {
         texts: &[S],
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
-        let sequences = self.tokenize(texts, cancel)?;
+        self.forward(&self.tokenize(texts, cancel)?, cancel)
+    }
+
+    /// One vector a sequence of token ids, in order. The ids are used as they are: special tokens are the caller's.
+    pub fn embed_tokens(
+        &self,
+        sequences: &[Vec<u32>],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let tokens_max = self.max_tokens();
+        for (index, ids) in sequences.iter().enumerate() {
+            let tokens = ids.len();
+            if tokens == 0 || tokens > tokens_max {
+                return Err(EngineError::SequenceLength { index, tokens, tokens_max });
+            }
+            let vocabulary = self.vocabulary();
+            if let Some(id) = ids.iter().copied().find(|id| *id as usize >= vocabulary) {
+                return Err(EngineError::UnknownToken { id, vocabulary });
+            }
+        }
+        self.forward(sequences, cancel)
+    }
+
+    fn forward(&self, sequences: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let chunks = batch::chunks(&lengths, self.max_tokens(), self.workers.count());
         let packed =
@@ -117,7 +145,7 @@ impl Embedder {
             }
         });
 
-        let mut vectors = vec![Vec::new(); texts.len()];
+        let mut vectors = vec![Vec::new(); sequences.len()];
         for (chunk, output) in chunks.iter().zip(outputs) {
             for (i, vector) in chunk.iter().zip(output.ok_or(EngineError::WorkerFailed)??) {
                 vectors[*i] = vector;
@@ -126,8 +154,13 @@ impl Embedder {
         Ok(vectors)
     }
 
-    /// Token ids of each text. A share of texts a job, because a text is far less work than a job costs.
-    fn tokenize<S: AsRef<str>>(&self, texts: &[S], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
+    /// Token ids of each text, special tokens and all, cut as [`Embedder::max_tokens`] says.
+    pub fn tokenize<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<u32>>, EngineError> {
+        // A share of texts a job, because a text is far less work than a job costs.
         const SHARES_PER_WORKER: usize = 4;
         let share = texts.len().div_ceil(self.workers.count() * SHARES_PER_WORKER).max(1);
         let shares = texts.chunks(share).enumerate();
@@ -159,6 +192,11 @@ impl Embedder {
         self.model.bert.recipe().max_tokens
     }
 
+    /// Token ids are below this.
+    pub fn vocabulary(&self) -> usize {
+        self.model.bert.recipe().bert.vocab_size
+    }
+
     /// The name of the model's folder.
     pub fn name(&self) -> &str {
         &self.model.bert.recipe().name
@@ -169,6 +207,14 @@ impl Embedder {
         let times = lock(&self.model.times);
         Stage::ALL.iter().map(|(stage, name)| (*name, times.0[*stage as usize])).collect()
     }
+}
+
+fn start(model: &Path, threads: NonZeroUsize) -> Result<Pool, ModelError> {
+    Pool::start(threads).map_err(|error| {
+        let (expected, hint) =
+            (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or ask for fewer threads");
+        ModelError::new(ModelErrorKind::NoThreads, model, expected, error.to_string(), hint)
+    })
 }
 
 impl Model {

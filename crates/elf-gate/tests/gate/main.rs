@@ -3,6 +3,7 @@
 
 mod bytes;
 mod catalogue;
+mod containers;
 mod hostile;
 mod packed;
 mod policies;

@@ -40,6 +40,11 @@ pub(super) struct Buffers<'a> {
     pub keys: &'a mut [f32],
 }
 
+/// What [`Scratch::for_chunk`] takes, in floats.
+pub(super) fn floats(tokens: usize, longest: usize, widths: Widths) -> usize {
+    tokens * (2 * widths.hidden + widths.qkv + widths.wide) + longest * (longest + widths.hidden)
+}
+
 impl Scratch {
     pub(super) fn for_chunk(
         &mut self,

@@ -105,6 +105,14 @@ fn from_entry(site: &Site, entry: &Entry) -> anyhow::Result<Rust> {
 
 pub fn survey(site: &Site, target: &str, preference: StdPreference) -> Finding {
     let name = "rust-std";
+    // Each way needs cargo; to speak of a missing target would send people the wrong way.
+    if site.which("cargo").is_none() {
+        return Finding::Missing {
+            name,
+            problem: "`cargo` is not in PATH".into(),
+            hint: "install Rust with rustup, or have ~/.cargo/bin in PATH".into(),
+        };
+    }
     if preference != StdPreference::BuildStd
         && let Some(rust) = installed(site, target)
     {

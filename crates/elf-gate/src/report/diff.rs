@@ -1,0 +1,318 @@
+//! What changed between two releases of a file: size, segments, sections, symbols, libraries, and what the rules say.
+//!
+//! Symbols are compared by name. Rust puts a hash of the build into the old form of its names; it is left out, or every
+//! build would seem to replace every function.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{Result, Write};
+
+use serde::Serialize;
+
+use super::human::{Style, bytes, printable};
+use super::{SCHEMA_VERSION, TOOL, Tool};
+use crate::facts::{Facts, Segment};
+use crate::policy::{RuleOutcome, Verdict};
+
+/// One of the two files.
+pub struct DiffSide<'a> {
+    pub file: &'a str,
+    pub facts: &'a Facts,
+    pub rules: &'a [RuleOutcome],
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Diff {
+    pub schema_version: u32,
+    pub tool: Tool,
+    pub old: String,
+    pub new: String,
+    pub size_bytes: Change<u64>,
+    /// Everything of the header, the dynamic section and UPX's header that differs, by name.
+    pub properties: BTreeMap<&'static str, Change<String>>,
+    /// By kind, counted from 0 within a kind: `PT_LOAD 1`.
+    pub segments: BTreeMap<String, Change<Option<SegmentShape>>>,
+    /// Sizes by name; sections that did not change are left out.
+    pub sections: BTreeMap<String, Change<Option<u64>>>,
+    /// Nothing when one of the two has no symbol table: then the other one's names are no news.
+    pub symbols: Option<Symbols>,
+    pub rules: BTreeMap<&'static str, Change<Option<Verdict>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Change<T> {
+    pub old: T,
+    pub new: T,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SegmentShape {
+    pub flags: String,
+    pub file_size_bytes: u64,
+    pub memory_size_bytes: u64,
+    pub align: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Symbols {
+    /// Defined here now, and not before.
+    pub added: Vec<String>,
+    pub removed: Vec<String>,
+}
+
+impl Diff {
+    pub fn between(old: &DiffSide, new: &DiffSide) -> Diff {
+        Diff {
+            schema_version: SCHEMA_VERSION,
+            tool: TOOL,
+            old: old.file.into(),
+            new: new.file.into(),
+            size_bytes: Change { old: old.facts.size_bytes, new: new.facts.size_bytes },
+            properties: changed(properties(old.facts), properties(new.facts), String::new),
+            segments: changed_or_gone(segments(&old.facts.segments), segments(&new.facts.segments)),
+            sections: changed_or_gone(sections(old.facts), sections(new.facts)),
+            symbols: symbols(old.facts, new.facts),
+            rules: changed_or_gone(verdicts(old.rules), verdicts(new.rules)),
+        }
+    }
+
+    /// Pretty, with a newline at the end.
+    pub fn to_json(&self) -> std::result::Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    pub fn to_human(&self, style: Style) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.render(&mut out, style);
+        out
+    }
+
+    fn render(&self, out: &mut String, style: Style) -> Result {
+        writeln!(out, "- {}\n+ {}", printable(&self.old), printable(&self.new))?;
+        let size = self.size_bytes;
+        writeln!(out, "\nsize  {} -> {}  ({})", bytes(size.old), bytes(size.new), delta(size.old, size.new))?;
+        let shown = |text: &String| if text.is_empty() { "none".into() } else { printable(text) };
+        table(
+            out,
+            "properties",
+            self.properties.iter().map(|(name, change)| {
+                (name.to_string(), format!("{} -> {}", shown(&change.old), shown(&change.new)))
+            }),
+        )?;
+        table(
+            out,
+            "segments",
+            self.segments.iter().map(|(name, change)| {
+                let shape = |shape: &Option<SegmentShape>| match shape {
+                    Some(s) => format!(
+                        "{} {:#x} in file, {:#x} in memory",
+                        s.flags, s.file_size_bytes, s.memory_size_bytes
+                    ),
+                    None => "none".into(),
+                };
+                (name.clone(), format!("{} -> {}", shape(&change.old), shape(&change.new)))
+            }),
+        )?;
+        table(
+            out,
+            "sections",
+            self.sections.iter().map(|(name, change)| {
+                let size = |size: Option<u64>| size.map_or("none".into(), bytes);
+                let delta = delta(change.old.unwrap_or(0), change.new.unwrap_or(0));
+                (printable(name), format!("{} -> {}  ({delta})", size(change.old), size(change.new)))
+            }),
+        )?;
+        match &self.symbols {
+            None => writeln!(out, "\nsymbols  not compared: a file has no .symtab")?,
+            Some(symbols) => {
+                for (sign, names) in [('+', &symbols.added), ('-', &symbols.removed)] {
+                    names_of(out, sign, names, style)?;
+                }
+            }
+        }
+        table(
+            out,
+            "rules",
+            self.rules.iter().map(|(rule, change)| {
+                let said = |verdict: Option<Verdict>| match verdict {
+                    None => "not asked",
+                    Some(Verdict::Pass) => "pass",
+                    Some(Verdict::Violation) => "FAIL",
+                    Some(Verdict::CannotTell) => "????",
+                };
+                (rule.to_string(), format!("{} -> {}", said(change.old), said(change.new)))
+            }),
+        )
+    }
+}
+
+fn names_of(out: &mut String, sign: char, names: &[String], style: Style) -> Result {
+    const SHOWN: usize = 20;
+    if names.is_empty() {
+        return Ok(());
+    }
+    let said = if sign == '+' { "added" } else { "removed" };
+    writeln!(out, "\nsymbols {said}: {}", names.len())?;
+    let shown = if style.shows_passes { names.len() } else { SHOWN };
+    for name in names.iter().take(shown) {
+        writeln!(out, "  {sign} {}", printable(name))?;
+    }
+    match names.len().checked_sub(shown) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(out, "  {sign} {more} more, which `-v` and JSON list"),
+    }
+}
+
+fn table(out: &mut String, title: &str, rows: impl Iterator<Item = (String, String)>) -> Result {
+    let rows: Vec<(String, String)> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(40);
+    match rows.len() {
+        0 => writeln!(out, "\n{title}  the same"),
+        _ => {
+            writeln!(out, "\n{title}")?;
+            rows.iter().try_for_each(|(name, change)| writeln!(out, "  {name:width$}  {change}"))
+        }
+    }
+}
+
+fn delta(old: u64, new: u64) -> String {
+    let sign = if new < old { '-' } else { '+' };
+    let difference = new.abs_diff(old);
+    match old {
+        _ if difference == 0 => "the same".into(),
+        0 => format!("{sign}{difference} B"),
+        _ => format!("{sign}{difference} B, {sign}{:.2} %", 100.0 * difference as f64 / old as f64),
+    }
+}
+
+fn properties(facts: &Facts) -> BTreeMap<&'static str, String> {
+    let mut properties = BTreeMap::new();
+    properties.insert("type", format!("{:?}", facts.header.kind).to_lowercase());
+    properties.insert("machine", facts.header.machine.clone());
+    properties.insert("class", format!("{} bit", facts.header.class_bits));
+    properties.insert("OS ABI", facts.header.os_abi.to_string());
+    let mut add = |name, value: Option<String>| value.map(|value| properties.insert(name, value));
+    add("interpreter", facts.interpreter.clone());
+    add("build-id", facts.build_id.clone());
+    add("debug link", facts.debug_link.as_ref().map(|link| format!("{} {:08x}", link.file_name, link.crc32)));
+    if let Some(dynamic) = &facts.dynamic {
+        add("needed", Some(dynamic.needed.join(", ")));
+        add("soname", dynamic.soname.clone());
+        add("rpath", dynamic.rpath.clone());
+        add("runpath", dynamic.runpath.clone());
+        add("dynamic flags", Some(format!("{:#x} {:#x}", dynamic.flags, dynamic.flags_1)));
+    }
+    if let Some(upx) = &facts.upx {
+        add("UPX", Some(upx.loader.as_ref().map_or("damaged".into(), |l| format!("version {}", l.version))));
+        let method = upx.pack_header.as_ref().map(|pack| crate::upx::method_name(pack.method).to_string());
+        add("UPX method", method);
+        add("unpacked size", upx.program.as_ref().map(|program| program.file_size_bytes.to_string()));
+    }
+    properties
+}
+
+fn segments(segments: &[Segment]) -> BTreeMap<String, SegmentShape> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let named = segments.iter().map(|segment| {
+        let count = counts.entry(&segment.kind).or_insert(0);
+        let name = format!("{} {count}", segment.kind);
+        *count += 1;
+        let shape = SegmentShape {
+            flags: segment.flags.clone(),
+            file_size_bytes: segment.file_size_bytes,
+            memory_size_bytes: segment.memory_size_bytes,
+            align: segment.align,
+        };
+        (name, shape)
+    });
+    named.collect()
+}
+
+/// Sections of one name count together, as in relocatable files.
+fn sections(facts: &Facts) -> BTreeMap<String, u64> {
+    let mut sizes = BTreeMap::new();
+    for section in facts.sections.iter().filter(|section| !section.name.is_empty()) {
+        let size: &mut u64 = sizes.entry(section.name.clone()).or_insert(0);
+        *size = size.saturating_add(section.size_bytes);
+    }
+    sizes
+}
+
+fn symbols(old: &Facts, new: &Facts) -> Option<Symbols> {
+    let (old, new) = (names(old)?, names(new)?);
+    let only_in = |these: &BTreeSet<String>, those: &BTreeSet<String>| {
+        these.difference(those).cloned().collect::<Vec<String>>()
+    };
+    Some(Symbols { added: only_in(&new, &old), removed: only_in(&old, &new) })
+}
+
+fn names(facts: &Facts) -> Option<BTreeSet<String>> {
+    let defined = facts.symbols.as_ref()?.iter().filter(|(_, is_defined)| *is_defined);
+    Some(defined.map(|(name, _)| without_build_hash(&String::from_utf8_lossy(name))).collect())
+}
+
+/// `_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE` -> `_ZN4core3fmt5Write9write_fmtE`, and without what the compiler
+/// put behind it (`.llvm.123`, `.cold`).
+fn without_build_hash(name: &str) -> String {
+    let plain = name.find(".llvm.").map_or(name, |at| &name[..at]);
+    let Some((before, rest)) = plain.rsplit_once("17h") else { return plain.into() };
+    match rest.strip_suffix('E') {
+        Some(hash)
+            if plain.starts_with("_ZN")
+                && hash.len() == 16
+                && hash.bytes().all(|b| b.is_ascii_hexdigit()) =>
+        {
+            format!("{before}E")
+        }
+        _ => plain.into(),
+    }
+}
+
+fn verdicts(rules: &[RuleOutcome]) -> BTreeMap<&'static str, Verdict> {
+    rules.iter().map(|outcome| (outcome.rule, outcome.effective())).collect()
+}
+
+fn changed<K: Ord + Clone, V: PartialEq>(
+    mut old: BTreeMap<K, V>,
+    mut new: BTreeMap<K, V>,
+    missing: impl Fn() -> V,
+) -> BTreeMap<K, Change<V>> {
+    let keys: BTreeSet<K> = old.keys().chain(new.keys()).cloned().collect();
+    let changes = keys.into_iter().map(|key| {
+        let (old, new) =
+            (old.remove(&key).unwrap_or_else(&missing), new.remove(&key).unwrap_or_else(&missing));
+        (key, Change { old, new })
+    });
+    changes.filter(|(_, change)| change.old != change.new).collect()
+}
+
+fn changed_or_gone<K: Ord + Clone, V: PartialEq>(
+    old: BTreeMap<K, V>,
+    new: BTreeMap<K, V>,
+) -> BTreeMap<K, Change<Option<V>>> {
+    let some = |map: BTreeMap<K, V>| map.into_iter().map(|(key, value)| (key, Some(value))).collect();
+    changed(some(old), some(new), || None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{delta, without_build_hash};
+
+    #[test]
+    fn the_hash_of_a_build_is_no_difference() {
+        let check = |name, expected| assert_eq!(without_build_hash(name), expected);
+        check("_ZN4core3fmt9write_fmt17h0123456789abcdefE", "_ZN4core3fmt9write_fmtE");
+        check("_ZN4core3fmt9write_fmt17h0123456789abcdefE.llvm.42", "_ZN4core3fmt9write_fmtE");
+        check("_ZN4core17h0123456789abcdeE", "_ZN4core17h0123456789abcdeE");
+        check("main", "main");
+        check("17h0123456789abcdefE", "17h0123456789abcdefE");
+    }
+
+    #[test]
+    fn deltas() {
+        assert_eq!(delta(100, 100), "the same");
+        assert_eq!(delta(100, 150), "+50 B, +50.00 %");
+        assert_eq!(delta(100, 75), "-25 B, -25.00 %");
+        assert_eq!(delta(0, 7), "+7 B");
+    }
+}
