@@ -1,5 +1,9 @@
 //! Symbol names as people write them, for patterns with `::`, `(` or a space in them.
 
+use std::fmt;
+
+use cpp_demangle::{DemangleOptions, DemangleWrite};
+
 /// Nothing when the name is neither Rust's nor C++'s. The hash at the end of Rust's older names is left out: it differs
 /// between any two builds.
 pub fn demangle(name: &[u8]) -> Option<String> {
@@ -13,12 +17,30 @@ pub fn demangle(name: &[u8]) -> Option<String> {
         return Some(format!("{rust:#}"));
     }
     let symbol = cpp_demangle::Symbol::new(name).ok()?;
-    let options = cpp_demangle::DemangleOptions::new().recursion_limit(128);
-    symbol.demangle_with_options(&options).ok()
+    let options = DemangleOptions::new().recursion_limit(128);
+    let mut text = Bounded(String::new());
+    symbol.structured_demangle(&mut text, &options).ok()?;
+    Some(text.0)
+}
+
+/// A short name can stand for a very long one: each substitution may repeat the ones before it.
+struct Bounded(String);
+
+impl DemangleWrite for Bounded {
+    fn write_string(&mut self, part: &str) -> fmt::Result {
+        const TEXT_BYTES_MAX: usize = 64 << 10;
+        if self.0.len() + part.len() > TEXT_BYTES_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(part);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use cpp_demangle::DemangleWrite;
+
     #[test]
     fn names() {
         let check = |name: &str, expected: Option<&str>| {
@@ -33,5 +55,13 @@ mod tests {
         check("cblas_sgemm", None);
         check("_ZN", None);
         check("", None);
+    }
+
+    #[test]
+    fn the_text_is_bounded() {
+        let mut text = super::Bounded(String::new());
+        let part = "x".repeat(40 << 10);
+        assert!(text.write_string(&part).is_ok() && text.write_string(&part).is_err());
+        assert_eq!(text.0.len(), part.len());
     }
 }

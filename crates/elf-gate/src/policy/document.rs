@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Policy, RULES, Stage, glob, rule};
+use super::{Layer, Policy, RULES, Stage, Waiver, glob, rule};
+use crate::facts::{LOCAL_PATH_PREFIXES, LocalPathSearch};
 
 /// A policy file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -90,6 +91,36 @@ impl PolicyDocument {
         let mut policy = Policy::default();
         self.apply(stage, &mut policy);
         policy
+    }
+
+    /// What to look for in the bytes so that `no-local-paths` can be judged at every stage.
+    pub fn local_paths(&self) -> LocalPathSearch {
+        let usual = LOCAL_PATH_PREFIXES.iter().map(|prefix| prefix.to_string());
+        let mut prefixes: Vec<String> = usual.collect();
+        for prefix in Stage::ALL.into_iter().flat_map(|stage| self.at(stage).local_paths) {
+            if !prefixes.contains(&prefix) {
+                prefixes.push(prefix);
+            }
+        }
+        LocalPathSearch::new(prefixes)
+    }
+
+    /// Waivers that name a file which is none of these, as one line each. [`judge`](super::judge) sees one file at a time,
+    /// and cannot know of a waiver that no file uses.
+    pub fn waivers_of_no_file(&self, files: &[&str]) -> Vec<String> {
+        let mut waivers: Vec<Waiver> = Vec::new();
+        for waiver in Stage::ALL.into_iter().flat_map(|stage| self.at(stage).waivers) {
+            if !waivers.contains(&waiver) {
+                waivers.push(waiver);
+            }
+        }
+        let names_none =
+            |pattern: &str| !files.iter().any(|file| glob::matches(pattern.as_bytes(), file.as_bytes()));
+        let unused = waivers.iter().filter_map(|waiver| {
+            let pattern = waiver.file.as_deref().filter(|pattern| names_none(pattern))?;
+            Some(format!("the waiver for `{}` names `{pattern}`, which is none of the files", waiver.rule))
+        });
+        unused.collect()
     }
 
     fn apply(&self, stage: Stage, policy: &mut Policy) {

@@ -6,7 +6,7 @@ use elf_gate::{Evidence, Policy, Stage, Verdict, inspect, judge};
 
 use crate::bytes::{MIB, fixture, sha256};
 
-const FIXTURES: [&str; 12] = [
+const FIXTURES: [&str; 17] = [
     "linked",
     "stripped",
     "stripped.debug",
@@ -19,6 +19,11 @@ const FIXTURES: [&str; 12] = [
     "packed-nrv2e",
     "packed-lzma",
     "packed-arm64",
+    "rules/hardened",
+    "rules/careless",
+    "rules/libtextrel.so",
+    "rules/auditable.o",
+    "rules/arm64-protected.o",
 ];
 
 /// Runs everything that looks at bytes. Returns whether all rules of the stage passed.

@@ -151,3 +151,27 @@ fn waivers_narrow_to_files_and_findings() {
     let outcomes = outcomes(&policy, Stage::Linked, "linked", &today("linked"));
     assert_eq!(failing(&outcomes), ["required-symbols", "waivers"]);
 }
+
+/// One file at a time cannot tell that a waiver names none of them.
+#[test]
+fn waivers_of_no_file_are_found_over_all_files() {
+    let policy = PolicyDocument::parse(
+        "[[every.waivers]]\nrule = 'not-packed'\nfile = 'old-*'\nreason = 'r'\nuntil = '2026-12-31'\n",
+    )
+    .unwrap();
+    assert_eq!(policy.waivers_of_no_file(&["old-tool", "new"]), [""; 0]);
+    let told = policy.waivers_of_no_file(&["new"]);
+    assert!(told.len() == 1 && told[0].contains("`old-*`"), "{told:?}");
+}
+
+#[test]
+fn a_policy_brings_the_places_to_look_for() {
+    let policy = PolicyDocument::parse("[stripped]\nlocal_paths = ['/srv/ci/agent/']").unwrap();
+    let bytes = fixture("stripped");
+    let judged = |facts: elf_gate::Facts| {
+        let outcomes = judge(&facts, Stage::Stripped, &policy.at(Stage::Stripped), &Evidence::default());
+        outcomes.into_iter().find(|outcome| outcome.rule == "no-local-paths").unwrap().verdict
+    };
+    assert_eq!(judged(facts(&bytes)), Verdict::CannotTell);
+    assert_eq!(judged(elf_gate::inspect_for(&bytes, &policy.local_paths()).unwrap()), Verdict::Pass);
+}
