@@ -1,15 +1,19 @@
 //! `cargo xtask dist`: everything, from a clean machine to a proved binary and its image.
 
+use std::fmt::Write;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
 use release::pipeline::{self, Times};
+use release::plan::Plan;
 use release::run::children_cpu_seconds;
+use release::ship::Shipped;
 use release::units::human_bytes;
 
 use crate::Outcome;
 use crate::setup::Common;
+use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -37,8 +41,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let plan = &setup.plan;
     if args.plan {
         match args.format {
-            Format::Human => print!("{}", plan.human()),
-            Format::Json => println!("{}", serde_json::to_string_pretty(plan)?),
+            Format::Human => stdout::print(&plan.human())?,
+            Format::Json => stdout::print(&(serde_json::to_string_pretty(plan)? + "\n"))?,
         }
         return Ok(Outcome::Pass);
     }
@@ -47,41 +51,53 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             "warning: there are changes that are not committed; the manifest and `--version` will say so"
         );
     }
+    if !plan.commit.is_known() && !plan.quiet {
+        eprintln!(
+            "warning: no commit is known (no git, or not a checkout of its own); the manifest and `--version` will say so"
+        );
+    }
     let started = Instant::now();
     let mut times = Times::default();
     let shipped = pipeline::dist(plan, &setup.site, &mut times)?;
     if args.format == Format::Json {
-        println!("{}", serde_json::to_string_pretty(&shipped.manifest)?);
+        stdout::print(&(serde_json::to_string_pretty(&shipped.manifest)? + "\n"))?;
         return Ok(Outcome::Pass);
     }
-    println!("{} {} for {}, proved", plan.config.product.name, plan.version, plan.target);
-    println!();
-    println!("{:<10} {:>8} {:>12}", "stage", "time", "busy cores");
+    stdout::print(&summary(plan, &shipped, &times, started.elapsed())?)?;
+    Ok(Outcome::Pass)
+}
+
+fn summary(
+    plan: &Plan,
+    shipped: &Shipped,
+    times: &Times,
+    elapsed: Duration,
+) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    let out = &mut text;
+    writeln!(out, "{} {} for {}, proved", plan.config.product.name, plan.version, plan.target)?;
+    writeln!(out)?;
+    writeln!(out, "{:<10} {:>8} {:>12}", "stage", "time", "busy cores")?;
     for time in &times.0 {
         let seconds = time.wall.as_secs_f64();
-        println!("{:<10} {seconds:>6.1} s {:>12.2}", time.stage, time.cpu_seconds / seconds.max(0.001));
+        writeln!(out, "{:<10} {seconds:>6.1} s {:>12.2}", time.stage, time.cpu_seconds / seconds.max(0.001))?;
     }
-    let seconds = started.elapsed().as_secs_f64();
-    println!("{:<10} {seconds:>6.1} s {:>12.2}", "all", children_cpu_seconds() / seconds.max(0.001));
-    println!();
-    let stages = &shipped.manifest.stages;
-    for stage in stages {
-        println!(
-            "{:<10} {:>10}  {} rules: {}",
-            stage.stage,
-            human_bytes(stage.size_bytes),
-            stage.rules.len(),
-            stage.verdict
-        );
+    let seconds = elapsed.as_secs_f64();
+    writeln!(out, "{:<10} {seconds:>6.1} s {:>12.2}", "all", children_cpu_seconds() / seconds.max(0.001))?;
+    writeln!(out)?;
+    for stage in &shipped.manifest.stages {
+        let size = human_bytes(stage.size_bytes);
+        writeln!(out, "{:<10} {size:>10}  {} rules: {}", stage.stage, stage.rules.len(), stage.verdict)?;
     }
-    println!("{:<10} {:>10}  {} proofs: pass", "proved", "", shipped.manifest.proofs.len());
-    println!();
+    writeln!(out, "{:<10} {:>10}  {} proofs: pass", "proved", "", shipped.manifest.proofs.len())?;
+    writeln!(out)?;
     for file in &shipped.files {
-        println!("{:>10}  {}", human_bytes(file.size_bytes), plan.paths.dist.join(&file.name).display());
+        let path = plan.paths.dist.join(&file.name);
+        writeln!(out, "{:>10}  {}", human_bytes(file.size_bytes), path.display())?;
     }
-    println!();
-    println!("image      {}", shipped.image.reference);
-    println!("manifest   {}", shipped.image.manifest_digest);
-    println!("image id   {}  (what the engine shows after a load)", shipped.image.image_id);
-    Ok(Outcome::Pass)
+    writeln!(out)?;
+    writeln!(out, "image      {}", shipped.image.reference)?;
+    writeln!(out, "manifest   {}", shipped.image.manifest_digest)?;
+    writeln!(out, "image id   {}  (what the engine shows after a load)", shipped.image.image_id)?;
+    Ok(text)
 }

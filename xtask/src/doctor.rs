@@ -2,10 +2,12 @@
 
 use clap::Args as ClapArgs;
 use release::plan::describe;
-use release::toolchain::provide;
+use release::surroundings::Commit;
+use release::toolchain::{provide, survey_fetchers};
 
 use crate::Outcome;
 use crate::setup::Common;
+use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -27,22 +29,35 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         release::cargo::fetch(plan, site)?;
     }
     let (site, surroundings) = args.common.site()?;
-    println!("cache     {}", surroundings.cache_dir.display());
-    println!("cores     {}", surroundings.cores);
-    let findings = args.common.survey(&site, &config);
-    for finding in &findings {
-        println!("{}", describe(finding));
+    let mut findings = args.common.survey(&site, &config);
+    findings.push(release::model::survey(&site, &config));
+    findings.extend(survey_fetchers(&site, &findings));
+    let problems = surroundings.problems();
+    let mut text = String::new();
+    let mut line = |part: String| text.extend([part.as_str(), "\n"]);
+    line(format!("cache     {}", surroundings.cache_dir.display()));
+    line(format!("cores     {}", surroundings.cores));
+    line(format!("commit    {}", commit(&surroundings.commit)));
+    findings.iter().for_each(|finding| line(describe(finding)));
+    for problem in &problems {
+        line(format!("IN THE WAY: {problem}\n{:<9} hint: {}", "", problem.hint_text().unwrap_or_default()));
     }
-    for (name, value) in &surroundings.hostile {
-        println!(
-            "{name:<9} IN THE WAY: \"{value}\" would replace the link flags\n{:<9} hint: unset {name}",
-            ""
-        );
-    }
-    let missing = findings.iter().filter(|finding| finding.is_missing()).count() + surroundings.hostile.len();
+    stdout::print(&text)?;
+    let missing = findings.iter().filter(|finding| finding.is_missing()).count() + problems.len();
     if missing == 0 {
         return Ok(Outcome::Pass);
     }
-    eprintln!("{missing} thing(s) stand in the way of a build");
+    eprintln!("error: things that stand in the way of a build: {missing}");
+    eprintln!("hint: each is marked above, with its remedy");
     Ok(Outcome::NotMeasured)
+}
+
+fn commit(commit: &Commit) -> String {
+    match (commit.is_known(), commit.dirty) {
+        (false, _) => {
+            "unknown: no git, or this is not a checkout of its own; the manifest will say so".into()
+        }
+        (true, true) => format!("{}, with changes that are not committed", commit.id),
+        (true, false) => commit.id.clone(),
+    }
 }

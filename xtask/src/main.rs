@@ -4,6 +4,7 @@
 //! (usage, a missing tool, I/O, "not measured"), 130 after Ctrl-C.
 
 mod agree;
+mod bench;
 mod dist;
 mod docker;
 mod doctor;
@@ -11,6 +12,7 @@ mod lint;
 mod model;
 mod native;
 mod setup;
+mod stdout;
 mod test;
 mod verify_elf;
 
@@ -31,6 +33,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Measure side by side: embed, start, gate
+    Bench(bench::Args),
     /// Compare the gate's facts and speed with readelf, LIEF and checksec on this machine's files
     Agree(agree::Args),
     /// Build, prove and package everything; the result is in dist/
@@ -63,6 +67,7 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
+        Verb::Bench(args) => bench::run(args),
         Verb::Agree(args) => agree::run(&args),
         Verb::Dist(args) => dist::run(args),
         Verb::Docker(args) => docker::run(args),

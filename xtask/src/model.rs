@@ -4,6 +4,7 @@ use clap::Args as ClapArgs;
 
 use crate::Outcome;
 use crate::setup::Common;
+use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -14,6 +15,6 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (site, _) = args.common.site()?;
     let folder = release::model::folder(&site, &args.common.config()?)?;
-    println!("{}", folder.display());
+    stdout::print(&format!("{}\n", folder.display()))?;
     Ok(Outcome::Pass)
 }

@@ -7,9 +7,11 @@ use clap::{Args, ValueEnum};
 use release::config::Config;
 use release::plan::{Choices, Plan};
 use release::run::Runner;
+use release::sources;
 use release::store::Store;
 use release::surroundings::Surroundings;
-use release::toolchain::{Finding, Site, StdPreference, survey};
+use release::toolchain::{Finding, Site, StdPreference, survey, survey_fetchers};
+use release::vendor::Vendored;
 
 #[derive(Args, Clone)]
 pub struct Common {
@@ -20,8 +22,8 @@ pub struct Common {
     #[arg(long)]
     pub offline: bool,
     /// Compilers that may run at once, for make and cargo together [default: the number of cores]
-    #[arg(long, short, value_name = "N")]
-    pub jobs: Option<usize>,
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
     /// The release description [default: release.toml of this checkout]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -35,8 +37,24 @@ pub struct Common {
     #[arg(long, value_name = "FILE")]
     pub openblas_source: Option<PathBuf>,
     /// Print nothing but errors and the result
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Print each command before it is run
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Colours of cargo's messages; ours have none
+    #[arg(long, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Accepted for habit's sake: Cargo.lock is never changed by any verb
+    #[arg(long)]
+    pub locked: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -68,8 +86,16 @@ impl Common {
 
     /// A site without a plan: for verbs that only look or fetch.
     pub fn site(&self) -> anyhow::Result<(Site, Surroundings)> {
-        let surroundings = Surroundings::read(&workspace_root(), self.cache_dir.clone())?;
-        let runner = Runner::new()?;
+        let mut surroundings = Surroundings::read(&workspace_root(), self.cache_dir.clone())?;
+        let runner = Runner::new()?.verbose(self.verbose);
+        // cargo decides `auto` by its own stderr, which is ours.
+        if let Some(color) = match self.color {
+            Color::Auto => None,
+            Color::Always => Some("always"),
+            Color::Never => Some("never"),
+        } {
+            surroundings.environment.insert("CARGO_TERM_COLOR".into(), color.into());
+        }
         let site = Site {
             store: Store::new(surroundings.cache_dir.clone(), runner.clone()),
             runner,
@@ -87,25 +113,33 @@ impl Common {
         }
     }
 
+    /// What `dist` needs; `doctor` adds what only tests need.
     pub fn survey(&self, site: &Site, config: &Config) -> Vec<Finding> {
         let target = self.target.as_ref().unwrap_or(&config.product.targets[0]);
-        survey(site, config, target, self.std())
+        let mut findings = survey(site, config, target, self.std());
+        // A vendor folder that cannot be read is told by the plan.
+        if let Ok(vendored) = Vendored::read(&workspace_root().join(&config.openblas.vendor)) {
+            findings.push(sources::survey(site, &vendored.manifest, self.openblas_source.as_deref()));
+        }
+        findings
     }
 
     pub fn setup(&self, dist_dir: Option<PathBuf>) -> anyhow::Result<Setup> {
         let config = self.config()?;
         let (site, surroundings) = self.site()?;
-        let tools = self.survey(&site, &config);
+        let mut tools = self.survey(&site, &config);
+        tools.extend(survey_fetchers(&site, &tools));
         let choices = Choices {
             target: self.target.clone(),
-            jobs: self.jobs,
+            jobs: self.jobs.map(usize::from),
             dist_dir,
             std: self.std(),
             openblas_source: self
                 .openblas_source
                 .as_ref()
-                .map(|path| path.canonicalize().with_context(|| format!("finding {}", path.display())))
-                .transpose()?,
+                .map(std::path::absolute)
+                .transpose()
+                .context("the file of `--openblas-source`")?,
             quiet: self.quiet,
         };
         Ok(Setup { plan: Plan::new(config, &surroundings, choices, tools)?, site })

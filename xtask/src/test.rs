@@ -4,6 +4,7 @@ use clap::Args as ClapArgs;
 
 use crate::Outcome;
 use crate::setup::Common;
+use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -21,10 +22,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         eprintln!("error: the tests of the {name} did not run to their end");
     }
     // The closing line, over all test programs: the last one alone may well have no test.
-    println!();
-    match totals.ignored {
-        0 => println!("{} passed, {} failed", totals.passed, totals.failed),
-        ignored => println!("{} passed, {} failed, {ignored} skipped", totals.passed, totals.failed),
-    }
+    let skipped = if totals.ignored == 0 { String::new() } else { format!(", {} skipped", totals.ignored) };
+    stdout::print(&format!("\n{} passed, {} failed{skipped}\n", totals.passed, totals.failed))?;
     Ok(if totals.ok() { Outcome::Pass } else { Outcome::Violated })
 }

@@ -1,9 +1,9 @@
 //! The one owner of OpenBLAS's thread count, which is one number for the whole process.
 //!
 //! The rule: while several of our workers compute, BLAS runs in each of them without threads of its own; a worker that
-//! computes alone, on work that cannot be split over workers, may let BLAS use all cores. Every worker enters and leaves
-//! through [`enter`], so the rule is kept also between several models in one process. The lock is held for the
-//! few instructions of entering and leaving, never across a forward pass.
+//! computes alone, on work that cannot be split over workers, may ask for more (`lone` decides). Every worker enters and
+//! leaves through [`enter`], so the rule is kept also between several models in one process. The lock is held for
+//! the few instructions of entering and leaving, never across a forward pass.
 //!
 //! Stacks: level-3 calls may keep large arrays on the caller's stack. The only callers are the threads of `workers`,
 //! which have [`CALLER_STACK_BYTES`].
@@ -15,26 +15,38 @@ pub(crate) const CALLER_STACK_BYTES: usize = 8 << 20;
 
 struct Callers {
     active: usize,
-    /// What OpenBLAS was last told; 0 = not told yet.
-    threads: usize,
+    /// How often anyone has entered: tells a caller whether it stayed alone.
+    entered: u64,
 }
 
-static CALLERS: Mutex<Callers> = Mutex::new(Callers { active: 0, threads: 0 });
+static CALLERS: Mutex<Callers> = Mutex::new(Callers { active: 0, entered: 0 });
 
 /// Right to call BLAS until dropped.
-pub(crate) struct Caller(());
+pub(crate) struct Caller {
+    /// The count of entries when this one, alone, was let in.
+    alone_since: Option<u64>,
+}
 
 /// Enters with BLAS on one thread, or on `alone_threads` when nobody else computes now. One that enters later takes the
 /// threads away again: calls that have begun end with what they have.
 pub(crate) fn enter(alone_threads: usize) -> Caller {
     let mut callers = lock();
     callers.active += 1;
-    let threads = if callers.active == 1 { alone_threads.max(1) } else { 1 };
-    if callers.threads != threads {
+    callers.entered += 1;
+    let alone = callers.active == 1;
+    let threads = if alone { alone_threads.max(1) } else { 1 };
+    // Asked, not remembered: a probe of ours may have set another number meanwhile.
+    if openblas_sys::num_threads() != threads {
         openblas_sys::set_num_threads(threads);
-        callers.threads = threads;
     }
-    Caller(())
+    Caller { alone_since: alone.then_some(callers.entered) }
+}
+
+impl Caller {
+    /// Whether nobody else has computed since this caller entered.
+    pub fn stayed_alone(&self) -> bool {
+        self.alone_since == Some(lock().entered)
+    }
 }
 
 impl Drop for Caller {
@@ -44,7 +56,7 @@ impl Drop for Caller {
 }
 
 fn lock() -> MutexGuard<'static, Callers> {
-    // A panic between lock and unlock can leave no half-made state: two integers are written.
+    // A panic between lock and unlock can leave no half-made state: each field is written whole.
     CALLERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -62,4 +74,25 @@ pub struct BlasInfo {
 pub fn blas_info() -> BlasInfo {
     let (config, core) = (openblas_sys::config(), openblas_sys::core_name());
     BlasInfo { config, core, threads: openblas_sys::num_threads() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One test, because the state is the process's: others in this binary enter too, and hence the loop.
+    #[test]
+    fn a_second_caller_ends_the_first_ones_solitude() {
+        for _ in 0..10_000 {
+            let first = enter(1);
+            if !first.stayed_alone() {
+                continue;
+            }
+            let second = enter(4);
+            assert!(!first.stayed_alone());
+            assert!(!second.stayed_alone());
+            return;
+        }
+        panic!("never alone in 10000 attempts");
+    }
 }

@@ -7,15 +7,46 @@ use crate::error::EngineError;
 
 /// Cloned freely; all clones are one flag.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    flag: Arc<AtomicBool>,
+    /// Callers who share one call: it stops when none of them wants it any more.
+    sharers: Option<Arc<[Cancel]>>,
+}
 
 impl Cancel {
+    /// A flag that is also set when all of `sharers` are. For a call made on behalf of several callers.
+    pub fn shared(sharers: Vec<Cancel>) -> Cancel {
+        let sharers = if sharers.is_empty() { None } else { Some(sharers.into()) };
+        Cancel { flag: Arc::default(), sharers }
+    }
+
     /// Asks the work to stop. It has stopped when the call returns.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.flag.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+            || self.sharers.as_ref().is_some_and(|all| all.iter().all(Cancel::is_cancelled))
     }
 
     pub(crate) fn check(&self) -> Result<(), EngineError> {
-        if self.0.load(Ordering::Relaxed) { Err(EngineError::Cancelled) } else { Ok(()) }
+        if self.is_cancelled() { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shared_call_stops_when_the_last_caller_is_gone() {
+        let callers = [Cancel::default(), Cancel::default()];
+        let call = Cancel::shared(callers.to_vec());
+        callers[0].cancel();
+        assert!(!call.is_cancelled());
+        callers[1].cancel();
+        assert!(call.is_cancelled() && call.check().is_err());
+        assert!(!Cancel::shared(Vec::new()).is_cancelled());
     }
 }

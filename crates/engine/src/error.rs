@@ -86,6 +86,8 @@ impl std::error::Error for ModelError {}
 pub enum EngineError {
     /// The tokenizer refused text number `index`.
     Tokenize { index: usize, reason: String },
+    /// Token ids that cannot be one sequence: none, or more than the model reads.
+    SequenceLength { index: usize, tokens: usize, tokens_max: usize },
     /// The tokenizer produced an id that the embedding table does not have.
     UnknownToken { id: u32, vocabulary: usize },
     /// A worker panicked on this call. The panic's message is on stderr; other calls are not affected.
@@ -99,6 +101,9 @@ impl fmt::Display for EngineError {
         match self {
             EngineError::Tokenize { index, reason } => {
                 write!(f, "text {index} could not be tokenized: {reason}")
+            }
+            EngineError::SequenceLength { index, tokens, tokens_max } => {
+                write!(f, "sequence {index} has {tokens} tokens; the model reads 1 to {tokens_max}")
             }
             EngineError::UnknownToken { id, vocabulary } => write!(
                 f,

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `folder` and `weights` read the model strictly; `workers` owns the threads and their stacks; `blas` owns the one
-//! thread count of OpenBLAS.
+//! thread count of OpenBLAS and `lone` advises it.
 //!
 //! Deliberately not here: HTTP, async, queues, deadlines (the server's), and any choice made from the environment.
 
@@ -23,29 +23,33 @@ mod error;
 mod files;
 mod folder;
 mod kernels;
+mod lone;
+pub mod memory;
 mod tokenizer;
 mod weights;
 mod workers;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 pub use blas::{BlasInfo, blas_info};
 pub use cancel::Cancel;
 pub use error::{EngineError, ModelError, ModelErrorKind};
 pub use files::EmbeddedFiles;
+pub use workers::Pool;
 
 use bert::{Bert, Packed, Scratch, Stage, StageTimes};
 use files::ModelFiles;
+use lone::{Pace, Way};
 use tokenizer::TextTokenizer;
 use workers::Workers;
 
 /// A sentence-embedding model, ready to run. Shared by reference between any number of callers.
 pub struct Embedder {
     model: Arc<Model>,
-    workers: Workers,
+    workers: Arc<Workers>,
 }
 
 /// What the workers need of the model; they may outlive a call, not the embedder.
@@ -53,12 +57,18 @@ struct Model {
     tokenizer: TextTokenizer,
     bert: Bert,
     times: Mutex<StageTimes>,
+    lone_pace: Mutex<Pace>,
 }
 
 impl Embedder {
     /// Opens a model folder and starts `threads` workers. Weights are mapped, not read: the first call pages them in.
     pub fn open(dir: &Path, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
-        Self::open_files(ModelFiles::folder(dir)?, threads)
+        Self::open_files(ModelFiles::folder(dir)?, || start(dir, threads))
+    }
+
+    /// Opens a model folder to be run by threads that other models use too.
+    pub fn open_on(dir: &Path, pool: &Pool) -> Result<Embedder, ModelError> {
+        Self::open_files(ModelFiles::folder(dir)?, || Ok(pool.clone()))
     }
 
     /// Opens a model that is part of the program; `name` stands for its folder in messages.
@@ -67,19 +77,20 @@ impl Embedder {
         files: EmbeddedFiles,
         threads: NonZeroUsize,
     ) -> Result<Embedder, ModelError> {
-        Self::open_files(ModelFiles::embedded(name, files), threads)
+        Self::open_files(ModelFiles::embedded(name, files), || start(Path::new(name), threads))
     }
 
-    fn open_files(files: ModelFiles, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
+    fn open_files(
+        files: ModelFiles,
+        pool: impl FnOnce() -> Result<Pool, ModelError>,
+    ) -> Result<Embedder, ModelError> {
         let recipe = folder::read(&files)?;
         let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &recipe)?;
         let bert = bert::open(&files.file("model.safetensors"), recipe)?;
-        let workers = Workers::start(threads).map_err(|error| {
-            let (expected, hint) =
-                (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or ask for fewer threads");
-            ModelError::new(ModelErrorKind::NoThreads, &files.file(""), expected, error.to_string(), hint)
-        })?;
-        Ok(Embedder { model: Arc::new(Model { tokenizer, bert, times: Mutex::default() }), workers })
+        Ok(Embedder {
+            model: Arc::new(Model { tokenizer, bert, times: Mutex::default(), lone_pace: Mutex::default() }),
+            workers: pool()?.0,
+        })
     }
 
     /// One vector a text, in order. The empty text is a text; no texts give no vectors.
@@ -93,21 +104,48 @@ impl Embedder {
         texts: &[S],
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
-        let sequences = self.tokenize(texts, cancel)?;
+        self.forward(&self.tokenize(texts, cancel)?, cancel)
+    }
+
+    /// One vector a sequence of token ids, in order. The ids are used as they are: special tokens are the caller's.
+    pub fn embed_tokens(
+        &self,
+        sequences: &[Vec<u32>],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let tokens_max = self.max_tokens();
+        for (index, ids) in sequences.iter().enumerate() {
+            let tokens = ids.len();
+            if tokens == 0 || tokens > tokens_max {
+                return Err(EngineError::SequenceLength { index, tokens, tokens_max });
+            }
+            let vocabulary = self.vocabulary();
+            if let Some(id) = ids.iter().copied().find(|id| *id as usize >= vocabulary) {
+                return Err(EngineError::UnknownToken { id, vocabulary });
+            }
+        }
+        self.forward(sequences, cancel)
+    }
+
+    fn forward(&self, sequences: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let chunks = batch::chunks(&lengths, self.max_tokens(), self.workers.count());
         let packed =
             chunks.iter().map(|chunk| Packed::new(chunk.iter().map(|i| &sequences[*i][..]))).collect();
 
         // One chunk leaves the other workers idle: BLAS may have their cores.
-        let blas_threads = if chunks.len() == 1 { self.workers.count() } else { 1 };
+        let idle_cores = if chunks.len() == 1 { self.workers.count() } else { 1 };
         let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
         let outputs = self.workers.map(packed, move |chunk: Packed, scratch| {
-            let _caller = blas::enter(blas_threads);
-            model.forward(&chunk, scratch, &cancel)
+            if idle_cores > 1 {
+                model.forward_lone(&chunk, scratch, &cancel, idle_cores)
+            } else {
+                let _caller = blas::enter(1);
+                model.forward(&chunk, scratch, &cancel)
+            }
         });
 
-        let mut vectors = vec![Vec::new(); texts.len()];
+        let mut vectors = vec![Vec::new(); sequences.len()];
         for (chunk, output) in chunks.iter().zip(outputs) {
             for (i, vector) in chunk.iter().zip(output.ok_or(EngineError::WorkerFailed)??) {
                 vectors[*i] = vector;
@@ -116,8 +154,13 @@ impl Embedder {
         Ok(vectors)
     }
 
-    /// Token ids of each text. A share of texts a job, because a text is far less work than a job costs.
-    fn tokenize<S: AsRef<str>>(&self, texts: &[S], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
+    /// Token ids of each text, special tokens and all, cut as [`Embedder::max_tokens`] says.
+    pub fn tokenize<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<u32>>, EngineError> {
+        // A share of texts a job, because a text is far less work than a job costs.
         const SHARES_PER_WORKER: usize = 4;
         let share = texts.len().div_ceil(self.workers.count() * SHARES_PER_WORKER).max(1);
         let shares = texts.chunks(share).enumerate();
@@ -149,6 +192,11 @@ impl Embedder {
         self.model.bert.recipe().max_tokens
     }
 
+    /// Token ids are below this.
+    pub fn vocabulary(&self) -> usize {
+        self.model.bert.recipe().bert.vocab_size
+    }
+
     /// The name of the model's folder.
     pub fn name(&self) -> &str {
         &self.model.bert.recipe().name
@@ -156,9 +204,17 @@ impl Embedder {
 
     /// Where the workers' time went since the model was opened: stage by stage, summed over the workers.
     pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
-        let times = self.model.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = lock(&self.model.times);
         Stage::ALL.iter().map(|(stage, name)| (*name, times.0[*stage as usize])).collect()
     }
+}
+
+fn start(model: &Path, threads: NonZeroUsize) -> Result<Pool, ModelError> {
+    Pool::start(threads).map_err(|error| {
+        let (expected, hint) =
+            (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or ask for fewer threads");
+        ModelError::new(ModelErrorKind::NoThreads, model, expected, error.to_string(), hint)
+    })
 }
 
 impl Model {
@@ -169,7 +225,30 @@ impl Model {
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let vectors = self.bert.forward(chunk, scratch, cancel);
-        self.times.lock().unwrap_or_else(PoisonError::into_inner).add(&scratch.take_times());
+        lock(&self.times).add(&scratch.take_times());
         vectors
     }
+
+    /// The same for a call of one chunk: alone, it may use `cores` by BLAS's threads.
+    fn forward_lone(
+        &self,
+        chunk: &Packed,
+        scratch: &mut Scratch,
+        cancel: &Cancel,
+        cores: usize,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let way = lock(&self.lone_pace).choose();
+        let caller = blas::enter(if way == Way::AllThreads { cores } else { 1 });
+        let start = Instant::now();
+        let vectors = self.forward(chunk, scratch, cancel)?;
+        if caller.stayed_alone() {
+            lock(&self.lone_pace).record(way, chunk.ids.len(), start.elapsed());
+        }
+        Ok(vectors)
+    }
+}
+
+/// The state behind these locks is numbers, written whole: a panic elsewhere leaves nothing half-made.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

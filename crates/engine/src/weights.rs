@@ -66,6 +66,12 @@ impl Finder {
         })
     }
 
+    /// Bytes of all tensors, as the header lists them.
+    pub fn tensor_bytes(&self) -> u64 {
+        let ranges = self.metadata.tensors();
+        ranges.values().map(|info| (info.data_offsets.1 - info.data_offsets.0) as u64).sum()
+    }
+
     /// The named tensor, checked. A missing one is remembered for [`Finder::finish`] and stands in as empty.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
         let name = format!("{}{name}", self.prefix);

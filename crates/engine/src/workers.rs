@@ -5,6 +5,8 @@
 //! many callers there are. A job that panics costs its own call an error, not the worker. The queue has no bound of its
 //! own: its callers wait for their result, so there are never more jobs than waiting calls have chunks. Admission is
 //! the server's concern.
+//!
+//! Several models can share them, see [`Pool`]: then as many threads compute as one model alone would use.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +17,20 @@ use crate::bert::Scratch;
 use crate::blas;
 
 type Job = Box<dyn FnOnce(&mut Scratch) + Send>;
+
+/// The threads that compute, for every model that is opened on them. They end with the last model and the last clone.
+#[derive(Clone)]
+pub struct Pool(pub(crate) Arc<Workers>);
+
+impl Pool {
+    pub fn start(threads: NonZeroUsize) -> std::io::Result<Pool> {
+        Workers::start(threads).map(|workers| Pool(Arc::new(workers)))
+    }
+
+    pub fn threads(&self) -> usize {
+        self.0.count()
+    }
+}
 
 pub(crate) struct Workers {
     /// `None` only while dropping: closing the queue is what ends the threads.

@@ -75,7 +75,7 @@ fn real_model_gives_the_same_alone_and_in_a_batch() {
 }
 
 #[test]
-fn a_call_repeated_gives_the_same_bits_for_any_number_of_workers() {
+fn a_call_repeated_gives_the_same_bits_and_other_worker_counts_the_same_vectors() {
     let (embedder, golden) = tiny();
     let first = embedder.embed(&golden.texts).unwrap();
     assert_eq!(first, embedder.embed(&golden.texts).unwrap());

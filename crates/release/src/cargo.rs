@@ -24,9 +24,13 @@ pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> C
         .arg(verb)
         .args(["--locked", "--release", "--target", &plan.target])
         .args(&rust.cargo_args)
-        .envs(&rust.cargo_env)
         // The whole list, so that a `rustflags` in a config file of the user's own adds nothing.
-        .env("CARGO_ENCODED_RUSTFLAGS", plan.rustflags.join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", [plan.rustflags.as_slice(), &rust.rustflags].concat().join("\x1f"))
+        // Nor may a compiler or a wrapper out of such a file compile what ships; an empty name means none.
+        .env("RUSTC", &rust.rustc)
+        .envs(&rust.cargo_env)
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTC_WORKSPACE_WRAPPER", "")
         .env(linker_variable(&plan.target), &toolchain.wrappers.cc)
         .env("CARGO_TARGET_DIR", &plan.paths.target)
         .env("ZIG_GLOBAL_CACHE_DIR", site.store.path_of("zig"))

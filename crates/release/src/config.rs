@@ -3,6 +3,8 @@
 //! [`Raw`] mirrors the file; [`Config`] is what the rest of the pipeline may rely on. Every error names the line.
 //! Deliberately absent: anything about this machine. That is the Plan's.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -10,19 +12,13 @@ use elf_gate::policy::PolicyDocument;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::digest::is_sha256_hex;
-use crate::failure::Failure;
+use crate::failure::{Failure, Problems};
 use crate::units::{ByteSize, Span};
 
 /// musl takes no more than this from PT_GNU_STACK (`DEFAULT_STACK_MAX`).
 pub const MUSL_STACK_CEILING: ByteSize = ByteSize(8 << 20);
 /// musl's built-in default for threads (`DEFAULT_STACK_SIZE`); the header can only raise it.
 pub const MUSL_STACK_DEFAULT: ByteSize = ByteSize(128 << 10);
-/// OpenBLAS kernel sets that the pipeline knows how to look for in the archive.
-const KNOWN_KERNELS: [&str; 4] = ["HASWELL", "ZEN", "SKYLAKEX", "SAPPHIRERAPIDS"];
-/// Options of OpenBLAS's make that this pipeline sets itself, from checked values.
-const RESERVED_MAKE_OPTIONS: [&str; 8] =
-    ["CC", "HOSTCC", "AR", "RANLIB", "NUM_THREADS", "DYNAMIC_LIST", "MAKE_NB_JOBS", "PREFIX"];
 
 #[derive(Debug, Serialize)]
 pub struct Config {
@@ -102,7 +98,7 @@ struct Raw {
     toolchain: RawToolchain,
     pack: RawPack,
     gate: Spanned<PolicyDocument>,
-    prove: Prove,
+    prove: Spanned<Prove>,
     model: Spanned<Model>,
     image: Spanned<Image>,
 }
@@ -122,7 +118,7 @@ struct RawNative {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawOpenblas {
-    vendor: PathBuf,
+    vendor: Spanned<String>,
     threads_max: Spanned<u32>,
     kernels: Vec<Spanned<String>>,
     make: Vec<Spanned<String>>,
@@ -172,67 +168,15 @@ impl Config {
     }
 }
 
-type At<'a> = &'a dyn Fn(std::ops::Range<usize>, &str) -> Failure;
-
 impl Raw {
-    fn check(self, at: At) -> anyhow::Result<Config> {
-        check_stack_size(&self.link.stack_size, at)?;
-        check_product(&self.product, at)?;
-        check_gate(&self.gate, at)?;
-        check_openblas(&self.native.openblas, at)?;
-
-        let upx = &self.toolchain.upx.version;
-        if !upx.get_ref().starts_with("4.2") {
-            return Err(at(upx.span(), "this UPX is not known to make stubs that run everywhere")
-                .expected("\"4.2\" or \"4.2.x\"")
-                .found(format!("\"{}\"", upx.get_ref()))
-                .hint("stubs of UPX 5 need memfd_create and fail on some hosts; stay on 4.2")
-                .into());
-        }
-        for arg in &self.pack.args {
-            if !arg.get_ref().starts_with('-') || arg.get_ref().starts_with("-o") {
-                return Err(at(
-                    arg.span(),
-                    "`pack.args` takes options of UPX only; the files are the pipeline's",
-                )
-                .found(format!("\"{}\"", arg.get_ref()))
-                .into());
-            }
-        }
-        for (what, digest, span) in self
-            .toolchain
-            .zig
-            .get_ref()
-            .wheel_sha256
-            .values()
-            .map(|digest| ("toolchain.zig.wheel_sha256", digest, self.toolchain.zig.span()))
-            .chain([("model.wheel_sha256", &self.model.get_ref().wheel_sha256, self.model.span())])
-        {
-            if !is_sha256_hex(digest) {
-                return Err(at(span, &format!("`{what}` is no SHA-256"))
-                    .expected("64 lower-case hexadecimal digits")
-                    .found(format!("\"{digest}\""))
-                    .into());
-            }
-        }
-        let user = &self.image.get_ref().user;
-        if !user.split(':').all(|id| id.parse::<u32>().is_ok_and(|id| id != 0))
-            || user.split(':').count() != 2
-        {
-            return Err(at(
-                self.image.span(),
-                "`image.user` must be a numeric user and group, neither of them root",
-            )
-            .expected("\"65532:65532\"")
-            .found(format!("\"{user}\""))
-            .into());
-        }
-
+    /// All that is wrong with the values, at once.
+    fn check(self, at: check::At) -> anyhow::Result<Config> {
+        Problems(check::problems(&self, at)).into_result()?;
         Ok(Config {
             product: self.product.into_inner(),
             stack_size: self.link.stack_size.into_inner(),
             openblas: Openblas {
-                vendor: self.native.openblas.vendor,
+                vendor: self.native.openblas.vendor.into_inner().into(),
                 threads_max: self.native.openblas.threads_max.into_inner(),
                 kernels: inner(self.native.openblas.kernels),
                 make: inner(self.native.openblas.make),
@@ -241,7 +185,7 @@ impl Raw {
             upx_version: self.toolchain.upx.version.into_inner(),
             pack_args: inner(self.pack.args),
             gate: self.gate.into_inner(),
-            prove: self.prove,
+            prove: self.prove.into_inner(),
             model: self.model.into_inner(),
             image: self.image.into_inner(),
         })
@@ -250,132 +194,6 @@ impl Raw {
 
 fn inner<T>(spanned: Vec<Spanned<T>>) -> Vec<T> {
     spanned.into_iter().map(Spanned::into_inner).collect()
-}
-
-fn check_stack_size(size: &Spanned<ByteSize>, at: At) -> anyhow::Result<()> {
-    let found = *size.get_ref();
-    if found > MUSL_STACK_CEILING {
-        return Err(at(size.span(), "`link.stack_size` is above musl's ceiling: threads would get 8 MiB all the same")
-            .expected(format!("more than {MUSL_STACK_DEFAULT} and at most {MUSL_STACK_CEILING}"))
-            .found(found.to_string())
-            .hint("write \"8 MiB\"; a thread that needs more must ask for its own size with pthread_attr_setstacksize")
-            .into());
-    }
-    if found <= MUSL_STACK_DEFAULT {
-        return Err(at(
-            size.span(),
-            "`link.stack_size` changes nothing: musl only ever raises its default of 128 KiB",
-        )
-        .expected(format!("more than {MUSL_STACK_DEFAULT} and at most {MUSL_STACK_CEILING}"))
-        .found(found.to_string())
-        .hint("write \"8 MiB\"")
-        .into());
-    }
-    if !found.0.is_multiple_of(4096) {
-        return Err(at(size.span(), "`link.stack_size` is not a whole number of 4 KiB pages")
-            .found(found.to_string())
-            .hint("write \"8 MiB\"")
-            .into());
-    }
-    Ok(())
-}
-
-fn check_product(product: &Spanned<Product>, at: At) -> anyhow::Result<()> {
-    let Product { name, targets, .. } = product.get_ref();
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
-    if name.is_empty() || !name.chars().all(plain) {
-        return Err(at(product.span(), "`product.name` names files and an image")
-            .expected("lower-case letters, digits, `-` and `_`")
-            .found(format!("\"{name}\""))
-            .into());
-    }
-    if targets.is_empty() {
-        return Err(at(product.span(), "`product.targets` is empty")
-            .hint("name x86_64-unknown-linux-musl")
-            .into());
-    }
-    for target in targets {
-        if target != "x86_64-unknown-linux-musl" {
-            return Err(at(product.span(), "a target that this pipeline cannot build yet")
-                .expected("x86_64-unknown-linux-musl")
-                .found(target.as_str())
-                .into());
-        }
-    }
-    Ok(())
-}
-
-fn check_gate(gate: &Spanned<PolicyDocument>, at: At) -> anyhow::Result<()> {
-    let policy = gate.get_ref();
-    policy.check().map_err(|error| at(gate.span(), &format!("[gate]: {error}")).hint(error.hint()))?;
-    for layer in [&policy.every, &policy.linked, &policy.stripped, &policy.packed] {
-        // One number in two places would be two promises.
-        if layer.stack_size.is_some() || layer.machines.is_some() {
-            return Err(at(
-                gate.span(),
-                "[gate] sets `stack_size` or `machines`, which follow from the rest",
-            )
-            .hint("remove them; `link.stack_size` and `product.targets` say what the gate demands")
-            .into());
-        }
-    }
-    Ok(())
-}
-
-fn check_openblas(openblas: &RawOpenblas, at: At) -> anyhow::Result<()> {
-    let threads = openblas.threads_max.get_ref();
-    if !(2..=1024).contains(threads) {
-        return Err(at(openblas.threads_max.span(), "`native.openblas.threads_max` is out of range")
-            .expected("2 to 1024")
-            .found(threads.to_string())
-            .into());
-    }
-    for kernel in &openblas.kernels {
-        if !KNOWN_KERNELS.contains(&kernel.get_ref().as_str()) {
-            return Err(at(kernel.span(), "an OpenBLAS kernel set whose symbols this pipeline cannot check")
-                .expected(KNOWN_KERNELS.join(", "))
-                .found(kernel.get_ref().as_str())
-                .into());
-        }
-    }
-    if openblas.kernels.is_empty() {
-        return Err(at(
-            openblas.threads_max.span(),
-            "`native.openblas.kernels` is empty: nothing would be dispatched",
-        )
-        .expected(KNOWN_KERNELS.join(", "))
-        .into());
-    }
-    for option in &openblas.make {
-        let name = option.get_ref().split_once('=').map(|(name, _)| name);
-        match name {
-            None => {
-                return Err(at(option.span(), "an option of make without a value")
-                    .expected("NAME=value")
-                    .found(option.get_ref().as_str())
-                    .into());
-            }
-            Some(name) if RESERVED_MAKE_OPTIONS.contains(&name) => {
-                return Err(at(
-                    option.span(),
-                    &format!("`{name}` is set by the pipeline from a checked value"),
-                )
-                .hint("use `threads_max`, `kernels`, [toolchain] or `--jobs` instead")
-                .into());
-            }
-            Some("USE_TLS" | "USE_SIMPLE_THREADED_LEVEL3") => {
-                return Err(at(
-                    option.span(),
-                    "this option changes which thread owns the buffers; the proofs of the \
-                                              worker stacks do not hold with it",
-                )
-                .hint("remove it")
-                .into());
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -404,6 +222,7 @@ mod tests {
             let error = parse(&text).expect_err(&format!("`{to}` was accepted"));
             let told = format!("{error:#} {}", Failure::hint_of(&error).unwrap_or_default());
             assert!(told.starts_with("release.toml:"), "no place in: {told}");
+            assert!(!told.contains("problems"), "one mistake is told as many: {told}");
             let line: usize = told.split(':').nth(1).and_then(|n| n.parse().ok()).expect("a line number");
             assert!(line > 1, "the place is only the file: {told}");
             for part in wanted {
@@ -421,7 +240,6 @@ mod tests {
         check("\"USE_THREAD=1\"", "\"NUM_THREADS=4\"", &["threads_max"]);
         check("\"USE_THREAD=1\"", "\"USE_THREAD\"", &["NAME=value"]);
         check("\"USE_THREAD=1\"", "\"USE_TLS=1\"", &["remove it"]);
-        check("\"gnu_get_libc_version\"", "\"cblas_sgemm\"", &["both required and forbidden"]);
         check(
             "extends = \"static-musl\"",
             "extends = \"static-mussel\"",
@@ -429,11 +247,44 @@ mod tests {
         );
         check("[gate.linked]\n", "[gate.linked]\nrequired_symbls = []\n", &["required_symbls"]);
         check("[gate.linked]\n", "[gate.linked]\nstack_size = { exact = \"4 MiB\" }\n", &["link.stack_size"]);
+        check("\"gnu_get_libc_version\"", "\"cblas_sgemm\"", &["both required and forbidden"]);
         check("version = \"4.2\" ", "version = \"5.0\" ", &["memfd_create"]);
         check("user = \"65532:65532\"", "user = \"0:0\"", &["root"]);
         check("args = []", "args = [\"-oelsewhere\"]", &["options of UPX"]);
         check("timeout = \"60 s\"", "timeout = \"60\"", &["unit"]);
         check("ships = \"packed\"", "ships = \"zipped\"", &["zipped"]);
         check("x86_64-unknown-linux-musl\"]", "x86_64-pc-windows-msvc\"]", &["cannot build"]);
+        check("version = \"4.2\" ", "version = \"4.23\" ", &["4.2.x"]);
+        check("timeout = \"60 s\"", "timeout = \"0 s\"", &["above 0"]);
+        check("[0, 100, 500, 1000]", "[]", &["environment_counts", "never be started"]);
+        check("[0, 100, 500, 1000]", "[4000000000]", &["4000000000", "at most"]);
+        check("\"ZEN\", ", "\"HASWELL\", ", &["twice", "HASWELL"]);
+        check(
+            "\"GOMP_*\"",
+            "\"pthread_c*\"",
+            &["pthread_create", "pthread_c*", "both required and forbidden"],
+        );
+        check(
+            "required_symbols = [\"cblas_sgemm\", \"pthread_create\", \"pthread_attr_setstacksize\"]",
+            "required_symbols = []",
+            &["cannot fail"],
+        );
+        check("reference = \"inferd\"", "reference = \"Bad Name\"", &["image.reference", "Bad Name"]);
+        check("reference = \"inferd\"", "reference = \"inferd:1\"", &["image.reference", "tag"]);
+        check("folder = \"gt_all", "folder = \"../gt_all", &["model.folder", ".."]);
+        check("vendor = \"vendor/openblas\"", "vendor = \"/etc\"", &["native.openblas.vendor", "checkout"]);
+        check("package = \"inferd\"", "package = \"--lib\"", &["product.package"]);
+    }
+
+    #[test]
+    fn all_bad_values_are_told_at_once() {
+        let text = GOOD
+            .replace("\"8 MiB\"", "\"16 MiB\"")
+            .replace("\"4.2\" ", "\"5.0\" ")
+            .replace("\"ZEN\"", "\"ZEN9\"");
+        let told = parse(&text).unwrap_err().to_string();
+        for part in ["3 problems", "ceiling", "UPX", "ZEN9"] {
+            assert!(told.contains(part), "`{part}` is missing from: {told}");
+        }
     }
 }

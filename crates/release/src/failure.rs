@@ -33,8 +33,16 @@ impl Failure {
         self
     }
 
-    /// The innermost hint of an error's chain, if any part of it has one.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The innermost hint of an error's chain, if any part of it has one. A full disk can end any step, a child's too, and
+    /// no step's own hint helps then.
     pub fn hint_of(error: &anyhow::Error) -> Option<String> {
+        if format!("{error:#}").contains("No space left on device") {
+            return Some(DISK_FULL.into());
+        }
         error.chain().filter_map(|cause| cause.downcast_ref::<Failure>()?.hint.clone()).last()
     }
 }
@@ -53,6 +61,10 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Where the remedy is space.
+pub const DISK_FULL: &str = "free some space on that disk (`df -h` shows it; target/ and the cache of `cargo xtask doctor` are the large \
+     folders), or name other folders: `--cache-dir`, `--dist-dir`, TMPDIR";
 
 /// Several problems found in one pass; a preflight reports all of them at once.
 #[derive(Debug)]
@@ -107,6 +119,17 @@ mod tests {
             .context("building OpenBLAS")
             .unwrap_err();
         assert_eq!(Failure::hint_of(&error).as_deref(), Some("cargo xtask doctor"));
+    }
+
+    #[test]
+    fn regression_a_full_disk_had_the_hint_of_the_step() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let error = anyhow::Error::from(full).context("unpacking `a.c`");
+        assert_eq!(Failure::hint_of(&error).as_deref(), Some(DISK_FULL));
+        let child = Failure::new("could not fetch it")
+            .found("OSError: No space left on device")
+            .hint("check the network");
+        assert_eq!(Failure::hint_of(&child.into()).as_deref(), Some(DISK_FULL));
     }
 
     #[test]

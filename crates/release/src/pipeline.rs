@@ -56,7 +56,7 @@ pub fn dist(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Shipp
     let proved = times.stage(plan, "prove", || prove::prove(plan, site, packed))?;
     let image = times.stage(plan, "image", || image::build(plan, &proved))?;
     site.runner.check()?;
-    times.stage(plan, "dist", || ship::ship(plan, &toolchain, &openblas, proved, &image))
+    times.stage(plan, "dist", || ship::ship(plan, site, &toolchain, &openblas, proved, &image))
 }
 
 /// The packed file, for callers that go on by themselves.
@@ -66,6 +66,7 @@ pub fn packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Bui
 }
 
 fn build_packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Built> {
+    plan.check_tools()?;
     let jobs = Jobs::new(plan.jobs)?;
     let toolchain =
         times.stage(plan, "toolchain", || toolchain::provide(site, &plan.config, &plan.target, plan.std))?;
@@ -80,11 +81,14 @@ fn build_packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<B
 fn compile(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyhow::Result<StaticLib> {
     std::thread::scope(|scope| {
         let libraries = scope.spawn(|| cargo::compile_libraries(plan, site, toolchain, jobs));
+        let linker = scope.spawn(|| toolchain::warm_linker(site, &toolchain.wrappers, jobs));
         let openblas = native::build(plan, site, toolchain, jobs);
-        let libraries = libraries.join().expect("the compiling thread does not panic");
-        // Of two failures the native one comes first: it is the one whose remedy is less known.
+        let joined = "a compiling thread does not panic";
+        let (libraries, linker) = (libraries.join().expect(joined), linker.join().expect(joined));
+        // Of several failures the native one comes first: it is the one whose remedy is less known.
         let openblas = openblas?;
         libraries?;
+        linker?;
         Ok(openblas)
     })
 }

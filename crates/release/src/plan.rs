@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::failure::{Failure, Problems};
+use crate::sources;
 use crate::surroundings::{Commit, Surroundings};
 use crate::toolchain::{Finding, StdPreference};
 use crate::vendor::Vendored;
@@ -110,20 +111,10 @@ impl Plan {
         choices: Choices,
         tools: Vec<Finding>,
     ) -> anyhow::Result<Plan> {
-        let mut problems = Vec::new();
-        for (name, value) in &surroundings.hostile {
-            problems.push(
-                Failure::new(format!(
-                    "{name} is set: cargo would take it in place of `.cargo/config.toml`, and the link \
-                                      flags that set the stack size would vanish without a word"
-                ))
-                .expected(format!("{name} unset"))
-                .found(format!("{name}=\"{value}\""))
-                .hint(format!("unset {name}")),
-            );
-        }
+        let mut problems = surroundings.problems();
         let target = choices.target.clone().unwrap_or_else(|| config.product.targets[0].clone());
-        if !config.product.targets.contains(&target) {
+        let released = config.product.targets.contains(&target);
+        if !released {
             problems.push(
                 Failure::new(format!("release.toml does not release for `{target}`"))
                     .expected(config.product.targets.join(", "))
@@ -133,6 +124,8 @@ impl Plan {
         }
         let root = &surroundings.root;
         let mut rustflags = match cargo_flags(root, &target) {
+            // A target that is not released has no flags either; that is one problem, not two.
+            _ if !released => Vec::new(),
             Ok(flags) => {
                 problems.extend(check_link_flags(&flags, &config));
                 flags
@@ -152,7 +145,10 @@ impl Plan {
                 make: openblas_make(&config),
             },
             Err(error) => {
-                problems.push(Failure::new(format!("{error:#}")));
+                let hint = Failure::hint_of(&error).unwrap_or_else(|| {
+                    format!("`git status {}` shows what changed in it", config.openblas.vendor.display())
+                });
+                problems.push(Failure::new(format!("{error:#}")).hint(hint));
                 OpenblasPlan::default()
             }
         };
@@ -160,15 +156,18 @@ impl Plan {
             problems.push(Failure::new(format!("{error:#}")));
             String::new()
         });
+        let dist = match &choices.dist_dir {
+            Some(dir) => std::path::absolute(dir).context("the folder of `--dist-dir`")?,
+            None => root.join("dist"),
+        };
+        problems.extend(not_a_folder(&dist, "--dist-dir"));
+        problems.extend(not_a_folder(&surroundings.cache_dir, "--cache-dir"));
+        problems.extend(choices.openblas_source.as_deref().and_then(not_a_tarball));
         Problems(problems).into_result()?;
 
         let jobs = choices.jobs.unwrap_or(surroundings.cores).max(1);
         let names = Names::new(&config.product.name, &version, &target);
         let cargo_target = root.join("target");
-        let dist = match &choices.dist_dir {
-            Some(dir) => std::path::absolute(dir).context("the folder of `--dist-dir`")?,
-            None => root.join("dist"),
-        };
         Ok(Plan {
             schema: 1,
             stages: stages(&config),
@@ -196,6 +195,17 @@ impl Plan {
             tools,
             config,
         })
+    }
+
+    /// Everything that a build needs is here or can be fetched; all that is not is told at once.
+    pub fn check_tools(&self) -> anyhow::Result<()> {
+        let missing: Vec<&Finding> = self.tools.iter().filter(|tool| tool.is_missing()).collect();
+        // The source alone may be missing: the archive that was compiled of it may be in the cache, which only the
+        // fingerprint of the tools can tell.
+        if missing.iter().all(|tool| tool.name() == sources::FINDING) {
+            return Ok(());
+        }
+        Problems(missing.into_iter().filter_map(Finding::problem).collect()).into_result()
     }
 
     pub fn log(&self, stage: &str) -> PathBuf {
@@ -249,7 +259,7 @@ impl Plan {
 pub fn describe(finding: &Finding) -> String {
     match finding {
         Finding::Ready { name, version, path, .. } => format!("{name:<9} {version} at {}", path.display()),
-        Finding::WouldFetch { name, version, from } => {
+        Finding::WouldFetch { name, version, from, .. } => {
             format!("{name:<9} {version} would be fetched: {from}")
         }
         Finding::Missing { name, problem, hint } => {
@@ -305,6 +315,32 @@ fn cargo_flags(root: &Path, target: &str) -> anyhow::Result<Vec<String>> {
     Ok(flags.iter().filter_map(|flag| flag.as_str().map(String::from)).collect())
 }
 
+/// The folder itself is made when something is put into it; only what stands in its place is a problem.
+fn not_a_folder(path: &Path, flag: &str) -> Option<Failure> {
+    let in_the_way = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir())?;
+    Some(
+        Failure::new(format!("{} cannot be a folder", path.display()))
+            .expected("a folder, or a place for one")
+            .found(format!("{} is a file", in_the_way.display()))
+            .hint(format!("name a folder: {flag} DIR")),
+    )
+}
+
+fn not_a_tarball(path: &Path) -> Option<Failure> {
+    let found = match path.metadata() {
+        Ok(meta) if meta.is_file() => return None,
+        Ok(meta) if meta.is_dir() => "a folder".to_string(),
+        Ok(_) => "something that is no file".to_string(),
+        Err(error) => error.to_string(),
+    };
+    Some(
+        Failure::new(format!("`--openblas-source` names no tarball: {}", path.display()))
+            .expected("a .tar.gz or .tar.xz of OpenBLAS")
+            .found(found)
+            .hint("leave the flag out to have the source fetched, or name a tarball that is here"),
+    )
+}
+
 fn check_link_flags(flags: &[String], config: &Config) -> Option<Failure> {
     let wanted = format!("-Clink-arg=-Wl,-z,stack-size={}", config.stack_size.0);
     let found: Vec<&String> = flags.iter().filter(|flag| flag.contains("stack-size=")).collect();
@@ -354,6 +390,7 @@ mod tests {
             commit: Commit { id: "0".repeat(40), dirty: false, epoch_seconds: 1 },
             environment: BTreeMap::from([("HOME".to_string(), "/home/somebody".into())]),
             hostile: BTreeMap::new(),
+            profiles: Vec::new(),
         }
     }
 
@@ -402,5 +439,41 @@ mod tests {
         let choices = Choices { target: Some("mips-unknown-none".into()), ..Choices::default() };
         let error = Plan::new(config(), &surroundings, choices, Vec::new()).unwrap_err().to_string();
         assert!(error.contains("RUSTFLAGS") && error.contains("mips-unknown-none"), "{error}");
+    }
+
+    #[test]
+    fn regression_places_that_cannot_be_were_planned() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let choices = Choices {
+            dist_dir: Some(file.join("dist")),
+            openblas_source: Some(folder.path().join("nothing.tar.xz")),
+            ..Choices::default()
+        };
+        let surroundings = Surroundings { cache_dir: file.clone(), ..surroundings() };
+        let told = Plan::new(config(), &surroundings, choices, Vec::new()).unwrap_err().to_string();
+        for part in ["3 problems", "--dist-dir DIR", "--cache-dir DIR", "nothing.tar.xz", "is a file"] {
+            assert!(told.contains(part), "`{part}` is missing from: {told}");
+        }
+        let choices = Choices { dist_dir: Some(folder.path().join("new/dist")), ..Choices::default() };
+        Plan::new(config(), &super::tests::surroundings(), choices, Vec::new()).unwrap();
+    }
+
+    #[test]
+    fn regression_one_unknown_target_was_two_problems() {
+        let choices = Choices { target: Some("mips-unknown-none".into()), ..Choices::default() };
+        let told = Plan::new(config(), &surroundings(), choices, Vec::new()).unwrap_err().to_string();
+        assert!(!told.contains("problems"), "{told}");
+    }
+
+    #[test]
+    fn regression_a_missing_source_was_told_after_the_tools() {
+        let missing = |name| Finding::Missing { name, problem: format!("no {name}"), hint: "get it".into() };
+        let plan = |tools| Plan::new(config(), &surroundings(), Choices::default(), tools).unwrap();
+        plan(vec![missing(sources::FINDING)]).check_tools().expect("an archive may be there");
+        let told =
+            plan(vec![missing("zig"), missing(sources::FINDING)]).check_tools().unwrap_err().to_string();
+        assert!(told.contains("2 problems") && told.contains("no source"), "{told}");
     }
 }

@@ -29,6 +29,7 @@ const CAPTURE_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub struct Runner {
     interrupted: Arc<AtomicBool>,
+    verbose: bool,
 }
 
 /// One child process to be.
@@ -40,6 +41,7 @@ pub struct Job {
     echo: bool,
     timeout: Option<Duration>,
     stdin: Vec<u8>,
+    hint: Option<&'static str>,
 }
 
 /// A child that has ended, in whatever way.
@@ -72,6 +74,7 @@ impl Job {
             echo: false,
             timeout: None,
             stdin: Vec::new(),
+            hint: None,
         }
     }
 
@@ -90,6 +93,12 @@ impl Job {
     /// Stdout is passed on to ours as it comes, besides being captured.
     pub fn echo(mut self) -> Self {
         self.echo = true;
+        self
+    }
+
+    /// What helps when it fails, for commands that make no sense by hand: their files are gone by then.
+    pub fn hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
         self
     }
 
@@ -115,13 +124,18 @@ impl Runner {
                 .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
                 .context("registering signal handlers")?;
         }
-        Ok(Self { interrupted })
+        Ok(Self { interrupted, verbose: false })
+    }
+
+    /// Prints each command before it is run.
+    pub fn verbose(self, verbose: bool) -> Self {
+        Self { verbose, ..self }
     }
 
     /// One that no signal reaches, for tests.
     #[cfg(test)]
     pub fn deaf() -> Self {
-        Self { interrupted: Arc::default() }
+        Self { interrupted: Arc::default(), verbose: false }
     }
 
     /// Fails when a signal has come in; long work that is not a child calls it now and then.
@@ -134,6 +148,7 @@ impl Runner {
         let quoted = quote(&job.command);
         let what = job.what.clone();
         let log = job.log.clone();
+        let better = job.hint;
         let finished = self.finish(job)?;
         if finished.status.success() {
             return Ok(finished);
@@ -146,6 +161,7 @@ impl Runner {
             Some(path) => format!("the whole log is {}; to run it by hand:\n{quoted}", path.display()),
             None => format!("to run it by hand:\n{quoted}"),
         };
+        let hint = better.map_or(hint, String::from);
         Err(Failure::new(format!("could not {what}"))
             .expected("exit code 0")
             .found(format!(
@@ -161,6 +177,9 @@ impl Runner {
     pub fn finish(&self, mut job: Job) -> anyhow::Result<Finished> {
         self.check()?;
         let quoted = quote(&job.command);
+        if self.verbose {
+            eprintln!("+ {quoted}");
+        }
         let command = &mut job.command;
         command.process_group(0);
         command.stdin(if job.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
@@ -175,6 +194,7 @@ impl Runner {
                 command.stderr(if job.show { Stdio::inherit() } else { Stdio::piped() });
             }
         }
+        end_with_us(command);
         let started = Instant::now();
         let mut child = command.spawn().map_err(|error| {
             Failure::new(format!("could not {}: {error}", job.what))
@@ -247,6 +267,24 @@ fn create_log(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("creating the log {}", path.display()))
 }
 
+/// A run that is killed outright (`kill -9`, the OOM killer) cannot end its children, so the kernel does: make then ends
+/// its compilers, and nobody writes into a staging folder that the next run sweeps. The signal is sent when the *thread*
+/// that started the child ends; that thread is the one that waits for the child.
+fn end_with_us(command: &mut Command) {
+    let us = rustix::process::getpid();
+    let ask = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
+        // We may have died before the call above, and then no signal will come.
+        if rustix::process::getppid() != Some(us) {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        Ok(())
+    };
+    // SAFETY: runs in the child between fork and exec, where only async-signal-safe calls are allowed: prctl and getppid
+    // are plain system calls, and neither they nor the errors made here allocate.
+    unsafe { command.pre_exec(ask) };
+}
+
 fn end_group(id: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(id as i32) {
         // ESRCH means that the group has ended by itself, which is what we want.
@@ -274,7 +312,9 @@ pub fn quote(command: &Command) -> String {
         words.push(format!("cd {} &&", quote_word(folder.as_os_str())));
     }
     for (name, value) in command.get_envs() {
-        if let Some(value) = value {
+        // What the reader's shell has already would only bury the command, and may hold a proxy's or a registry's password.
+        let known = value.is_some() && std::env::var_os(name).as_deref() == value;
+        if let Some(value) = value.filter(|_| !known) {
             words.push(format!("{}={}", name.to_string_lossy(), quote_word(value)));
         }
     }
@@ -374,6 +414,58 @@ mod tests {
         let error = runner.finish(Job::new("sleep", sh("sleep 30"))).err().unwrap();
         assert!(error.downcast_ref::<Interrupted>().is_some(), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_quoted_command_leaves_out_what_the_shell_has() {
+        let path = std::env::var_os("PATH").unwrap();
+        let mut command = sh("true");
+        command.env_clear().env("PATH", path).env("MUSLIN_X", "a b");
+        assert_eq!(quote(&command), "MUSLIN_X='a b' sh -c true");
+    }
+
+    /// Runs as a child of the next test: starts a process tree and is killed while it waits for it.
+    #[test]
+    fn role_of_a_run_that_is_killed() {
+        if let Some(mark) = std::env::var_os("MUSLIN_TEST_KILLED_RUN") {
+            let script = format!(
+                "trap 'kill $!; exit 1' TERM; sleep 60 & echo $! > {}; wait",
+                std::path::Path::new(&mark).display()
+            );
+            let _ = runner().finish(Job::new("wait", sh(&script)));
+        }
+    }
+
+    #[test]
+    fn regression_children_outlived_a_killed_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("pid");
+        let mut run = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "run::tests::role_of_a_run_that_is_killed"])
+            .env("MUSLIN_TEST_KILLED_RUN", &mark)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        let pid = loop {
+            let text = std::fs::read_to_string(&mark).unwrap_or_default();
+            if text.ends_with('\n') {
+                break text.trim().to_string();
+            }
+            assert!(started.elapsed() < Duration::from_secs(30), "the child did not start");
+            std::thread::sleep(POLL);
+        };
+        run.kill().unwrap();
+        run.wait().unwrap();
+        let lives = || {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            !state.is_empty() && !state.contains(") Z ")
+        };
+        let killed = Instant::now();
+        while lives() && killed.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(POLL);
+        }
+        assert!(!lives(), "process {pid} lives on");
     }
 
     #[test]

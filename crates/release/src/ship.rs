@@ -15,8 +15,8 @@ use crate::image::{Built, ImageFacts};
 use crate::native::StaticLib;
 use crate::output;
 use crate::plan::Plan;
-use crate::store::cannot_write;
-use crate::toolchain::Toolchain;
+use crate::store::{cannot_write, lock_folder};
+use crate::toolchain::{Site, Toolchain};
 
 /// What a run made, for the summary at its end.
 pub struct Shipped {
@@ -74,6 +74,7 @@ impl Stage {
 
 pub fn ship(
     plan: &Plan,
+    site: &Site,
     toolchain: &Toolchain,
     openblas: &StaticLib,
     proved: Proved,
@@ -81,6 +82,8 @@ pub fn ship(
 ) -> anyhow::Result<Shipped> {
     let dist = &plan.paths.dist;
     std::fs::create_dir_all(dist).map_err(|error| cannot_write(dist, error))?;
+    // Two checkouts may be told the same folder.
+    let _lock = lock_folder(dist, &site.runner)?;
     sweep(dist);
     let staging = tempfile::Builder::new()
         .prefix(".staging-")
@@ -124,7 +127,7 @@ pub fn ship(
         stack_size_bytes: plan.config.stack_size.0,
         toolchain: toolchain.clone(),
         native: vec![openblas.clone()],
-        rustflags: plan.rustflags.clone(),
+        rustflags: plan.rustflags.iter().map(|flag| without_machine_path(flag)).collect(),
         stages: vec![
             Stage::of("linked", &stripped.linked.file, &stripped.linked.verdicts),
             Stage::of("stripped", &stripped.file, &stripped.verdicts),
@@ -150,6 +153,14 @@ pub fn ship(
 
     publish(dist, staging.path(), &summed, names)?;
     Ok(Shipped { files: summed, image: image.facts.clone(), manifest })
+}
+
+/// `--remap-path-prefix=FROM=TO` with FROM left out: two machines that made the same bytes write the same manifest.
+fn without_machine_path(flag: &str) -> String {
+    match flag.strip_prefix("--remap-path-prefix=").and_then(|mapping| mapping.rsplit_once('=')) {
+        Some((_, to)) => format!("--remap-path-prefix=*={to}"),
+        None => flag.to_string(),
+    }
 }
 
 /// From here on there are only renames. The old manifest goes first and the new one comes last, so that there is never a
@@ -178,7 +189,7 @@ fn publish(
     Ok(())
 }
 
-/// Staging folders of killed runs. We hold the lock of the work folder, so nobody is in them.
+/// Staging folders of killed runs. We hold the lock of this folder, so nobody is in them.
 fn sweep(dist: &Path) {
     for entry in std::fs::read_dir(dist).into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with(".staging-") {

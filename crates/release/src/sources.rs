@@ -2,7 +2,7 @@
 //!
 //! What comes back is not trusted: `vendor` checks every file of it against the list of digests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -10,12 +10,41 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::run::Job;
 use crate::store::Record;
-use crate::toolchain::{Site, apt};
+use crate::toolchain::{Fetcher, Finding, Origin, Site, apt};
 use crate::vendor::manifest::{Source, SourceManifest};
+
+/// The name of the survey's finding.
+pub const FINDING: &str = "source";
+
+fn entry_name(manifest: &SourceManifest) -> String {
+    format!("sources/{}-{}", manifest.name, manifest.version)
+}
+
+/// `named` is a tarball that the user gave. A source that is compiled already is not needed, but that only a build can tell.
+pub fn survey(site: &Site, manifest: &SourceManifest, named: Option<&Path>) -> Finding {
+    let name = FINDING;
+    let version = format!("{} {}", manifest.name, manifest.version);
+    let ready = |path: PathBuf, origin| Finding::Ready { name, version: version.clone(), path, origin };
+    if let Some(path) = named {
+        return ready(path.into(), Origin::Machine);
+    }
+    match site.store.find(&entry_name(manifest)) {
+        Some(entry) => ready(entry.path, Origin::Cache),
+        None if site.offline => Finding::Missing {
+            name,
+            problem: format!("{version} is not in the cache, and `--offline` is set"),
+            hint: "run `cargo xtask doctor --fetch` once with a network, or name a tarball: --openblas-source FILE".into(),
+        },
+        None => {
+            let from: Vec<String> = manifest.sources.iter().map(Source::describe).collect();
+            Finding::WouldFetch { name, version, from: from.join(", else "), with: Fetcher::Apt }
+        }
+    }
+}
 
 /// The tarball, fetched once and kept in the cache. Sources are tried in the order of `source.toml`.
 pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf> {
-    let name = format!("sources/{}-{}", manifest.name, manifest.version);
+    let name = entry_name(manifest);
     if site.offline && site.store.find(&name).is_none() {
         return Err(Failure::new(format!(
             "the source of {} {} is not in the cache, and `--offline` forbids to fetch it",
@@ -38,6 +67,8 @@ pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf
                 Err(error) => tried.push(format!("{}: {error:#}", source.describe())),
             }
         }
+        // Ctrl-C in the last one is no failure to fetch.
+        site.runner.check()?;
         Err(Failure::new(format!("no source of {} {} could be fetched", manifest.name, manifest.version))
             .expected("one of the sources of source.toml")
             .found(tried.join("\n"))

@@ -124,9 +124,17 @@ impl Store {
 /// "No space left" is the one write error whose remedy is not in the error text.
 pub fn cannot_write(path: &Path, error: std::io::Error) -> anyhow::Error {
     let hint = match error.kind() {
-        std::io::ErrorKind::StorageFull => "free some space, or name another folder with `--cache-dir`",
-        std::io::ErrorKind::PermissionDenied => "name a folder that you may write with `--cache-dir`",
-        _ => "see `cargo xtask doctor`",
+        std::io::ErrorKind::StorageFull => crate::failure::DISK_FULL,
+        std::io::ErrorKind::PermissionDenied => {
+            "name a folder that you may write: `--cache-dir`, `--dist-dir`"
+        }
+        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+            "a file stands where a folder should be: move it, or name another folder: `--cache-dir`, `--dist-dir`"
+        }
+        std::io::ErrorKind::ReadOnlyFilesystem => "name a folder on a disk that can be written",
+        _ => {
+            "`df -h` and `ls -ld` on the folder show more; another one can be named: `--cache-dir`, `--dist-dir`"
+        }
     };
     Failure::new(format!("cannot write {}: {error}", path.display())).hint(hint).into()
 }
@@ -137,7 +145,15 @@ fn file_name(path: &Path) -> String {
 
 /// Waits for its turn, and for Ctrl-C. The kernel drops the lock with the process, however that ends.
 pub fn lock(path: &Path, runner: &Runner) -> anyhow::Result<File> {
-    let file = File::create(path).map_err(|error| cannot_write(path, error))?;
+    wait_for(File::create(path).map_err(|error| cannot_write(path, error))?, path, runner)
+}
+
+/// The same for a folder that others read, where a lock file would be in their way.
+pub fn lock_folder(path: &Path, runner: &Runner) -> anyhow::Result<File> {
+    wait_for(File::open(path).with_context(|| format!("opening {}", path.display()))?, path, runner)
+}
+
+fn wait_for(file: File, path: &Path, runner: &Runner) -> anyhow::Result<File> {
     let mut told = false;
     loop {
         match file.try_lock() {

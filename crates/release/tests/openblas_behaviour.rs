@@ -92,26 +92,50 @@ fn run(test: &str, objects: &[&Path], stack_size: u64) -> i32 {
 }
 
 /// The test holds with what ships, and does not without the patch.
-fn check_patch(test: &str) {
+fn check_patch(test: &str, changed: &[(&str, &str)]) {
     assert_eq!(run(test, &[], LOST), 0, "{test} does not hold with the archive that ships");
     let folder = tempfile::tempdir().unwrap();
-    let unpatched = object(false, "driver/others", "blas_server.o", folder.path(), str::to_string);
-    assert_ne!(run(test, &[&unpatched], LOST), 0, "{test} holds without the patch: it proves nothing");
+    let unpatched: Vec<PathBuf> = changed
+        .iter()
+        .map(|(sources, name)| object(false, sources, name, folder.path(), str::to_string))
+        .collect();
+    let unpatched: Vec<&Path> = unpatched.iter().map(PathBuf::as_path).collect();
+    assert_ne!(run(test, &unpatched, LOST), 0, "{test} holds without the patch: it proves nothing");
 }
+
+const POOL: (&str, &str) = ("driver/others", "blas_server.o");
+const MEMORY: (&str, &str) = ("driver/others", "memory.o");
+const DISPATCH: (&str, &str) = ("driver/others", "dynamic.o");
+const LEVEL3_LOCK: (&str, &str) = ("driver/level3", "level3_thread_lock.o");
 
 #[test]
 fn a_worker_that_cannot_be_created_hangs_nothing() {
-    check_patch("worker_cannot_be_created");
+    check_patch("worker_cannot_be_created", &[POOL, MEMORY]);
 }
 
 #[test]
 fn workers_have_their_stack_without_the_link_flag() {
-    check_patch("worker_stack");
+    check_patch("worker_stack", &[POOL, MEMORY]);
 }
 
 #[test]
 fn workers_have_names() {
-    check_patch("worker_names");
+    check_patch("worker_names", &[POOL, MEMORY]);
+}
+
+#[test]
+fn every_kernel_set_can_be_chosen_and_multiplies() {
+    check_patch("dispatch", &[DISPATCH]);
+}
+
+#[test]
+fn a_fork_while_gemms_run_wedges_nobody() {
+    check_patch("fork_while_gemm", &[POOL, MEMORY, LEVEL3_LOCK]);
+}
+
+#[test]
+fn too_many_callers_and_no_memory_end_in_one_line() {
+    check_patch("out_of_regions", &[POOL, MEMORY]);
 }
 
 /// The option that keeps the job array off the stack in what ships.

@@ -15,5 +15,13 @@ pub const NAME: &str = "inferd-compute";
 
 /// Starts `work` on a thread that may call BLAS. Joining it is the caller's business.
 pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
-    Builder::new().name(NAME.to_string()).stack_size(STACK_SIZE_BYTES as usize).spawn(work)
+    spawn_named(NAME.to_string(), work)
+}
+
+/// The same under a name of its own.
+pub fn spawn_named<T: Send + 'static>(
+    name: String,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    Builder::new().name(name).stack_size(STACK_SIZE_BYTES as usize).spawn(work)
 }

@@ -196,17 +196,55 @@ fn notes<'a>(
     let sections = sections.iter().filter(|section| section.sh_type == SHT_NOTE);
     let sections = sections.map(|section| (section.sh_offset, section.sh_size, section.sh_addralign));
     let ranges = notes::bounded(segments.chain(sections).collect(), bytes.len())?;
-    let found = ranges.into_iter().filter_map(|(offset, size, align)| {
-        let data = slice(bytes, offset, size)?;
-        let ctx = (usize::try_from(align).ok()?, ctx);
-        Some(NoteDataIterator { data, size: data.len(), offset: 0, ctx }.map_while(Result::ok))
-    });
-    let found = found.flatten().map(|note| RawNote {
-        owner: notes::trim(note.name.as_bytes()),
-        kind: note.n_type,
-        description: note.desc,
-    });
-    Ok(notes::once(found))
+    let mut found = Vec::new();
+    for (offset, size, align) in ranges {
+        let (Some(data), Ok(align)) = (slice(bytes, offset, size), usize::try_from(align)) else { continue };
+        notes_in(data, align, ctx, &mut found);
+    }
+    Ok(notes::once(found.into_iter()))
+}
+
+fn notes_in<'a>(data: &'a [u8], align: usize, ctx: Ctx, found: &mut Vec<RawNote<'a>>) {
+    let mut iterator = NoteDataIterator { data, size: data.len(), offset: 0, ctx: (align, ctx) };
+    loop {
+        let at = iterator.offset;
+        match iterator.next() {
+            Some(Ok(note)) => found.push(RawNote {
+                owner: notes::trim(note.name.as_bytes()),
+                kind: note.n_type,
+                description: note.desc,
+            }),
+            // goblin reads owners as text; annobin's are not, and the notes behind them count as well.
+            Some(Err(_)) => {
+                let Some((note, end)) = binary_owner(data, at, align, ctx) else { return };
+                found.push(note);
+                iterator.offset = at + end;
+            }
+            None => return,
+        }
+    }
+}
+
+fn binary_owner(data: &[u8], at: usize, align: usize, ctx: Ctx) -> Option<(RawNote<'_>, usize)> {
+    let align = match align {
+        0..=4 => 4,
+        8 => 8,
+        _ => return None,
+    };
+    let data = data.get(at..)?;
+    let word = |at: usize| {
+        let raw: [u8; 4] = data.get(at..at + 4)?.try_into().ok()?;
+        Some(if ctx.is_little_endian() { u32::from_le_bytes(raw) } else { u32::from_be_bytes(raw) })
+    };
+    let (owner_bytes, description_bytes, kind) = (word(0)? as usize, word(4)? as usize, word(8)?);
+    let owner = data.get(12..12_usize.checked_add(owner_bytes)?)?;
+    if std::str::from_utf8(owner).is_ok() {
+        return None;
+    }
+    let start = (12 + owner_bytes).next_multiple_of(align);
+    let end = start.checked_add(description_bytes)?;
+    let note = RawNote { owner: notes::trim(owner), kind, description: data.get(start..end)? };
+    Some((note, end.next_multiple_of(align)))
 }
 
 /// Library and version, from `.gnu.version_r`.

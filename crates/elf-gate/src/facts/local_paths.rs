@@ -120,12 +120,14 @@ fn is_inside_of_a_system_path(bytes: &[u8], at: usize, prefix: &[u8]) -> bool {
         b"/usr/", b"/var/", b"/lib", b"/etc/", b"/sys/", b"/proc/", b"/opt/", b"/dev/", b"/run/", b"/bin/",
         b"/sbin/",
     ];
+    const HOMES: [&[u8]; 4] = [b"/home/", b"/root/", b"/Users/", b"/__w/"];
     let before = &bytes[at.saturating_sub(LOOK_BACK_BYTES)..at];
     let start = before.iter().rposition(|&byte| !is_path_byte(byte)).map_or(0, |last| last + 1);
     let before = &before[start..];
-    // `build` is a common name for a folder of sources; the others are not.
-    let is_common_name = prefix.starts_with(b"/build") || prefix.starts_with(b"/workspace");
-    SYSTEM.iter().any(|root| before.starts_with(root)) || (is_common_name && !before.is_empty())
+    // One folder at the root may as well be one in the middle of another path: `src/build/mod.rs`. Homes and longer
+    // prefixes are what they look like.
+    let could_be_any = prefix.iter().filter(|&&byte| byte == b'/').count() <= 2 && !HOMES.contains(&prefix);
+    SYSTEM.iter().any(|root| before.starts_with(root)) || (could_be_any && !before.is_empty())
 }
 
 fn section_of(sections: &[Section], offset: u64) -> Option<String> {
@@ -155,6 +157,12 @@ mod tests {
         check(b"src/build/mod.rs /usr/share/build/x /var/lib/home/x", &[]);
         check(b"/homework/x /rooted", &[]);
         check(b"", &[]);
+        let folder = LocalPathSearch::new(["/src/", "/srv/build/tree/"]);
+        let found = folder.run(b"cargo/engine/src/lib.rs x/srv/build/tree/a /src/b", &[]).found;
+        assert_eq!(
+            found.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),
+            ["/srv/build/tree/a", "/src/b"]
+        );
         assert_eq!(LocalPathSearch::new(["/w/"]).run(b"x /w/a /home/b", &[]).found[0].path, "/w/a");
         assert_eq!(LocalPathSearch::new([""; 0]).run(b"/home/b", &[]).count, 0);
         assert_eq!(LocalPathSearch::new([""]).run(b"/home/b", &[]).count, 0);

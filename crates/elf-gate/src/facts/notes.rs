@@ -47,10 +47,13 @@ pub(super) fn bounded(
 
 /// The same notes stand in segments and sections: each counts once.
 pub(super) fn once<'a>(notes: impl Iterator<Item = RawNote<'a>>) -> Vec<RawNote<'a>> {
-    const KEPT: usize = 256;
+    // Notes of annobin run to thousands; those that a rule may ask for must not be lost behind them.
+    const KEPT: usize = 128;
+    const KEPT_OF_GNU: usize = 256;
     let mut kept: Vec<RawNote> = Vec::new();
     for note in notes {
-        if kept.len() < KEPT && !kept.contains(&note) {
+        let room = if note.owner == b"GNU" { KEPT_OF_GNU } else { KEPT };
+        if kept.len() < room && !kept.contains(&note) {
             kept.push(note);
         }
     }

@@ -3,14 +3,20 @@
 use super::{Case, Finding, glob, list};
 
 pub(super) fn local_paths(case: &Case) -> Finding {
-    let (wanted, searched) = (&case.policy.local_paths, &case.facts.local_paths);
-    let expected = format!("no path below {}", list(wanted));
-    let missing: Vec<&String> = wanted.iter().filter(|prefix| !searched.prefixes.contains(prefix)).collect();
+    let searched = &case.facts.local_paths;
+    let folders = case.evidence.build_folders;
+    let and_folders = match folders.len() {
+        0 => String::new(),
+        count => format!(", nor the {count} folders of this build"),
+    };
+    let expected = format!("no path below {}{and_folders}", list(&case.policy.local_paths));
+    let wanted = || case.policy.local_paths.iter().chain(folders);
+    let missing: Vec<&String> = wanted().filter(|prefix| !searched.prefixes.contains(prefix)).collect();
     if !missing.is_empty() {
         let hint = "read the file with `inspect_for` and these prefixes";
         return Finding::cannot_tell(expected, format!("not looked for: {}", list(&missing)), hint);
     }
-    let is_ours = |path: &str| wanted.iter().any(|prefix| path.starts_with(prefix.as_str()));
+    let is_ours = |path: &str| wanted().any(|prefix| path.starts_with(prefix.as_str()));
     let found = searched.found.iter().filter(|found| is_ours(&found.path));
     let mut found: Vec<String> = found.map(|found| found.path.clone()).collect();
     if searched.unlisted > 0 {

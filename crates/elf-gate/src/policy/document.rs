@@ -4,10 +4,11 @@
 //! the policy never demands would be one that can never be used.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layer, Policy, RULES, Stage, rule};
+use super::{Layer, Policy, RULES, Stage, glob, rule};
 
 /// A policy file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,15 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("hardened-glibc", include_str!("../../presets/hardened-glibc.toml")),
     ("shared-library", include_str!("../../presets/shared-library.toml")),
 ];
+
+/// Read once: a run over thousands of files asks for them again and again. That all of them parse is for a test to show.
+fn parsed_preset(name: &str) -> Option<&'static PolicyDocument> {
+    static PARSED: LazyLock<Vec<(&str, PolicyDocument)>> = LazyLock::new(|| {
+        let parsed = PRESETS.iter().filter_map(|(name, text)| Some((*name, toml::from_str(text).ok()?)));
+        parsed.collect()
+    });
+    PARSED.iter().find(|(known, _)| *known == name).map(|(_, document)| document)
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
@@ -69,11 +79,10 @@ impl PolicyDocument {
     }
 
     pub fn preset(name: &str) -> Result<PolicyDocument, PolicyError> {
-        let Some((_, text)) = PRESETS.iter().find(|(known, _)| *known == name) else {
+        parsed_preset(name).cloned().ok_or_else(|| {
             let known: Vec<String> = PRESETS.iter().map(|(name, _)| format!("`{name}`")).collect();
-            return Err(PolicyError::new(format!("no preset `{name}`: there are {}", known.join(", "))));
-        };
-        PolicyDocument::parse(text)
+            PolicyError::new(format!("no preset `{name}`: there are {}", known.join(", ")))
+        })
     }
 
     /// What the document demands at a stage.
@@ -85,7 +94,7 @@ impl PolicyDocument {
 
     fn apply(&self, stage: Stage, policy: &mut Policy) {
         // Whether the preset exists was checked; a document made by hand with a wrong name gets the strictest there is.
-        if let Some(base) = self.extends.as_deref().and_then(|name| PolicyDocument::preset(name).ok()) {
+        if let Some(base) = self.extends.as_deref().and_then(parsed_preset) {
             base.apply(stage, policy);
         }
         self.every.onto(policy);
@@ -165,8 +174,14 @@ fn check_stage(stage: Stage, policy: &Policy) -> Result<(), PolicyError> {
             "stage {stage}: a stack of exactly {exact} is below the minimum of {minimum}"
         )));
     }
-    if let Some(name) = policy.required_symbols.iter().find(|name| policy.forbidden_symbols.contains(name)) {
-        return Err(PolicyError::new(format!("stage {stage}: `{name}` is both required and forbidden")));
+    for required in &policy.required_symbols {
+        let matches = |forbidden: &&String| glob::matches(forbidden.as_bytes(), required.as_bytes());
+        if let Some(forbidden) = policy.forbidden_symbols.iter().find(matches) {
+            let by = if forbidden == required { String::new() } else { format!(" by `{forbidden}`") };
+            return Err(PolicyError::new(format!(
+                "stage {stage}: `{required}` is both required and forbidden{by}"
+            )));
+        }
     }
     Ok(())
 }

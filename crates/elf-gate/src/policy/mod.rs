@@ -53,6 +53,9 @@ pub struct Evidence<'a> {
     pub unpacked_sha256: Option<Result<&'a str, &'a str>>,
     /// How the file is called, for waivers that name files.
     pub file_name: Option<&'a str>,
+    /// Folders of the very build that made the file, with `/` at the end: as little wanted in it as `local_paths`. They
+    /// are not part of the policy, so that a verdict reads the same on every machine.
+    pub build_folders: &'a [String],
     /// Size of the same file in the previous release.
     pub previous_size_bytes: Option<u64>,
     /// The day of the judgement, for the expiry of waivers: nothing here reads a clock.

@@ -2,16 +2,16 @@
 
 use super::{Case, Finding, list, load};
 use crate::facts::Segment;
-use crate::upx::{InnerHeaders, UpxFacts, method_name};
+use crate::upx::{Inner, InnerHeaders, UpxFacts, method_name};
 
-/// What this reader was checked against: UPX 4.x, linux/amd64 and linux/arm64.
-const KNOWN_VERSIONS: [u8; 1] = [14];
+/// What this reader was checked against: UPX 3.96 (13) and 4.2 (14), linux/amd64 and linux/arm64.
+const KNOWN_VERSIONS: [u8; 2] = [13, 14];
 const KNOWN_FORMATS: [u8; 2] = [22, 42];
 const NOT_PACKED: &str = "no mark of UPX";
 const NOT_PACKED_HINT: &str = "pack the file with UPX 4.2.x, or judge it with `--stage stripped`";
 
 pub(super) fn by_upx(case: &Case) -> Finding {
-    const EXPECTED: &str = "packed by UPX 4.x for linux/amd64 or linux/arm64";
+    const EXPECTED: &str = "packed by UPX 3.96 or 4.x for linux/amd64 or linux/arm64";
     let Some(upx) = &case.facts.upx else { return Finding::pass_if(false, EXPECTED, NOT_PACKED) };
     let Some(loader) = &upx.loader else {
         return Finding::cannot_tell(
@@ -36,7 +36,10 @@ pub(super) fn structure(case: &Case) -> Finding {
                 upx.blocks.len(),
                 upx.program.as_ref().map_or(0, |p| p.file_size_bytes)
             ),
-            false => upx.problems.join("; "),
+            false => {
+                let problems: Vec<String> = upx.problems.iter().map(ToString::to_string).collect();
+                problems.join("; ")
+            }
         };
         Finding::pass_if(upx.problems.is_empty(), expected, found)
     })
@@ -179,9 +182,11 @@ fn on_upx<'a>(
 
 fn on_inner<'a>(case: &Case<'a>, expected: &str, check: impl Fn(&'a InnerHeaders) -> Finding) -> Finding {
     match case.facts.upx.as_ref().map(|upx| &upx.inner) {
-        Some(Ok(inner)) => check(inner),
+        Some(Inner::Read(inner)) => check(inner),
         // UPX's stub would run something from this file, and nobody can say what.
-        Some(Err(reason)) => Finding::pass_if(false, expected, format!("unreadable inner headers: {reason}")),
+        Some(Inner::Unreadable(problem)) => {
+            Finding::pass_if(false, expected, format!("unreadable inner headers: {problem}"))
+        }
         None => Finding::cannot_tell(expected, NOT_PACKED, NOT_PACKED_HINT),
     }
 }

@@ -10,7 +10,8 @@
 //! Cost is bounded by the file: a block takes at least its own header, and only the first one is decompressed here.
 
 use super::{
-    Block, InnerHeaders, LoaderInfo, PackHeader, ProgramInfo, UpxFacts, adler32, decompress, outer, u32_at,
+    Block, Inner, InnerHeaders, LoaderInfo, PackHeader, Part, Problem, ProgramInfo, UpxFacts, adler32,
+    decompress, outer, u32_at,
 };
 use crate::facts::{Header, PT_LOAD, Segment, inspect_headers};
 
@@ -18,6 +19,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"UPX!");
 const LOADER_INFO_BYTES: u64 = 12;
 const PROGRAM_INFO_BYTES: u64 = 12;
 const TRAILER_BYTES: u64 = 36;
+/// The layout number of UPX 3.9x; 4.x writes 14.
+const VERSION_OF_3_96: u8 = 13;
 /// Original headers beyond this size would be tens of thousands of segments; the loader refuses those long before.
 const INNER_HEADERS_BYTES_MAX: u32 = 1 << 20;
 
@@ -42,7 +45,11 @@ pub fn detect(
         blocks: Vec::new(),
         pack_header: None,
         compressed_adler_found: None,
-        inner: Err("the loader's header `l_info` is not behind the program headers".into()),
+        inner: Inner::Unreadable(Problem::new(
+            Part::LoaderInfo,
+            "`UPX!` behind the program headers",
+            "other bytes: where the first block is cannot be told",
+        )),
         problems: Vec::new(),
     };
     if has_trailer {
@@ -50,16 +57,18 @@ pub fn detect(
     }
     if facts.pack_header.is_none() {
         walk.problem(
-            "trailer",
+            Part::Trailer,
             "a PackHeader 36 bytes before the end",
             "none: the end of the file is cut or overwritten",
         );
     }
     match has_loader {
         true => walk.front(&mut facts, header, segments, loader_at),
-        false => {
-            walk.problem("l_info", format!("`UPX!` at offset {}", loader_at.saturating_add(4)), "other bytes")
-        }
+        false => walk.problem(
+            Part::LoaderInfo,
+            format!("`UPX!` at offset {}", loader_at.saturating_add(4)),
+            "other bytes",
+        ),
     }
     walk.cross_check(&facts, loader_at.saturating_add(LOADER_INFO_BYTES));
     facts.compressed_adler_found = walk.compressed_adler();
@@ -91,7 +100,7 @@ fn pack_header(bytes: &[u8], at: u64) -> Option<PackHeader> {
 
 struct Walk<'a> {
     bytes: &'a [u8],
-    problems: Vec<String>,
+    problems: Vec<Problem>,
     blocks: Vec<Block>,
     cursor: u64,
     /// Sum over the blocks; also where the next byte of the original would go if there were no gaps.
@@ -99,30 +108,45 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn problem(&mut self, what: &str, expected: impl Into<String>, found: impl Into<String>) {
-        self.problems.push(format!("{what}: expected {}, found {}", expected.into(), found.into()));
+    fn problem(&mut self, part: Part, expected: impl Into<String>, found: impl Into<String>) {
+        self.problems.push(Problem::new(part, expected, found));
     }
 
     fn front(&mut self, facts: &mut UpxFacts, header: &Header, segments: &[Segment], loader_at: u64) {
         let Some(loader) = self.loader_info(header, segments, loader_at) else {
-            return self.problem("l_info", "12 bytes", "the end of the file");
+            return self.problem(Part::LoaderInfo, "12 bytes", "the end of the file");
         };
         facts.loader = Some(loader);
         let program_at = loader_at + LOADER_INFO_BYTES;
         let (Some(file_size_bytes), Some(block_size_bytes)) =
             (u32_at(self.bytes, program_at + 4), u32_at(self.bytes, program_at + 8))
         else {
-            return self.problem("p_info", "12 bytes", "the end of the file");
+            return self.problem(Part::ProgramInfo, "12 bytes", "the end of the file");
         };
         facts.program = Some(ProgramInfo { file_size_bytes, block_size_bytes });
         if u32_at(self.bytes, program_at) != Some(0) {
-            self.problem("p_info", "a program id of 0", "another one");
+            self.problem(Part::ProgramInfo, "a program id of 0", "another one");
         }
         self.cursor = program_at + PROGRAM_INFO_BYTES;
-        facts.inner = self.inner_headers();
-        match facts.inner.clone() {
-            Ok(inner) => self.body(facts, &inner, segments, header),
-            Err(reason) => self.problem("first block", "the original program headers", reason),
+        match self.inner_headers() {
+            Ok((inner, inner_bytes)) => {
+                self.body(facts, &inner, segments, header);
+                let is_version_13 =
+                    facts.loader.as_ref().is_some_and(|loader| loader.version == VERSION_OF_3_96);
+                self.problems.extend(outer::headers(
+                    self.bytes,
+                    &inner,
+                    &inner_bytes,
+                    segments,
+                    is_version_13,
+                ));
+                facts.inner = Inner::Read(inner);
+            }
+            Err(found) => {
+                let problem = Problem::new(Part::FirstBlock, "the original program headers", found);
+                self.problems.push(problem.clone());
+                facts.inner = Inner::Unreadable(problem);
+            }
         }
     }
 
@@ -139,7 +163,7 @@ impl Walk<'_> {
         })
     }
 
-    fn inner_headers(&mut self) -> Result<InnerHeaders, String> {
+    fn inner_headers(&mut self) -> Result<(InnerHeaders, Vec<u8>), String> {
         let block = self.block(0).ok_or("the file ends before the block does")?;
         if block.unpacked_size_bytes > INNER_HEADERS_BYTES_MAX {
             return Err(format!("a block of {} bytes", block.unpacked_size_bytes));
@@ -149,7 +173,7 @@ impl Walk<'_> {
         if header.program_headers_end > headers.len() as u64 {
             return Err(format!("program headers that end at byte {}", header.program_headers_end));
         }
-        Ok(InnerHeaders { header, segments })
+        Ok((InnerHeaders { header, segments }, headers))
     }
 
     /// The blocks of the segments, the stub, and the blocks of the gaps between segments.
@@ -163,7 +187,7 @@ impl Walk<'_> {
             let end = load.offset.saturating_add(load.file_size_bytes);
             if end > file_size_bytes {
                 return self.problem(
-                    "inner PT_LOAD",
+                    Part::InnerLoad,
                     format!("an end within {file_size_bytes}"),
                     format!("{end}"),
                 );
@@ -173,13 +197,18 @@ impl Walk<'_> {
             }
         }
         let Some(entry) = outer::entry_segment(header, segments) else {
-            return self.problem("entry", "inside of an executable PT_LOAD", format!("{:#x}", header.entry));
+            return self.problem(
+                Part::Entry,
+                "inside of an executable PT_LOAD",
+                format!("{:#x}", header.entry),
+            );
         };
         let segment_end = entry.offset.saturating_add(entry.file_size_bytes);
-        self.stub(facts, header, segments, segment_end);
-        if let Err(problem) = outer::loads(inner, segments) {
-            self.problems.push(problem);
+        if segment_end > self.bytes.len() as u64 {
+            let expected = format!("an end of the stub within {} bytes", self.bytes.len());
+            return self.problem(Part::Stub, expected, segment_end.to_string());
         }
+        self.stub(facts, header, segments, segment_end);
         self.cursor = segment_end.next_multiple_of(4);
         for (start, end) in gaps(&loads, file_size_bytes) {
             if self.run(start, end).is_none() {
@@ -195,7 +224,7 @@ impl Walk<'_> {
         let stub_start = segment_end.saturating_sub(loader.stub_size_bytes.into());
         if stub_start.abs_diff(self.cursor) > 3 {
             self.problem(
-                "stub",
+                Part::Stub,
                 format!("start at {} behind the blocks", self.cursor),
                 format!("{stub_start}"),
             );
@@ -213,7 +242,7 @@ impl Walk<'_> {
             self.problems.push(problem);
         }
         if !outer::is_zero(self.bytes, segment_end, segment_end.next_multiple_of(4)) {
-            self.problem("padding behind the stub", "zeros", "other bytes");
+            self.problem(Part::PaddingBehindStub, "zeros", "other bytes");
         }
     }
 
@@ -224,7 +253,7 @@ impl Walk<'_> {
             let block_at = self.cursor;
             let Some(block) = self.block(at) else {
                 self.problem(
-                    "block",
+                    Part::Block,
                     format!("a block at {block_at} for bytes {at}..{end}"),
                     "none that fits the file",
                 );
@@ -232,7 +261,7 @@ impl Walk<'_> {
             };
             at += u64::from(block.unpacked_size_bytes);
             if at > end {
-                self.problem("block", format!("an end at {end} of the original"), format!("{at}"));
+                self.problem(Part::Block, format!("an end at {end} of the original"), format!("{at}"));
                 return None;
             }
         }
@@ -256,7 +285,11 @@ impl Walk<'_> {
             || (block.filter == 0 && block.filter_cto != 0)
             || flags[3] != 0;
         if is_odd {
-            self.problem("b_info", "no method for stored bytes, no filter for headers", format!("{flags:?}"));
+            self.problem(
+                Part::BlockInfo,
+                "no method for stored bytes, no filter for headers",
+                format!("{flags:?}"),
+            );
         }
         let is_sane = block.unpacked_size_bytes > 0 && block.packed_size_bytes <= block.unpacked_size_bytes;
         if !is_sane || block.data(self.bytes)?.is_empty() {
@@ -272,16 +305,16 @@ impl Walk<'_> {
         let at = self.cursor;
         let found = [u32_at(self.bytes, at), u32_at(self.bytes, at + 4), u32_at(self.bytes, at + 8)];
         if found != [Some(0), Some(MAGIC), Some(0)] {
-            return self.problem("end marker", format!("{{0, `UPX!`, 0}} at {at}"), "other bytes");
+            return self.problem(Part::EndMarker, format!("{{0, `UPX!`, 0}} at {at}"), "other bytes");
         }
         let trailer_at = (at + 12).next_multiple_of(4);
         let found = (self.bytes.len() as u64).saturating_sub(TRAILER_BYTES);
         if !outer::is_zero(self.bytes, at + 12, trailer_at) {
-            self.problem("padding before the trailer", "zeros", "other bytes");
+            self.problem(Part::PaddingBeforeTrailer, "zeros", "other bytes");
         }
         if found != trailer_at {
             self.problem(
-                "trailer",
+                Part::Trailer,
                 format!("right behind the end marker, at {trailer_at}"),
                 format!("at {found}"),
             );
@@ -304,34 +337,48 @@ impl Walk<'_> {
             && program.block_size_bytes < largest
         {
             let found = program.block_size_bytes.to_string();
-            self.problem("p_info block size", format!("{largest} at least, the largest block"), found);
+            self.problem(Part::ProgramInfoBlockSize, format!("{largest} at least, the largest block"), found);
         }
         if let Some(program) = &facts.program
             && u64::from(program.file_size_bytes) != sum
         {
             self.problem(
-                "p_info size",
+                Part::ProgramInfoSize,
                 format!("{sum}, the sum of the blocks"),
                 program.file_size_bytes.to_string(),
             );
         }
         let Some(pack) = &facts.pack_header else { return };
         if pack.checksum != pack.checksum_found {
-            self.problem("PackHeader checksum", pack.checksum_found.to_string(), pack.checksum.to_string());
+            self.problem(
+                Part::PackHeaderChecksum,
+                pack.checksum_found.to_string(),
+                pack.checksum.to_string(),
+            );
         }
         if facts.loader.is_none() {
             return;
         }
         if u64::from(pack.file_size_bytes) != sum {
             self.problem(
-                "PackHeader size",
+                Part::PackHeaderSize,
                 format!("{sum}, the sum of the blocks"),
                 pack.file_size_bytes.to_string(),
             );
         }
+        // 3.96 left the lengths of the last thing that it compressed, its own stub.
+        let lengths = (u64::from(pack.unpacked_size_bytes), u64::from(pack.compressed_size_bytes));
+        let expected = (sum, (self.bytes.len() as u64).saturating_sub(TRAILER_BYTES));
+        if pack.version > VERSION_OF_3_96 && lengths != expected {
+            self.problem(
+                Part::PackHeaderLengths,
+                format!("{} unpacked, {} packed", expected.0, expected.1),
+                format!("{} unpacked, {} packed", lengths.0, lengths.1),
+            );
+        }
         if u64::from(pack.overlay_offset) != program_at {
             self.problem(
-                "overlay offset",
+                Part::OverlayOffset,
                 format!("{program_at}, where p_info is"),
                 pack.overlay_offset.to_string(),
             );
@@ -340,7 +387,11 @@ impl Walk<'_> {
             && (loader.version, loader.format) != (pack.version, pack.format)
         {
             let expected = format!("version {} format {}, as in the trailer", pack.version, pack.format);
-            self.problem("l_info", expected, format!("version {} format {}", loader.version, loader.format));
+            self.problem(
+                Part::LoaderInfo,
+                expected,
+                format!("version {} format {}", loader.version, loader.format),
+            );
         }
     }
 }

@@ -12,11 +12,13 @@ mod filter;
 mod layout;
 mod nrv;
 mod outer;
+mod problem;
 mod unpack;
 
 use serde::Serialize;
 
 pub use layout::detect;
+pub use problem::{Part, Problem};
 pub use unpack::{UnpackError, unpack};
 
 use crate::facts::{Header, Segment};
@@ -32,9 +34,9 @@ pub struct UpxFacts {
     /// Adler-32 over the compressed blocks, to compare with [`PackHeader::compressed_adler`].
     pub compressed_adler_found: Option<u32>,
     /// The original headers, which are what the program sees when it runs; or why they cannot be read.
-    pub inner: Result<InnerHeaders, String>,
-    /// Everything that does not fit together, in words. Empty for a file as UPX wrote it.
-    pub problems: Vec<String>,
+    pub inner: Inner,
+    /// Everything that does not fit together. Empty for a file as UPX wrote it.
+    pub problems: Vec<Problem>,
 }
 
 /// `l_info`: the loader's (stub's) header, right behind the outer program headers.
@@ -101,6 +103,23 @@ pub struct PackHeader {
     pub checksum: u8,
     pub checksum_found: u8,
     pub overlay_offset: u32,
+}
+
+/// What the first block holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Inner {
+    Read(InnerHeaders),
+    Unreadable(Problem),
+}
+
+impl Inner {
+    pub fn headers(&self) -> Option<&InnerHeaders> {
+        match self {
+            Inner::Read(headers) => Some(headers),
+            Inner::Unreadable(_) => None,
+        }
+    }
 }
 
 /// The program headers that the running program gets to see.

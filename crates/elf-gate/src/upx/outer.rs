@@ -3,8 +3,10 @@
 //! No checksum of UPX covers the outer headers and those words, but all of them follow from the original headers and
 //! from the layout, so each is compared with what it must be.
 
-use super::{InnerHeaders, u32_at};
-use crate::facts::{Header, PT_LOAD, Segment};
+use std::ops::Range;
+
+use super::{InnerHeaders, Part, Problem, u32_at};
+use crate::facts::{Header, PT_GNU_STACK, PT_LOAD, Segment, hex};
 
 const LINUX_ARM64: u8 = 42;
 /// The largest page that UPX aligns for.
@@ -46,17 +48,22 @@ pub(super) fn words_before_stub(
     format: u8,
     first_block_at: u64,
     blocks_end: u64,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     let stub_at = stub_offset(header, segments, format).filter(|&at| at >= 8);
-    let stub_at = stub_at.ok_or("entry: expected inside of the stub, found outside")?;
+    let stub_at = stub_at.ok_or_else(|| Problem::new(Part::Entry, "inside of the stub", "outside"))?;
     let expected = [first_block_at, stub_at - 4];
     let found = [u32_at(bytes, stub_at - 8), u32_at(bytes, stub_at - 4)];
     if found != expected.map(|word| u32::try_from(word).ok()) {
-        return Err(format!("words before the stub: expected {expected:?}, found {found:?}"));
+        let found = found.map(|word| word.map_or("the end of the file".into(), |word| word.to_string()));
+        return Err(Problem::new(
+            Part::WordsBeforeStub,
+            format!("{} and {}", expected[0], expected[1]),
+            found.join(" and "),
+        ));
     }
     match is_zero(bytes, blocks_end, stub_at - 8) {
         true => Ok(()),
-        false => Err("padding before the stub: expected zeros, found other bytes".into()),
+        false => Err(Problem::new(Part::PaddingBeforeStub, "zeros", "other bytes")),
     }
 }
 
@@ -68,31 +75,162 @@ pub(super) fn is_zero(bytes: &[u8], start: u64, end: u64) -> bool {
         .is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0))
 }
 
+/// The outer headers are UPX's own: every field of them is a constant, a copy, or follows from the original.
+pub(super) fn headers(
+    bytes: &[u8],
+    inner: &InnerHeaders,
+    inner_bytes: &[u8],
+    segments: &[Segment],
+    is_version_13: bool,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    problems.extend(elf_header(bytes, inner_bytes, is_version_13).err());
+    problems.extend(kinds(bytes, inner, inner_bytes, segments).err());
+    problems.extend(match is_version_13 {
+        true => loads_of_version_13(inner, segments).err(),
+        false => loads(inner, segments).err(),
+    });
+    problems
+}
+
+/// What the two readings do not hold: fields that only a stranger would set.
+fn elf_header(bytes: &[u8], inner_bytes: &[u8], is_version_13: bool) -> Result<(), Problem> {
+    let field = |bytes: &[u8], range: Range<usize>| bytes.get(range).map(<[u8]>::to_vec);
+    let section_entry = if is_version_13 { 64 } else { 0 };
+    let expected: [(&str, Range<usize>, Option<Vec<u8>>); 7] = [
+        ("e_ident beyond EI_OSABI", 8..16, Some(vec![0; 8])),
+        ("e_version", 20..24, Some(vec![1, 0, 0, 0])),
+        ("e_shoff", 40..48, Some(vec![0; 8])),
+        ("e_flags", 48..52, field(inner_bytes, 48..52)),
+        ("e_ehsize", 52..54, Some(vec![64, 0])),
+        ("e_shentsize", 58..60, Some(vec![section_entry, 0])),
+        ("e_shnum and e_shstrndx", 60..64, Some(vec![0; 4])),
+    ];
+    for (name, range, wanted) in expected {
+        let found = field(bytes, range);
+        if found != wanted {
+            let show = |bytes: Option<Vec<u8>>| bytes.map_or("nothing".into(), |bytes| hex(&bytes));
+            return Err(Problem::new(Part::OuterHeader, format!("{name} {}", show(wanted)), show(found)));
+        }
+    }
+    Ok(())
+}
+
+/// Two PT_LOADs, then PT_GNU_STACK if the original has one: copied whole.
+fn kinds(
+    bytes: &[u8],
+    inner: &InnerHeaders,
+    inner_bytes: &[u8],
+    segments: &[Segment],
+) -> Result<(), Problem> {
+    const ENTRY_BYTES: usize = 56;
+    let entry = |bytes: &[u8], index: usize| {
+        let at = 64 + ENTRY_BYTES * index;
+        bytes.get(at..at + ENTRY_BYTES).map(<[u8]>::to_vec)
+    };
+    let stack = inner.segments.iter().position(|segment| segment.kind_number == PT_GNU_STACK);
+    let mut expected = vec![PT_LOAD, PT_LOAD];
+    expected.extend(stack.map(|_| PT_GNU_STACK));
+    let found: Vec<u32> = segments.iter().map(|segment| segment.kind_number).collect();
+    if found != expected {
+        let list =
+            |kinds: &[u32]| kinds.iter().map(|kind| format!("{kind:#x}")).collect::<Vec<_>>().join(", ");
+        return Err(Problem::new(Part::OuterLoads, format!("segments {}", list(&expected)), list(&found)));
+    }
+    // Flags and size are compared by a rule of their own, which says what the program gets.
+    let rest = |entry: Option<Vec<u8>>| entry.map(|entry| [&entry[5..40], &entry[48..]].concat());
+    if let Some(stack) = stack
+        && rest(entry(bytes, 2)) != rest(entry(inner_bytes, stack))
+    {
+        return Err(Problem::new(Part::OuterStack, "a copy of the original's", "one that differs"));
+    }
+    for (index, load) in segments.iter().take(2).enumerate() {
+        let physical =
+            entry(bytes, index).and_then(|entry| Some(u64::from_le_bytes(*entry[24..].first_chunk()?)));
+        if physical != Some(load.address) {
+            let found = physical.map_or("none".into(), |physical| format!("{physical:#x}"));
+            return Err(Problem::new(Part::OuterLoads, format!("p_paddr {:#x}", load.address), found));
+        }
+        if load.align != segments[0].align || !load.align.is_power_of_two() || load.align > PAGE_BYTES_MAX {
+            return Err(Problem::new(
+                Part::OuterLoads,
+                "the alignment of a page",
+                format!("{:#x}", load.align),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The first PT_LOAD reserves the image of the original, the second one holds everything and stands right behind it.
-pub(super) fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), String> {
+fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
     let outer: Vec<&Segment> = loads_of(segments).collect();
     let [reserved, stub] = outer[..] else {
-        return Err(format!("outer PT_LOAD: expected two, found {}", outer.len()));
+        return Err(Problem::new(Part::OuterLoads, "two", outer.len().to_string()));
     };
-    let start = loads_of(&inner.segments).map(|load| load.address).min().unwrap_or(0);
-    let stop = loads_of(&inner.segments).map(end_address).max().unwrap_or(0);
+    let (start, stop) = image(inner);
     // The lowest address may be inside of a page; UPX reserves whole pages.
     let covers = start.checked_sub(reserved.address).is_some_and(|inside| inside < PAGE_BYTES_MAX);
-    if reserved.offset != 0 || !covers || end_address(reserved) != stop {
-        return Err(format!(
-            "first outer PT_LOAD: expected {start:#x}..{stop:#x}, the image of the original, found {:#x}..{:#x}",
-            reserved.address,
-            end_address(reserved)
+    let is_bare = reserved.offset == 0 && reserved.flags_number == READ_WRITE;
+    if !is_bare || !covers || end_address(reserved) != stop {
+        return Err(Problem::new(
+            Part::FirstOuterLoad,
+            format!("rw- for {start:#x}..{stop:#x}, the image of the original"),
+            describe(reserved),
         ));
     }
     let follows = stub.address.checked_sub(stop).is_some_and(|behind| behind < PAGE_BYTES_MAX);
-    if stub.offset != 0 || stub.file_size_bytes != stub.memory_size_bytes || !follows {
-        return Err(format!(
-            "second outer PT_LOAD: expected the stub right behind {stop:#x}, found {:#x} with {} bytes",
-            stub.address, stub.file_size_bytes
+    if !is_whole(stub) || !follows {
+        return Err(Problem::new(
+            Part::SecondOuterLoad,
+            format!("r-x, the stub right behind {stop:#x}"),
+            describe(stub),
         ));
     }
     Ok(())
+}
+
+/// Until UPX 3.96: the first PT_LOAD holds everything, at the original's address; the second one, empty in the file,
+/// reserves the rest of the image.
+fn loads_of_version_13(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
+    let outer: Vec<&Segment> = loads_of(segments).collect();
+    let [stub, reserved] = outer[..] else {
+        return Err(Problem::new(Part::OuterLoads, "two", outer.len().to_string()));
+    };
+    let (start, stop) = image(inner);
+    let covers = start.checked_sub(stub.address).is_some_and(|inside| inside < PAGE_BYTES_MAX);
+    if !is_whole(stub) || !covers {
+        return Err(Problem::new(Part::FirstOuterLoad, format!("r-x, at {start:#x}"), describe(stub)));
+    }
+    let follows = reserved.address.checked_sub(end_address(stub)).is_some_and(|gap| gap < PAGE_BYTES_MAX);
+    let is_empty = reserved.file_size_bytes == 0 && reserved.flags_number == READ_WRITE;
+    if !is_empty || !follows || end_address(reserved) != stop {
+        return Err(Problem::new(
+            Part::SecondOuterLoad,
+            format!("rw-, without bytes, up to {stop:#x}"),
+            describe(reserved),
+        ));
+    }
+    Ok(())
+}
+
+const READ_EXECUTE: u32 = 5;
+const READ_WRITE: u32 = 6;
+
+fn is_whole(stub: &Segment) -> bool {
+    stub.offset == 0 && stub.file_size_bytes == stub.memory_size_bytes && stub.flags_number == READ_EXECUTE
+}
+
+/// First and last address of the original in memory.
+fn image(inner: &InnerHeaders) -> (u64, u64) {
+    let start = loads_of(&inner.segments).map(|load| load.address).min().unwrap_or(0);
+    let stop = loads_of(&inner.segments).map(end_address).max().unwrap_or(0);
+    (start, stop)
+}
+
+fn describe(load: &Segment) -> String {
+    let (start, stop) = (load.address, end_address(load));
+    format!("{} for {start:#x}..{stop:#x} with {} bytes of the file", load.flags, load.file_size_bytes)
 }
 
 fn loads_of(segments: &[Segment]) -> impl Iterator<Item = &Segment> {

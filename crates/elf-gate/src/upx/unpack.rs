@@ -55,7 +55,7 @@ impl std::error::Error for UnpackError {}
 /// `facts` are those of the same bytes.
 pub fn unpack(bytes: &[u8], facts: &UpxFacts, limit_bytes: u64) -> Result<Vec<u8>, UnpackError> {
     if let Some(problem) = facts.problems.first() {
-        return Err(UnpackError::Layout(problem.clone()));
+        return Err(UnpackError::Layout(problem.to_string()));
     }
     let (Some(program), Some(pack)) = (&facts.program, &facts.pack_header) else {
         return Err(UnpackError::Layout("a header is missing".into()));

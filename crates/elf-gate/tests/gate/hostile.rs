@@ -66,20 +66,7 @@ fn random_flips() {
 #[test]
 fn one_flipped_byte_does_not_pass() {
     let unused = [
-        (8..16, "padding of e_ident"),
-        (20..24, "e_version"),
-        (48..54, "e_flags, e_ehsize"),
-        (58..64, "e_shentsize, e_shnum, e_shstrndx of no sections"),
-        (69..72, "high bits of p_flags"),
-        (88..96, "p_paddr"),
         (96..104, "file size of the first PT_LOAD, which UPX rounds up to a page"),
-        (112..120, "p_align"),
-        (125..128, "high bits of p_flags"),
-        (144..152, "p_paddr"),
-        (168..176, "p_align"),
-        (181..184, "high bits of p_flags"),
-        (184..216, "offset, addresses and file size of PT_GNU_STACK"),
-        (224..232, "p_align"),
         (253..256, "p_info block size: any that is large enough"),
     ];
     let (original, parent) = (fixture("packed-nrv2b"), fixture("stripped"));

@@ -58,7 +58,7 @@ fn unpacking_gives_the_original_back() {
     for (packed, parent) in PACKED {
         let bytes = fixture(packed);
         let upx = facts(&bytes).upx.unwrap();
-        assert_eq!(upx.problems, [""; 0], "{packed}");
+        assert_eq!(upx.problems, [], "{packed}");
         let unpacked = unpack(&bytes, &upx, 16 * MIB).unwrap_or_else(|error| panic!("{packed}: {error}"));
         assert!(unpacked == fixture(parent), "{packed} does not unpack to {parent}");
         let error = unpack(&bytes, &upx, 100).unwrap_err().to_string();
@@ -97,7 +97,10 @@ fn outer_header_edited() {
     let executable = edited("packed-nrv2b", |bytes| ProgramHeader::stack(bytes).set_flags(bytes, 7));
     check(&executable, "stripped", &["stack-not-executable", "outer-inner-agree"]);
     let all = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_flags(bytes, 7));
-    check(&all, "stripped", &["no-writable-executable-segment"]);
+    check(&all, "stripped", &["no-writable-executable-segment", "upx-structure", "round-trip"]);
+    // Found by the fuzzer: the stub needs the reserved room to be writable.
+    let read_only = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_flags(bytes, 4));
+    check(&read_only, "stripped", &["upx-structure", "round-trip"]);
     let machine = edited("packed-nrv2b", |bytes| bytes[18] = 183);
     check(&machine, "stripped", &["machine", "outer-inner-agree"]);
 }
@@ -205,4 +208,20 @@ fn round_trip_evidence() {
     check(Some(&digest), Some(Err("out of disk")), Verdict::Violation, "out of disk");
     check(Some(&digest), Some(Ok(&other)), Verdict::Violation, "of the parent");
     check(Some(&digest), Some(Ok(&digest)), Verdict::Pass, "on both sides");
+}
+
+/// Programs read the parts by name; people read the sentence.
+#[test]
+fn problems_and_inner_headers_are_data() {
+    let json = |bytes: &[u8]| serde_json::to_value(facts(bytes).upx).unwrap();
+    let whole = json(&fixture("packed-nrv2b"));
+    assert_eq!(whole["inner"]["state"], "read");
+    assert_eq!(whole["inner"]["header"]["machine"], "x86_64");
+    assert_eq!(whole["problems"], serde_json::json!([]));
+    let cut = json(&edited("packed-nrv2b", |bytes| bytes.truncate(bytes.len() - 36)));
+    assert_eq!(cut["problems"][0]["part"], "trailer");
+    let garbage = json(&edited("packed-nrv2b", |bytes| bytes[256 + 12..256 + 40].fill(0xff)));
+    assert_eq!(garbage["inner"]["state"], "unreadable");
+    assert_eq!(garbage["inner"]["part"], "first_block");
+    assert!(garbage["inner"]["found"].is_string());
 }

@@ -9,7 +9,7 @@ use crate::weights::{Finder, Tensor, Weights};
 
 /// Rows that mean nothing which one fused product may carry: two biases lie between three matrices. More would mean
 /// that the file is laid out otherwise, and three products are then cheaper.
-const GAP_ROWS_MAX: usize = 8;
+pub(super) const GAP_ROWS_MAX: usize = 8;
 
 struct LayerTensors {
     query: Linear,

@@ -105,6 +105,14 @@ impl Packed {
     }
 }
 
+/// Floats of one worker's scratch memory at most.
+pub(crate) fn scratch_floats(recipe: &Recipe, tokens: usize, longest: usize) -> usize {
+    let bert = &recipe.bert;
+    let qkv = 3 * bert.hidden_size + load::GAP_ROWS_MAX;
+    let widths = scratch::Widths { hidden: bert.hidden_size, qkv, wide: bert.intermediate_size };
+    scratch::floats(tokens, longest, widths)
+}
+
 impl Bert {
     pub fn recipe(&self) -> &Recipe {
         &self.recipe

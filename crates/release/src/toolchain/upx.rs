@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Finding, Origin, Site, Tool, apt, offline};
+use super::{Fetcher, Finding, Origin, Site, Tool, apt, offline};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::failure::Failure;
@@ -60,6 +60,7 @@ pub fn survey(site: &Site, config: &Config) -> Finding {
             name,
             version: format!("{}.x", config.upx_version),
             from: "the Debian package `upx-ucl`, from the suites of this machine or its backports".into(),
+            with: Fetcher::Apt,
         },
     }
 }

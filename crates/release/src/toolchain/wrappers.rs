@@ -6,16 +6,22 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use serde::Serialize;
 
 use super::{Site, Tool};
 use crate::digest::{Digest, Fingerprint};
+use crate::jobs::Jobs;
+use crate::run::Job;
 use crate::store::Record;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Wrappers {
+    #[serde(skip)]
     pub cc: PathBuf,
+    #[serde(skip)]
     pub ar: PathBuf,
+    #[serde(skip)]
     pub ranlib: PathBuf,
     /// Of the scripts with the path of zig left out: the same scripts in two home folders are the same input.
     pub sha256: Digest,
@@ -75,6 +81,21 @@ pub fn provide(site: &Site, zig: &Tool, target: &str) -> anyhow::Result<Wrappers
     })?;
     let path = |name| entry.path.join(name);
     Ok(Wrappers { cc: path("cc"), ar: path("ar"), ranlib: path("ranlib"), sha256 })
+}
+
+/// zig compiles its libc, unwinder and start files at the first link, which takes half a minute. Done while OpenBLAS is
+/// compiled, it costs nobody any waiting. With a warm cache this is one small link.
+pub fn warm_linker(site: &Site, wrappers: &Wrappers, jobs: &Jobs) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("making a folder for a first link")?;
+    let source = folder.path().join("empty.c");
+    std::fs::write(&source, "int main(void) { return 0; }\n")?;
+    let mut cc = site.command(&wrappers.cc);
+    cc.arg(&source).args(["-static", "-lunwind", "-o"]).arg(folder.path().join("empty"));
+    for name in ["ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"] {
+        cc.env(name, site.store.path_of("zig"));
+    }
+    let _token = jobs.token()?;
+    site.runner.run(Job::new("link a first program", cc)).map(|_| ())
 }
 
 #[cfg(test)]

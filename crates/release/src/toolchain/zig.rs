@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::pip::Wheel;
-use super::{Finding, Origin, Site, Tool, offline};
+use super::{Fetcher, Finding, Origin, Site, Tool, offline};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::failure::Failure;
@@ -67,6 +67,7 @@ pub fn survey(site: &Site, config: &Config) -> Finding {
             name,
             version,
             from: format!("the Python wheel `ziglang`, sha256 {sha256}"),
+            with: Fetcher::Pip,
         },
     }
 }

@@ -24,6 +24,7 @@ use self::guard::{Guard, GuardedFile};
 use self::manifest::{FileList, SourceManifest};
 use self::patch::{FileDiff, Patch};
 use crate::digest::sha256_hex;
+use crate::failure::Failure;
 
 /// A vendor folder, read and checked: all that decides what a prepared tree holds, known before anything is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl Vendored {
             Input::Tarball(path) => {
                 let unpacked = staging.path().join("unpacked");
                 fs::create_dir(&unpacked).with_context(|| format!("making `{}`", unpacked.display()))?;
-                unpack::unpack(path, &unpacked)?;
+                unpack::unpack(path, &unpacked).map_err(|error| damaged(path, error))?;
                 manifest::verify_and_copy(&unpacked, &self.list, &tree)
                     .with_context(|| format!("from `{}`", path.display()))?;
             }
@@ -134,6 +135,20 @@ impl Vendored {
             patches: self.patches().cloned().collect(),
         })
     }
+}
+
+/// A decompressor's own words ("dist overflow") say nothing to who has a broken download.
+fn damaged(tarball: &Path, error: anyhow::Error) -> anyhow::Error {
+    let told = format!("{error:#}");
+    // Some refusals name their own remedy.
+    if told.contains("hint:") {
+        return error;
+    }
+    Failure::new(format!("`{}` cannot be unpacked", tarball.display()))
+        .expected("a whole tarball")
+        .found(told)
+        .hint("it is damaged or cut off: remove it (in the cache: its whole folder) and run this again")
+        .into()
 }
 
 /// [`Vendored::read`] and [`Vendored::prepare`] in one.

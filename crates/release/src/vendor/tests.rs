@@ -213,3 +213,21 @@ fn the_patches_of_this_repository_hold_together() {
         }
     }
 }
+
+#[test]
+fn regression_a_cut_off_tarball_had_no_remedy() {
+    let library = Library::new();
+    // Hard to compress, so that the cut is in the middle of this file.
+    library.write(
+        "source/README",
+        &(0..9999).map(|n| sha256_hex(format!("{n}").as_bytes())).collect::<String>(),
+    );
+    let tarball = library.tarball();
+    let bytes = fs::read(&tarball).unwrap();
+    fs::write(&tarball, &bytes[..bytes.len() / 2]).unwrap();
+    let error =
+        prepare(Input::Tarball(&tarball), &library.path("vendor"), &library.path("out/p")).unwrap_err();
+    assert!(error.to_string().contains("cannot be unpacked"), "{error:#}");
+    assert!(Failure::hint_of(&error).unwrap().contains("remove it"), "{error:#}");
+    assert!(!library.path("out/p").exists());
+}

@@ -34,7 +34,7 @@ pub struct Flags {
     texts: Vec<OsString>,
 }
 
-fn threads(text: &str) -> Result<NonZeroUsize, String> {
+pub(super) fn threads(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse::<NonZeroUsize>() {
         Ok(threads) if threads.get() <= THREADS_MAX => Ok(threads),
         _ => Err(format!("expected a whole number from 1 to {THREADS_MAX}")),
@@ -76,7 +76,7 @@ fn arguments(texts: Vec<OsString>) -> Result<Vec<String>, Failure> {
     texts.into_iter().enumerate().map(text).collect()
 }
 
-fn available_threads() -> NonZeroUsize {
+pub(super) fn available_threads() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or_else(|error| {
         let _ = writeln!(
             std::io::stderr(),

@@ -1,11 +1,13 @@
 //! The command line: flags, dispatch, exit codes. One module a command.
 //!
-//! Exit codes: 0 done, 1 a self-test check failed, 2 everything else that went wrong. Data goes to stdout, talk to stderr.
+//! Exit codes: 0 done, 1 a self-test check failed or a server is not ready, 2 everything else that went wrong. Data goes to stdout, talk to stderr.
 
 mod embed;
+mod healthcheck;
 mod output;
 mod panic_report;
 mod selftest;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -31,6 +33,10 @@ struct Cli {
 enum Command {
     /// Turn texts into vectors: one JSON object a line
     Embed(embed::Flags),
+    /// Serve models over HTTP
+    Serve(Box<serve::Flags>),
+    /// Ask a server on this machine whether it takes work
+    Healthcheck(healthcheck::Flags),
     /// Check this file on this machine: thread stacks, OpenBLAS, a known embedding
     Selftest(selftest::Flags),
 }
@@ -51,6 +57,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = std::panic::catch_unwind(|| match command {
         Command::Embed(flags) => embed::run(flags, &args),
+        Command::Serve(flags) => serve::run(*flags),
+        Command::Healthcheck(flags) => healthcheck::run(flags),
         Command::Selftest(flags) => selftest::run(flags),
     });
     match result {

@@ -1,0 +1,442 @@
+//! Every rule with a file that it passes and one that it catches: made from committed sources, or by changing bytes.
+
+use elf_gate::facts::LocalPathSearch;
+use elf_gate::policy::{PolicyDocument, RULES};
+use elf_gate::{Evidence, RuleOutcome, Stage, Verdict, inspect_for, judge};
+
+use crate::bytes::{ProgramHeader, edited, facts, fixture, sha256};
+
+const PASS: Verdict = Verdict::Pass;
+const CAUGHT: Verdict = Verdict::Violation;
+const OPEN: Verdict = Verdict::CannotTell;
+const LINKED: Stage = Stage::Linked;
+const STRIPPED: Stage = Stage::Stripped;
+const PACKED: Stage = Stage::Packed;
+
+/// What one rule says about one file by a policy of these lines, at the stage.
+fn outcome(rule: &str, stage: Stage, policy: &str, bytes: &[u8], evidence: &Evidence) -> RuleOutcome {
+    let policy = PolicyDocument::parse(&format!("[every]\n{policy}")).unwrap().at(stage);
+    let outcomes = judge(&facts(bytes), stage, &policy, evidence);
+    outcomes.into_iter().find(|outcome| outcome.rule == rule).expect("the policy demands the rule")
+}
+
+#[derive(Default)]
+struct Table {
+    seen: Vec<(&'static str, Verdict)>,
+}
+
+impl Table {
+    #[track_caller]
+    fn check(
+        &mut self,
+        rule: &'static str,
+        stage: Stage,
+        policy: &str,
+        bytes: &[u8],
+        verdict: Verdict,
+        found: &str,
+    ) {
+        self.check_with(rule, stage, policy, bytes, &Evidence::default(), verdict, found);
+    }
+
+    #[track_caller]
+    #[expect(clippy::too_many_arguments, reason = "a row of a table")]
+    fn check_with(
+        &mut self,
+        rule: &'static str,
+        stage: Stage,
+        policy: &str,
+        bytes: &[u8],
+        evidence: &Evidence,
+        verdict: Verdict,
+        found: &str,
+    ) {
+        let outcome = outcome(rule, stage, policy, bytes, evidence);
+        assert_eq!(outcome.verdict, verdict, "{outcome:#?}");
+        assert!(outcome.found.contains(found), "`{found}` in {outcome:#?}");
+        assert_eq!(outcome.hint.is_empty(), verdict == PASS, "{outcome:#?}");
+        self.seen.push((rule, verdict));
+    }
+}
+
+#[test]
+fn every_rule_passes_a_good_file_and_catches_a_bad_one() {
+    let mut table = Table::default();
+    loaded(&mut table);
+    linked(&mut table);
+    named(&mut table);
+    built(&mut table);
+    split(&mut table);
+    packed(&mut table);
+    waived(&mut table);
+    for rule in RULES {
+        for verdict in [PASS, CAUGHT] {
+            assert!(table.seen.contains(&(rule.id, verdict)), "no file for `{}`: {verdict:?}", rule.id);
+        }
+    }
+}
+
+fn loaded(table: &mut Table) {
+    let f = fixture;
+    table.check("machine", LINKED, r#"machines = ["x86_64", "aarch64"]"#, &f("linked"), PASS, "x86_64");
+    table.check("machine", LINKED, r#"machines = ["aarch64"]"#, &f("linked"), CAUGHT, "x86_64");
+    table.check("abi", LINKED, r#"abis = ["sysv"]"#, &f("linked"), PASS, "sysv");
+    let gnu = edited("linked", |bytes| bytes[7] = 3);
+    table.check("abi", LINKED, r#"abis = ["sysv"]"#, &gnu, CAUGHT, "gnu");
+
+    let exact = r#"stack_size = { exact = "8 MiB" }"#;
+    let range = r#"stack_size = { minimum = "1 MiB", ceiling = "8 MiB" }"#;
+    table.check("stack-size", STRIPPED, exact, &f("stripped"), PASS, "8388608");
+    table.check("stack-size", STRIPPED, range, &f("stripped"), PASS, "8388608");
+    table.check("stack-size", STRIPPED, exact, &f("no-stack-size"), CAUGHT, "one of 0 bytes");
+    let sized = |size| edited("stripped", |bytes| ProgramHeader::stack(bytes).set_memory_size(bytes, size));
+    table.check("stack-size", STRIPPED, range, &sized(0xf_ffff), CAUGHT, "one of 1048575 bytes");
+    table.check("stack-size", STRIPPED, range, &sized(16 << 20), CAUGHT, "the libc gives 8 MiB at most");
+
+    let rule = "stack-not-executable";
+    table.check(rule, LINKED, "", &f("linked"), PASS, "rw-");
+    table.check(rule, LINKED, "", &f("exec-stack"), CAUGHT, "rwx");
+    table.check(rule, LINKED, "", &f("rules/careless"), CAUGHT, "rwx");
+    table.check(rule, LINKED, "", &f("rules/canary.o"), PASS, "");
+    table.check(rule, LINKED, "", &f("rules/no-stack-note.o"), CAUGHT, "no .note.GNU-stack");
+    table.check(rule, LINKED, "", &f("rules/exec-stack-note.o"), CAUGHT, "with x");
+    table.check(rule, LINKED, "", &f("rules/arm64-protected.o"), PASS, "");
+
+    let rule = "no-writable-executable-segment";
+    table.check(rule, LINKED, "", &f("linked"), PASS, "none");
+    table.check(rule, LINKED, "", &f("omagic"), CAUGHT, "rwx");
+    table.check(rule, LINKED, "", &f("rules/mixed-section.o"), CAUGHT, ".mixed");
+    table.check(rule, LINKED, "", &f("rules/canary.o"), PASS, "none");
+
+    let rule = "segment-align";
+    table.check(rule, LINKED, r#"segment_align_max = "64 KiB""#, &f("linked"), PASS, "4 KiB");
+    table.check(
+        rule,
+        LINKED,
+        r#"segment_align_min = "16 KiB""#,
+        &f("linked"),
+        CAUGHT,
+        "segment 0 with 4 KiB",
+    );
+    let huge =
+        edited("linked", |bytes| bytes[64 + 48..64 + 56].copy_from_slice(&0x20_0000_u64.to_le_bytes()));
+    table.check(rule, LINKED, r#"segment_align_max = "64 KiB""#, &huge, CAUGHT, "segment 0 with 2 MiB");
+
+    for rule in ["no-interpreter", "no-needed"] {
+        table.check(rule, STRIPPED, "is_static = true", &f("static-pie"), PASS, "none");
+    }
+    table.check("no-interpreter", STRIPPED, "is_static = true", &f("dynamic"), CAUGHT, "/lib/ld-musl");
+    table.check("no-needed", STRIPPED, "is_static = true", &f("dynamic"), CAUGHT, "libneeded.so");
+}
+
+fn linked(table: &mut Table) {
+    let f = fixture;
+    let kind = |wanted: &str| format!("kinds = [\"{wanted}\"]");
+    let files = [
+        ("linked", "static-executable"),
+        ("static-pie", "static-pie"),
+        ("dynamic", "pie"),
+        ("rules/hardened", "pie"),
+        ("rules/liblibrary.so", "shared-object"),
+        ("object.o", "relocatable"),
+        ("stripped.debug", "debug-file"),
+    ];
+    for (name, form) in files {
+        table.check("kind", LINKED, &kind(form), &f(name), PASS, form);
+        let other = if form == "static-pie" { "pie" } else { "static-pie" };
+        table.check("kind", LINKED, &kind(other), &f(name), CAUGHT, form);
+    }
+    // Only the flag tells a static-PIE from a library that can be run.
+    let undecided = edited("static-pie", |bytes| {
+        let flags = 0x6fff_fffb_u64.to_le_bytes();
+        let at = bytes.windows(8).position(|window| window == flags).unwrap();
+        bytes[at..at + 16].fill(0);
+        bytes[at..at + 8].copy_from_slice(&0x6fff_fef0_u64.to_le_bytes());
+    });
+    table.check("kind", LINKED, &kind("static-pie"), &undecided, OPEN, "neither DF_1_PIE");
+
+    let rule = "no-rpath";
+    table.check(rule, LINKED, "no_rpath = true", &f("rules/hardened"), PASS, "none");
+    table.check(rule, LINKED, "no_rpath = true", &f("rules/careless"), CAUGHT, "DT_RUNPATH `/tmp/lib`");
+    let origin = "no_rpath = true\nrpaths_allowed = [\"$ORIGIN/*\"]";
+    table.check(rule, LINKED, origin, &f("rules/careless"), CAUGHT, "DT_RUNPATH `/tmp/lib`");
+    let both = "no_rpath = true\nrpaths_allowed = [\"$ORIGIN/*\", \"/tmp/lib\"]";
+    table.check(rule, LINKED, both, &f("rules/careless"), PASS, "none");
+
+    let rule = "no-text-relocations";
+    table.check(rule, LINKED, "no_text_relocations = true", &f("rules/liblibrary.so"), PASS, "none");
+    table.check(rule, LINKED, "no_text_relocations = true", &f("rules/libtextrel.so"), CAUGHT, "DT_TEXTREL");
+
+    table.check("relro", LINKED, r#"relro = "full""#, &f("rules/hardened"), PASS, "full");
+    table.check("relro", LINKED, r#"relro = "full""#, &f("rules/careless"), CAUGHT, "bound lazily");
+    table.check("relro", LINKED, r#"relro = "partial""#, &f("rules/careless"), PASS, "partial");
+    table.check("relro", LINKED, r#"relro = "partial""#, &f("rules/liblibrary.so"), CAUGHT, "none");
+
+    let rule = "needed-allowed";
+    table.check(rule, LINKED, r#"needed_allowed = ["libc.so.*"]"#, &f("rules/hardened"), PASS, "none");
+    table.check(rule, LINKED, r#"needed_allowed = ["libm.so.6"]"#, &f("rules/hardened"), CAUGHT, "libc.so.6");
+
+    let rule = "glibc-version";
+    table.check(rule, LINKED, r#"glibc_max = "2.17""#, &f("rules/hardened"), PASS, "none");
+    table.check(rule, LINKED, r#"glibc_max = "2.17""#, &f("rules/careless"), CAUGHT, "GLIBC_2.34");
+    table.check(rule, LINKED, r#"glibc_max = "2.34""#, &f("rules/careless"), PASS, "none");
+}
+
+fn named(table: &mut Table) {
+    let f = fixture;
+    let rule = "required-symbols";
+    let wanted = r#"required_symbols = ["_sta*", "engine::forward", "blas::gemm(int, float const*)"]"#;
+    table.check(rule, LINKED, wanted, &f("rules/hardened"), PASS, "all defined");
+    table.check(
+        rule,
+        LINKED,
+        r#"required_symbols = ["engine::*", "engine::backward"]"#,
+        &f("rules/hardened"),
+        CAUGHT,
+        "missing: engine::backward",
+    );
+    // A reference is no definition.
+    table.check(
+        rule,
+        LINKED,
+        r#"required_symbols = ["missing_function"]"#,
+        &f("rules/liblibrary.so"),
+        CAUGHT,
+        "missing",
+    );
+    table.check(rule, STRIPPED, r#"required_symbols = ["x"]"#, &f("stripped"), OPEN, "no .symtab");
+
+    let rule = "forbidden-symbols";
+    table.check(
+        rule,
+        LINKED,
+        r#"forbidden_symbols = ["dlopen", "std::*"]"#,
+        &f("rules/hardened"),
+        PASS,
+        "all absent",
+    );
+    table.check(
+        rule,
+        LINKED,
+        r#"forbidden_symbols = ["blas::gemm(*"]"#,
+        &f("rules/hardened"),
+        CAUGHT,
+        "blas::gemm(int, float const*)",
+    );
+    table.check(
+        rule,
+        LINKED,
+        r#"forbidden_symbols = ["missing_*"]"#,
+        &f("rules/liblibrary.so"),
+        CAUGHT,
+        "missing_function",
+    );
+    // What .dynsym names is known without .symtab; what it does not name is not.
+    table.check(rule, STRIPPED, r#"forbidden_symbols = ["needed"]"#, &f("dynamic"), CAUGHT, "needed");
+    table.check(rule, STRIPPED, r#"forbidden_symbols = ["dlopen"]"#, &f("dynamic"), OPEN, "no .symtab");
+
+    let rule = "undefined-symbols";
+    table.check(rule, LINKED, "undefined_symbols = []", &f("linked"), PASS, "none");
+    table.check(rule, STRIPPED, "undefined_symbols = []", &f("stripped"), PASS, "no table");
+    // The weak one may stay.
+    table.check(
+        rule,
+        LINKED,
+        "undefined_symbols = []",
+        &f("rules/liblibrary.so"),
+        CAUGHT,
+        "missing_function",
+    );
+    table.check(
+        rule,
+        LINKED,
+        r#"undefined_symbols = ["missing_*"]"#,
+        &f("rules/liblibrary.so"),
+        PASS,
+        "none",
+    );
+    table.check(rule, LINKED, "undefined_symbols = []", &f("rules/plain.o"), CAUGHT, "memcpy");
+
+    let rule = "stack-protector";
+    let policy = "needs_stack_protector = true";
+    table.check(rule, LINKED, policy, &f("rules/hardened"), PASS, "__stack_chk_fail");
+    table.check(rule, LINKED, policy, &f("rules/canary.o"), PASS, "__stack_chk_fail");
+    table.check(rule, LINKED, policy, &f("rules/careless"), CAUGHT, "none");
+    table.check(rule, LINKED, policy, &f("rules/plain.o"), CAUGHT, "none");
+    table.check(rule, STRIPPED, policy, &f("stripped"), OPEN, "stripped");
+    let rule = "fortify";
+    table.check(rule, LINKED, "needs_fortify = true", &f("rules/canary.o"), PASS, "__memcpy_chk");
+    table.check(rule, LINKED, "needs_fortify = true", &f("rules/careless"), CAUGHT, "unchecked: memcpy");
+    table.check(rule, LINKED, "needs_fortify = true", &f("linked"), PASS, "no call that could be checked");
+    table.check(rule, STRIPPED, "needs_fortify = true", &f("stripped"), OPEN, "stripped");
+
+    let rule = "required-notes";
+    let cet = r#"required_notes = ["build-id", "ibt", "shstk", "GNU/5"]"#;
+    table.check(rule, LINKED, cet, &f("rules/hardened"), PASS, "all there");
+    table.check(rule, LINKED, cet, &f("rules/careless"), CAUGHT, "missing: ibt, shstk");
+    table.check(
+        rule,
+        LINKED,
+        r#"required_notes = ["bti", "pac"]"#,
+        &f("rules/arm64-protected.o"),
+        PASS,
+        "all there",
+    );
+    table.check(rule, LINKED, r#"required_notes = ["bti", "pac"]"#, &f("arm64"), CAUGHT, "missing: bti, pac");
+}
+
+fn built(table: &mut Table) {
+    let f = fixture;
+    let rule = "no-local-paths";
+    let homes = r#"local_paths = ["/home/", "/root/"]"#;
+    table.check(rule, STRIPPED, homes, &f("rules/hardened"), PASS, "none");
+    table.check(rule, STRIPPED, homes, &f("rules/careless"), CAUGHT, "/home/somebody/project/src/main.c");
+    table.check(rule, STRIPPED, r#"local_paths = ["/root/"]"#, &f("rules/careless"), PASS, "none");
+    table.check(rule, STRIPPED, r#"local_paths = ["/nobody/looked/"]"#, &f("linked"), OPEN, "not looked for");
+
+    let folders = ["/home/somebody/project/".to_string()];
+    let evidence = Evidence { build_folders: &folders, ..Evidence::default() };
+    let search = LocalPathSearch::new(["/root/", "/home/somebody/project/"]);
+    let policy = PolicyDocument::parse("[every]\nlocal_paths = ['/root/']").unwrap().at(STRIPPED);
+    let facts = inspect_for(&f("rules/careless"), &search).unwrap();
+    let outcomes = judge(&facts, STRIPPED, &policy, &evidence);
+    let outcome = outcomes.iter().find(|outcome| outcome.rule == rule).unwrap();
+    assert_eq!(outcome.verdict, CAUGHT);
+    assert!(!outcome.expected.contains("somebody") && outcome.found.contains("somebody"), "{outcome:?}");
+
+    let rule = "producers";
+    table.check(rule, LINKED, r#"producers = ["GCC: *"]"#, &f("linked"), PASS, "GCC");
+    table.check(rule, LINKED, r#"producers = ["clang *"]"#, &f("linked"), CAUGHT, "GCC");
+    table.check(rule, LINKED, r#"producers = ["clang *"]"#, &f("rules/no-stack-note.o"), OPEN, "no .comment");
+
+    let rule = "auditable-dependencies";
+    let policy = "needs_auditable_dependencies = true";
+    table.check(rule, LINKED, policy, &f("rules/auditable.o"), PASS, "1 packages");
+    table.check(rule, LINKED, policy, &f("rules/auditable-cut.o"), CAUGHT, "does not decompress");
+    table.check(rule, LINKED, policy, &f("linked"), CAUGHT, "no .dep-v0");
+
+    let size = f("stripped").len();
+    table.check("size-budget", STRIPPED, &format!("size_max = \"{size} B\""), &f("stripped"), PASS, "");
+    table.check(
+        "size-budget",
+        STRIPPED,
+        &format!("size_max = \"{} B\"", size - 1),
+        &f("stripped"),
+        CAUGHT,
+        "",
+    );
+    let mut growth = |previous: Option<usize>, verdict, found| {
+        let evidence =
+            Evidence { previous_size_bytes: previous.map(|bytes| bytes as u64), ..Evidence::default() };
+        let policy = "growth_percent_max = 10";
+        table.check_with("size-growth", STRIPPED, policy, &fixture("stripped"), &evidence, verdict, found);
+    };
+    growth(Some(size), PASS, "(+0)");
+    growth(Some(size + 100), PASS, "(-100)");
+    growth(Some(size - 2000), CAUGHT, "(+2000)");
+    growth(None, OPEN, "no previous size");
+}
+
+fn split(table: &mut Table) {
+    let f = fixture;
+    table.check("build-id", STRIPPED, "needs_build_id = true", &f("stripped"), PASS, "");
+    let lost = edited("stripped", |bytes| {
+        let note = bytes.windows(4).position(|window| window == b"GNU\0").unwrap();
+        bytes[note] = b'X';
+    });
+    table.check("build-id", STRIPPED, "needs_build_id = true", &lost, CAUGHT, "none");
+    table.check("not-packed", STRIPPED, "", &f("stripped"), PASS, "none");
+    table.check("not-packed", STRIPPED, "", &f("packed-nrv2b"), CAUGHT, "packed by UPX");
+    table.check("stripped", STRIPPED, "stripped = true", &f("stripped"), PASS, "none");
+    table.check("stripped", STRIPPED, "stripped = true", &f("linked"), CAUGHT, ".debug_info");
+
+    let (debug, other) = (f("stripped.debug"), f("linked-32"));
+    let (debug_facts, other_facts) = (facts(&debug), facts(&other));
+    let mut debug_file = |bytes: &[u8], facts, verdict, found| {
+        let evidence = Evidence {
+            debug_file: Some(facts),
+            debug_file_bytes: Some(bytes),
+            debug_file_name: Some("stripped.debug"),
+            ..Evidence::default()
+        };
+        let policy = "needs_debug_file = true";
+        table.check_with("debug-file-matches", STRIPPED, policy, &f("stripped"), &evidence, verdict, found);
+    };
+    debug_file(&debug, &debug_facts, PASS, "stripped.debug");
+    debug_file(&other, &other_facts, CAUGHT, "build-id");
+}
+
+fn packed(table: &mut Table) {
+    let f = fixture;
+    let good = f("packed-nrv2b");
+    let stub = edited("packed-nrv2b", |bytes| {
+        let facts = facts(bytes);
+        let segment = &facts.segments[1];
+        bytes[(segment.offset + facts.header.entry - segment.address) as usize + 40] ^= 1;
+    });
+    let data = edited("packed-nrv2b", |bytes| {
+        let upx = facts(bytes).upx.unwrap();
+        let stored = upx.blocks.iter().find(|block| block.is_stored()).unwrap();
+        bytes[stored.offset as usize + 12] ^= 1;
+    });
+    let cut = edited("packed-nrv2b", |bytes| bytes.truncate(bytes.len() - 36));
+    let painted =
+        edited("packed-no-stack-size", |bytes| ProgramHeader::stack(bytes).set_memory_size(bytes, 8 << 20));
+    let stack = r#"stack_size = { exact = "8 MiB" }"#;
+    let rows: &[(&'static str, &str, &[u8], Verdict, &str)] = &[
+        ("packed-by-upx", "", &good, PASS, "NRV2B"),
+        ("packed-by-upx", "", &f("stripped"), CAUGHT, "no mark of UPX"),
+        ("upx-structure", "", &good, PASS, "blocks"),
+        ("upx-structure", "", &cut, CAUGHT, "cut"),
+        ("upx-stub-checksum", "", &good, PASS, ""),
+        ("upx-stub-checksum", "", &stub, CAUGHT, "stored"),
+        ("upx-data-checksum", "", &good, PASS, ""),
+        ("upx-data-checksum", "", &data, CAUGHT, "stored"),
+        ("inner-machine", r#"machines = ["x86_64"]"#, &good, PASS, "x86_64"),
+        ("inner-machine", r#"machines = ["x86_64"]"#, &f("packed-arm64"), CAUGHT, "aarch64"),
+        ("inner-stack-size", stack, &good, PASS, "8388608"),
+        ("inner-stack-size", stack, &painted, CAUGHT, "one of 0 bytes"),
+        ("inner-stack-not-executable", "", &good, PASS, "rw-"),
+        ("inner-stack-not-executable", "", &f("packed-exec-stack"), CAUGHT, "rwx"),
+        ("inner-no-writable-executable-segment", "", &good, PASS, "none"),
+        ("inner-no-writable-executable-segment", "", &f("rules/packed-rwx"), CAUGHT, "segment 0 (rwx)"),
+        ("inner-no-interpreter", "is_static = true", &good, PASS, "none"),
+        ("inner-no-interpreter", "is_static = true", &f("packed-dynamic"), CAUGHT, "a PT_INTERP"),
+        ("outer-inner-agree", "", &good, PASS, "the same"),
+        ("outer-inner-agree", "", &painted, CAUGHT, "PT_GNU_STACK"),
+    ];
+    for (rule, policy, bytes, verdict, found) in rows {
+        table.check(rule, PACKED, policy, bytes, *verdict, found);
+    }
+    let (digest, other) = (sha256(b"a"), sha256(b"b"));
+    for (unpacked, verdict, found) in [(&digest, PASS, "on both sides"), (&other, CAUGHT, "of the parent")] {
+        let evidence = Evidence {
+            parent_sha256: Some(&digest),
+            unpacked_sha256: Some(Ok(unpacked)),
+            ..Evidence::default()
+        };
+        table.check_with("round-trip", PACKED, "needs_round_trip = true", &good, &evidence, verdict, found);
+    }
+}
+
+fn waived(table: &mut Table) {
+    let today = Evidence { today: Some("2026-06-01".parse().unwrap()), ..Evidence::default() };
+    let policy = |until: &str| {
+        format!(
+            "local_paths = [\"/home/\"]\nwaivers = [{{ rule = \"no-local-paths\", reason = \"a test\", until = \"{until}\" }}]"
+        )
+    };
+    let (careless, hardened) = (fixture("rules/careless"), fixture("rules/hardened"));
+    table.check_with("waivers", STRIPPED, &policy("2026-06-01"), &careless, &today, PASS, "1 in force");
+    table.check_with(
+        "waivers",
+        STRIPPED,
+        &policy("2026-05-31"),
+        &careless,
+        &today,
+        CAUGHT,
+        "expired on 2026-05-31",
+    );
+    table.check_with("waivers", STRIPPED, &policy("2026-06-01"), &hardened, &today, CAUGHT, "is not used");
+    table.check("waivers", STRIPPED, &policy("2026-06-01"), &careless, OPEN, "no date");
+}

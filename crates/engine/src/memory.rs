@@ -1,0 +1,166 @@
+//! What a model will need of memory, computed from its files before anything is loaded.
+//!
+//! Two kinds of bytes, because the kernel treats them differently: the weights are mapped, so under pressure their pages
+//! can be dropped and read again; everything else is anonymous and must fit. Each part is kept apart, so that whoever is
+//! refused sees what to change. Exact per tensor: element counts come from the header of the weight file, bytes per
+//! element from the format.
+//!
+//! Deliberately not here: limits (the server reads them) and the server's own parts (queues, HTTP threads).
+
+use std::path::Path;
+
+use crate::batch;
+use crate::bert;
+use crate::error::ModelError;
+use crate::files::ModelFiles;
+use crate::folder;
+use crate::weights::Finder;
+
+/// Element formats of weight files. The quantized ones store blocks: elements a block, bytes a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElementFormat {
+    F32,
+    F16,
+    Bf16,
+    Q8_0,
+    Q4_0,
+    Q4K,
+    Q5K,
+    Q6K,
+}
+
+impl ElementFormat {
+    pub fn block(self) -> (u64, u64) {
+        match self {
+            Self::F32 => (1, 4),
+            Self::F16 | Self::Bf16 => (1, 2),
+            Self::Q8_0 => (32, 34),
+            Self::Q4_0 => (32, 18),
+            Self::Q4K => (256, 144),
+            Self::Q5K => (256, 176),
+            Self::Q6K => (256, 210),
+        }
+    }
+
+    /// Bytes of a tensor. A last block that is not full takes its whole room.
+    pub fn bytes(self, elements: u64) -> u64 {
+        let (per_block, bytes) = self.block();
+        elements.div_ceil(per_block) * bytes
+    }
+}
+
+/// Keys and values of a decoder: `2 * sum over layers of (kv heads * head size) * context * slots` elements.
+pub fn kv_cache_bytes(
+    layer_widths: impl IntoIterator<Item = u64>,
+    context_tokens: u64,
+    slots: u64,
+    format: ElementFormat,
+) -> u64 {
+    let row: u64 = layer_widths.into_iter().sum();
+    format.bytes(2 * row * context_tokens * slots)
+}
+
+/// What runs beside the model decides what it needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    pub threads: usize,
+    /// Tokens of one call at most.
+    pub batch_tokens: usize,
+}
+
+/// Bytes, by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// Mapped from files.
+    pub weights: u64,
+    /// Keys and values of all slots; 0 for a model that keeps no state between calls.
+    pub kv_cache: u64,
+    /// Matrices of the chunk that each worker computes.
+    pub scratch: u64,
+    /// Copies of packed matrices inside OpenBLAS, a buffer a thread.
+    pub blas: u64,
+    pub tokenizer: u64,
+    /// The part of each worker's stack that is ever touched.
+    pub stacks: u64,
+}
+
+impl MemoryNeed {
+    pub fn anonymous(&self) -> u64 {
+        self.kv_cache + self.scratch + self.blas + self.tokenizer + self.stacks
+    }
+
+    /// The parts that belong to the threads: models that share a pool share these, and need the largest.
+    pub fn shared(&self) -> u64 {
+        self.scratch + self.blas + self.stacks
+    }
+}
+
+/// OpenBLAS touches, of a thread's buffer, the blocks of A and B that its kernels pack: measured on SkylakeX and Haswell
+/// kernels with products as large as ours.
+const BLAS_BYTES_A_THREAD: u64 = 5 << 20;
+const STACK_BYTES_A_THREAD: u64 = 64 << 10;
+/// The vocabulary is held as strings in two maps and the JSON tree lives while it is built: measured against the length
+/// of tokenizer.json.
+const TOKENIZER_BYTES_A_BYTE: u64 = 28;
+
+/// Reads the configuration, the header of the weights and the size of the tokenizer; no weight.
+pub fn need(dir: &Path, load: Load) -> Result<MemoryNeed, ModelError> {
+    let files = ModelFiles::folder(dir)?;
+    let recipe = folder::read(&files)?;
+    let longest = recipe.max_tokens;
+    let finder = Finder::open(&files.file("model.safetensors"))?;
+    let tokenizer = files.file("tokenizer.json");
+    let tokenizer_bytes =
+        std::fs::metadata(&*tokenizer).map_err(|error| folder::io(&tokenizer, &error))?.len();
+
+    let threads = load.threads.max(1);
+    let chunk_tokens = batch::largest_chunk(load.batch_tokens, longest, threads);
+    let scratch = 4 * bert::scratch_floats(&recipe, chunk_tokens, longest) as u64;
+    Ok(MemoryNeed {
+        weights: finder.tensor_bytes(),
+        kv_cache: 0,
+        scratch: scratch * threads as u64,
+        blas: BLAS_BYTES_A_THREAD * threads as u64,
+        tokenizer: TOKENIZER_BYTES_A_BYTE * tokenizer_bytes,
+        stacks: STACK_BYTES_A_THREAD * threads as u64,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantized_formats_take_exactly_their_blocks() {
+        let bytes = |format: ElementFormat| format.bytes(4096 * 256);
+        assert_eq!(bytes(ElementFormat::F32), 4096 * 1024);
+        assert_eq!(bytes(ElementFormat::Q8_0), 4096 * 256 / 32 * 34);
+        assert_eq!(bytes(ElementFormat::Q4_0), 4096 * 256 / 32 * 18);
+        assert_eq!(bytes(ElementFormat::Q4K), 4096 * 144);
+        assert_eq!(bytes(ElementFormat::Q5K), 4096 * 176);
+        assert_eq!(bytes(ElementFormat::Q6K), 4096 * 210);
+        assert_eq!(ElementFormat::Q4K.bytes(257), 2 * 144);
+    }
+
+    #[test]
+    fn keys_and_values_of_a_known_decoder() {
+        // 32 layers, 8 heads of 128, 8192 tokens, 4 slots, f16.
+        let bytes = kv_cache_bytes([8 * 128; 32], 8192, 4, ElementFormat::F16);
+        assert_eq!(bytes, 2 * 32 * 1024 * 8192 * 4 * 2);
+        // Layers need not be alike.
+        assert_eq!(kv_cache_bytes([64, 128], 10, 1, ElementFormat::F32), 2 * 192 * 10 * 4);
+    }
+
+    #[test]
+    fn weights_are_the_sum_of_the_tensors_and_scratch_grows_with_threads() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models/tiny-bert");
+        let one = need(&dir, Load { threads: 1, batch_tokens: 1024 }).unwrap();
+        let four = need(&dir, Load { threads: 4, batch_tokens: 4096 }).unwrap();
+        let file = std::fs::metadata(dir.join("model.safetensors")).unwrap().len();
+        assert!(one.weights <= file && one.weights + 8192 > file, "{} of {file}", one.weights);
+        assert_eq!(one.weights, four.weights);
+        assert_eq!((4 * one.scratch, 4 * one.stacks), (four.scratch, four.stacks));
+        assert!(one.scratch >= 4 * 1024 * 32);
+        assert_eq!(one.kv_cache, 0);
+    }
+}

@@ -1,0 +1,152 @@
+use super::*;
+
+const MIB: u64 = 1 << 20;
+const V2: &str = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new(cgroup: &str, mountinfo: &str) -> Self {
+        let machine = Self(tempfile::tempdir().unwrap());
+        machine.file("proc/self/cgroup", cgroup).file("proc/self/mountinfo", mountinfo);
+        machine.file("proc/meminfo", "MemTotal: 16777216 kB\nMemFree: 100 kB\nMemAvailable: 8388608 kB\n");
+        machine
+    }
+
+    fn file(&self, path: &str, text: &str) -> &Self {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    /// A level of version 2, in MiB; `None` is "max".
+    fn v2(&self, level: &str, high: Option<u64>, max: Option<u64>, current: u64, files: u64) -> &Self {
+        let text = |limit: Option<u64>| limit.map_or("max\n".into(), |mib| format!("{}\n", mib * MIB));
+        let at = |file: &str| format!("sys/fs/cgroup{level}/{file}");
+        self.file(&at("memory.high"), &text(high)).file(&at("memory.max"), &text(max));
+        self.file(&at("memory.current"), &format!("{}\n", current * MIB));
+        let stat = format!("anon {}\nfile 9\ninactive_file {}\nactive_file 0\n", 3 * MIB, files * MIB);
+        self.file(&at("memory.stat"), &stat)
+    }
+
+    fn v1(&self, level: &str, limit: u64, hierarchical: u64, current: u64, files: u64) -> &Self {
+        let at = |file: &str| format!("sys/fs/cgroup/memory{level}/{file}");
+        self.file(&at("memory.limit_in_bytes"), &format!("{limit}\n"));
+        self.file(&at("memory.usage_in_bytes"), &format!("{}\n", current * MIB));
+        let stat = format!(
+            "cache 1\nhierarchical_memory_limit {hierarchical}\ntotal_inactive_file {}\ntotal_active_file {}\n",
+            files * MIB,
+            files * MIB
+        );
+        self.file(&at("memory.stat"), &stat)
+    }
+
+    #[track_caller]
+    fn check(&self, mib: u64, source: &str) {
+        let rooms = rooms(self.0.path());
+        let smallest = smallest(&rooms).unwrap();
+        assert_eq!((smallest.bytes / MIB, smallest.source.as_str()), (mib, source), "{rooms:#?}");
+    }
+}
+
+const MACHINE: &str = "MemAvailable in /proc/meminfo";
+
+#[test]
+fn v2_in_a_namespace_reads_the_mount_itself() {
+    Machine::new("0::/\n", V2).v2("", None, Some(512), 100, 60).check(472, "/sys/fs/cgroup/memory.max");
+}
+
+#[test]
+fn v2_takes_the_tightest_of_all_ancestors() {
+    let machine = Machine::new("0::/kubepods/pod1/c1\n", V2);
+    machine.v2("/kubepods/pod1/c1", None, None, 10, 0);
+    machine.v2("/kubepods/pod1", None, Some(300), 250, 20).v2("/kubepods", None, Some(4096), 300, 0);
+    machine.check(70, "/sys/fs/cgroup/kubepods/pod1/memory.max");
+}
+
+#[test]
+fn v2_memory_high_counts_like_max() {
+    Machine::new("0::/a\n", V2)
+        .v2("/a", Some(200), Some(400), 50, 0)
+        .check(150, "/sys/fs/cgroup/a/memory.high");
+}
+
+#[test]
+fn v2_usage_above_the_limit_is_no_room_and_no_underflow() {
+    Machine::new("0::/a\n", V2).v2("/a", Some(100), None, 150, 20).check(0, "/sys/fs/cgroup/a/memory.high");
+}
+
+#[test]
+fn v2_seen_from_a_container_without_a_namespace() {
+    let mount = "30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
+    Machine::new("0::/docker/abc\n", mount)
+        .v2("", None, Some(256), 6, 0)
+        .check(250, "/sys/fs/cgroup/memory.max");
+}
+
+#[test]
+fn v2_outside_of_what_is_mounted_still_reads_the_top() {
+    let machine = Machine::new("0::/../other\n", V2);
+    machine.v2("", None, Some(256), 0, 0);
+    machine.check(256, "/sys/fs/cgroup/memory.max");
+}
+
+#[test]
+fn v2_mounted_elsewhere() {
+    let mount = "30 23 0:26 / /my\\040cgroup rw - cgroup2 none rw\n";
+    let machine = Machine::new("0::/a\n", mount);
+    machine.file("my cgroup/a/memory.max", "1048576\n").file("my cgroup/a/memory.current", "0\n");
+    machine.check(1, "/my cgroup/a/memory.max");
+}
+
+const V1: &str = "36 30 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+const NONE: u64 = 9_223_372_036_854_771_712;
+
+#[test]
+fn v1_hierarchical_limit_covers_ancestors() {
+    let machine = Machine::new("5:cpu:/x\n4:memory:/a/b\n", V1);
+    machine.v1("/a/b", NONE, 512 * MIB, 100, 10);
+    machine.check(432, "/sys/fs/cgroup/memory/a/b/memory.stat");
+}
+
+#[test]
+fn v1_a_fuller_ancestor_binds() {
+    let machine = Machine::new("4:memory:/a/b\n", V1);
+    machine.v1("/a/b", NONE, 512 * MIB, 10, 0).v1("/a", 512 * MIB, 512 * MIB, 500, 0);
+    machine.check(12, "/sys/fs/cgroup/memory/a/memory.limit_in_bytes");
+}
+
+#[test]
+fn v1_about_two_to_the_63_is_no_limit() {
+    Machine::new("4:memory:/\n", V1).v1("", NONE, NONE, 100, 0).check(8192, MACHINE);
+}
+
+#[test]
+fn hybrid_reads_both_versions() {
+    let both = format!("{V1}31 23 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+    let machine = Machine::new("4:memory:/a\n0::/a\n", &both);
+    machine.v1("/a", 64 * MIB, 64 * MIB, 4, 0).file("sys/fs/cgroup/unified/a/cgroup.procs", "1\n");
+    machine.check(60, "/sys/fs/cgroup/memory/a/memory.limit_in_bytes");
+}
+
+#[test]
+fn without_any_cgroup_the_machine_binds() {
+    Machine::new("", "").check(8192, MACHINE);
+    let machine = Machine::new("", "");
+    machine.file("proc/meminfo", "MemTotal: 4096 kB\nMemFree: 1024 kB\nCached: 2048 kB\n");
+    machine.check(3, "MemFree + Buffers + Cached in /proc/meminfo");
+}
+
+#[test]
+fn nothing_readable_is_no_room_and_not_an_endless_one() {
+    let empty = tempfile::tempdir().unwrap();
+    assert_eq!(rooms(empty.path()), []);
+}
+
+#[test]
+fn the_cgroup_tells_its_anonymous_memory() {
+    let machine = Machine::new("0::/a\n", V2);
+    machine.v2("/a", None, None, 10, 0);
+    assert_eq!(own_anonymous(machine.0.path()), Some(3 * MIB));
+}

@@ -1,0 +1,124 @@
+//! From a listener to answered requests: accepts up to a number of connections, gives each its time limits, and lets them
+//! end when the server drains.
+//!
+//! axum's own accept loop is not used because it has no limits: not on connections, not on the time of headers, and an
+//! accept that fails (no file descriptors left) is retried here with a pause and told once a second at most.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::app::App;
+use super::client::Client;
+use super::log::Level;
+use super::stall_guard::StallGuard;
+
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    pub connections_max: usize,
+    /// From the first moment of a connection, or the end of its last answer, to the end of the next headers.
+    pub header_timeout: Duration,
+    /// Of a write that makes no progress.
+    pub write_timeout: Duration,
+}
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const HEADER_BYTES_MAX: usize = 64 << 10;
+
+/// Two things that connections are told: `closing` after the last answer, and `cut` when the time for that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    Open,
+    Closing,
+    Cut,
+}
+
+/// Runs until `ending` says [`Ending::Closing`] and every connection has ended.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    app: Arc<App>,
+    limits: ConnectionLimits,
+    mut ending: watch::Receiver<Ending>,
+) {
+    let free = Arc::new(Semaphore::new(limits.connections_max));
+    let mut connections = JoinSet::new();
+    let mut last_complaint = None::<Instant>;
+    loop {
+        while connections.try_join_next().is_some() {}
+        let place = tokio::select! {
+            _ = ending.wait_for(|ending| *ending >= Ending::Closing) => break,
+            place = Arc::clone(&free).acquire_owned() => place,
+        };
+        let accepted = tokio::select! {
+            _ = ending.wait_for(|ending| *ending >= Ending::Closing) => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let client = Client::from_address(peer.ip());
+                let (router, app, ending) = (router.clone(), Arc::clone(&app), ending.clone());
+                connections.spawn(async move {
+                    app.metrics.connection_opened();
+                    let open = Open(&app);
+                    connection(stream, client, router, limits, ending).await;
+                    drop(open);
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                if last_complaint.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
+                    app.log.write(Level::Error, "accept_failed", &[("error", error.to_string())]);
+                    last_complaint = Some(Instant::now());
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+struct Open<'a>(&'a App);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.connection_closed();
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    client: Client,
+    router: Router,
+    limits: ConnectionLimits,
+    mut ending: watch::Receiver<Ending>,
+) {
+    // An answer is written whole: waiting for more would only delay it.
+    let _ = stream.set_nodelay(true);
+    let stream = TokioIo::new(StallGuard::new(stream, limits.write_timeout));
+    let router = router.layer(axum::Extension(client));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(stream, TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    // Errors of a connection (garbage, a peer that went away, a time limit) concern its peer alone.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = ending.wait_for(|ending| *ending >= Ending::Closing) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection => {}
+        _ = ending.wait_for(|ending| *ending == Ending::Cut) => {}
+    }
+}

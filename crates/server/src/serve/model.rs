@@ -1,0 +1,42 @@
+//! What the scheduler needs of a model, and no more: texts become token sequences, and a batch of sequences is advanced
+//! by one step.
+//!
+//! The unit is the token, not the text, because a token costs about the same in every model. An encoder is done with a
+//! sequence after one step. A decoder would be asked again for the same sequence until it ends; the scheduler already
+//! comes back to a request as often as it has sequences left, and checks for cancellation each time.
+
+use engine::{Cancel, Embedder, EngineError};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Length of a vector.
+    pub dimension: usize,
+    /// Tokens of one sequence at most.
+    pub tokens_max: usize,
+    /// Token ids are below this.
+    pub vocabulary: usize,
+}
+
+pub trait Model: Send + Sync {
+    fn shape(&self) -> Shape;
+
+    /// Special tokens included, cut at `tokens_max`.
+    fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError>;
+
+    /// One vector a sequence, in order. Blocks; when it returns, no work of the call is left.
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError>;
+}
+
+impl Model for Embedder {
+    fn shape(&self) -> Shape {
+        Shape { dimension: self.dimension(), tokens_max: self.max_tokens(), vocabulary: self.vocabulary() }
+    }
+
+    fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
+        Embedder::tokenize(self, texts, cancel)
+    }
+
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.embed_tokens(batch, cancel)
+    }
+}

