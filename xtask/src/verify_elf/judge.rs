@@ -134,6 +134,7 @@ impl Judge<'_> {
             file_name: Some(name),
             previous_size_bytes: self.previous_size_bytes,
             today: Some(self.policies.today),
+            ..Evidence::default()
         };
         let rules = policy::judge(&facts, stage, &policy, &evidence);
         FileReport { notes, ..FileReport::judged(name, stage, because, facts.size_bytes, rules) }
