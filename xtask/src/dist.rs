@@ -89,6 +89,9 @@ fn summary(
         let size = human_bytes(stage.size_bytes);
         writeln!(out, "{:<10} {size:>10}  {} rules: {}", stage.stage, stage.rules.len(), stage.verdict)?;
     }
+    let mutants = &shipped.manifest.mutants;
+    let (count, elapsed_ms) = (mutants.mutants.len(), mutants.elapsed_ms);
+    writeln!(out, "{:<10} {:>10}  {count} damaged copies: all refused, {elapsed_ms} ms", "mutants", "")?;
     writeln!(out, "{:<10} {:>10}  {} proofs: pass", "proved", "", shipped.manifest.proofs.len())?;
     writeln!(out)?;
     for file in &shipped.files {

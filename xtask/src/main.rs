@@ -8,6 +8,7 @@ mod bench;
 mod dist;
 mod docker;
 mod doctor;
+mod fuzz;
 mod lint;
 mod model;
 mod native;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use release::failure::{Failure, Interrupted};
 use release::gate::GateFailure;
+use release::mutants::MutantFailure;
 use release::prove::ProofFailure;
 
 /// Build, prove and package `inferd`.
@@ -43,6 +45,8 @@ enum Verb {
     Docker(docker::Args),
     /// Say what a build needs, what is here, and what would be fetched
     Doctor(doctor::Args),
+    /// Feed hostile bytes to the readers, for a given time
+    Fuzz(fuzz::Args),
     /// Check format and lints
     Lint(lint::Args),
     /// Fetch the real all-MiniLM-L6-v2 weights and print their folder
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Dist(args) => dist::run(args),
         Verb::Docker(args) => docker::run(args),
         Verb::Doctor(args) => doctor::run(args),
+        Verb::Fuzz(args) => fuzz::run(args),
         Verb::Lint(args) => lint::run(args),
         Verb::Model(args) => model::run(args),
         Verb::Native(args) => native::run(args),
@@ -92,6 +97,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
         eprintln!("hint: {}", hint.replace('\n', "\n      "));
     }
     let violated = error.downcast_ref::<GateFailure>().is_some_and(GateFailure::is_violation)
+        || error.downcast_ref::<MutantFailure>().is_some()
         || error.downcast_ref::<ProofFailure>().is_some();
     let interrupted = error.downcast_ref::<Interrupted>().is_some();
     ExitCode::from(match (violated, interrupted) {

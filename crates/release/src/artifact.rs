@@ -8,6 +8,7 @@ use elf_gate::RuleOutcome;
 use serde::Serialize;
 
 use crate::digest::Digest;
+use crate::mutants::KillMatrix;
 
 /// A file by its bytes.
 #[derive(Debug, Clone, Serialize)]
@@ -58,10 +59,18 @@ pub struct Packed {
     pub verdicts: Vec<RuleOutcome>,
 }
 
+/// Damaged copies of all three files were made, and the gate refused each of them.
+#[derive(Debug)]
+pub struct Challenged {
+    pub packed: Packed,
+    pub kills: KillMatrix,
+}
+
 /// The packed bytes were run, and kept what was promised.
 #[derive(Debug)]
 pub struct Proved {
     pub packed: Packed,
+    pub kills: KillMatrix,
     pub proofs: Vec<Proof>,
 }
 

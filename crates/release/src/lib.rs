@@ -9,6 +9,7 @@ pub mod gate;
 pub mod image;
 pub mod jobs;
 pub mod model;
+pub mod mutants;
 pub mod native;
 mod output;
 mod pack;

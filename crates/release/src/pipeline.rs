@@ -1,15 +1,16 @@
 //! `cargo xtask dist`, read from top to bottom.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::artifact::Packed;
+use crate::artifact::{Packed, Stripped};
 use crate::jobs::Jobs;
 use crate::native::StaticLib;
 use crate::plan::Plan;
 use crate::run::children_cpu_seconds;
 use crate::ship::Shipped;
 use crate::toolchain::{Site, Toolchain};
-use crate::{cargo, image, native, pack, prove, ship, store, strip, toolchain};
+use crate::{cargo, image, mutants, native, pack, prove, ship, store, strip, toolchain};
 
 /// How long each stage took, and how busy the cores were in it.
 #[derive(Default)]
@@ -48,12 +49,15 @@ pub struct Built {
     pub toolchain: Toolchain,
     pub openblas: StaticLib,
     pub packed: Packed,
+    /// Packed from a damaged copy, for the mutants.
+    pub damaged_pack: PathBuf,
 }
 
 pub fn dist(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Shipped> {
     let _lock = lock(plan, site)?;
-    let Built { toolchain, openblas, packed } = build_packed(plan, site, times)?;
-    let proved = times.stage(plan, "prove", || prove::prove(plan, site, packed))?;
+    let Built { toolchain, openblas, packed, damaged_pack } = build_packed(plan, site, times)?;
+    let challenged = times.stage(plan, "mutants", || mutants::challenge(plan, packed, &damaged_pack))?;
+    let proved = times.stage(plan, "prove", || prove::prove(plan, site, challenged))?;
     let image = times.stage(plan, "image", || image::build(plan, &proved))?;
     site.runner.check()?;
     times.stage(plan, "dist", || ship::ship(plan, site, &toolchain, &openblas, proved, &image))
@@ -74,8 +78,25 @@ fn build_packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<B
     let linked = times.stage(plan, "link", || cargo::link(plan, site, &toolchain, &jobs, &openblas))?;
     native::require_linked(&openblas, &linked.file.path)?;
     let stripped = times.stage(plan, "strip", || strip::strip(plan, site, &toolchain, linked))?;
-    let packed = times.stage(plan, "pack", || pack::pack(plan, site, &toolchain, stripped))?;
-    Ok(Built { toolchain, openblas, packed })
+    let (packed, damaged_pack) =
+        times.stage(plan, "pack", || pack_twice(plan, site, &toolchain, stripped))?;
+    Ok(Built { toolchain, openblas, packed, damaged_pack })
+}
+
+/// The file that ships, and beside it one that must never pass.
+fn pack_twice(
+    plan: &Plan,
+    site: &Site,
+    toolchain: &Toolchain,
+    stripped: Stripped,
+) -> anyhow::Result<(Packed, PathBuf)> {
+    let original = stripped.file.clone();
+    std::thread::scope(|scope| {
+        let damaged = scope.spawn(|| mutants::repack(plan, site, toolchain, &original));
+        let packed = pack::pack(plan, site, toolchain, stripped);
+        let damaged = damaged.join().expect("the packing thread does not panic");
+        Ok((packed?, damaged?))
+    })
 }
 
 /// OpenBLAS and the Rust libraries side by side, out of one pool of job tokens.

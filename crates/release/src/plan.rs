@@ -288,6 +288,7 @@ fn stages(config: &Config) -> Vec<String> {
         "linked: link the binary; gate".into(),
         "stripped: split the debug file off, strip; gate".into(),
         "packed: UPX; gate outer and inner headers, and the round trip".into(),
+        "challenged: damage copies of the three files; the gate must name each damage".into(),
         "proved: run the packed file: self-test, stacks, golden embedding, environment sizes".into(),
         format!("image: scratch image of the {ships} binary, as OCI layout and docker archive"),
         "dist: names, SHA256SUMS, dist-manifest.json".into(),

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::Context;
 use serde::Deserialize;
 
-use crate::artifact::{Artifact, Packed, Proof, Proved};
+use crate::artifact::{Artifact, Challenged, Proof, Proved};
 use crate::failure::Failure;
 use crate::plan::Plan;
 use crate::run::{Finished, Job, quote};
@@ -58,7 +58,8 @@ struct Check {
     time_ms: f64,
 }
 
-pub fn prove(plan: &Plan, site: &Site, packed: Packed) -> anyhow::Result<Proved> {
+pub fn prove(plan: &Plan, site: &Site, challenged: Challenged) -> anyhow::Result<Proved> {
+    let Challenged { packed, kills } = challenged;
     let mut proofs = self_test(plan, site, &packed.file)?;
     for count in &plan.config.prove.environment_counts {
         proofs.push(starts(plan, site, &packed.file, *count)?);
@@ -71,7 +72,7 @@ pub fn prove(plan: &Plan, site: &Site, packed: Packed) -> anyhow::Result<Proved>
         "{} changed while it was run",
         packed.file.path.display()
     );
-    Ok(Proved { packed, proofs })
+    Ok(Proved { packed, kills, proofs })
 }
 
 /// An empty environment: what ships must not need ours.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::artifact::{Artifact, Proof, Proved};
 use crate::digest::Digest;
 use crate::image::{Built, ImageFacts};
+use crate::mutants::KillMatrix;
 use crate::native::StaticLib;
 use crate::output;
 use crate::plan::Plan;
@@ -46,6 +47,8 @@ pub struct Manifest {
     pub rustflags: Vec<String>,
     pub stages: Vec<Stage>,
     pub proofs: Vec<Proof>,
+    /// What the gate refused: damaged copies of these very files.
+    pub mutants: KillMatrix,
     pub image: ImageFacts,
     pub files: Vec<NamedFile>,
 }
@@ -134,6 +137,7 @@ pub fn ship(
             Stage::of("packed", &packed.file, &packed.verdicts),
         ],
         proofs: proved.proofs.clone(),
+        mutants: proved.kills.clone(),
         image: image.facts.clone(),
         files: files.clone(),
     };

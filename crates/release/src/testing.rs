@@ -73,7 +73,7 @@ pub fn test(plan: &Plan, site: &Site, filter: &[String]) -> anyhow::Result<Total
 
 /// The shipped bytes and the tools that made them.
 fn inputs(command: &mut Command, plan: &Plan, built: &Built) {
-    let Built { toolchain, openblas, packed } = built;
+    let Built { toolchain, openblas, packed, .. } = built;
     command
         .env("MUSLIN_LINKED", &packed.stripped.linked.file.path)
         .env("MUSLIN_STRIPPED", &packed.stripped.file.path)

@@ -1,0 +1,216 @@
+//! The hands of the mutants: places in a 64-bit little-endian ELF file and in UPX's layout, looked up and overwritten.
+//!
+//! Written apart from the readers of the gate on purpose: a place that both would look up wrongly in the same way could
+//! not be told from a gate that works.
+
+const ELF_HEADER_BYTES: usize = 64;
+const ENTRY_BYTES: usize = 56;
+pub const PT_NULL: u32 = 0;
+pub const PT_LOAD: u32 = 1;
+pub const PT_DYNAMIC: u32 = 2;
+pub const PT_INTERP: u32 = 3;
+pub const PT_NOTE: u32 = 4;
+pub const PT_GNU_STACK: u32 = 0x6474_e551;
+pub const PT_GNU_RELRO: u32 = 0x6474_e552;
+pub const READ_WRITE: u32 = 6;
+pub const READ_WRITE_EXECUTE: u32 = 7;
+
+/// To be raised when [`inner`] changes: its result is kept.
+pub const INNER_DAMAGE_VERSION: u32 = 1;
+
+pub type Done = Result<(), String>;
+
+/// A program header by its place in the file.
+#[derive(Clone, Copy)]
+pub struct ProgramHeader(usize);
+
+impl ProgramHeader {
+    /// The first of that kind, with these flags when they are given.
+    pub fn find(bytes: &[u8], kind: u32, flags: Option<u32>) -> Result<Self, String> {
+        let count = usize::from(u16_at(bytes, 56)?);
+        let table = u64_at(bytes, 32)? as usize;
+        for index in 0..count {
+            let at = table + ENTRY_BYTES * index;
+            if u32_at(bytes, at)? == kind && flags.is_none_or(|flags| u32_at(bytes, at + 4) == Ok(flags)) {
+                return Ok(Self(at));
+            }
+        }
+        Err(format!("no program header of kind {kind:#x}"))
+    }
+
+    pub fn set_kind(self, bytes: &mut [u8], kind: u32) -> Done {
+        write(bytes, self.0, &kind.to_le_bytes())
+    }
+
+    pub fn set_flags(self, bytes: &mut [u8], flags: u32) -> Done {
+        write(bytes, self.0 + 4, &flags.to_le_bytes())
+    }
+
+    pub fn set_memory_size(self, bytes: &mut [u8], size: u64) -> Done {
+        write(bytes, self.0 + 40, &size.to_le_bytes())
+    }
+
+    fn offset(self, bytes: &[u8]) -> Result<usize, String> {
+        Ok(u64_at(bytes, self.0 + 8)? as usize)
+    }
+
+    fn address(self, bytes: &[u8]) -> Result<u64, String> {
+        u64_at(bytes, self.0 + 16)
+    }
+
+    fn file_size(self, bytes: &[u8]) -> Result<usize, String> {
+        Ok(u64_at(bytes, self.0 + 32)? as usize)
+    }
+
+    /// Points it at other bytes, mapped where the segment `load` maps them.
+    fn point_at(self, bytes: &mut [u8], load: ProgramHeader, offset: usize, size: u64) -> Done {
+        let address = load.address(bytes)? + (offset - load.offset(bytes)?) as u64;
+        for (field, value) in [(8, offset as u64), (16, address), (24, address), (32, size), (40, size)] {
+            write(bytes, self.0 + field, &value.to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+pub fn set_stack_size(bytes: &mut [u8], size: u64) -> Done {
+    ProgramHeader::find(bytes, PT_GNU_STACK, None)?.set_memory_size(bytes, size)
+}
+
+pub fn set_machine(bytes: &mut [u8], machine: u16) -> Done {
+    write(bytes, 18, &machine.to_le_bytes())
+}
+
+/// The header that the fewest would miss becomes a PT_INTERP with a path in the file.
+pub fn add_interpreter(bytes: &mut [u8]) -> Done {
+    const PATH: &[u8] = b"/lib/ld-musl-x86_64.so.1\0";
+    let load = ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?;
+    let at = load.offset(bytes)?;
+    write(bytes, at, PATH)?;
+    let spare = ProgramHeader::find(bytes, PT_GNU_RELRO, None)
+        .or_else(|_| ProgramHeader::find(bytes, PT_NOTE, None))?;
+    spare.set_kind(bytes, PT_INTERP)?;
+    spare.point_at(bytes, load, at, PATH.len() as u64)
+}
+
+/// A PT_DYNAMIC with one DT_NEEDED, in the bytes of the data segment.
+pub fn add_needed(bytes: &mut [u8]) -> Done {
+    const STRINGS: &[u8] = b"\0libc.so.6\0";
+    const ENTRIES: usize = 4;
+    let load = ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?;
+    let at = load.offset(bytes)?.next_multiple_of(8);
+    let strings_at = at + 16 * ENTRIES;
+    if strings_at + STRINGS.len() > load.offset(bytes)? + load.file_size(bytes)? {
+        return Err("no room in the data segment".into());
+    }
+    let strings_address = load.address(bytes)? + (strings_at - load.offset(bytes)?) as u64;
+    let (needed, string_table, string_table_size) = (1_u64, 5_u64, 10_u64);
+    let entries =
+        [(string_table, strings_address), (string_table_size, STRINGS.len() as u64), (needed, 1), (0, 0)];
+    for (index, (tag, value)) in entries.into_iter().enumerate() {
+        write(bytes, at + 16 * index, &tag.to_le_bytes())?;
+        write(bytes, at + 16 * index + 8, &value.to_le_bytes())?;
+    }
+    write(bytes, strings_at, STRINGS)?;
+    let spare = ProgramHeader::find(bytes, PT_GNU_RELRO, None)
+        .or_else(|_| ProgramHeader::find(bytes, PT_NOTE, None))?;
+    spare.set_kind(bytes, PT_DYNAMIC)?;
+    spare.point_at(bytes, load, at, 16 * ENTRIES as u64)
+}
+
+/// The owner of the build-id note becomes somebody else.
+pub fn lose_build_id(bytes: &mut [u8]) -> Done {
+    let at = build_id_note(bytes)?;
+    write(bytes, at + 12, b"gnu\0")
+}
+
+/// Another build-id of the same length.
+pub fn change_build_id(bytes: &mut [u8]) -> Done {
+    let at = build_id_note(bytes)?;
+    flip(bytes, at + 16, 0xff)
+}
+
+/// Length of the name 4, of the id 20, kind 3, the name.
+fn build_id_note(bytes: &[u8]) -> Result<usize, String> {
+    const START: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    find(bytes, START).ok_or_else(|| "no build-id note of 20 bytes".into())
+}
+
+/// Gives the symbol another name of the same length.
+pub fn rename_symbol(bytes: &mut [u8], from: &str, to: &str) -> Done {
+    let whole: Vec<u8> = [b"\0", from.as_bytes(), b"\0"].concat();
+    let mut done = Err(format!("no symbol `{from}`"));
+    let mut start = 0;
+    // The name may stand in data as well; all of them are changed, the one of the symbol table with them.
+    while let Some(at) = find(&bytes[start..], &whole) {
+        done = write(bytes, start + at + 1, to.as_bytes());
+        start += at + 1;
+    }
+    done
+}
+
+/// Wrong inside: no stack size, an executable stack, a writable executable segment and an interpreter.
+pub fn inner(bytes: &mut [u8]) -> Done {
+    let stack = ProgramHeader::find(bytes, PT_GNU_STACK, None)?;
+    stack.set_memory_size(bytes, 0)?;
+    stack.set_flags(bytes, READ_WRITE_EXECUTE)?;
+    ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?.set_flags(bytes, READ_WRITE_EXECUTE)?;
+    let spare = ProgramHeader::find(bytes, PT_NOTE, None)?;
+    spare.set_kind(bytes, PT_INTERP)
+}
+
+/// Right outside: what a reader of headers wants to see.
+pub fn disguise(packed: &mut [u8], stack_size: u64) -> Done {
+    let stack = ProgramHeader::find(packed, PT_GNU_STACK, None)?;
+    stack.set_memory_size(packed, stack_size)?;
+    stack.set_flags(packed, READ_WRITE)
+}
+
+/// `l_info` of a packed file: right behind the program headers.
+pub fn loader_info(packed: &[u8]) -> Result<usize, String> {
+    let at = ELF_HEADER_BYTES + ENTRY_BYTES * usize::from(u16_at(packed, 56)?);
+    match packed.get(at + 4..at + 8) {
+        Some(b"UPX!") => Ok(at),
+        _ => Err("no `l_info` behind the program headers".into()),
+    }
+}
+
+/// The code that runs first: where the entry point is in the file.
+pub fn entry_offset(bytes: &[u8]) -> Result<usize, String> {
+    let entry = u64_at(bytes, 24)?;
+    let load = ProgramHeader::find(bytes, PT_LOAD, Some(5))?;
+    let inside = entry.checked_sub(load.address(bytes)?).ok_or("the entry point is outside of the code")?;
+    Ok(load.offset(bytes)? + inside as usize)
+}
+
+pub fn flip(bytes: &mut [u8], at: usize, mask: u8) -> Done {
+    let byte = bytes.get_mut(at).ok_or_else(|| format!("the file ends before byte {at}"))?;
+    *byte ^= mask;
+    Ok(())
+}
+
+pub fn write(bytes: &mut [u8], at: usize, new: &[u8]) -> Done {
+    let place = at.checked_add(new.len()).and_then(|end| bytes.get_mut(at..end));
+    place.ok_or_else(|| format!("the file ends before byte {at}"))?.copy_from_slice(new);
+    Ok(())
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, wanted)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Result<u16, String> {
+    Ok(u16::from_le_bytes(array(bytes, at)?))
+}
+
+pub fn u32_at(bytes: &[u8], at: usize) -> Result<u32, String> {
+    Ok(u32::from_le_bytes(array(bytes, at)?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Result<u64, String> {
+    Ok(u64::from_le_bytes(array(bytes, at)?))
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], String> {
+    let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
+    found.copied().ok_or_else(|| format!("the file ends before byte {at}"))
+}
