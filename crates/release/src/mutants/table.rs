@@ -6,6 +6,7 @@ use super::damage::{
     self, Done, PT_GNU_STACK, PT_LOAD, PT_NULL, ProgramHeader, READ_WRITE, READ_WRITE_EXECUTE,
 };
 use super::{Mutant, Originals, READER, Subject};
+use elf_gate::Stage;
 
 const fn mutant(
     subject: Subject,
@@ -35,7 +36,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "needed library added", "no-needed", |bytes, _| damage::add_needed(bytes)),
     mutant(Linked, "machine changed", "machine", other_machine),
     mutant(Linked, "required symbol removed", "required-symbols", |bytes, originals| {
-        let name = exact(&originals.config.gate.required_symbols)?;
+        let required = originals.config.gate.at(Stage::Linked).required_symbols;
+        let name = exact(&required)?;
         let other: String = name.chars().rev().collect();
         damage::rename_symbol(bytes, name, &format!("{}_", &other[1..]))
     }),
@@ -140,7 +142,8 @@ fn other_machine(bytes: &mut Vec<u8>, originals: &Originals) -> Done {
 
 /// Some symbol whose name is long enough is given a forbidden one.
 fn forbidden_symbol(bytes: &mut Vec<u8>, originals: &Originals) -> Done {
-    let pattern = originals.config.gate.forbidden_symbols.first().ok_or("release.toml forbids no symbol")?;
+    let forbidden = originals.config.gate.at(Stage::Linked).forbidden_symbols;
+    let pattern = forbidden.first().ok_or("release.toml forbids no symbol")?;
     let wanted = pattern.replace('*', "");
     let symbols = elf_gate::inspect(bytes).map_err(|error| error.to_string())?.symbols.ok_or("no .symtab")?;
     let fits = |name: &[u8]| name.len() == wanted.len() && !originals.is_required(name);
@@ -152,7 +155,7 @@ fn forbidden_symbol(bytes: &mut Vec<u8>, originals: &Originals) -> Done {
 
 impl Originals<'_> {
     fn is_required(&self, name: &[u8]) -> bool {
-        self.config.gate.required_symbols.iter().any(|required| required.as_bytes() == name)
+        self.config.gate.at(Stage::Linked).required_symbols.iter().any(|required| required.as_bytes() == name)
     }
 }
 

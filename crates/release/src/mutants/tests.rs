@@ -15,8 +15,8 @@ fn fixture(name: &str) -> Vec<u8> {
 /// The fixtures in the place of what ships; their symbols are those of `fixtures/elf/start.c`.
 fn config() -> Config {
     let mut config = Config::load(&root().join("release.toml")).unwrap();
-    config.gate.required_symbols = vec!["required_function".into()];
-    config.gate.forbidden_symbols = vec!["dl_*".into()];
+    config.gate.linked.required_symbols = Some(vec!["required_function".into()]);
+    config.gate.linked.forbidden_symbols = Some(vec!["dl_*".into()]);
     config
 }
 
