@@ -42,7 +42,7 @@ fn every_version_is_read_and_unpacked() {
             ..Evidence::default()
         };
         let policy = Policy {
-            machine: Some(facts.header.machine.clone()),
+            machines: vec![facts.header.machine.clone()],
             ..Policy::static_musl(Stage::Packed, 8 * MIB)
         };
         for outcome in judge(&facts, Stage::Packed, &policy, &evidence) {
