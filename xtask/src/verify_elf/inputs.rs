@@ -159,9 +159,16 @@ impl Inputs {
         if metadata.is_dir() {
             return self.folder(path, depth);
         }
-        // Opening a pipe that nobody writes to would wait for ever; a named one is what the user wants.
-        if !metadata.is_file() && !is_named {
-            self.not_files += 1;
+        // Opening a pipe that nobody writes to would wait for ever; stdin (`-`) is the way for what a program writes.
+        if !metadata.is_file() {
+            if is_named {
+                self.missing(
+                    name,
+                    "is a pipe, a socket or a device; give what comes out of it on stdin, as `-`".into(),
+                );
+            } else {
+                self.not_files += 1;
+            }
             return Ok(());
         }
         self.files.push(Input { name, source: Source::Path(path.into()), is_named });

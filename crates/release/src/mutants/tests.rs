@@ -20,6 +20,16 @@ fn config() -> Config {
     config
 }
 
+/// Asks of the fixture only what holds for every static program, so that one change breaks one rule.
+fn lenient_config() -> Config {
+    let mut config = config();
+    let gate = &mut config.gate;
+    for layer in [&mut gate.every, &mut gate.linked, &mut gate.stripped, &mut gate.packed] {
+        *layer = Default::default();
+    }
+    config
+}
+
 fn originals(config: &Config) -> Originals<'_> {
     let (stripped, debug) = (fixture("stripped"), fixture("stripped.debug"));
     Originals {
@@ -90,7 +100,7 @@ fn a_survivor_is_a_failure() {
 /// Violating some rule is not enough: the one that is meant for it must speak.
 #[test]
 fn a_mutant_killed_by_another_rule_has_survived() {
-    let config = config();
+    let config = lenient_config();
     let mutants = [Mutant {
         name: "machine changed",
         subject: Subject::Linked,
