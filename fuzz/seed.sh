@@ -4,6 +4,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+# Programs that make archives are asked for by name, so that a missing one is not taken for a small corpus.
+for tool in ar tar gzip xz; do
+    command -v "$tool" > /dev/null || { echo "seed.sh: \`$tool\` is missing; hint: apt-get install binutils tar gzip xz-utils" >&2; exit 2; }
+done
+
 seed() { # TARGET FILE...
     folder=fuzz/corpus/$1
     shift
@@ -26,3 +31,50 @@ printf '\000\340\000\200' > fuzz/corpus/edits/seed-stack-size
 printf '\001\104\000\002' > fuzz/corpus/edits/seed-flags
 printf '\002\022\000\211' > fuzz/corpus/edits/seed-machine
 printf '\003\104\000\002' > fuzz/corpus/edits/seed-stripped
+
+# Containers: the first byte of an input says whether the target compresses the rest.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+folder=$PWD/fuzz/corpus/containers
+mkdir -p "$folder"
+container() { # NAME FILE
+    { printf '\000'; cat "$2"; } > "$folder/seed-$1"
+}
+cp fixtures/elf/object.o fixtures/elf/stripped "$work"
+(
+    cd "$work"
+    mkdir -p blobs/sha256
+    printf 'text' > notes
+    ar rcs lib.a object.o notes
+    ar rcsT thin.a object.o
+    ar rcs nested.a lib.a
+    tar -b 1 -cf plain.tar stripped notes
+    tar -b 1 --format=pax --pax-option=comment=long -cf pax.tar stripped
+    tar -b 1 -cf layer.tar object.o
+    : > .wh.object.o
+    tar -b 1 -cf upper.tar .wh.object.o
+    cp layer.tar blobs/sha256/aa
+    cp upper.tar blobs/sha256/bb
+    printf '{"layers": [{"digest": "sha256:aa"}, {"digest": "sha256:bb"}]}' > blobs/sha256/cc
+    printf '{"manifests": [{"digest": "sha256:cc"}]}' > index.json
+    printf '[{"Layers": ["blobs/sha256/aa", "blobs/sha256/bb"]}]' > manifest.json
+    tar -b 1 --format=ustar -cf image.tar index.json manifest.json blobs
+    gzip -nk plain.tar
+    xz -k plain.tar
+    if command -v zstd > /dev/null; then zstd -q plain.tar; fi
+)
+for name in lib.a thin.a nested.a plain.tar pax.tar image.tar plain.tar.gz plain.tar.xz plain.tar.zst; do
+    if [ -e "$work/$name" ]; then container "$name" "$work/$name"; fi
+done
+{ printf '\007'; cat "$work/image.tar"; } > "$folder/seed-image.tar.gz"
+
+# Models: the first byte chooses the file, the header of the weights comes without its length and without the floats.
+folder=$PWD/fuzz/corpus/model
+mkdir -p "$folder"
+number=0
+for name in config.json modules.json sentence_bert_config.json 1_Pooling/config.json tokenizer.json; do
+    { printf "\\00$number"; cat "fixtures/models/tiny-bert/$name"; } > "$folder/seed-$number"
+    number=$((number + 1))
+done
+header=$(od -An -tu8 -N8 fixtures/models/tiny-bert/model.safetensors | tr -d ' ')
+{ printf '\005'; tail -c +9 fixtures/models/tiny-bert/model.safetensors | head -c "$header"; } > "$folder/seed-weights"

@@ -28,6 +28,9 @@ pub struct Args {
     /// Where the results go [default: dist/ of this checkout]
     #[arg(long, value_name = "DIR")]
     dist_dir: Option<PathBuf>,
+    /// dist-manifest.json of the release before, for rules about growth
+    #[arg(long, value_name = "FILE")]
+    previous: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,7 +40,7 @@ enum Format {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let setup = args.common.setup(args.dist_dir)?;
+    let setup = args.common.setup_after(args.dist_dir, args.previous)?;
     let plan = &setup.plan;
     if args.plan {
         match args.format {

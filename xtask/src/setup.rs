@@ -125,6 +125,11 @@ impl Common {
     }
 
     pub fn setup(&self, dist_dir: Option<PathBuf>) -> anyhow::Result<Setup> {
+        self.setup_after(dist_dir, None)
+    }
+
+    /// With the manifest of the release before.
+    pub fn setup_after(&self, dist_dir: Option<PathBuf>, previous: Option<PathBuf>) -> anyhow::Result<Setup> {
         let config = self.config()?;
         let (site, surroundings) = self.site()?;
         let mut tools = self.survey(&site, &config);
@@ -140,6 +145,7 @@ impl Common {
                 .map(std::path::absolute)
                 .transpose()
                 .context("the file of `--openblas-source`")?,
+            previous,
             quiet: self.quiet,
         };
         Ok(Setup { plan: Plan::new(config, &surroundings, choices, tools)?, site })

@@ -69,7 +69,11 @@ fn bad_input() {
 #[test]
 fn usage() {
     check(&[], 2, "required");
-    check(&["@linked", "--stage", "sripped"], 2, "expected `linked`, `stripped` or `packed`");
+    check(
+        &["@linked", "--stage", "sripped"],
+        2,
+        "there are `object`, `linked`, `stripped`, `debug`, `packed`",
+    );
     check(&["@linked", "--stack-size", "8 MB"], 2, "unknown unit `MB`");
     check(&["@linked", "@stripped", "--parent", "@linked"], 2, "belong to one file");
     check(&["--explain", "inner-stack-size"], 0, "would have stopped");

@@ -153,6 +153,12 @@ impl Config {
     }
 
     /// `path` is only for the messages.
+    /// Whether a TOML file is meant to be one of these, as opposed to a policy of its own.
+    pub fn is_in(text: &str) -> bool {
+        let table = text.parse::<toml::Table>();
+        table.is_ok_and(|table| table.contains_key("gate") && table.contains_key("product"))
+    }
+
     pub fn parse(text: &str, path: &Path) -> anyhow::Result<Config> {
         let place = |span: std::ops::Range<usize>| {
             let before = &text[..span.start.min(text.len())];

@@ -15,6 +15,7 @@ mod output;
 mod pack;
 pub mod pipeline;
 pub mod plan;
+pub mod previous;
 pub mod prove;
 pub mod run;
 pub mod ship;

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::failure::{Failure, Problems};
+use crate::previous::Previous;
 use crate::sources;
 use crate::surroundings::{Commit, Surroundings};
 use crate::toolchain::{Finding, StdPreference};
@@ -24,6 +25,8 @@ pub struct Choices {
     pub std: StdPreference,
     /// A source tarball of OpenBLAS that is on disk already.
     pub openblas_source: Option<PathBuf>,
+    /// `dist-manifest.json` of the release before this one.
+    pub previous: Option<PathBuf>,
     pub quiet: bool,
 }
 
@@ -44,6 +47,8 @@ pub struct Plan {
     /// The steps in their order, for people.
     pub stages: Vec<String>,
     pub config: Config,
+    /// What the sizes of this release are compared with.
+    pub previous: Option<Previous>,
     #[serde(skip)]
     pub openblas_source: Option<PathBuf>,
     #[serde(skip)]
@@ -163,6 +168,15 @@ impl Plan {
         problems.extend(not_a_folder(&dist, "--dist-dir"));
         problems.extend(not_a_folder(&surroundings.cache_dir, "--cache-dir"));
         problems.extend(choices.openblas_source.as_deref().and_then(not_a_tarball));
+        let previous = choices.previous.as_deref().map(Previous::read).transpose();
+        let previous = previous.unwrap_or_else(|error| {
+            let hint = Failure::hint_of(&error);
+            let hint = hint.unwrap_or("give the dist-manifest.json of the release before".into());
+            problems.push(Failure::new(format!("{error:#}")).hint(hint));
+            None
+        });
+        let is_of = previous.as_ref().map(|previous| previous.is_of(&config.product.name, &target));
+        problems.extend(is_of.and_then(Result::err));
         Problems(problems).into_result()?;
 
         let jobs = choices.jobs.unwrap_or(surroundings.cores).max(1);
@@ -184,6 +198,7 @@ impl Plan {
             },
             commit: surroundings.commit.clone(),
             openblas_source: choices.openblas_source,
+            previous,
             quiet: choices.quiet,
             std: choices.std,
             version,

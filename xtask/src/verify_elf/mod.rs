@@ -10,20 +10,23 @@ pub mod in_parallel;
 pub mod inputs;
 mod judge;
 mod output;
+mod owners;
 mod policies;
 pub mod read;
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use elf_gate::containers::Limits;
 use elf_gate::policy::{self, RULES};
-use elf_gate::report::Report;
+use elf_gate::report::{FileReport, Report};
 use elf_gate::{Stage, Verdict};
 
 use crate::Outcome;
 use inputs::Inputs;
+use judge::PreviousRelease;
 use output::{Color, Format, ReportFile};
 use policies::Policies;
 
@@ -38,7 +41,7 @@ pub struct Args {
     #[arg(required_unless_present = "explain", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Whose rules apply; without it the bytes decide, and the report says why.
-    #[arg(long, value_name = "linked|stripped|packed")]
+    #[arg(long, value_name = "object|linked|stripped|debug|packed")]
     stage: Option<Stage>,
     #[command(flatten)]
     policies: policies::PolicyArgs,
@@ -48,7 +51,10 @@ pub struct Args {
     /// The stripped file that FILE was packed from; FILE must unpack to it. Without it, FILE.unpacked is looked for.
     #[arg(long, value_name = "FILE")]
     parent: Option<PathBuf>,
-    /// The same file of the release before, for rules about growth.
+    /// SHA-256 of that file, where it is not at hand; its own judgement is then left to whoever has it.
+    #[arg(long, value_name = "HEX", conflicts_with = "parent", value_parser = parse_sha256)]
+    parent_sha256: Option<String>,
+    /// The same file of the release before, or that release's dist-manifest.json, for rules about growth.
     #[arg(long, value_name = "FILE")]
     previous: Option<PathBuf>,
     /// Bytes that may come out of compressed inputs, each input on its own.
@@ -85,28 +91,42 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Pass);
     }
     let inputs = Inputs::of(&args.files)?;
-    let of_one_file = [&args.parent, &args.debug_file, &args.previous];
-    if inputs.files.len() > 1 && of_one_file.iter().any(|file| file.is_some()) {
+    let of_one_file = args.parent.is_some() || args.parent_sha256.is_some() || args.debug_file.is_some();
+    if inputs.files.len() > 1 && of_one_file {
         bail!(
-            "--parent, --debug-file and --previous belong to one file, {} are given\nhint: judge them one by one",
+            "--parent, --parent-sha256 and --debug-file belong to one file, {} are given\nhint: judge them one by one",
             inputs.files.len()
         );
     }
-    let previous_size_bytes = args.previous.as_ref().map(|path| {
-        let metadata = std::fs::metadata(path);
-        Ok::<_, anyhow::Error>(metadata.with_context(|| format!("cannot read `{}`", path.display()))?.len())
-    });
+    let canonical = |path: &Path| path.canonicalize().ok();
+    let paths: HashSet<PathBuf> = inputs.files.iter().filter_map(|input| canonical(input.path()?)).collect();
+    let previous = args.previous.as_deref().map(PreviousRelease::of).transpose()?;
+    if let (Some(PreviousRelease::FileBytes(_)), 2..) = (&previous, inputs.files.len()) {
+        bail!(
+            "--previous names one file, {} are given\nhint: give the dist-manifest.json of that release, which knows each of them",
+            inputs.files.len()
+        );
+    }
     let judge = judge::Judge {
-        previous_size_bytes: previous_size_bytes.transpose()?,
+        previous,
         policies: Policies::of(&args.policies)?,
         stage: args.stage,
         parent: args.parent.as_deref(),
+        parent_sha256: args.parent_sha256.as_deref(),
         debug_file: args.debug_file.as_deref(),
         limits: Limits { decompressed_bytes_max: args.decompressed_max, ..Limits::default() },
+        is_input: &|path| canonical(path).is_some_and(|path| paths.contains(&path)),
     };
-    let judged = in_parallel::map(&inputs.files, |input| judge.input(input));
+    let mut judged = in_parallel::map(&inputs.files, |input| judge.input(input, None));
+    // Which program a debug file belongs to is known when all programs have been seen.
+    let owned = owners::find(&inputs.files, &judged);
+    let again = in_parallel::map(&owned, |(index, owner)| judge.input(&inputs.files[*index], Some(owner)));
+    for ((index, _), again) in owned.iter().zip(again) {
+        judged[*index] = again;
+    }
     let not_elf = inputs.not_files + judged.iter().map(|input| input.not_elf).sum::<usize>();
-    let files = judged.into_iter().flat_map(|input| input.reports).collect();
+    let mut files: Vec<FileReport> = judged.into_iter().flat_map(|input| input.reports).collect();
+    files.extend(judge.policies.unused_waivers(&files));
     let report = Report::new(files).with_skipped(not_elf, inputs.seen_before);
     // Reports are on disk before anything can end this process.
     output::write_files(&report, &args.report)?;
@@ -121,6 +141,13 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
             bail!("no ELF file was found, so nothing was judged; {others} skipped")
         }
         Verdict::CannotTell => bail!("not everything could be judged; what could not is marked `????`"),
+    }
+}
+
+fn parse_sha256(text: &str) -> Result<String, String> {
+    match text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(text.to_lowercase()),
+        false => Err("expected 64 hexadecimal digits, as `sha256sum` prints them".into()),
     }
 }
 

@@ -4,16 +4,20 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use elf_gate::facts::LocalPathSearch;
 use elf_gate::policy::{Date, PolicyDocument, StackSize};
+use elf_gate::report::FileReport;
 use elf_gate::{Policy, Stage};
+use release::config::Config;
 use release::failure::Failure;
+use release::gate;
 
 #[derive(clap::Args)]
 pub struct PolicyArgs {
     /// static-musl, static-pie-musl, hardened-glibc or shared-library; without it, static-musl with a stack of 8 MiB.
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// A policy of your own: a TOML file, as docs/gates.md describes it.
+    /// A policy of your own: a TOML file, as docs/gates.md describes it, or a release.toml, whose [gate] it then is.
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     policy: Option<PathBuf>,
     /// Exact size that PT_GNU_STACK must have, whatever the policy says.
@@ -26,7 +30,12 @@ const DEFAULT_STACK_BYTES: u64 = 8 << 20;
 
 pub struct Policies {
     document: PolicyDocument,
+    /// The policy's file, for what is wrong with it as a whole.
+    path: Option<PathBuf>,
+    release: Option<Config>,
     stack_size: Option<u64>,
+    /// What to look for in the bytes; made once for all files.
+    pub local_paths: LocalPathSearch,
     /// For waivers, which end.
     pub today: Date,
 }
@@ -35,26 +44,54 @@ impl Policies {
     pub fn of(args: &PolicyArgs) -> anyhow::Result<Policies> {
         let is_default = args.preset.is_none() && args.policy.is_none();
         let stack_size = args.stack_size.or(is_default.then_some(DEFAULT_STACK_BYTES));
+        let mut release = None;
         let document = match &args.policy {
             None => PolicyDocument::preset(args.preset.as_deref().unwrap_or("static-musl"))
                 .map_err(|error| Failure::new(error.to_string()))?,
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read the policy `{}`", path.display()))?;
-                PolicyDocument::parse(&text).map_err(|error| {
-                    Failure::new(format!("policy `{}`: {error}", path.display())).hint(error.hint())
-                })?
+                if Config::is_in(&text) {
+                    let config = Config::parse(&text, path)?;
+                    let document = config.gate.clone();
+                    release = Some(config);
+                    document
+                } else {
+                    PolicyDocument::parse(&text).map_err(|error| {
+                        Failure::new(format!("policy `{}`: {error}", path.display())).hint(error.hint())
+                    })?
+                }
             }
         };
-        Ok(Policies { document, stack_size, today: today()? })
+        Ok(Policies {
+            local_paths: document.local_paths(),
+            release,
+            path: args.policy.clone(),
+            document,
+            stack_size,
+            today: today()?,
+        })
     }
 
     pub fn at(&self, stage: Stage) -> Policy {
-        let mut policy = self.document.at(stage);
+        let mut policy = match &self.release {
+            // Stack size and machine stand elsewhere in it.
+            Some(config) => gate::policy(config, &config.product.targets[0], stage),
+            None => self.document.at(stage),
+        };
         if let Some(bytes) = self.stack_size {
             policy.stack_size = StackSize::exactly(bytes);
         }
         policy
+    }
+
+    /// A waiver for a file that is not there is one that nobody uses; only a look at all files can tell.
+    pub fn unused_waivers(&self, reports: &[FileReport]) -> Option<FileReport> {
+        let files: Vec<&str> = reports.iter().map(|report| report.file.as_str()).collect();
+        let unused = self.document.waivers_of_no_file(&files);
+        let name = self.path.as_ref().map_or("policy".into(), |path| path.display().to_string());
+        let hint = "remove the waiver, or judge that file in the same run";
+        (!unused.is_empty()).then(|| FileReport::refused(name, unused.join("; "), hint))
     }
 }
 

@@ -4,13 +4,15 @@
 //! promises about itself (sizes, counts, names) is never believed: the work is bounded by [`Limits`], and what was not
 //! looked at because of them is reported as [`Found::Unreadable`], which no caller may take for a pass.
 //!
-//! It deliberately does not know which of two layers of an image hides the other: every ELF file of every layer is
-//! found, since each of them is shipped.
+//! Every ELF file of every layer of an image is found, since each of them is shipped; which of them no container sees is
+//! said at the end.
 
 mod ar;
 mod format;
+mod layers;
 mod metered;
 mod tar_stream;
+mod zstd;
 
 use std::cell::Cell;
 use std::io::{Cursor, Read};
@@ -19,7 +21,11 @@ use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
 pub use format::Format;
+pub use layers::Hidden;
+
+use layers::Layers;
 use metered::Metered;
+use zstd::ZstdReader;
 
 /// How much work one input may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,11 +65,18 @@ pub enum Found<'a> {
 }
 
 /// Calls `visit` with the name and the contents of everything that is found. A member is named after its container:
-/// `a.tar.gz!bin/tool`, `libx.a(member.o)`.
-pub fn walk(name: &str, bytes: &[u8], limits: &Limits, visit: &mut dyn FnMut(&str, Found<'_>)) {
+/// `a.tar.gz!bin/tool`, `libx.a(member.o)`. Gives back which of them are hidden by upper layers, when it was an image.
+pub fn walk(
+    name: &str,
+    bytes: &[u8],
+    limits: &Limits,
+    visit: &mut dyn FnMut(&str, Found<'_>),
+) -> Vec<Hidden> {
     let decompressed_left = &Cell::new(limits.decompressed_bytes_max);
-    let mut walk = Walk { limits, entries_left: limits.entries_max, decompressed_left, visit };
+    let layers = Layers::default();
+    let mut walk = Walk { limits, entries_left: limits.entries_max, decompressed_left, layers, visit };
     walk.bytes(name, bytes, 0);
+    walk.layers.hidden()
 }
 
 struct Walk<'w> {
@@ -71,6 +84,7 @@ struct Walk<'w> {
     entries_left: u64,
     /// Shared with the readers that are open.
     decompressed_left: &'w Cell<u64>,
+    layers: Layers,
     visit: &'w mut dyn FnMut(&str, Found<'_>),
 }
 
@@ -87,6 +101,9 @@ const DAMAGED_HINT: &str = "build or download it again and compare its digest wi
 
 impl Walk<'_> {
     fn found(&mut self, name: &str, found: Found<'_>) {
+        if matches!(found, Found::Elf(_)) {
+            self.layers.elf_file(name);
+        }
         (self.visit)(name, found);
     }
 
@@ -139,12 +156,13 @@ impl Walk<'_> {
                 const DICTIONARY_KIB_MAX: u32 = 256 << 10;
                 self.decompressed(name, XzReader::new_mem_limit(whole, true, DICTIONARY_KIB_MAX), depth + 1);
             }
+            Format::Zstd => self.decompressed(name, ZstdReader::new(whole), depth + 1),
             // A layer that nobody can look into is no pass; an odd file in a tar is.
-            Format::Zstd | Format::Bzip2 if depth > 0 && name.contains("!blobs/") => {
+            Format::Bzip2 if depth > 0 && name.contains("!blobs/") => {
                 let error = format!("a layer compressed by {format}, which is not read here");
-                self.unreadable(name, error, "write the image with gzip layers, or unpack it");
+                self.unreadable(name, error, "write the image with layers of gzip or zstd, or unpack it");
             }
-            Format::Zstd | Format::Bzip2 => self.found(name, Found::Unsupported(format)),
+            Format::Bzip2 => self.found(name, Found::Unsupported(format)),
         }
     }
 

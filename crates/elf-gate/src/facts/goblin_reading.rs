@@ -314,11 +314,7 @@ fn range(section: &SectionHeader) -> Option<(usize, usize)> {
 /// The bytes up to the NUL, which must come before the table ends.
 fn string(bytes: &[u8], (start, end): (usize, usize), index: usize) -> Option<&[u8]> {
     let data = bytes.get(start.checked_add(index)?..end)?;
-    Some(&data[..memchr(data)?])
-}
-
-fn memchr(data: &[u8]) -> Option<usize> {
-    data.iter().position(|&byte| byte == 0)
+    Some(&data[..memchr::memchr(0, data)?])
 }
 
 fn to_usize(value: u64) -> Result<usize, String> {

@@ -95,8 +95,8 @@ demands! {
     needs_build_id: bool,
     /// The split debug file must be shown and belong to this file.
     needs_debug_file: bool,
-    /// A packed file must be shown to unpack to its stripped parent.
-    needs_round_trip: bool,
+    /// The program that a debug file was split from must be shown, and name it.
+    needs_owner: bool,
     allow_executable_stack: bool,
     allow_writable_executable_segments: bool,
 }

@@ -19,8 +19,10 @@ pub struct PolicyDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extends: Option<String>,
     pub every: Layer,
+    pub object: Layer,
     pub linked: Layer,
     pub stripped: Layer,
+    pub debug: Layer,
     pub packed: Layer,
 }
 
@@ -41,16 +43,18 @@ fn parsed_preset(name: &str) -> Option<&'static PolicyDocument> {
     PARSED.iter().find(|(known, _)| *known == name).map(|(_, document)| document)
 }
 
+/// All that is wrong with a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
     /// From 1, where the file says what is wrong.
     pub line: Option<usize>,
-    pub message: String,
+    /// Never empty.
+    pub problems: Vec<String>,
 }
 
 impl PolicyError {
     fn new(message: impl Into<String>) -> PolicyError {
-        PolicyError { line: None, message: message.into() }
+        PolicyError { line: None, problems: vec![message.into()] }
     }
 
     pub fn hint(&self) -> &'static str {
@@ -60,9 +64,13 @@ impl PolicyError {
 
 impl fmt::Display for PolicyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.message),
-            None => f.write_str(&self.message),
+        match (self.line, &self.problems[..]) {
+            (Some(line), problems) => write!(f, "line {line}: {}", problems.join("; ")),
+            (None, [only]) => f.write_str(only),
+            (None, several) => {
+                write!(f, "{} problems", several.len())?;
+                several.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+            }
         }
     }
 }
@@ -73,7 +81,7 @@ impl PolicyDocument {
     pub fn parse(text: &str) -> Result<PolicyDocument, PolicyError> {
         let document: PolicyDocument = toml::from_str(text).map_err(|error| PolicyError {
             line: error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1),
-            message: error.message().trim().to_string(),
+            problems: vec![error.message().trim().to_string()],
         })?;
         document.check()?;
         Ok(document)
@@ -134,25 +142,41 @@ impl PolicyDocument {
 
     fn layer(&self, stage: Stage) -> &Layer {
         match stage {
+            Stage::Object => &self.object,
             Stage::Linked => &self.linked,
             Stage::Stripped => &self.stripped,
+            Stage::Debug => &self.debug,
             Stage::Packed => &self.packed,
         }
     }
 
-    /// What parsing checks, for documents that are part of another file.
+    /// What parsing checks, for documents that are part of another file. All problems are found in one go.
     pub fn check(&self) -> Result<(), PolicyError> {
         if let Some(name) = &self.extends {
+            // What the document comes to is not known without it.
             PolicyDocument::preset(name)?;
         }
+        let mut problems = Vec::new();
+        let mut contradictions: Vec<(String, Vec<&str>)> = Vec::new();
         for stage in Stage::ALL {
-            check_stage(stage, &self.at(stage))?;
+            for problem in contradictions_in(&self.at(stage)) {
+                match contradictions.iter_mut().find(|(known, _)| *known == problem) {
+                    Some((_, stages)) => stages.push(stage.name()),
+                    None => contradictions.push((problem, vec![stage.name()])),
+                }
+            }
         }
-        self.check_names()
+        for (problem, stages) in contradictions {
+            let all = stages.len() == Stage::ALL.len();
+            let stages = if all { "every stage".into() } else { format!("stage {}", stages.join(", ")) };
+            problems.push(format!("{stages}: {problem}"));
+        }
+        self.check_names(&mut problems);
+        if problems.is_empty() { Ok(()) } else { Err(PolicyError { line: None, problems }) }
     }
 
     /// Every rule that is named exists, and what is said about it can be of use at one of the stages where it is said.
-    fn check_names(&self) -> Result<(), PolicyError> {
+    fn check_names(&self, problems: &mut Vec<String>) {
         let layers = [(&self.every, &Stage::ALL[..])].into_iter();
         let layers =
             layers.chain(Stage::ALL.iter().map(|stage| (self.layer(*stage), std::slice::from_ref(stage))));
@@ -163,58 +187,50 @@ impl PolicyDocument {
             for (name, does) in severities.chain(reasons).chain(waivers) {
                 let Some(rule) = rule(name) else {
                     let known: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();
-                    return Err(PolicyError::new(format!(
-                        "no rule `{name}`: there are {}",
-                        known.join(", ")
-                    )));
+                    problems.push(format!("no rule `{name}`: there are {}", known.join(", ")));
+                    continue;
                 };
                 let is_demanded = |stage: &Stage| rule.applies(*stage, &self.at(*stage));
                 if !stages.iter().any(is_demanded) {
                     let names: Vec<&str> = stages.iter().map(|stage| stage.name()).collect();
-                    return Err(PolicyError::new(format!(
+                    problems.push(format!(
                         "the policy {does} `{name}`, which it does not demand at the stage {}",
                         names.join(", ")
-                    )));
+                    ));
                 }
             }
             let reasons = layer.cannot_tell.iter().chain(layer.waivers.iter().map(|w| (&w.rule, &w.reason)));
-            for (name, reason) in reasons {
-                if reason.trim().is_empty() {
-                    return Err(PolicyError::new(format!("an exception for `{name}` without a reason")));
-                }
-            }
+            let empty = reasons.filter(|(_, reason)| reason.trim().is_empty());
+            problems.extend(empty.map(|(name, _)| format!("an exception for `{name}` without a reason")));
         }
-        Ok(())
     }
 }
 
-fn check_stage(stage: Stage, policy: &Policy) -> Result<(), PolicyError> {
+/// What no file could keep to.
+fn contradictions_in(policy: &Policy) -> Vec<String> {
+    let mut problems = Vec::new();
     let stack = &policy.stack_size;
     let asked = stack.exact.max(stack.minimum);
     if let (Some(asked), Some(ceiling)) = (asked, stack.ceiling)
         && asked > ceiling
     {
-        return Err(PolicyError::new(format!(
-            "stage {stage}: a stack of {asked} is above the ceiling of {ceiling}, which is all that the libc gives"
-        )));
+        problems.push(format!(
+            "a stack of {asked} is above the ceiling of {ceiling}, which is all that the libc gives"
+        ));
     }
     if let (Some(exact), Some(minimum)) = (stack.exact, stack.minimum)
         && exact < minimum
     {
-        return Err(PolicyError::new(format!(
-            "stage {stage}: a stack of exactly {exact} is below the minimum of {minimum}"
-        )));
+        problems.push(format!("a stack of exactly {exact} is below the minimum of {minimum}"));
     }
     for required in &policy.required_symbols {
         let matches = |forbidden: &&String| glob::matches(forbidden.as_bytes(), required.as_bytes());
         if let Some(forbidden) = policy.forbidden_symbols.iter().find(matches) {
             let by = if forbidden == required { String::new() } else { format!(" by `{forbidden}`") };
-            return Err(PolicyError::new(format!(
-                "stage {stage}: `{required}` is both required and forbidden{by}"
-            )));
+            problems.push(format!("`{required}` is both required and forbidden{by}"));
         }
     }
-    Ok(())
+    problems
 }
 
 impl Policy {

@@ -7,10 +7,12 @@
 
 mod build;
 mod catalogue;
+mod debug;
 mod demands;
 mod document;
 mod glob;
 mod harden;
+mod inner;
 mod link;
 mod load;
 mod packed;
@@ -25,6 +27,7 @@ mod waiver;
 use serde::{Deserialize, Serialize};
 
 pub use catalogue::markdown;
+pub use debug::Owner;
 pub use demands::{Layer, Policy, StackSize};
 pub use document::{PRESETS, PolicyDocument, PolicyError};
 pub use quantity::{GlibcVersion, Size};
@@ -45,6 +48,10 @@ pub struct Evidence<'a> {
     pub debug_file_name: Option<&'a str>,
     /// Its bytes, for the CRC-32 in `.gnu_debuglink`.
     pub debug_file_bytes: Option<&'a [u8]>,
+    /// The program that a debug file was split from.
+    pub owner: Option<&'a Owner>,
+    /// The bytes of the judged file itself, for the CRC-32 that the owner of a debug file holds.
+    pub own_bytes: Option<&'a [u8]>,
     /// Facts of the file that was packed.
     pub parent: Option<&'a Facts>,
     /// SHA-256 of the file that was packed, lower-case hex.

@@ -1,16 +1,80 @@
-//! Rules on packed files. The outer headers are judged by the same rules as ever; these judge what UPX wrapped.
+//! Rules on the structures of UPX, and on what comes out of them. The outer headers are judged by the same rules as ever,
+//! the inner ones by those of `inner`.
 
-use super::{Case, Finding, list, load};
-use crate::facts::Segment;
-use crate::upx::{Inner, InnerHeaders, UpxFacts, method_name};
+use super::rules::PACKED;
+use super::{Case, Finding, Rule};
+use crate::upx::{UpxFacts, method_name};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "packed-by-upx",
+        stages: PACKED,
+        demanded_by: "every policy",
+        catches: "a file that is not packed, or packed in a format that is not known here",
+        why: "everything below is read from UPX's own structures",
+        incident: "a release step that skipped packing because UPX was not installed, and went on",
+        peers: "none of them looks inside of a packed file",
+        fix: "pack it with UPX 4.2.x; or judge it with `--stage stripped`",
+        is_demanded: |_| true,
+        check: by_upx,
+    },
+    Rule {
+        id: "upx-structure",
+        stages: PACKED,
+        demanded_by: "every policy",
+        catches: "headers, blocks, end marker or trailer that do not fit together, or sizes that do not add up",
+        why: "a cut trailer still runs but cannot be unpacked; a patched header is a sign of tampering",
+        incident: "a packed file that was run through `strip` once more and lost its trailer",
+        peers: "none of them looks inside of a packed file",
+        fix: "pack the stripped file again and do not edit the result; `strip` must run before UPX",
+        is_demanded: |_| true,
+        check: structure,
+    },
+    Rule {
+        id: "upx-stub-checksum",
+        stages: PACKED,
+        demanded_by: "every policy",
+        catches: "a changed byte in the stub, by l_checksum",
+        why: "the stub is the code that runs first; UPX never checks this sum",
+        incident: "a flipped byte that `upx -t` passes and that ends the program by SIGSEGV at its start",
+        peers: "none of them looks inside of a packed file",
+        fix: "pack the stripped file again; the stub differs from what UPX wrote",
+        is_demanded: |_| true,
+        check: stub_checksum,
+    },
+    Rule {
+        id: "upx-data-checksum",
+        stages: PACKED,
+        demanded_by: "every policy",
+        catches: "a changed byte in the compressed blocks, by c_adler",
+        why: "the stub does not check it: damaged data are unpacked into a program that then runs",
+        incident: "a download that was damaged on the way and started all the same",
+        peers: "none of them looks inside of a packed file",
+        fix: "pack the stripped file again, or fetch it again and compare its digest",
+        is_demanded: |_| true,
+        check: data_checksum,
+    },
+    Rule {
+        id: "round-trip",
+        stages: PACKED,
+        demanded_by: "every policy; what `cannot_tell` says may stand without a parent",
+        catches: "a packed file that does not unpack to the very bytes that were judged before packing",
+        why: "sections, symbols and build-id are gone after packing; only equality carries the parent's verdicts over",
+        incident: "a cache that gave back the packed file of the build before",
+        peers: "none; `upx -t` compares a file with itself",
+        fix: "pack the judged file again; `upx -d -o OUT FILE` and `cmp OUT PARENT` show the difference",
+        is_demanded: |_| true,
+        check: round_trip,
+    },
+];
 
 /// What this reader was checked against: UPX 3.96 (13) and 4.2 (14), linux/amd64 and linux/arm64.
 const KNOWN_VERSIONS: [u8; 2] = [13, 14];
 const KNOWN_FORMATS: [u8; 2] = [22, 42];
-const NOT_PACKED: &str = "no mark of UPX";
-const NOT_PACKED_HINT: &str = "pack the file with UPX 4.2.x, or judge it with `--stage stripped`";
+pub(super) const NOT_PACKED: &str = "no mark of UPX";
+pub(super) const NOT_PACKED_HINT: &str = "pack the file with UPX 4.2.x, or judge it with `--stage stripped`";
 
-pub(super) fn by_upx(case: &Case) -> Finding {
+fn by_upx(case: &Case) -> Finding {
     const EXPECTED: &str = "packed by UPX 3.96 or 4.x for linux/amd64 or linux/arm64";
     let Some(upx) = &case.facts.upx else { return Finding::pass_if(false, EXPECTED, NOT_PACKED) };
     let Some(loader) = &upx.loader else {
@@ -28,7 +92,7 @@ pub(super) fn by_upx(case: &Case) -> Finding {
     Finding::pass_if(true, EXPECTED, format!("{found}, {method}"))
 }
 
-pub(super) fn structure(case: &Case) -> Finding {
+fn structure(case: &Case) -> Finding {
     on_upx(case, "headers, blocks and trailer that fit together", |upx, expected| {
         let found = match upx.problems.is_empty() {
             true => format!(
@@ -45,7 +109,7 @@ pub(super) fn structure(case: &Case) -> Finding {
     })
 }
 
-pub(super) fn stub_checksum(case: &Case) -> Finding {
+fn stub_checksum(case: &Case) -> Finding {
     on_upx(case, "l_checksum = Adler-32 of the stub", |upx, expected| {
         let Some(loader) = &upx.loader else { return Finding::pass_if(false, expected, "no `l_info`") };
         let Some(found) = loader.stub_adler_found else {
@@ -55,7 +119,7 @@ pub(super) fn stub_checksum(case: &Case) -> Finding {
     })
 }
 
-pub(super) fn data_checksum(case: &Case) -> Finding {
+fn data_checksum(case: &Case) -> Finding {
     on_upx(case, "c_adler = Adler-32 of the compressed blocks", |upx, expected| {
         match (&upx.pack_header, upx.compressed_adler_found) {
             (Some(pack), Some(found)) => sums(expected, pack.compressed_adler, found),
@@ -73,66 +137,13 @@ fn sums(expected: &str, stored: u32, found: u32) -> Finding {
     Finding::pass_if(stored == found, expected, text)
 }
 
-pub(super) fn inner_machine(case: &Case) -> Finding {
-    on_inner(case, "the promised machine", |inner| load::machine_of(case, &inner.header))
-}
-
-pub(super) fn inner_stack_size(case: &Case) -> Finding {
-    on_inner(case, "one PT_GNU_STACK of the promised size", |inner| {
-        load::stack_size_of(case, &inner.segments)
-    })
-}
-
-pub(super) fn inner_stack_not_executable(case: &Case) -> Finding {
-    on_inner(case, "PT_GNU_STACK without x", |inner| load::stack_not_executable_of(&inner.segments))
-}
-
-pub(super) fn inner_no_writable_executable_segment(case: &Case) -> Finding {
-    on_inner(case, "no PT_LOAD with w and x", |inner| {
-        load::no_writable_executable_segment_of(&inner.segments)
-    })
-}
-
-pub(super) fn inner_no_interpreter(case: &Case) -> Finding {
-    on_inner(case, "no PT_INTERP", |inner| {
-        let has_one = load::has_interpreter(&inner.segments);
-        Finding::pass_if(!has_one, "no PT_INTERP", if has_one { "a PT_INTERP" } else { "none" })
-    })
-}
-
-pub(super) fn outer_inner_agree(case: &Case) -> Finding {
-    const EXPECTED: &str = "the same type, machine and PT_GNU_STACK outside and inside";
-    on_inner(case, EXPECTED, |inner| {
-        let outer = &case.facts.header;
-        let mut wrong = Vec::new();
-        if outer.kind != inner.header.kind {
-            wrong.push(format!("type {:?} outside, {:?} inside", outer.kind, inner.header.kind));
-        }
-        if outer.os_abi != inner.header.os_abi {
-            wrong.push(format!("OS ABI {} outside, {} inside", outer.os_abi, inner.header.os_abi));
-        }
-        if outer.machine_number != inner.header.machine_number {
-            wrong.push(format!("machine {} outside, {} inside", outer.machine, inner.header.machine));
-        }
-        let (outside, inside) = (stacks(&case.facts.segments), stacks(&inner.segments));
-        if outside != inside {
-            wrong.push(format!("PT_GNU_STACK {} outside, {} inside", list(&outside), list(&inside)));
-        }
-        let found = if wrong.is_empty() { "the same".into() } else { wrong.join("; ") };
-        Finding::pass_if(wrong.is_empty(), EXPECTED, found)
-    })
-}
-
-fn stacks(segments: &[Segment]) -> Vec<String> {
-    let stacks = crate::facts::stack_segments(segments);
-    stacks.iter().map(|stack| format!("{} {:#x}", stack.flags, stack.memory_size_bytes)).collect()
-}
-
-pub(super) fn round_trip(case: &Case) -> Finding {
+fn round_trip(case: &Case) -> Finding {
     const EXPECTED: &str = "unpacks to the bytes of its parent";
     let Some(parent) = case.evidence.parent_sha256 else {
-        let hint = "give the stripped file that was packed with `--parent FILE`";
-        return Finding::cannot_tell(EXPECTED, "no parent given", hint);
+        let found =
+            "no parent given: what symbols, sections, notes and paths were packed is not in these bytes";
+        let hint = "give the stripped file that was packed with `--parent FILE`, or its digest with `--parent-sha256`";
+        return Finding::cannot_tell(EXPECTED, found, hint);
     };
     let unpacked = match case.evidence.unpacked_sha256 {
         None => {
@@ -176,17 +187,6 @@ fn on_upx<'a>(
 ) -> Finding {
     match &case.facts.upx {
         Some(upx) => check(upx, expected),
-        None => Finding::cannot_tell(expected, NOT_PACKED, NOT_PACKED_HINT),
-    }
-}
-
-fn on_inner<'a>(case: &Case<'a>, expected: &str, check: impl Fn(&'a InnerHeaders) -> Finding) -> Finding {
-    match case.facts.upx.as_ref().map(|upx| &upx.inner) {
-        Some(Inner::Read(inner)) => check(inner),
-        // UPX's stub would run something from this file, and nobody can say what.
-        Some(Inner::Unreadable(problem)) => {
-            Finding::pass_if(false, expected, format!("unreadable inner headers: {problem}"))
-        }
         None => Finding::cannot_tell(expected, NOT_PACKED, NOT_PACKED_HINT),
     }
 }

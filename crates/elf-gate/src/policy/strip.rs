@@ -1,13 +1,53 @@
 //! Rules on what stripping takes away and what it must leave behind.
 
-use super::{Case, Finding, list};
+use super::rules::{IDENTIFIED, STRIPPED, UNPACKED};
+use super::{Case, Finding, Rule, list};
 
-pub(super) fn build_id(case: &Case) -> Finding {
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "build-id",
+        stages: IDENTIFIED,
+        demanded_by: "`needs_build_id`",
+        catches: "a file without a GNU build-id",
+        why: "without it a crash report cannot be matched with its debug file",
+        incident: "a core file from production, and five debug files of which any could be the right one",
+        peers: "`readelf -n` and LIEF show it; none judges it",
+        fix: "link with `-Wl,--build-id=sha1`",
+        is_demanded: |policy| policy.needs_build_id,
+        check: build_id,
+    },
+    Rule {
+        id: "not-packed",
+        stages: UNPACKED,
+        demanded_by: "every policy",
+        catches: "a packed file judged as an unpacked one; `cannot tell` without section headers",
+        why: "the outer headers of a packed file can say anything; the program sees the inner ones",
+        incident: "a packed program of which `readelf` showed the promised stack size while its threads got 128 KiB",
+        peers: "checksec and BinSkim judge the outer headers as if they were the program's; LIEF shows them",
+        fix: "judge it with `--stage packed`",
+        is_demanded: |_| true,
+        check: not_packed,
+    },
+    Rule {
+        id: "stripped",
+        stages: STRIPPED,
+        demanded_by: "`stripped`",
+        catches: ".symtab or .debug_* sections that are still there",
+        why: "they double the size of what ships, and leak names and paths of the build machine",
+        incident: "a container image with 300 MB of debug information in it",
+        peers: "checksec shows it (`Symbols`); auditwheel can strip; none fails",
+        fix: "`objcopy --only-keep-debug FILE FILE.debug`, then `strip FILE`",
+        is_demanded: |policy| policy.stripped,
+        check: stripped,
+    },
+];
+
+fn build_id(case: &Case) -> Finding {
     let found = case.facts.build_id.as_deref();
     Finding::pass_if(found.is_some(), "a GNU build-id", found.unwrap_or("none"))
 }
 
-pub(super) fn not_packed(case: &Case) -> Finding {
+fn not_packed(case: &Case) -> Finding {
     const EXPECTED: &str = "no packer";
     if case.facts.upx.is_some() {
         return Finding::pass_if(false, EXPECTED, "packed by UPX");
@@ -22,7 +62,7 @@ pub(super) fn not_packed(case: &Case) -> Finding {
     Finding::pass_if(true, EXPECTED, "none")
 }
 
-pub(super) fn stripped(case: &Case) -> Finding {
+fn stripped(case: &Case) -> Finding {
     const SHT_SYMTAB: u32 = 2;
     let left = case.facts.sections.iter().filter(|section| {
         let name = section.name.as_str();
@@ -30,58 +70,4 @@ pub(super) fn stripped(case: &Case) -> Finding {
     });
     let names: Vec<&str> = left.map(|section| section.name.as_str()).collect();
     Finding::pass_if(names.is_empty(), "no .symtab, no .debug_*", list(&names))
-}
-
-pub(super) fn debug_file_matches(case: &Case) -> Finding {
-    const EXPECTED: &str = "a debug file with the same build-id, named and summed in .gnu_debuglink";
-    let Some(debug) = case.evidence.debug_file else {
-        return Finding::cannot_tell(
-            EXPECTED,
-            "no debug file given",
-            "give it with `--debug-file FILE.debug`",
-        );
-    };
-    let mut wrong = Vec::new();
-    match (&case.facts.build_id, &debug.build_id) {
-        (Some(ours), Some(theirs)) if ours == theirs => {}
-        (ours, theirs) => {
-            let show = |id: &Option<String>| id.clone().unwrap_or("none".into());
-            wrong.push(format!("build-id {} here, {} in the debug file", show(ours), show(theirs)));
-        }
-    }
-    if !debug.sections.iter().any(|section| section.name.starts_with(".debug_") && section.size_bytes > 0) {
-        wrong.push("a debug file without .debug_* sections".into());
-    }
-    let Some(link) = &case.facts.debug_link else {
-        wrong.push("no .gnu_debuglink".into());
-        return Finding::pass_if(false, EXPECTED, wrong.join("; "));
-    };
-    if let Some(name) = case.evidence.debug_file_name
-        && name != link.file_name
-    {
-        wrong.push(format!("the debug file is `{name}`, the link names `{}`", link.file_name));
-    }
-    let Some(bytes) = case.evidence.debug_file_bytes else {
-        if wrong.is_empty() {
-            return Finding::cannot_tell(
-                EXPECTED,
-                "the bytes of the debug file are not given",
-                "give them too",
-            );
-        }
-        return Finding::pass_if(false, EXPECTED, wrong.join("; "));
-    };
-    let crc32 = crc32(bytes);
-    if crc32 != link.crc32 {
-        wrong.push(format!("CRC-32 {:08x} in the link, {crc32:08x} of the debug file", link.crc32));
-    }
-    let found =
-        if wrong.is_empty() { format!("`{}`, CRC-32 {crc32:08x}", link.file_name) } else { wrong.join("; ") };
-    Finding::pass_if(wrong.is_empty(), EXPECTED, found)
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }

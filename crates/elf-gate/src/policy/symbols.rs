@@ -1,7 +1,47 @@
 //! Rules on names: what must be in the file, what must not, and what it may ask others for.
 
-use super::{Case, Finding, glob, list};
+use super::rules::{BEFORE_PACKING, UNPACKED};
+use super::{Case, Finding, Rule, glob, list};
 use crate::facts::{Form, NamedSymbol, demangle};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "required-symbols",
+        stages: UNPACKED,
+        demanded_by: "`required_symbols`",
+        catches: "a symbol that should be linked in and is not defined",
+        why: "a kernel or a patched function that was dropped in silence leaves a binary that works, slowly or wrongly",
+        incident: "an OpenBLAS without any AVX-512 kernel, because the compiler read `-march=skylake-avx512` as `minus avx512` and the build went on",
+        peers: "none judges it; `nm` lists names",
+        fix: "look at the archive with `nm --defined-only`, and at the link line; the part was not built or not pulled in",
+        is_demanded: |policy| !policy.required_symbols.is_empty(),
+        check: required,
+    },
+    Rule {
+        id: "forbidden-symbols",
+        stages: BEFORE_PACKING,
+        demanded_by: "`forbidden_symbols`",
+        catches: "a symbol that must not be in the file",
+        why: "test hooks, another allocator, dlopen in a static binary: they arrive through a dependency unasked",
+        incident: "a musl program with `_dl_find_object` in it, from the libgcc_eh of a glibc system, which died at its first panic",
+        peers: "auditwheel has a deny list for libpython; BinSkim forbids some C functions in PE files only",
+        fix: "`nm -A *.a | grep NAME` shows which library brings it; switch off the feature that pulls it in",
+        is_demanded: |policy| !policy.forbidden_symbols.is_empty(),
+        check: forbidden,
+    },
+    Rule {
+        id: "undefined-symbols",
+        stages: UNPACKED,
+        demanded_by: "`undefined_symbols` (it may be empty)",
+        catches: "a reference that nothing in the file defines and the list does not name; weak ones may stay",
+        why: "it is found at start, or at the first call with lazy binding, on the machine of the user",
+        incident: "a plugin that loaded in every test, because the test program happened to define the symbol that it lacked",
+        peers: "`ld -z defs` and `ldd -r` see it; symcheck looks for missing definitions; checksec, BinSkim and LIEF do not judge",
+        fix: "link with `-Wl,-z,defs`, or name the symbol in the list",
+        is_demanded: |policy| policy.undefined_symbols.is_some(),
+        check: undefined,
+    },
+];
 
 const NO_TABLE: &str = "no .symtab";
 const NO_TABLE_HINT: &str = "judge the file as the linker wrote it, before `strip`";
@@ -47,7 +87,7 @@ fn named(name: &[u8]) -> String {
     demangle(name).unwrap_or_else(|| String::from_utf8_lossy(name).into_owned())
 }
 
-pub(super) fn required(case: &Case) -> Finding {
+fn required(case: &Case) -> Finding {
     let wanted = &case.policy.required_symbols;
     let expected = format!("defined: {}", list(wanted));
     let patterns = Patterns::of(wanted);
@@ -67,7 +107,7 @@ pub(super) fn required(case: &Case) -> Finding {
     Finding { items, ..Finding::pass_if(missing.is_empty(), expected, found) }
 }
 
-pub(super) fn forbidden(case: &Case) -> Finding {
+fn forbidden(case: &Case) -> Finding {
     let expected = format!("absent: {}", list(&case.policy.forbidden_symbols));
     let patterns = Patterns::of(&case.policy.forbidden_symbols);
     let mut hits: Vec<String> =
@@ -83,7 +123,7 @@ pub(super) fn forbidden(case: &Case) -> Finding {
 }
 
 /// Weak references may stay undefined, and a static program has nobody to define the others.
-pub(super) fn undefined(case: &Case) -> Finding {
+fn undefined(case: &Case) -> Finding {
     let allowed = case.policy.undefined_symbols.as_deref().unwrap_or_default();
     let expected = format!("nothing undefined but {}", list(allowed));
     // In a linked file the loader binds what .dynsym names; .symtab only repeats it.

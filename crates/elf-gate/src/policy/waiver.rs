@@ -7,7 +7,21 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Case, Evidence, Finding, Policy, glob, list, rule};
+use super::rules::EVERY;
+use super::{Case, Evidence, Finding, Policy, Rule, glob, list, rule};
+
+pub(super) const RULES: &[Rule] = &[Rule {
+    id: "waivers",
+    stages: EVERY,
+    demanded_by: "`waivers`",
+    catches: "a waiver that is not used at a stage where its rule is judged, or that has expired; `cannot tell` without a date",
+    why: "an exception that nobody needs any more hides the next violation of the same kind",
+    incident: "an exception for one release that was still there three years later",
+    peers: "none; lists of exceptions in the others have neither reason nor end",
+    fix: "remove the waiver, or give it a new date with a new reason; a waiver that one of many files needs must name it with `file`",
+    is_demanded: |policy| !policy.waivers.is_empty(),
+    check: in_force,
+}];
 
 /// Lets a finding stand until a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,7 +175,7 @@ impl<'a> Ledger<'a> {
 }
 
 /// The rule about waivers itself. It stands last in the table, when all others have had the chance to use one.
-pub(super) fn in_force(case: &Case) -> Finding {
+fn in_force(case: &Case) -> Finding {
     const EXPECTED: &str = "every waiver used and not expired";
     let entries = &case.ledger.entries;
     let Some(today) = case.ledger.today else {

@@ -35,8 +35,9 @@ fn render_file(out: &mut String, file: &FileReport, width: usize, style: Style) 
     let name = format!("{}{:padding$}", paint(&printable(&file.file), BOLD, style), "");
     let mark = mark(file.verdict(), style);
     match &file.state {
-        FileState::Unreadable { error, hint, .. } => {
-            writeln!(out, "{mark}  {name}  not judged")?;
+        FileState::Unreadable { verdict, error, hint } => {
+            let said = if *verdict == Verdict::Violation { "refused" } else { "not judged" };
+            writeln!(out, "{mark}  {name}  {said}")?;
             writeln!(out, "      {}", printable(error))?;
             writeln!(out, "      {}", paint(&format!("hint: {}", printable(hint)), DIM, style))?;
         }

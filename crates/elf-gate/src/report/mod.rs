@@ -109,6 +109,13 @@ impl FileReport {
         FileReport { file: file.into(), container: None, notes: Vec::new(), state }
     }
 
+    /// Something besides a file breaks the policy, and its name stands in the place of a file.
+    pub fn refused(file: impl Into<String>, error: impl Into<String>, hint: impl Into<String>) -> FileReport {
+        let state =
+            FileState::Unreadable { verdict: Verdict::Violation, error: error.into(), hint: hint.into() };
+        FileReport { file: file.into(), container: None, notes: Vec::new(), state }
+    }
+
     pub fn verdict(&self) -> Verdict {
         match self.state {
             FileState::Judged { verdict, .. } | FileState::Unreadable { verdict, .. } => verdict,

@@ -32,6 +32,11 @@ impl ProgramHeader {
         ProgramHeader { at: 64 + 56 * index }
     }
 
+    pub fn nth(bytes: &[u8], index: usize) -> ProgramHeader {
+        assert!(index < facts(bytes).segments.len());
+        ProgramHeader { at: 64 + 56 * index }
+    }
+
     pub fn stack(bytes: &[u8]) -> ProgramHeader {
         ProgramHeader::of(bytes, PT_GNU_STACK)
     }
@@ -46,6 +51,10 @@ impl ProgramHeader {
 
     pub fn set_flags(&self, bytes: &mut [u8], flags: u32) {
         bytes[self.at + 4..self.at + 8].copy_from_slice(&flags.to_le_bytes());
+    }
+
+    pub fn set_file_size(&self, bytes: &mut [u8], size_bytes: u64) {
+        bytes[self.at + 32..self.at + 40].copy_from_slice(&size_bytes.to_le_bytes());
     }
 
     pub fn set_memory_size(&self, bytes: &mut [u8], size_bytes: u64) {

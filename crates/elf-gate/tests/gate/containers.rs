@@ -83,7 +83,7 @@ fn plain_files() {
     check(b"", &["in other"]);
     check(b"text", &["in other"]);
     check(&[0; 1024], &["in other"]);
-    check(&[0x28, 0xb5, 0x2f, 0xfd, 0, 0], &["in zstd"]);
+    check(b"BZh91AY&SY", &["in bzip2"]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn tars_and_images_with_nested_layers() {
         ("blobs/sha256/aa", &gzip(&layer)),
         ("blobs/sha256/bb", &layer),
         ("index.json", b"{}"),
-        ("blobs/sha256/cc", &[0x28, 0xb5, 0x2f, 0xfd, 0, 0]),
+        ("blobs/sha256/cc", b"BZh91AY&SY"),
     ]);
     let expected: Vec<String> = [
         format!("!blobs/sha256/aa!usr/bin/program elf {size}"),
@@ -125,13 +125,102 @@ fn tars_and_images_with_nested_layers() {
         format!("!blobs/sha256/bb!{long} elf {size}"),
         "!blobs/sha256/bb!etc/passwd other".into(),
         "!index.json other".into(),
-        "!blobs/sha256/cc unreadable: a layer compressed by zstd, which is not read here".into(),
+        "!blobs/sha256/cc unreadable: a layer compressed by bzip2, which is not read here".into(),
     ]
     .iter()
     .map(|line| format!("in{line}"))
     .collect();
     assert_eq!(found(&image, &Limits::default()), expected);
     assert_eq!(found(&gzip(&image), &Limits::default()), expected);
+}
+
+/// 2 frames with sums, a skippable frame between them.
+#[test]
+fn zstd_frame_after_frame() {
+    let frame = |bytes: &[u8]| {
+        // A raw block: 3 bytes of header, the last one. Single segment, 4 bytes of size, a sum.
+        let mut out = vec![0x28, 0xb5, 0x2f, 0xfd, 0b1010_0100];
+        out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        let blocks: Vec<&[u8]> = bytes.chunks(100_000).collect();
+        for (index, block) in blocks.iter().enumerate() {
+            let is_last = u32::from(index + 1 == blocks.len());
+            out.extend_from_slice(&((block.len() as u32) << 3 | is_last).to_le_bytes()[..3]);
+            out.extend_from_slice(block);
+        }
+        out.extend_from_slice(&xxh64_low(bytes).to_le_bytes());
+        out
+    };
+    let tar = tar(&[("bin/program", &fixture("stripped"))]);
+    let (first, second) = tar.split_at(700);
+    let mut whole = frame(first);
+    whole.extend_from_slice(&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
+    whole.extend_from_slice(&frame(second));
+    let found_in = |bytes: &[u8]| found(bytes, &Limits::default());
+    let expected = [format!("in!bin/program elf {}", fixture("stripped").len())];
+    assert_eq!(found_in(&whole), expected);
+    let mut wrong_sum = whole.clone();
+    *wrong_sum.last_mut().unwrap() ^= 1;
+    assert!(found_in(&wrong_sum).iter().any(|line| line.contains("sum of a frame is wrong")));
+    for cut in [whole.len() - 2, whole.len() / 2, first.len() + 20] {
+        let lines = found_in(&whole[..cut]);
+        assert!(lines.iter().any(|line| line.contains("unreadable")), "cut to {cut}: {lines:?}");
+    }
+}
+
+/// Which files of an image no container sees.
+#[test]
+fn files_that_upper_layers_hide() {
+    let program = fixture("stripped");
+    let p = &program[..];
+    let lower = tar(&[
+        ("bin/kept", p),
+        ("./bin/gone", p),
+        ("bin/new", p),
+        ("opt/a/b", p),
+        ("var/x", p),
+        ("lib", b""),
+    ]);
+    let middle = tar(&[("bin/.wh.gone", b""), ("bin/new", p), ("opt/a/.wh..wh..opq", b""), ("opt/a/c", p)]);
+    let upper = tar(&[(".wh.var", b""), ("etc/x", b"text")]);
+    let expected = [
+        ("in!blobs/sha256/aa!bin/gone", "deleted in layer 2 of 3"),
+        ("in!blobs/sha256/aa!bin/new", "replaced in layer 2 of 3"),
+        ("in!blobs/sha256/aa!opt/a/b", "deleted in layer 2 of 3"),
+        ("in!blobs/sha256/aa!var/x", "deleted in layer 3 of 3"),
+    ];
+    let layers: [(&str, &[u8]); 3] =
+        [("blobs/sha256/bb", &gzip(&middle)), ("blobs/sha256/aa", &lower), ("blobs/sha256/cc", &upper)];
+    let oci: [(&str, &[u8]); 2] = [
+        ("index.json", br#"{"manifests": [{"digest": "sha256:dd"}]}"#),
+        (
+            "blobs/sha256/dd",
+            br#"{"config": {}, "layers": [{"digest": "sha256:aa"}, {"digest": "sha256:bb"}, {"digest": "sha256:cc"}]}"#,
+        ),
+    ];
+    let docker: [(&str, &[u8]); 1] = [(
+        "manifest.json",
+        br#"[{"Config": "c", "Layers": ["blobs/sha256/aa", "blobs/sha256/bb", "blobs/sha256/cc"]}]"#,
+    )];
+    let hidden = |parts: &[(&str, &[u8])]| {
+        let mut visible = 0;
+        let hidden = walk("in", &tar(parts), &Limits::default(), &mut |_, found| {
+            visible += usize::from(matches!(found, Found::Elf(_)));
+        });
+        assert_eq!(visible, 7, "each of them ships, so each is found");
+        hidden.iter().map(|hidden| (hidden.name.clone(), hidden.to_string())).collect::<Vec<_>>()
+    };
+    for image in [[&oci[..], &layers].concat(), [&layers[..], &docker].concat()] {
+        let hidden = hidden(&image);
+        assert_eq!(hidden.len(), expected.len(), "{hidden:?}");
+        for ((name, why), (expected_name, expected_why)) in hidden.iter().zip(expected) {
+            assert_eq!(name, expected_name);
+            assert!(why.starts_with(expected_why), "{why}");
+        }
+    }
+    // A second image without the upper layers shows the files again, and without manifests nothing is known.
+    let alone: [(&str, &[u8]); 1] = [("manifest.json", br#"[{"Layers": ["blobs/sha256/aa"]}]"#)];
+    assert_eq!(hidden(&[&oci[..], &layers, &alone].concat()), []);
+    assert_eq!(hidden(&layers), []);
 }
 
 #[test]
@@ -142,6 +231,13 @@ fn a_damaged_archive_is_never_a_pass() {
         let lines = found(&whole[..cut], &Limits::default());
         assert!(lines.iter().any(|line| line.contains("unreadable")), "{lines:?}");
     }
+    // The sum of the stream, behind the last entry.
+    let mut wrong_sum = whole.clone();
+    let at = whole.len() - 8;
+    wrong_sum[at] ^= 1;
+    assert!(found(&wrong_sum, &Limits::default()).last().unwrap().contains("unreadable: tar"));
+    let hidden = [tar(&[("a", &program)]), tar(&[("b", &program)])].concat();
+    assert_eq!(found(&hidden, &Limits::default())[1], "in unreadable: tar: bytes follow its end mark");
     let mut plain = tar(&[("a", &program), ("b", &program)]);
     let second = 512 + program.len().next_multiple_of(512);
     plain[second + 20] ^= 1;
@@ -211,4 +307,53 @@ fn depth_and_count_are_bounded() {
     let lines = found(&tar(&many), &Limits { entries_max: 50, ..Limits::default() });
     assert_eq!(lines.len(), 51);
     assert_eq!(lines[50], "in unreadable: more than 50 entries");
+}
+
+/// What zstd keeps of the XXH64 of a frame's contents, by its definition.
+fn xxh64_low(bytes: &[u8]) -> u32 {
+    const P: [u64; 5] = [
+        0x9e37_79b1_85eb_ca87,
+        0xc2b2_ae3d_27d4_eb4f,
+        0x1656_67b1_9e37_79f9,
+        0x85eb_ca77_c2b2_ae63,
+        0x27d4_eb2f_1656_67c5,
+    ];
+    let round = |lane: u64, input: u64| {
+        lane.wrapping_add(input.wrapping_mul(P[1])).rotate_left(31).wrapping_mul(P[0])
+    };
+    let word = |bytes: &[u8]| u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    let mut rest = bytes;
+    let mut hash = P[4];
+    if rest.len() >= 32 {
+        let mut lanes = [P[0].wrapping_add(P[1]), P[1], 0, 0_u64.wrapping_sub(P[0])];
+        while rest.len() >= 32 {
+            for (index, lane) in lanes.iter_mut().enumerate() {
+                *lane = round(*lane, word(&rest[8 * index..]));
+            }
+            rest = &rest[32..];
+        }
+        hash = [1, 7, 12, 18]
+            .iter()
+            .zip(lanes)
+            .fold(0, |sum: u64, (by, lane)| sum.wrapping_add(lane.rotate_left(*by)));
+        for lane in lanes {
+            hash = (hash ^ round(0, lane)).wrapping_mul(P[0]).wrapping_add(P[3]);
+        }
+    }
+    hash = hash.wrapping_add(bytes.len() as u64);
+    while rest.len() >= 8 {
+        hash = (hash ^ round(0, word(rest))).rotate_left(27).wrapping_mul(P[0]).wrapping_add(P[3]);
+        rest = &rest[8..];
+    }
+    if rest.len() >= 4 {
+        let word = u64::from(u32::from_le_bytes(rest[..4].try_into().unwrap()));
+        hash = (hash ^ word.wrapping_mul(P[0])).rotate_left(23).wrapping_mul(P[1]).wrapping_add(P[2]);
+        rest = &rest[4..];
+    }
+    for byte in rest {
+        hash = (hash ^ u64::from(*byte).wrapping_mul(P[4])).rotate_left(11).wrapping_mul(P[0]);
+    }
+    hash = (hash ^ hash >> 33).wrapping_mul(P[1]);
+    hash = (hash ^ hash >> 29).wrapping_mul(P[2]);
+    (hash ^ hash >> 32) as u32
 }

@@ -81,6 +81,19 @@ fn bad_policies_are_refused_with_the_reason() {
     check("[every]\nseverity = { stripped = 'note' }", &["weighs `stripped`", "does not demand"]);
     check("[linked]\nstripped = true\nseverity = { stripped = 'note' }", &["does not demand", "linked"]);
     check("[every]\nstripped = true\ncannot_tell = { stripped = ' ' }", &["without a reason"]);
+    // All of them, not the first one.
+    check(
+        "[every]\nstack_size = { exact = '16 MiB', ceiling = '8 MiB' }\nseverity = { no-such-rule = 'note' }\n\
+         [linked]\nrequired_symbols = ['a']\nforbidden_symbols = ['a']\ncannot_tell = { stripped = '' }",
+        &[
+            "5 problems",
+            "every stage: a stack of 16 MiB",
+            "stage linked: `a` is both",
+            "no rule `no-such-rule`",
+            "lets stand `stripped`",
+            "without a reason",
+        ],
+    );
     let waiver = |until: &str, rule: &str| {
         format!("[[every.waivers]]\nrule = '{rule}'\nreason = 'r'\nuntil = '{until}'\n")
     };

@@ -1,7 +1,7 @@
 //! Every rule with a file that it passes and one that it catches: made from committed sources, or by changing bytes.
 
 use elf_gate::facts::LocalPathSearch;
-use elf_gate::policy::{PolicyDocument, RULES};
+use elf_gate::policy::{Owner, PolicyDocument, RULES};
 use elf_gate::{Evidence, RuleOutcome, Stage, Verdict, inspect_for, judge};
 
 use crate::bytes::{ProgramHeader, edited, facts, fixture, sha256};
@@ -11,6 +11,8 @@ const CAUGHT: Verdict = Verdict::Violation;
 const OPEN: Verdict = Verdict::CannotTell;
 const LINKED: Stage = Stage::Linked;
 const STRIPPED: Stage = Stage::Stripped;
+const OBJECT: Stage = Stage::Object;
+const DEBUG: Stage = Stage::Debug;
 const PACKED: Stage = Stage::Packed;
 
 /// What one rule says about one file by a policy of these lines, at the stage.
@@ -67,6 +69,7 @@ fn every_rule_passes_a_good_file_and_catches_a_bad_one() {
     named(&mut table);
     built(&mut table);
     split(&mut table);
+    objects_and_debug_files(&mut table);
     packed(&mut table);
     waived(&mut table);
     for rule in RULES {
@@ -415,8 +418,54 @@ fn packed(table: &mut Table) {
             unpacked_sha256: Some(Ok(unpacked)),
             ..Evidence::default()
         };
-        table.check_with("round-trip", PACKED, "needs_round_trip = true", &good, &evidence, verdict, found);
+        table.check_with("round-trip", PACKED, "", &good, &evidence, verdict, found);
     }
+}
+
+fn objects_and_debug_files(table: &mut Table) {
+    let f = fixture;
+    table.check("object-file", OBJECT, "", &f("rules/canary.o"), PASS, "ET_REL");
+    table.check("object-file", OBJECT, "", &f("rules/liblibrary.so"), CAUGHT, "shared-object");
+    let canary = "needs_stack_protector = true";
+    table.check("stack-protector", OBJECT, canary, &f("rules/canary.o"), PASS, "__stack_chk_fail");
+
+    let rule = "debug-information";
+    table.check(rule, DEBUG, "", &f("stripped.debug"), PASS, ".debug_info");
+    table.check(rule, DEBUG, "", &f("stripped"), CAUGHT, "static-executable");
+    // Its loader would find the code all the same.
+    let runnable = edited("stripped.debug", |bytes| ProgramHeader::nth(bytes, 1).set_file_size(bytes, 0x5a));
+    table.check(rule, DEBUG, "", &runnable, CAUGHT, "segment 1 with 90 bytes of code");
+    let named = b".debug_";
+    let without = edited("stripped.debug", |bytes| {
+        while let Some(at) = bytes.windows(named.len()).rposition(|window| window == named) {
+            bytes[at + 1] = b'x';
+        }
+    });
+    table.check(rule, DEBUG, "", &without, CAUGHT, "none");
+
+    let rule = "debug-file-owner";
+    let (stripped, debug) = (f("stripped"), f("stripped.debug"));
+    let owner = Owner::of("stripped", &facts(&stripped));
+    let id = owner.build_id.clone().unwrap();
+    let other = Owner { build_id: Some(id.replace(&id[..2], "00")), ..owner.clone() };
+    let unlinked = Owner { debug_link: None, ..owner.clone() };
+    let rows = [
+        (&owner, "stripped.debug", &debug[..], PASS, "`stripped`, build-id"),
+        (&other, "stripped.debug", &debug, CAUGHT, "there"),
+        (&unlinked, "stripped.debug", &debug, CAUGHT, "no .gnu_debuglink"),
+        (&owner, "dist/other.debug", &debug, CAUGHT, "its link names `stripped.debug`"),
+        (&owner, "dist/stripped.debug", b"other bytes", CAUGHT, "CRC-32"),
+    ];
+    for (owner, name, bytes, verdict, found) in rows {
+        let evidence = Evidence {
+            owner: Some(owner),
+            own_bytes: Some(bytes),
+            file_name: Some(name),
+            ..Evidence::default()
+        };
+        table.check_with(rule, DEBUG, "needs_owner = true", &debug, &evidence, verdict, found);
+    }
+    table.check(rule, DEBUG, "needs_owner = true", &debug, OPEN, "no program");
 }
 
 fn waived(table: &mut Table) {

@@ -96,7 +96,9 @@ fn product(product: &Spanned<Product>, at: At, problems: &mut Vec<Failure>) {
 fn gate(raw: &Raw, at: At, problems: &mut Vec<Failure>) {
     let gate = raw.gate.get_ref();
     if let Err(error) = gate.check() {
-        problems.push(at(raw.gate.span(), &format!("[gate] {error}")).hint(error.hint()));
+        for problem in &error.problems {
+            problems.push(at(raw.gate.span(), &format!("[gate] {problem}")).hint(error.hint()));
+        }
         return;
     }
     let linked = gate.at(Stage::Linked);
@@ -114,7 +116,7 @@ fn gate(raw: &Raw, at: At, problems: &mut Vec<Failure>) {
             );
         }
     }
-    let layers = [&gate.every, &gate.linked, &gate.stripped, &gate.packed];
+    let layers = [&gate.every, &gate.object, &gate.linked, &gate.stripped, &gate.debug, &gate.packed];
     if layers.iter().any(|layer| layer.stack_size.is_some() || layer.machines.is_some()) {
         // One number in two places would be two promises.
         problems.push(

@@ -3,31 +3,44 @@
 //! Each input has a limit of memory and time; an input beyond either is a finding, like a panic or a file that passes
 //! the policy and should not.
 
+mod tools;
+
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
 use release::failure::Failure;
 use release::run::Job;
-use release::toolchain::Site;
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
 
-const TARGETS: [&str; 4] = ["facts", "upx", "edits", "config"];
+const TARGETS: [&str; 6] = ["facts", "upx", "edits", "containers", "config", "model"];
 /// What one input may cost. The sanitizer itself takes about 150 MiB.
 const RSS_MIB_MAX: u32 = 512;
 const ALLOCATION_MIB_MAX: u32 = 128;
 const SECONDS_MAX: u32 = 5;
+const SECONDS_DEFAULT: u32 = 60;
 const INPUT_BYTES_MAX: u32 = 24 << 10;
+
+/// What all targets came to.
+#[derive(Default)]
+struct Sum {
+    executions: u64,
+    seconds: u64,
+    findings: u32,
+}
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
     common: Common,
-    /// How long each target runs
-    #[arg(long, value_name = "N", default_value_t = 60)]
-    seconds: u32,
+    /// How long each target runs [default: 60]
+    #[arg(long, value_name = "N", conflicts_with = "total")]
+    seconds: Option<u32>,
+    /// How long all of them run together, in equal parts; `3600` is the hour before a release
+    #[arg(long, value_name = "SECONDS")]
+    total: Option<u32>,
     /// Only these [default: all of them]
     #[arg(value_name = "TARGET", value_parser = TARGETS)]
     targets: Vec<String>,
@@ -40,22 +53,22 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         true => TARGETS.to_vec(),
         false => args.targets.iter().map(String::as_str).collect(),
     };
-    if site.which("cargo-fuzz").is_none() {
-        return Err(Failure::new("`cargo fuzz` is not here")
-            .hint("cargo install cargo-fuzz --locked; rustup toolchain install nightly")
-            .into());
-    }
+    let tools = tools::provide(&site)?;
     site.runner.run(Job::new("seed the corpus", site.command(root.join("fuzz/seed.sh"))))?;
-    let mut build = cargo_fuzz(&site, &root, "build");
+    let mut build = tools.cargo_fuzz(&site, &root, "build");
     // rustup reads it before cargo-fuzz does; the pinned toolchain has no sanitizers.
     build.arg("--release");
     site.runner.run(Job::new("build the fuzz targets", build).show(true))?;
 
-    let mut findings = 0;
+    let seconds = match args.total {
+        Some(total) => total.div_ceil(targets.len() as u32),
+        None => args.seconds.unwrap_or(SECONDS_DEFAULT),
+    };
+    let mut sum = Sum::default();
     for target in targets {
-        let mut fuzz = cargo_fuzz(&site, &root, "run");
+        let mut fuzz = tools.cargo_fuzz(&site, &root, "run");
         fuzz.args(["--release", target, "--"])
-            .arg(format!("-max_total_time={}", args.seconds))
+            .arg(format!("-max_total_time={}", seconds))
             .arg(format!("-rss_limit_mb={RSS_MIB_MAX}"))
             .arg(format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}"))
             .arg(format!("-timeout={SECONDS_MAX}"))
@@ -75,10 +88,11 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
                 .into());
         };
         let peak = statistic(&text, "stat::peak_rss_mb:").unwrap_or(0);
-        let seconds = finished.elapsed.as_secs();
-        println!("{target:<8} {executions:>10} executions in {seconds} s, {peak} MiB at most");
+        let elapsed = finished.elapsed.as_secs();
+        println!("{target:<10} {executions:>12} executions in {elapsed:>5} s, {peak:>4} MiB at most");
+        (sum.executions, sum.seconds) = (sum.executions + executions, sum.seconds + elapsed);
         if !finished.status.success() {
-            findings += 1;
+            sum.findings += 1;
             eprintln!("error: `{target}` has a finding");
             eprintln!(
                 "hint: the input lies in {}; the log is {}",
@@ -87,15 +101,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             );
         }
     }
+    let Sum { executions, seconds, findings } = sum;
+    println!("{:<10} {executions:>12} executions in {seconds:>5} s, {findings} findings", "all");
     Ok(if findings == 0 { Outcome::Pass } else { Outcome::Violated })
-}
-
-fn cargo_fuzz(site: &Site, root: &std::path::Path, verb: &str) -> std::process::Command {
-    let mut command = site.command("cargo");
-    command.current_dir(root).args(["+nightly", "fuzz", verb, "--fuzz-dir"]).arg(root.join("fuzz"));
-    // cargo sets these for what it runs; they would choose the compiler of xtask instead of the nightly one.
-    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
-    command
 }
 
 fn artifacts(root: &std::path::Path, target: &str) -> PathBuf {

@@ -1,0 +1,256 @@
+//! What a container sees of the layers of an image, and what only ships in them.
+//!
+//! Every layer is looked into on its own, and every ELF file of every layer is found: a file that an upper layer deletes
+//! or replaces is in the bytes that are pushed and pulled all the same, and anybody can take it out of them. Here it is
+//! told which files those are. Order and membership of layers come from the manifests, which may stand at the end.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+/// A file of a layer that no container sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hidden {
+    /// As it was given to the visitor.
+    pub name: String,
+    is_replaced: bool,
+    /// From 1, as images list them.
+    by_layer: usize,
+    layers: usize,
+}
+
+impl fmt::Display for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let done = if self.is_replaced { "replaced" } else { "deleted" };
+        write!(f, "{done} in layer {} of {}: no container sees it, and it ships", self.by_layer, self.layers)
+    }
+}
+
+/// Documents and names that are kept while a tar is read; a hostile image must not fill the memory with them.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+pub(super) const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of paths that are compared at the end, and no path is longer than Linux takes: names are chosen by strangers.
+const COMPARED_BYTES_MAX: u64 = 1 << 30;
+const PATH_BYTES_MAX: usize = 4096;
+
+/// Filled entry by entry.
+#[derive(Default)]
+pub(super) struct Layers {
+    /// The tar that may be an image, by its name.
+    image: Option<String>,
+    documents: HashMap<String, Vec<u8>>,
+    /// By the path of the layer in the image.
+    layers: HashMap<String, Layer>,
+    kept_bytes: usize,
+}
+
+#[derive(Default)]
+struct Layer {
+    /// Whether it is a folder, by path.
+    entries: HashMap<String, bool>,
+    elf_files: Vec<ElfFile>,
+}
+
+struct ElfFile {
+    /// As it was given to the visitor.
+    name: String,
+    path: String,
+}
+
+impl Layers {
+    /// The first tar that is met is the only one that can be the image.
+    pub(super) fn enter_tar(&mut self, name: &str) {
+        self.image.get_or_insert_with(|| name.into());
+    }
+
+    pub(super) fn may_be_document(&self, tar: &str, size_bytes: u64) -> bool {
+        self.image.as_deref() == Some(tar) && size_bytes <= DOCUMENT_BYTES_MAX
+    }
+
+    pub(super) fn document(&mut self, path: &str, bytes: &[u8]) {
+        if matches!(bytes, [b'{' | b'[', ..]) && self.keep(path.len() + bytes.len()) {
+            self.documents.insert(normal(path), bytes.into());
+        }
+    }
+
+    pub(super) fn entry(&mut self, tar: &str, path: &str, is_folder: bool) {
+        let is_kept = path.len() <= PATH_BYTES_MAX && self.layer_of(tar).is_some();
+        if is_kept && self.keep(path.len() + 64) {
+            let entry = normal(path);
+            if let Some(layer) = self.layer(tar) {
+                layer.entries.insert(entry, is_folder);
+            }
+        }
+    }
+
+    /// `name` is that of the file, with all containers before it.
+    pub(super) fn elf_file(&mut self, name: &str) {
+        let Some((tar, path)) = name.rsplit_once('!') else { return };
+        let is_kept = path.len() <= PATH_BYTES_MAX && self.layer_of(tar).is_some();
+        if !is_kept || !self.keep(path.len() + name.len()) {
+            return;
+        }
+        let (name, mut path) = (name.to_string(), normal(path));
+        if let Some(layer) = self.layer(tar) {
+            // A member of a static library is where the library is.
+            if let (false, Some((library, _))) = (layer.entries.contains_key(&path), path.rsplit_once('(')) {
+                path = library.into();
+            }
+            layer.elf_files.push(ElfFile { name, path });
+        }
+    }
+
+    fn layer_of<'t>(&self, tar: &'t str) -> Option<&'t str> {
+        let path = tar.strip_prefix(self.image.as_deref()?)?.strip_prefix('!')?;
+        (!path.contains('!')).then_some(path)
+    }
+
+    fn layer(&mut self, tar: &str) -> Option<&mut Layer> {
+        let path = normal(self.layer_of(tar)?);
+        Some(self.layers.entry(path).or_default())
+    }
+
+    fn keep(&mut self, bytes: usize) -> bool {
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes);
+        self.kept_bytes <= KEPT_BYTES_MAX
+    }
+
+    /// Nothing when this was no image, or one too large to tell: all its files then count as seen.
+    pub(super) fn hidden(&self) -> Vec<Hidden> {
+        if self.kept_bytes > KEPT_BYTES_MAX {
+            return Vec::new();
+        }
+        let images = self.images();
+        let budget = Cell::new(COMPARED_BYTES_MAX);
+        let mut hidden: Vec<Hidden> = Vec::new();
+        for (layer_path, layer) in &self.layers {
+            // A layer that several images share hides a file only when all of them do.
+            let holders = || images.iter().filter(|layers| layers.contains(layer_path));
+            for file in &layer.elf_files {
+                let by = |layers: &Vec<String>| self.hidden_in(layers, layer_path, &file.path, &budget);
+                let Some(Some((by_layer, is_replaced, layers))) = holders().next().map(by) else { continue };
+                if holders().all(|layers| by(layers).is_some()) {
+                    hidden.push(Hidden { name: file.name.clone(), is_replaced, by_layer, layers });
+                }
+            }
+        }
+        if budget.get() == 0 {
+            return Vec::new();
+        }
+        hidden.sort_by(|a, b| a.name.cmp(&b.name));
+        hidden
+    }
+
+    fn hidden_in(
+        &self,
+        layers: &[String],
+        layer: &str,
+        file: &str,
+        budget: &Cell<u64>,
+    ) -> Option<(usize, bool, usize)> {
+        let folders = file.bytes().filter(|&byte| byte == b'/').count() + 1;
+        let cost = ((folders + 1) * (file.len() + 16)) as u64;
+        // The last one counts, when an image lists a layer twice.
+        let own = layers.iter().rposition(|known| known == layer)?;
+        let upper = layers.iter().enumerate().skip(own + 1);
+        upper.into_iter().find_map(|(index, path)| {
+            budget.set(budget.get().saturating_sub(cost));
+            if budget.get() == 0 {
+                return None;
+            }
+            let is_replaced = self.layers.get(path)?.hides(file)?;
+            Some((index + 1, is_replaced, layers.len()))
+        })
+    }
+
+    /// The layers of each image that the documents describe, from the lowest.
+    fn images(&self) -> Vec<Vec<String>> {
+        const MANIFESTS_MAX: usize = 256;
+        let mut images = Vec::new();
+        let manifests = self.parse::<Vec<DockerManifest>>("manifest.json").unwrap_or_default();
+        for manifest in manifests.into_iter().take(MANIFESTS_MAX) {
+            images.push(manifest.layers.iter().map(|path| normal(path)).collect());
+        }
+        let mut open = vec!["index.json".to_string()];
+        let mut seen = 0;
+        while let Some(path) = open.pop() {
+            seen += 1;
+            let Some(document) = self.parse::<OciDocument>(&path).filter(|_| seen < MANIFESTS_MAX) else {
+                continue;
+            };
+            open.extend(document.manifests.iter().filter_map(Descriptor::path).take(MANIFESTS_MAX));
+            if !document.layers.is_empty() {
+                images.push(document.layers.iter().filter_map(Descriptor::path).collect());
+            }
+        }
+        images
+    }
+
+    fn parse<'d, T: Deserialize<'d>>(&'d self, path: &str) -> Option<T> {
+        serde_json::from_slice(self.documents.get(path)?).ok()
+    }
+}
+
+impl Layer {
+    /// Whether a file of a lower layer is gone: `true` when something else stands in its place.
+    fn hides(&self, file: &str) -> Option<bool> {
+        if self.entries.contains_key(file) {
+            return Some(true);
+        }
+        let mut path = file;
+        loop {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let within =
+                |name: &str| if folder.is_empty() { name.into() } else { format!("{folder}/{name}") };
+            if self.entries.contains_key(&within(&format!(".wh.{name}")))
+                || self.entries.contains_key(&within(".wh..wh..opq"))
+            {
+                return Some(false);
+            }
+            if folder.is_empty() {
+                return None;
+            }
+            // A file or link in the place of the folder.
+            if self.entries.get(folder) == Some(&false) {
+                return Some(false);
+            }
+            path = folder;
+        }
+    }
+}
+
+/// `manifest.json` of `docker save`.
+#[derive(Deserialize)]
+struct DockerManifest {
+    #[serde(rename = "Layers")]
+    layers: Vec<String>,
+}
+
+/// `index.json`, an index or a manifest.
+#[derive(Deserialize)]
+struct OciDocument {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+    #[serde(default)]
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+}
+
+impl Descriptor {
+    fn path(&self) -> Option<String> {
+        let (algorithm, digest) = self.digest.split_once(':')?;
+        Some(format!("blobs/{algorithm}/{digest}"))
+    }
+}
+
+/// `./usr/bin/` and `/usr/bin` are one path.
+fn normal(path: &str) -> String {
+    path.trim_start_matches("./").trim_matches('/').into()
+}

@@ -1,0 +1,87 @@
+//! The files of a model folder, one of them replaced: the header of the weights, the tokenizer, each JSON file. Opened, or
+//! refused with a sentence; what opens must tokenize.
+#![no_main]
+
+use std::ffi::{c_char, c_int, c_void};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use engine::{Cancel, Embedder, Pool};
+use libfuzzer_sys::fuzz_target;
+
+const WEIGHTS: &[u8] = include_bytes!("../../fixtures/models/tiny-bert/model.safetensors");
+const FILES: [(&str, &[u8]); 6] = [
+    ("config.json", include_bytes!("../../fixtures/models/tiny-bert/config.json")),
+    ("modules.json", include_bytes!("../../fixtures/models/tiny-bert/modules.json")),
+    ("sentence_bert_config.json", include_bytes!("../../fixtures/models/tiny-bert/sentence_bert_config.json")),
+    ("1_Pooling/config.json", include_bytes!("../../fixtures/models/tiny-bert/1_Pooling/config.json")),
+    ("tokenizer.json", include_bytes!("../../fixtures/models/tiny-bert/tokenizer.json")),
+    ("model.safetensors", WEIGHTS),
+];
+
+/// In memory where there is such a file system: every input is written.
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let base = Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map_or_else(std::env::temp_dir, Into::into);
+    let folder = base.join(format!("fuzz-model-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("1_Pooling")).expect("a folder can be made");
+    for (name, bytes) in FILES {
+        std::fs::write(folder.join(name), bytes).expect("a file can be written");
+    }
+    folder
+});
+static POOL: LazyLock<Pool> =
+    LazyLock::new(|| Pool::start(NonZeroUsize::MIN).expect("one thread can be started"));
+
+fuzz_target!(|input: &[u8]| {
+    let [choice, bytes @ ..] = input else { return };
+    let (name, original) = FILES[usize::from(*choice) % FILES.len()];
+    let path = FOLDER.join(name);
+    let whole;
+    let written = match name {
+        // The input is the header alone: the floats behind it are of no interest, and would drown it.
+        "model.safetensors" => {
+            whole = [&(bytes.len() as u64).to_le_bytes(), bytes, data_of(WEIGHTS)].concat();
+            &whole[..]
+        }
+        _ => bytes,
+    };
+    std::fs::write(&path, written).expect("a file can be written");
+    match Embedder::open_on(&FOLDER, &POOL) {
+        Ok(embedder) => {
+            let texts = ["Hello, world \u{e9}\u{4e16}", "", &"a ".repeat(600)];
+            if let Ok(ids) = embedder.tokenize(&texts, &Cancel::default()) {
+                let max = embedder.max_tokens();
+                assert!(ids.iter().all(|ids| ids.len() <= max), "more than {max} tokens");
+            }
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    std::fs::write(&path, original).expect("a file can be written");
+});
+
+fn data_of(weights: &[u8]) -> &[u8] {
+    let header = u64::from_le_bytes(weights[..8].try_into().expect("8 bytes")) as usize;
+    &weights[8 + header..]
+}
+
+// OpenBLAS is built for musl and the sanitizer is not. Opening a model computes nothing, and this proves it.
+macro_rules! never_called {
+    ($($name:ident($($argument:ty),*) -> $result:ty;)*) => {
+        $(#[unsafe(no_mangle)]
+        extern "C" fn $name($(_: $argument),*) -> $result {
+            panic!("opening a model called {}", stringify!($name));
+        })*
+    };
+}
+
+never_called! {
+    cblas_sgemm() -> ();
+    openblas_set_num_threads(c_int) -> ();
+    openblas_get_num_threads() -> c_int;
+    openblas_get_num_procs() -> c_int;
+    openblas_get_config() -> *mut c_char;
+    openblas_get_corename() -> *mut c_char;
+    openblas_get_parallel() -> c_int;
+    gotoblas_pthread(c_int, *mut c_void, *mut c_void, c_int) -> c_int;
+}

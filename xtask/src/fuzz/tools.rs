@@ -1,0 +1,87 @@
+//! What fuzzing needs besides the pinned compiler: cargo-fuzz of a pinned version, in the cache, and a nightly compiler,
+//! which alone has sanitizers. Both are fetched when they are not here, so that `cargo xtask fuzz` is the whole command.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use release::failure::Failure;
+use release::run::Job;
+use release::store::Record;
+use release::toolchain::Site;
+
+const VERSION: &str = "0.13.2";
+const PROGRAM: &str = "bin/cargo-fuzz";
+
+pub struct Tools {
+    cargo_fuzz: PathBuf,
+}
+
+pub fn provide(site: &Site) -> anyhow::Result<Tools> {
+    nightly(site)?;
+    let name = format!("tools/cargo-fuzz-{VERSION}");
+    if site.offline && site.store.find(&name).is_none() {
+        return Err(offline(&format!("cargo-fuzz {VERSION}")));
+    }
+    let entry = site.store.get_or_make(&name, |staging| {
+        eprintln!("installing cargo-fuzz {VERSION}");
+        let mut install = site.command("cargo");
+        install.args(["install", "--locked", "--quiet", "--version", VERSION, "--root"]).arg(staging);
+        install.arg("cargo-fuzz");
+        site.runner.run(
+            Job::new(format!("install cargo-fuzz {VERSION}"), install)
+                .hint("it is compiled from crates.io: check the network and the proxy variables"),
+        )?;
+        let mut record = Record::default();
+        record.seal(staging, PROGRAM)?;
+        Ok(record)
+    })?;
+    Ok(Tools { cargo_fuzz: entry.path.join(PROGRAM) })
+}
+
+fn nightly(site: &Site) -> anyhow::Result<()> {
+    if site.which("rustup").is_none() {
+        return Err(Failure::new(
+            "`rustup` is not in PATH; it brings the nightly compiler, which has sanitizers",
+        )
+        .hint("https://rustup.rs installs it beside any other Rust")
+        .into());
+    }
+    let mut ask = outside(site.command("rustup"));
+    ask.args(["run", "nightly", "rustc", "--version"]);
+    if site.runner.run(Job::new("ask for a nightly compiler", ask)).is_ok() {
+        return Ok(());
+    }
+    if site.offline {
+        return Err(offline("a nightly compiler"));
+    }
+    eprintln!("installing a nightly compiler");
+    let mut install = outside(site.command("rustup"));
+    install.args(["toolchain", "install", "nightly", "--profile", "minimal", "--no-self-update"]);
+    site.runner
+        .run(Job::new("install a nightly compiler", install).hint(
+            "check the network and the proxy variables, or `rustup toolchain install nightly` by hand",
+        ))?;
+    Ok(())
+}
+
+fn offline(what: &str) -> anyhow::Error {
+    Failure::new(format!("{what} is not here, and `--offline` forbids to fetch it"))
+        .hint("run `cargo xtask fuzz --seconds 1 config` once with a network")
+        .into()
+}
+
+impl Tools {
+    /// `cargo fuzz VERB`, on the nightly compiler.
+    pub fn cargo_fuzz(&self, site: &Site, root: &Path, verb: &str) -> Command {
+        let mut command = outside(site.command("rustup"));
+        command.current_dir(root).args(["run", "nightly"]).arg(&self.cargo_fuzz);
+        command.args(["fuzz", verb, "--fuzz-dir"]).arg(root.join("fuzz"));
+        command
+    }
+}
+
+/// cargo sets these for what it runs; they would choose the compiler of xtask instead of the nightly one.
+fn outside(mut command: Command) -> Command {
+    command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
+    command
+}
