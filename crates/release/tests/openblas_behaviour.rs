@@ -12,7 +12,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use inputs::input;
-use release::native::{COMPILE_LOG, GENERATED_HEADERS};
+use release::native::COMPILE_LOG;
 use release::vendor::manifest::{FileList, verify_and_copy};
 use release::vendor::unpack::unpack;
 use release::vendor::{Input, Vendored};
@@ -32,7 +32,7 @@ fn tree(patched: bool) -> &'static Path {
     TREES[usize::from(patched)].get_or_init(|| {
         let folder = tempfile::tempdir().unwrap().keep();
         let tree = folder.join("tree");
-        let tarball = input("MUSLIN_OPENBLAS_SOURCE");
+        let tarball = input("MUSLIN_NATIVE_OPENBLAS_SOURCE");
         let vendored = Vendored::read(&vendor_folder()).unwrap();
         if patched {
             vendored.prepare(Input::Tarball(&tarball), &tree).unwrap();
@@ -45,8 +45,8 @@ fn tree(patched: bool) -> &'static Path {
             verify_and_copy(&unpacked, &list, &tree).unwrap();
             std::fs::remove_dir_all(&unpacked).unwrap();
         }
-        for name in GENERATED_HEADERS {
-            std::fs::copy(input("MUSLIN_OPENBLAS_DIR").join(name), tree.join(name)).unwrap();
+        for name in &vendored.build.keeps {
+            std::fs::copy(input("MUSLIN_NATIVE_OPENBLAS_DIR").join(name), tree.join(name)).unwrap();
         }
         tree
     })
@@ -54,7 +54,7 @@ fn tree(patched: bool) -> &'static Path {
 
 /// Compiles one object as the build did, after `edit` on the call.
 fn object(patched: bool, folder: &str, name: &str, into: &Path, edit: impl Fn(&str) -> String) -> PathBuf {
-    let log = std::fs::read_to_string(input("MUSLIN_OPENBLAS_DIR").join(COMPILE_LOG)).unwrap();
+    let log = std::fs::read_to_string(input("MUSLIN_NATIVE_OPENBLAS_DIR").join(COMPILE_LOG)).unwrap();
     let wanted = format!(" -o {name}");
     let call = log
         .lines()
@@ -79,7 +79,7 @@ fn run(test: &str, objects: &[&Path], stack_size: u64) -> i32 {
         .args(["-O2", "-static"])
         .arg(vendor_folder().join("tests").join(format!("{test}.c")))
         .args(objects)
-        .arg(input("MUSLIN_OPENBLAS_DIR").join("libopenblas.a"))
+        .arg(input("MUSLIN_NATIVE_OPENBLAS_DIR").join("libopenblas.a"))
         .arg(format!("-Wl,-z,stack-size={stack_size}"))
         .arg("-o")
         .arg(&program)
