@@ -127,7 +127,8 @@ impl Common {
         // A vendor folder that cannot be read is told by the plan.
         for (name, library) in &config.native {
             if let Ok(vendored) = Vendored::read(&workspace_root().join(&library.vendor)) {
-                let named = self.source.iter().find(|(library, _)| library == name).map(|(_, file)| file.as_path());
+                let named =
+                    self.source.iter().find(|(library, _)| library == name).map(|(_, file)| file.as_path());
                 findings.push(sources::survey(site, &vendored.manifest, named));
             }
         }

@@ -106,7 +106,8 @@ fn pack_twice(
 fn compile(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyhow::Result<Vec<StaticLib>> {
     let site = &site.side_by_side();
     std::thread::scope(|scope| {
-        let libraries = scope.spawn(|| or_abandon(site, cargo::compile_libraries(plan, site, toolchain, jobs)));
+        let libraries =
+            scope.spawn(|| or_abandon(site, cargo::compile_libraries(plan, site, toolchain, jobs)));
         let linker =
             scope.spawn(|| or_abandon(site, toolchain::warm_linker(site, &toolchain.wrappers, jobs)));
         let native = or_abandon(site, native::build_all(plan, site, toolchain, jobs));

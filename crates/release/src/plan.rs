@@ -217,10 +217,7 @@ impl Plan {
                 [] => "no patch".to_owned(),
                 patches => patches.join(", "),
             };
-            line(
-                &library.name,
-                format!("{} with {patches}\n{}", library.version, library.options.join(" ")),
-            );
+            line(&library.name, format!("{} with {patches}\n{}", library.version, library.options.join(" ")));
         }
         line("rustflags", self.rustflags.join(" "));
         line("cache", self.paths.cache.display().to_string());

@@ -23,9 +23,7 @@ fn build() -> Build {
     let tree = folder.path().join("tree");
     let vendor = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vendor/openblas");
     let vendored = Vendored::read(&vendor).unwrap();
-    let prepared = vendored
-        .prepare(Input::Tarball(&input("MUSLIN_NATIVE_OPENBLAS_SOURCE")), &tree)
-        .unwrap();
+    let prepared = vendored.prepare(Input::Tarball(&input("MUSLIN_NATIVE_OPENBLAS_SOURCE")), &tree).unwrap();
     let built = input("MUSLIN_NATIVE_OPENBLAS_DIR");
     for name in &vendored.build.keeps {
         std::fs::copy(built.join(name), tree.join(name)).unwrap();

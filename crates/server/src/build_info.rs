@@ -68,8 +68,7 @@ pub fn short() -> &'static str {
 pub fn long() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let info = get();
-        let mut text =
-            format!("{}\ncommit: {}\ntarget: {}", info.version, info.commit, info.target);
+        let mut text = format!("{}\ncommit: {}\ntarget: {}", info.version, info.commit, info.target);
         if info.native.is_empty() {
             text.push_str("\nnative libraries: unknown");
         }

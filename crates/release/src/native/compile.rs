@@ -215,6 +215,8 @@ mod tests {
     #[test]
     fn only_a_make_that_can_is_told_to_shuffle() {
         assert!(!make_shuffles("GNU Make 4.3") && !make_shuffles("unknown"));
-        assert!(make_shuffles("GNU Make 4.4") && make_shuffles("GNU Make 4.4.1") && make_shuffles("GNU Make 5.0"));
+        assert!(
+            make_shuffles("GNU Make 4.4") && make_shuffles("GNU Make 4.4.1") && make_shuffles("GNU Make 5.0")
+        );
     }
 }

@@ -23,8 +23,7 @@ pub fn judge(
     let mut violations = Vec::new();
     for configured in &build.configured {
         let path = tree.join(&configured.file);
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         violations.extend(configured_violations(configured, &text));
     }
     let expected: Vec<ExpectedKernels> = library
@@ -56,11 +55,14 @@ pub fn judge(
     violations.extend(library.vendored.archive_violations(archive)?);
     violations.extend(kernel_violations(archive, &expected)?);
     if !violations.is_empty() {
-        return Err(Failure::new(format!("the archive of {} does not show what was asked for", library.name))
-            .expected("what build.toml and the guards say")
-            .found(violations.join("\n"))
-            .hint(format!("read the log of the native build, {}", log.display()))
-            .into());
+        return Err(Failure::new(format!(
+            "the archive of {} does not show what was asked for",
+            library.name
+        ))
+        .expected("what build.toml and the guards say")
+        .found(violations.join("\n"))
+        .hint(format!("read the log of the native build, {}", log.display()))
+        .into());
     }
     let patches =
         library.vendored.patches().map(|patch| format!("patch {} is in the object code", patch.name));
@@ -77,9 +79,10 @@ pub fn judge(
         facts.members.len(),
         facts.undefined.len()
     );
-    let sizes = build.sizes.iter().map(|size| {
-        format!("{} of {} is for {threads_max} threads", size.symbol, size.member)
-    });
+    let sizes = build
+        .sizes
+        .iter()
+        .map(|size| format!("{} of {} is for {threads_max} threads", size.symbol, size.member));
     Ok(patches.chain(kernels).chain(sizes).chain([members]).collect())
 }
 
@@ -88,7 +91,10 @@ fn configured_violations(configured: &Configured, text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     for wanted in &configured.lines {
         if !lines.iter().any(|line| fits(wanted, line)) {
-            found.push(format!("{}: expected the line `{wanted}`, not found; {}", configured.file, configured.hint));
+            found.push(format!(
+                "{}: expected the line `{wanted}`, not found; {}",
+                configured.file, configured.hint
+            ));
         }
     }
     for never in &configured.never {

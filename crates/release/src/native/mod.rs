@@ -57,11 +57,7 @@ pub struct StaticLib {
 pub const COMPILE_LOG: &str = "compile.log";
 
 /// What goes in, in words and digests.
-pub fn fingerprint(
-    plan: &Plan,
-    toolchain: &Toolchain,
-    library: &LibraryPlan,
-) -> anyhow::Result<Fingerprint> {
+pub fn fingerprint(plan: &Plan, toolchain: &Toolchain, library: &LibraryPlan) -> anyhow::Result<Fingerprint> {
     let mut fingerprint = Fingerprint::default();
     fingerprint
         .part("recipe", 3)
@@ -174,9 +170,8 @@ fn make(
     let prepared = steps.time("prepare", || prepare(site, library, &tree))?;
     let archive = steps.time("compile", || yard.compile())?;
     let bytes = crate::artifact::read(&archive)?;
-    let proofs = steps.time("judge", || {
-        judge::judge(library, &tree, &bytes, &machine_paths(plan, site, staging), &log)
-    })?;
+    let proofs = steps
+        .time("judge", || judge::judge(library, &tree, &bytes, &machine_paths(plan, site, staging), &log))?;
     for name in &library.build().keeps {
         std::fs::copy(tree.join(name), staging.join(name)).with_context(|| format!("keeping {name}"))?;
     }
@@ -272,3 +267,6 @@ pub fn require_linked(libraries: &[StaticLib], linked: &Path) -> anyhow::Result<
         .hint("`cargo xtask native` names the archive; look whether its member is linked at all")
         .into())
 }
+
+#[cfg(test)]
+mod tests;

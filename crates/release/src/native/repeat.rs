@@ -44,8 +44,12 @@ pub fn repeat(
     library: &LibraryPlan,
     times: usize,
 ) -> anyhow::Result<Report> {
-    let mut report =
-        Report { library: library.name.clone(), runs: Vec::new(), differences: Vec::new(), check_seconds: None };
+    let mut report = Report {
+        library: library.name.clone(),
+        runs: Vec::new(),
+        differences: Vec::new(),
+        check_seconds: None,
+    };
     let mut first: Option<Vec<(String, Vec<u8>)>> = None;
     for number in 0..times {
         let circumstances = circumstances(number);
@@ -67,7 +71,10 @@ pub fn repeat(
         let shuffled = circumstances.shuffle.map_or_else(String::new, |seed| format!(", order {seed}"));
         let epoch = circumstances.epoch_seconds.unwrap_or_default();
         report.runs.push(Run {
-            circumstances: format!("-j{jobs}, clock at {epoch}{shuffled}, folder of {} letters", staging.path().as_os_str().len()),
+            circumstances: format!(
+                "-j{jobs}, clock at {epoch}{shuffled}, folder of {} letters",
+                staging.path().as_os_str().len()
+            ),
             jobs,
             plain: circumstances.shuffle.is_none(),
             wall_seconds,

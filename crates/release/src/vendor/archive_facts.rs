@@ -89,7 +89,11 @@ pub fn read(archive: &[u8], paths: &[String]) -> Result<ArchiveFacts> {
             gid: member.gid().context("the group of a member")?,
             mode: member.mode().context("the mode of a member")?,
             stack,
-            paths: paths.iter().filter(|path| memchr::memmem::find(data, path.as_bytes()).is_some()).cloned().collect(),
+            paths: paths
+                .iter()
+                .filter(|path| memchr::memmem::find(data, path.as_bytes()).is_some())
+                .cloned()
+                .collect(),
             sizes,
         });
     }
@@ -144,7 +148,8 @@ pub fn violations(facts: &ArchiveFacts, expected: &Expected<'_>) -> Vec<String> 
     }
     for pattern in expected.undefined {
         if !facts.undefined.iter().any(|symbol| fits(pattern, symbol)) {
-            found.push(format!("`{pattern}`: in `undefined` of build.toml, and the archive does not want it"));
+            found
+                .push(format!("`{pattern}`: in `undefined` of build.toml, and the archive does not want it"));
         }
     }
     for function in expected.functions {

@@ -107,8 +107,7 @@ pub struct Size {
 
 impl Build {
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
         Self::parse(&text).with_context(|| format!("in `{}`", path.display()))
     }
 

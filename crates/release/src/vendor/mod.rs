@@ -6,6 +6,7 @@
 //! whether the patches are in the code, and [`kernels`] whether the kernels are.
 
 pub mod archive_facts;
+pub mod behaviour;
 pub mod build;
 pub mod guard;
 pub mod kernels;

@@ -58,7 +58,10 @@ fn time_and_user_are_refused() {
     // `U`: with the times and the user of the files. Root has the number 0, but no file of today has the time 0.
     let told = found(&Made::of(&[("one.c", SOURCE)], &[], "rcsU"), &[]);
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with("`one.o`: expected time 0, user 0, group 0 and mode 644, found "), "{told:?}");
+    assert!(
+        told[0].starts_with("`one.o`: expected time 0, user 0, group 0 and mode 644, found "),
+        "{told:?}"
+    );
     // One byte of the header of the second member (the first is the index), which holds user and mode.
     let archive = good();
     let header = memchr::memmem::find(&archive, b"one.o/").unwrap();
@@ -111,7 +114,10 @@ fn an_undeclared_symbol_and_a_declaration_without_use_are_refused() {
     );
     // What another member defines is not wanted of anybody.
     let user = "int one(void); int two(void) { return one(); }";
-    assert_eq!(found(&Made::of(&[("one.c", SOURCE), ("two.c", user)], &[], "rcsD"), &[]), Vec::<String>::new());
+    assert_eq!(
+        found(&Made::of(&[("one.c", SOURCE), ("two.c", user)], &[], "rcsD"), &[]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
