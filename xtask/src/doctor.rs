@@ -24,7 +24,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         let setup = args.common.setup(None)?;
         let (plan, site) = (&setup.plan, &setup.site);
         provide(site, &config, &plan.target, plan.std)?;
-        release::native::fetch_source(plan, site)?;
+        for library in &plan.native {
+            release::native::fetch_source(site, library)?;
+        }
         release::model::folder(site, &config)?;
         release::cargo::fetch(plan, site)?;
     }

@@ -51,7 +51,7 @@ enum Verb {
     Lint(lint::Args),
     /// Fetch the real all-MiniLM-L6-v2 weights and print their folder
     Model(model::Args),
-    /// Build OpenBLAS alone and show what was proved of the archive
+    /// Build the native libraries alone and show what was proved of their archives
     Native(native::Args),
     /// Run every test, product tests on the musl target
     Test(test::Args),

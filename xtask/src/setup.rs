@@ -33,9 +33,9 @@ pub struct Common {
     /// Where the standard library for musl comes from
     #[arg(long, value_enum, default_value_t = RustStd::Auto)]
     pub rust_std: RustStd,
-    /// A source tarball of OpenBLAS that is on disk already; its files are verified all the same
-    #[arg(long, value_name = "FILE")]
-    pub openblas_source: Option<PathBuf>,
+    /// A source tarball of a native library that is on disk already; its files are verified all the same
+    #[arg(long, value_name = "LIBRARY=FILE", value_parser = library_and_file)]
+    pub source: Vec<(String, PathBuf)>,
     /// Print nothing but errors and the result
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -65,6 +65,13 @@ pub enum RustStd {
     Installed,
     /// Debian's compiler and `-Zbuild-std` only
     BuildStd,
+}
+
+fn library_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((library, file)) if !library.is_empty() && !file.is_empty() => Ok((library.into(), file.into())),
+        _ => Err("write LIBRARY=FILE, such as openblas=OpenBLAS-0.3.34.tar.gz".into()),
+    }
 }
 
 /// The decided run: what to do, and where.
@@ -118,8 +125,12 @@ impl Common {
         let target = self.target.as_ref().unwrap_or(&config.product.targets[0]);
         let mut findings = survey(site, config, target, self.std());
         // A vendor folder that cannot be read is told by the plan.
-        if let Ok(vendored) = Vendored::read(&workspace_root().join(&config.openblas.vendor)) {
-            findings.push(sources::survey(site, &vendored.manifest, self.openblas_source.as_deref()));
+        for (name, library) in &config.native {
+            if let Ok(vendored) = Vendored::read(&workspace_root().join(&library.vendor)) {
+                let named =
+                    self.source.iter().find(|(library, _)| library == name).map(|(_, file)| file.as_path());
+                findings.push(sources::survey(site, &vendored.manifest, named));
+            }
         }
         findings
     }
@@ -139,12 +150,12 @@ impl Common {
             jobs: self.jobs.map(usize::from),
             dist_dir,
             std: self.std(),
-            openblas_source: self
-                .openblas_source
-                .as_ref()
-                .map(std::path::absolute)
-                .transpose()
-                .context("the file of `--openblas-source`")?,
+            sources: self
+                .source
+                .iter()
+                .map(|(library, file)| Ok((library.clone(), std::path::absolute(file)?)))
+                .collect::<std::io::Result<_>>()
+                .context("the file of `--source`")?,
             previous,
             quiet: self.quiet,
         };

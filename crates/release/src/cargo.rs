@@ -1,4 +1,4 @@
-//! cargo for the product: the libraries while OpenBLAS is still being compiled, then the link.
+//! cargo for the product: the libraries while the native ones are still being compiled, then the link.
 //!
 //! Both calls give cargo the same environment and flags, so the second one compiles nothing but the binary.
 
@@ -9,13 +9,13 @@ use anyhow::Context;
 use crate::artifact::{Artifact, Linked};
 use crate::gate;
 use crate::jobs::Jobs;
-use crate::native::{self, StaticLib};
+use crate::native::{self, LibraryPlan, StaticLib};
 use crate::plan::Plan;
 use crate::run::Job;
 use crate::toolchain::{Site, Toolchain};
 
 /// A cargo command with everything that product builds and product tests share.
-pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> Command {
+pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> anyhow::Result<Command> {
     let rust = &toolchain.rust;
     let dirty = if plan.commit.dirty { "-dirty" } else { "" };
     let mut cargo = site.command(&rust.cargo);
@@ -36,19 +36,28 @@ pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> C
         .env("ZIG_GLOBAL_CACHE_DIR", site.store.path_of("zig"))
         .env("ZIG_LOCAL_CACHE_DIR", site.store.path_of("zig"))
         .env("SOURCE_DATE_EPOCH", plan.commit.epoch_seconds.to_string())
-        .env("MUSLIN_OPENBLAS_DIR", native::folder(plan, site, toolchain))
         .env("MUSLIN_COMMIT", format!("{}{dirty}", plan.commit.id))
         .env("MUSLIN_TARGET", &plan.target)
         .env("MUSLIN_STACK_SIZE", plan.config.stack_size.0.to_string())
-        .env("MUSLIN_OPENBLAS_VERSION", &plan.openblas.version)
-        .env("MUSLIN_OPENBLAS_PATCHES", plan.openblas.patches.join(","));
+        .env("MUSLIN_NATIVE", described(&plan.native));
+    for library in &plan.native {
+        cargo.env(native::variable(library), native::folder(plan, site, toolchain, library)?);
+    }
     if site.offline {
         cargo.arg("--offline");
     }
     if plan.quiet {
         cargo.arg("--quiet");
     }
-    cargo
+    Ok(cargo)
+}
+
+/// `NAME VERSION PATCH,PATCH;NAME VERSION`, for `--version`.
+fn described(libraries: &[LibraryPlan]) -> String {
+    let one = |library: &LibraryPlan| {
+        format!("{} {} {}", library.name, library.version, library.patches.join(",")).trim_end().to_owned()
+    };
+    libraries.iter().map(one).collect::<Vec<_>>().join(";")
 }
 
 /// Fetches the crates of Cargo.lock, so that later builds can be offline.
@@ -62,9 +71,9 @@ fn linker_variable(target: &str) -> String {
     format!("CARGO_TARGET_{}_LINKER", target.to_uppercase().replace('-', "_"))
 }
 
-/// Everything but the link: needs no OpenBLAS.
+/// Everything but the link: needs no native library.
 pub fn compile_libraries(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyhow::Result<()> {
-    let mut cargo = command(plan, site, toolchain, "build");
+    let mut cargo = command(plan, site, toolchain, "build")?;
     cargo.args(["--package", &plan.config.product.package, "--lib"]);
     jobs.share_with_cargo(&mut cargo);
     let _token = jobs.token()?;
@@ -77,13 +86,16 @@ pub fn link(
     site: &Site,
     toolchain: &Toolchain,
     jobs: &Jobs,
-    openblas: &StaticLib,
+    native: &[StaticLib],
 ) -> anyhow::Result<Linked> {
-    anyhow::ensure!(
-        openblas.folder == native::folder(plan, site, toolchain),
-        "the archive is not the one that the libraries were compiled for"
-    );
-    let mut cargo = command(plan, site, toolchain, "rustc");
+    for (library, planned) in native.iter().zip(&plan.native) {
+        anyhow::ensure!(
+            library.folder == native::folder(plan, site, toolchain, planned)?,
+            "the archive of {} is not the one that the libraries were compiled for",
+            library.name
+        );
+    }
+    let mut cargo = command(plan, site, toolchain, "rustc")?;
     cargo.args(["--package", &plan.config.product.package, "--bin", &plan.config.product.name]);
     // Of the few lines of main.rs only: with debug information there, rustc puts `.debug_gdb_scripts` into the program,
     // as a loaded section, which no strip removes.

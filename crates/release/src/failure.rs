@@ -108,6 +108,18 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// Ended because work beside it had failed; that failure is the one to be told.
+#[derive(Debug)]
+pub struct Abandoned;
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ended because other work had failed")
+    }
+}
+
+impl std::error::Error for Abandoned {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::Context;
 
 pub struct Jobs {
+    count: usize,
     client: jobserver::Client,
 }
 
@@ -15,7 +16,12 @@ pub struct Token(#[expect(dead_code, reason = "held for its drop")] jobserver::A
 
 impl Jobs {
     pub fn new(count: usize) -> anyhow::Result<Self> {
-        Ok(Self { client: jobserver::Client::new(count).context("making the pool of job tokens")? })
+        Ok(Self { count, client: jobserver::Client::new(count).context("making the pool of job tokens")? })
+    }
+
+    /// All tokens of the pool.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
     /// Waits for a token; a child that is a client of the pool counts itself as one job.

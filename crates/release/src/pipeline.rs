@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
+
 use crate::artifact::{Packed, Stripped};
+use crate::failure::Abandoned;
 use crate::jobs::Jobs;
 use crate::native::StaticLib;
 use crate::plan::Plan;
@@ -47,7 +50,7 @@ impl Times {
 /// Everything up to the packed file: what tests of the shipped bytes need.
 pub struct Built {
     pub toolchain: Toolchain,
-    pub openblas: StaticLib,
+    pub native: Vec<StaticLib>,
     pub packed: Packed,
     /// Packed from a damaged copy, for the mutants.
     pub damaged_pack: PathBuf,
@@ -55,12 +58,12 @@ pub struct Built {
 
 pub fn dist(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<Shipped> {
     let _lock = lock(plan, site)?;
-    let Built { toolchain, openblas, packed, damaged_pack } = build_packed(plan, site, times)?;
+    let Built { toolchain, native, packed, damaged_pack } = build_packed(plan, site, times)?;
     let challenged = times.stage(plan, "mutants", || mutants::challenge(plan, packed, &damaged_pack))?;
     let proved = times.stage(plan, "prove", || prove::prove(plan, site, challenged))?;
     let image = times.stage(plan, "image", || image::build(plan, &proved))?;
     site.runner.check()?;
-    times.stage(plan, "dist", || ship::ship(plan, site, &toolchain, &openblas, proved, &image))
+    times.stage(plan, "dist", || ship::ship(plan, site, &toolchain, &native, proved, &image))
 }
 
 /// The packed file, for callers that go on by themselves.
@@ -74,13 +77,13 @@ fn build_packed(plan: &Plan, site: &Site, times: &mut Times) -> anyhow::Result<B
     let jobs = Jobs::new(plan.jobs)?;
     let toolchain =
         times.stage(plan, "toolchain", || toolchain::provide(site, &plan.config, &plan.target, plan.std))?;
-    let openblas = times.stage(plan, "compile", || compile(plan, site, &toolchain, &jobs))?;
-    let linked = times.stage(plan, "link", || cargo::link(plan, site, &toolchain, &jobs, &openblas))?;
-    native::require_linked(&openblas, &linked.file.path)?;
+    let native = times.stage(plan, "compile", || compile(plan, site, &toolchain, &jobs))?;
+    let linked = times.stage(plan, "link", || cargo::link(plan, site, &toolchain, &jobs, &native))?;
+    native::require_linked(&native, &linked.file.path)?;
     let stripped = times.stage(plan, "strip", || strip::strip(plan, site, &toolchain, linked))?;
     let (packed, damaged_pack) =
         times.stage(plan, "pack", || pack_twice(plan, site, &toolchain, stripped))?;
-    Ok(Built { toolchain, openblas, packed, damaged_pack })
+    Ok(Built { toolchain, native, packed, damaged_pack })
 }
 
 /// The file that ships, and beside it one that must never pass.
@@ -99,20 +102,36 @@ fn pack_twice(
     })
 }
 
-/// OpenBLAS and the Rust libraries side by side, out of one pool of job tokens.
-fn compile(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyhow::Result<StaticLib> {
+/// The native libraries and the Rust ones side by side, out of one pool of job tokens. The first that fails ends the others.
+fn compile(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyhow::Result<Vec<StaticLib>> {
+    let site = &site.side_by_side();
     std::thread::scope(|scope| {
-        let libraries = scope.spawn(|| cargo::compile_libraries(plan, site, toolchain, jobs));
-        let linker = scope.spawn(|| toolchain::warm_linker(site, &toolchain.wrappers, jobs));
-        let openblas = native::build(plan, site, toolchain, jobs);
+        let libraries =
+            scope.spawn(|| or_abandon(site, cargo::compile_libraries(plan, site, toolchain, jobs)));
+        let linker =
+            scope.spawn(|| or_abandon(site, toolchain::warm_linker(site, &toolchain.wrappers, jobs)));
+        let native = or_abandon(site, native::build_all(plan, site, toolchain, jobs));
         let joined = "a compiling thread does not panic";
         let (libraries, linker) = (libraries.join().expect(joined), linker.join().expect(joined));
-        // Of several failures the native one comes first: it is the one whose remedy is less known.
-        let openblas = openblas?;
-        libraries?;
-        linker?;
-        Ok(openblas)
+        let failures: Vec<_> = [libraries.err(), linker.err()].into_iter().flatten().collect();
+        // Of several failures the native one comes first: it is the one whose remedy is less known. One that was only
+        // ended by another is none.
+        let (native, failures) = match native {
+            Ok(native) => (Some(native), failures),
+            Err(error) => (None, std::iter::once(error).chain(failures).collect()),
+        };
+        match failures.into_iter().min_by_key(|error| error.is::<Abandoned>()) {
+            Some(error) => Err(error),
+            None => native.context("a native build without a result"),
+        }
     })
+}
+
+fn or_abandon<T>(site: &Site, result: anyhow::Result<T>) -> anyhow::Result<T> {
+    if result.is_err() {
+        site.runner.abandon();
+    }
+    result
 }
 
 /// One run at a time works in the work folder and in `dist/`; a second one waits for its turn.

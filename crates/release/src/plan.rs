@@ -3,6 +3,7 @@
 //! It holds every path, version and flag. What can only be known after a fetch (the digest of a tool that moves with its
 //! suite) is recorded in the manifest instead.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,10 +12,10 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::failure::{Failure, Problems};
 use crate::previous::Previous;
+use crate::native::LibraryPlan;
 use crate::sources;
 use crate::surroundings::{Commit, Surroundings};
 use crate::toolchain::{Finding, StdPreference};
-use crate::vendor::Vendored;
 
 /// What the command line may choose.
 #[derive(Debug, Default, Clone)]
@@ -23,10 +24,10 @@ pub struct Choices {
     pub jobs: Option<usize>,
     pub dist_dir: Option<PathBuf>,
     pub std: StdPreference,
-    /// A source tarball of OpenBLAS that is on disk already.
-    pub openblas_source: Option<PathBuf>,
     /// `dist-manifest.json` of the release before this one.
     pub previous: Option<PathBuf>,
+    /// Source tarballs that are on disk already, by the name of their library.
+    pub sources: BTreeMap<String, PathBuf>,
     pub quiet: bool,
 }
 
@@ -42,7 +43,7 @@ pub struct Plan {
     pub names: Names,
     /// Flags of the final link, from `.cargo/config.toml`, plus those that depend on this machine's paths.
     pub rustflags: Vec<String>,
-    pub openblas: OpenblasPlan,
+    pub native: Vec<LibraryPlan>,
     pub tools: Vec<Finding>,
     /// The steps in their order, for people.
     pub stages: Vec<String>,
@@ -50,18 +51,7 @@ pub struct Plan {
     /// What the sizes of this release are compared with.
     pub previous: Option<Previous>,
     #[serde(skip)]
-    pub openblas_source: Option<PathBuf>,
-    #[serde(skip)]
     pub quiet: bool,
-}
-
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct OpenblasPlan {
-    pub version: String,
-    pub patches: Vec<String>,
-    /// Digest of the list of source files, the patches and their guards.
-    pub vendor_digest: String,
-    pub make: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +63,6 @@ pub struct Paths {
     /// Ours: logs, stage outputs.
     pub work: PathBuf,
     pub dist: PathBuf,
-    pub vendor: PathBuf,
     /// The binary as cargo leaves it.
     pub linked: PathBuf,
     pub tiny_model: PathBuf,
@@ -141,22 +130,7 @@ impl Plan {
             }
         };
         rustflags.extend(remap_flags(surroundings));
-        let vendor = root.join(&config.openblas.vendor);
-        let openblas = match Vendored::read(&vendor) {
-            Ok(vendored) => OpenblasPlan {
-                version: vendored.manifest.version.clone(),
-                patches: vendored.patches().map(|patch| patch.name.clone()).collect(),
-                vendor_digest: vendored.digest.clone(),
-                make: openblas_make(&config),
-            },
-            Err(error) => {
-                let hint = Failure::hint_of(&error).unwrap_or_else(|| {
-                    format!("`git status {}` shows what changed in it", config.openblas.vendor.display())
-                });
-                problems.push(Failure::new(format!("{error:#}")).hint(hint));
-                OpenblasPlan::default()
-            }
-        };
+        let native = native(root, &config, &choices.sources, &mut problems);
         let version = workspace_version(root).unwrap_or_else(|error| {
             problems.push(Failure::new(format!("{error:#}")));
             String::new()
@@ -167,7 +141,6 @@ impl Plan {
         };
         problems.extend(not_a_folder(&dist, "--dist-dir"));
         problems.extend(not_a_folder(&surroundings.cache_dir, "--cache-dir"));
-        problems.extend(choices.openblas_source.as_deref().and_then(not_a_tarball));
         let previous = choices.previous.as_deref().map(Previous::read).transpose();
         let previous = previous.unwrap_or_else(|error| {
             let hint = Failure::hint_of(&error);
@@ -177,6 +150,7 @@ impl Plan {
         });
         let is_of = previous.as_ref().map(|previous| previous.is_of(&config.product.name, &target));
         problems.extend(is_of.and_then(Result::err));
+        problems.extend(choices.sources.values().filter_map(|path| not_a_tarball(path)));
         Problems(problems).into_result()?;
 
         let jobs = choices.jobs.unwrap_or(surroundings.cores).max(1);
@@ -192,12 +166,10 @@ impl Plan {
                 root: root.clone(),
                 cache: surroundings.cache_dir.clone(),
                 dist,
-                vendor,
                 tiny_model: root.join("fixtures/models/tiny-bert"),
                 goldens: root.join("fixtures/goldens/tiny-bert.json"),
             },
             commit: surroundings.commit.clone(),
-            openblas_source: choices.openblas_source,
             previous,
             quiet: choices.quiet,
             std: choices.std,
@@ -206,7 +178,7 @@ impl Plan {
             jobs,
             names,
             rustflags,
-            openblas,
+            native,
             tools,
             config,
         })
@@ -221,6 +193,21 @@ impl Plan {
             return Ok(());
         }
         Problems(missing.into_iter().filter_map(Finding::problem).collect()).into_result()
+    }
+
+    /// The libraries of these names, or all when none is named.
+    pub fn libraries(&self, names: &[String]) -> anyhow::Result<Vec<&LibraryPlan>> {
+        let known = || self.native.iter().map(|library| library.name.as_str()).collect::<Vec<_>>().join(", ");
+        for name in names {
+            if !self.native.iter().any(|library| library.name == *name) {
+                return Err(Failure::new("release.toml has no native library of this name")
+                    .expected(known())
+                    .found(name.as_str())
+                    .hint("`cargo xtask native` without a name takes all of them")
+                    .into());
+            }
+        }
+        Ok(self.native.iter().filter(|library| names.is_empty() || names.contains(&library.name)).collect())
     }
 
     pub fn log(&self, stage: &str) -> PathBuf {
@@ -240,15 +227,13 @@ impl Plan {
         line("epoch", self.commit.epoch_seconds.to_string());
         line("jobs", self.jobs.to_string());
         line("stack size", self.config.stack_size.to_string());
-        line(
-            "openblas",
-            format!(
-                "{} with {}\n{}",
-                self.openblas.version,
-                self.openblas.patches.join(", "),
-                self.openblas.make.join(" ")
-            ),
-        );
+        for library in &self.native {
+            let patches = match library.patches.as_slice() {
+                [] => "no patch".to_owned(),
+                patches => patches.join(", "),
+            };
+            line(&library.name, format!("{} with {patches}\n{}", library.version, library.options.join(" ")));
+        }
         line("rustflags", self.rustflags.join(" "));
         line("cache", self.paths.cache.display().to_string());
         let tools = self.tools.iter().map(describe).collect::<Vec<_>>().join("\n");
@@ -283,23 +268,40 @@ pub fn describe(finding: &Finding) -> String {
     }
 }
 
-fn openblas_make(config: &Config) -> Vec<String> {
-    let openblas = &config.openblas;
-    let mut options = openblas.make.clone();
-    options.push(format!("NUM_THREADS={}", openblas.threads_max));
-    options.push(format!("DYNAMIC_LIST={}", openblas.kernels.join(" ")));
-    // make's own job server decides; OpenBLAS would otherwise write a `-j` of its own into its calls of make.
-    options.push("MAKE_NB_JOBS=0".into());
-    options
+fn native(
+    root: &Path,
+    config: &Config,
+    sources: &BTreeMap<String, PathBuf>,
+    problems: &mut Vec<Failure>,
+) -> Vec<LibraryPlan> {
+    for name in sources.keys().filter(|name| !config.native.contains_key(*name)) {
+        let known: Vec<&str> = config.native.keys().map(String::as_str).collect();
+        problems.push(
+            Failure::new(format!("`--source {name}=…` is for a library that release.toml does not have"))
+                .expected(known.join(", "))
+                .found(name.as_str()),
+        );
+    }
+    let mut libraries = Vec::new();
+    for (name, choices) in &config.native {
+        match LibraryPlan::new(root, name, choices, sources.get(name).cloned()) {
+            Ok(library) => libraries.push(library),
+            Err(found) => problems.extend(found),
+        }
+    }
+    libraries
 }
 
 fn stages(config: &Config) -> Vec<String> {
+    let libraries = config.native.keys().map(String::as_str).collect::<Vec<_>>().join(" and ");
     let ships = format!("{:?}", config.image.ships).to_lowercase();
     [
         "toolchain: find or fetch zig, UPX and a Rust std for musl".into(),
-        "source: fetch OpenBLAS, check each file's digest, patch between guards".into(),
-        "native: make OpenBLAS while cargo compiles the libraries; check patches and kernels in the archive"
-            .into(),
+        format!("source: fetch {libraries}, check each file's digest, patch between guards"),
+        format!(
+            "native: compile {libraries} while cargo compiles the Rust libraries; check patches, kernels and facts of \
+             the archives"
+        ),
         "linked: link the binary; gate".into(),
         "stripped: split the debug file off, strip; gate".into(),
         "packed: UPX; gate outer and inner headers, and the round trip".into(),
@@ -350,8 +352,8 @@ fn not_a_tarball(path: &Path) -> Option<Failure> {
         Err(error) => error.to_string(),
     };
     Some(
-        Failure::new(format!("`--openblas-source` names no tarball: {}", path.display()))
-            .expected("a .tar.gz or .tar.xz of OpenBLAS")
+        Failure::new(format!("`--source` names no tarball: {}", path.display()))
+            .expected("a .tar.gz or .tar.xz of the library")
             .found(found)
             .hint("leave the flag out to have the source fetched, or name a tarball that is here"),
     )
@@ -390,8 +392,6 @@ fn remap_flags(surroundings: &Surroundings) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn root() -> PathBuf {
@@ -464,7 +464,7 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let choices = Choices {
             dist_dir: Some(file.join("dist")),
-            openblas_source: Some(folder.path().join("nothing.tar.xz")),
+            sources: BTreeMap::from([("openblas".into(), folder.path().join("nothing.tar.xz"))]),
             ..Choices::default()
         };
         let surroundings = Surroundings { cache_dir: file.clone(), ..surroundings() };

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::failure::{Failure, Interrupted};
+use crate::failure::{Abandoned, Failure, Interrupted};
 
 /// How long a child may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(3);
@@ -29,6 +29,8 @@ const CAPTURE_BYTES_MAX: usize = 16 << 20;
 #[derive(Clone)]
 pub struct Runner {
     interrupted: Arc<AtomicBool>,
+    /// Set by work at our side that has failed: ours is of no use any more.
+    abandoned: Arc<AtomicBool>,
     verbose: bool,
 }
 
@@ -42,6 +44,7 @@ pub struct Job {
     timeout: Option<Duration>,
     stdin: Vec<u8>,
     hint: Option<&'static str>,
+    watch: Option<Box<dyn FnMut() + Send>>,
 }
 
 /// A child that has ended, in whatever way.
@@ -75,6 +78,7 @@ impl Job {
             timeout: None,
             stdin: Vec::new(),
             hint: None,
+            watch: None,
         }
     }
 
@@ -102,6 +106,12 @@ impl Job {
         self
     }
 
+    /// Called at every poll while the child runs: for progress that is read from its log.
+    pub fn watch(mut self, watch: impl FnMut() + Send + 'static) -> Self {
+        self.watch = Some(Box::new(watch));
+        self
+    }
+
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -124,7 +134,7 @@ impl Runner {
                 .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
                 .context("registering signal handlers")?;
         }
-        Ok(Self { interrupted, verbose: false })
+        Ok(Self { interrupted, abandoned: Arc::default(), verbose: false })
     }
 
     /// Prints each command before it is run.
@@ -135,12 +145,27 @@ impl Runner {
     /// One that no signal reaches, for tests.
     #[cfg(test)]
     pub fn deaf() -> Self {
-        Self { interrupted: Arc::default(), verbose: false }
+        Self { interrupted: Arc::default(), abandoned: Arc::default(), verbose: false }
     }
 
     /// Fails when a signal has come in; long work that is not a child calls it now and then.
     pub fn check(&self) -> anyhow::Result<()> {
-        if self.interrupted.load(Ordering::Relaxed) { Err(Interrupted.into()) } else { Ok(()) }
+        if self.interrupted.load(Ordering::Relaxed) {
+            Err(Interrupted.into())
+        } else if self.abandoned.load(Ordering::Relaxed) {
+            Err(Abandoned.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// One for work that goes on side by side: what [`Runner::abandon`] ends is the children of this one and its clones.
+    pub fn side_by_side(&self) -> Self {
+        Self { abandoned: Arc::default(), ..self.clone() }
+    }
+
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
     }
 
     /// Runs to the end; anything but exit 0 is an error that quotes the command.
@@ -207,7 +232,7 @@ impl Runner {
         });
         let stdout = child.stdout.take().map(|pipe| capture(pipe, job.echo));
         let stderr = child.stderr.take().map(|pipe| capture(pipe, false));
-        let status = self.wait(&mut child, &job, &quoted)?;
+        let status = self.wait(&mut child, &mut job, &quoted)?;
         if let Some(writer) = writer {
             let _ = writer.join();
         }
@@ -217,7 +242,7 @@ impl Runner {
         Ok(Finished { status, stdout: collect(stdout), stderr: collect(stderr), elapsed: started.elapsed() })
     }
 
-    fn wait(&self, child: &mut Child, job: &Job, quoted: &str) -> anyhow::Result<ExitStatus> {
+    fn wait(&self, child: &mut Child, job: &mut Job, quoted: &str) -> anyhow::Result<ExitStatus> {
         let started = Instant::now();
         loop {
             if let Some(status) = child.try_wait().context("waiting for a child process")? {
@@ -237,6 +262,9 @@ impl Runner {
                     .expected(format!("an end within {timeout:?}"))
                     .hint(format!("to run it by hand:\n{quoted}"))
                     .into());
+            }
+            if let Some(watch) = &mut job.watch {
+                watch();
             }
             std::thread::sleep(POLL);
         }
@@ -398,8 +426,29 @@ mod tests {
             runner().finish(Job::new("wait", sh(&script)).timeout(Duration::from_millis(300))).err().unwrap();
         assert!(error.to_string().contains("did not end in time"), "{error}");
         let pid = std::fs::read_to_string(&mark).unwrap();
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "the grandchild lives on: {state}");
+        // On a busy machine a killed process takes its time to end.
+        let asked = Instant::now();
+        loop {
+            let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                break;
+            }
+            assert!(asked.elapsed() < GRACE, "the grandchild lives on: {state}");
+            std::thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn work_that_is_abandoned_ends_and_other_work_does_not() {
+        let runner = runner();
+        let (beside, other) = (runner.side_by_side(), runner.side_by_side());
+        let worker = beside.clone();
+        let slow = std::thread::spawn(move || worker.run(Job::new("wait", sh("sleep 60"))).err().unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+        beside.abandon();
+        assert!(slow.join().unwrap().is::<Abandoned>());
+        assert!(beside.check().is_err() && other.check().is_ok() && runner.check().is_ok());
+        other.run(Job::new("go on", sh("exit 0"))).unwrap();
     }
 
     #[test]
@@ -429,7 +478,7 @@ mod tests {
     fn role_of_a_run_that_is_killed() {
         if let Some(mark) = std::env::var_os("MUSLIN_TEST_KILLED_RUN") {
             let script = format!(
-                "trap 'kill $!; exit 1' TERM; sleep 60 & echo $! > {}; wait",
+                "trap 'kill $!; exit 1' TERM; sleep 60 & echo $! > {}; while kill -0 $!; do sleep 0.05; done",
                 std::path::Path::new(&mark).display()
             );
             let _ = runner().finish(Job::new("wait", sh(&script)));

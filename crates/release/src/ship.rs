@@ -79,7 +79,7 @@ pub fn ship(
     plan: &Plan,
     site: &Site,
     toolchain: &Toolchain,
-    openblas: &StaticLib,
+    native: &[StaticLib],
     proved: Proved,
     image: &Built,
 ) -> anyhow::Result<Shipped> {
@@ -129,7 +129,7 @@ pub fn ship(
         commit: plan.commit.clone(),
         stack_size_bytes: plan.config.stack_size.0,
         toolchain: toolchain.clone(),
-        native: vec![openblas.clone()],
+        native: native.to_vec(),
         rustflags: plan.rustflags.iter().map(|flag| without_machine_path(flag)).collect(),
         stages: vec![
             Stage::of("linked", &stripped.linked.file, &stripped.linked.verdicts),

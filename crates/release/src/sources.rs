@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::run::Job;
 use crate::store::Record;
-use crate::toolchain::{Fetcher, Finding, Origin, Site, apt};
+use crate::toolchain::{Fetcher, Finding, Origin, Site, apt, crates};
 use crate::vendor::manifest::{Source, SourceManifest};
 
 /// The name of the survey's finding.
@@ -33,11 +33,19 @@ pub fn survey(site: &Site, manifest: &SourceManifest, named: Option<&Path>) -> F
         None if site.offline => Finding::Missing {
             name,
             problem: format!("{version} is not in the cache, and `--offline` is set"),
-            hint: "run `cargo xtask doctor --fetch` once with a network, or name a tarball: --openblas-source FILE".into(),
+            hint: format!(
+                "run `cargo xtask doctor --fetch` once with a network, or name a tarball: --source {}=FILE",
+                manifest.name
+            ),
         },
         None => {
             let from: Vec<String> = manifest.sources.iter().map(Source::describe).collect();
-            Finding::WouldFetch { name, version, from: from.join(", else "), with: Fetcher::Apt }
+            // The first place decides; cargo fetches crates, and is needed anyway.
+            let with = match manifest.sources[0] {
+                Source::Crate { .. } => Fetcher::Cargo,
+                _ => Fetcher::Apt,
+            };
+            Finding::WouldFetch { name, version, from: from.join(", else "), with }
         }
     }
 }
@@ -50,7 +58,10 @@ pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf
             "the source of {} {} is not in the cache, and `--offline` forbids to fetch it",
             manifest.name, manifest.version
         ))
-        .hint("name a tarball with `--openblas-source FILE`, or run `cargo xtask doctor --fetch` once with a network")
+        .hint(format!(
+            "name a tarball with `--source {}=FILE`, or run `cargo xtask doctor --fetch` once with a network",
+            manifest.name
+        ))
         .into());
     }
     let entry = site.store.get_or_make(&name, |staging| {
@@ -72,7 +83,7 @@ pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf
         Err(Failure::new(format!("no source of {} {} could be fetched", manifest.name, manifest.version))
             .expected("one of the sources of source.toml")
             .found(tried.join("\n"))
-            .hint("check the network, or name a tarball with `--openblas-source FILE`")
+            .hint(format!("check the network, or name a tarball with `--source {}=FILE`", manifest.name))
             .into())
     })?;
     let file = entry.record.files.keys().next().context("a cached source without a file")?;
@@ -93,6 +104,17 @@ fn fetch(
             if found.as_str() != orig_sha256 {
                 return Err(Failure::new(format!("{} is not the pinned tarball", path.display()))
                     .expected(orig_sha256.as_str())
+                    .found(found.as_str())
+                    .into());
+            }
+            Ok(path)
+        }
+        Source::Crate { package, version, sha256 } => {
+            let path = crates::fetch(site, staging, package, version)?;
+            let found = Digest::of_file(&path)?;
+            if found.as_str() != sha256 {
+                return Err(Failure::new(format!("{} is not the pinned package", path.display()))
+                    .expected(sha256.as_str())
                     .found(found.as_str())
                     .into());
             }

@@ -45,7 +45,7 @@ impl Totals {
 }
 
 /// Crates that ship; all others are tested on the machine that builds.
-const PRODUCT_CRATES: [&str; 3] = ["inferd", "engine", "openblas-sys"];
+const PRODUCT_CRATES: [&str; 4] = ["inferd", "engine", "mimalloc-sys", "openblas-sys"];
 
 pub fn test(plan: &Plan, site: &Site, filter: &[String]) -> anyhow::Result<Totals> {
     let mut times = Times::default();
@@ -59,10 +59,13 @@ pub fn test(plan: &Plan, site: &Site, filter: &[String]) -> anyhow::Result<Total
         host.args(["--exclude", name]);
     }
     inputs(&mut host, plan, &built);
-    host.env("MUSLIN_OPENBLAS_SOURCE", native::fetch_source(plan, site)?);
+    for library in &plan.native {
+        let name = format!("MUSLIN_NATIVE_{}_SOURCE", library.name.to_uppercase());
+        host.env(name, native::fetch_source(site, library)?);
+    }
     suite(site, "release crates", host, filter, &mut totals)?;
 
-    let mut product = cargo::command(plan, site, &built.toolchain, "test");
+    let mut product = cargo::command(plan, site, &built.toolchain, "test")?;
     product.arg("--no-fail-fast").env("MUSLIN_MODEL_DIR", &model);
     for name in PRODUCT_CRATES {
         product.args(["--package", name]);
@@ -73,7 +76,7 @@ pub fn test(plan: &Plan, site: &Site, filter: &[String]) -> anyhow::Result<Total
 
 /// The shipped bytes and the tools that made them.
 fn inputs(command: &mut Command, plan: &Plan, built: &Built) {
-    let Built { toolchain, openblas, packed, .. } = built;
+    let Built { toolchain, native: libraries, packed, .. } = built;
     command
         .env("MUSLIN_LINKED", &packed.stripped.linked.file.path)
         .env("MUSLIN_STRIPPED", &packed.stripped.file.path)
@@ -84,10 +87,12 @@ fn inputs(command: &mut Command, plan: &Plan, built: &Built) {
         .env("MUSLIN_AR", &toolchain.wrappers.ar)
         .env("MUSLIN_MAKE", &toolchain.make.path)
         .env("MUSLIN_HOST_CC", &toolchain.host_cc.path)
-        .env("MUSLIN_OPENBLAS_DIR", &openblas.folder)
         .env("MUSLIN_CACHE_DIR", &plan.paths.cache)
         .env("ZIG_GLOBAL_CACHE_DIR", plan.paths.cache.join("zig"))
         .env("ZIG_LOCAL_CACHE_DIR", plan.paths.cache.join("zig"));
+    for (library, planned) in libraries.iter().zip(&plan.native) {
+        command.env(native::variable(planned), &library.folder);
+    }
 }
 
 fn suite(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use inputs::input;
-use release::native::{COMPILE_LOG, GENERATED_HEADERS};
+use release::native::COMPILE_LOG;
 use release::vendor::liveness::{Chain, walk};
 use release::vendor::{Input, Prepared, Vendored};
 
@@ -22,12 +22,10 @@ fn build() -> Build {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
     let vendor = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vendor/openblas");
-    let prepared = Vendored::read(&vendor)
-        .unwrap()
-        .prepare(Input::Tarball(&input("MUSLIN_OPENBLAS_SOURCE")), &tree)
-        .unwrap();
-    let built = input("MUSLIN_OPENBLAS_DIR");
-    for name in GENERATED_HEADERS {
+    let vendored = Vendored::read(&vendor).unwrap();
+    let prepared = vendored.prepare(Input::Tarball(&input("MUSLIN_NATIVE_OPENBLAS_SOURCE")), &tree).unwrap();
+    let built = input("MUSLIN_NATIVE_OPENBLAS_DIR");
+    for name in &vendored.build.keeps {
         std::fs::copy(built.join(name), tree.join(name)).unwrap();
     }
     let log = std::fs::read_to_string(built.join(COMPILE_LOG)).unwrap();

@@ -23,9 +23,16 @@ pub struct BuildInfo {
     pub version: &'static str,
     pub commit: &'static str,
     pub target: &'static str,
-    pub openblas_version: &'static str,
-    pub openblas_patches: Vec<&'static str>,
+    /// Vendored C libraries; empty in a developer's own build.
+    pub native: Vec<NativeLibrary>,
     pub stack_size_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NativeLibrary {
+    pub name: &'static str,
+    pub version: &'static str,
+    pub patches: Vec<&'static str>,
 }
 
 pub fn get() -> BuildInfo {
@@ -34,8 +41,7 @@ pub fn get() -> BuildInfo {
         version: env!("CARGO_PKG_VERSION"),
         commit: or_unknown(option_env!("MUSLIN_COMMIT")),
         target: or_unknown(option_env!("MUSLIN_TARGET")),
-        openblas_version: or_unknown(option_env!("MUSLIN_OPENBLAS_VERSION")),
-        openblas_patches: patches(option_env!("MUSLIN_OPENBLAS_PATCHES")),
+        native: native(option_env!("MUSLIN_NATIVE")),
         stack_size_bytes: STACK_SIZE_BYTES,
     }
 }
@@ -62,14 +68,15 @@ pub fn short() -> &'static str {
 pub fn long() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let info = get();
-        let patches = match info.openblas_patches.as_slice() {
-            [] => UNKNOWN.to_string(),
-            names => names.join(", "),
-        };
-        format!(
-            "{}\ncommit: {}\ntarget: {}\nopenblas: {}\nopenblas patches: {patches}",
-            info.version, info.commit, info.target, info.openblas_version
-        )
+        let mut text = format!("{}\ncommit: {}\ntarget: {}", info.version, info.commit, info.target);
+        if info.native.is_empty() {
+            text.push_str("\nnative libraries: unknown");
+        }
+        for NativeLibrary { name, version, patches } in info.native {
+            let patches = if patches.is_empty() { "none".to_string() } else { patches.join(", ") };
+            text.push_str(&format!("\n{name}: {version}\n{name} patches: {patches}"));
+        }
+        text
     });
     &TEXT
 }
@@ -81,8 +88,17 @@ fn or_unknown(value: Option<&'static str>) -> &'static str {
     }
 }
 
-fn patches(list: Option<&'static str>) -> Vec<&'static str> {
-    list.unwrap_or("").split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+/// `NAME VERSION PATCH,PATCH;NAME VERSION`
+fn native(list: Option<&'static str>) -> Vec<NativeLibrary> {
+    let library = |text: &'static str| {
+        let mut words = text.split_whitespace();
+        Some(NativeLibrary {
+            name: words.next()?,
+            version: or_unknown(words.next()),
+            patches: words.next().unwrap_or("").split(',').filter(|name| !name.is_empty()).collect(),
+        })
+    };
+    list.unwrap_or("").split(';').filter_map(library).collect()
 }
 
 #[cfg(test)]
@@ -97,8 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn the_patch_list_is_split_at_commas() {
-        assert_eq!(patches(Some("0001-a, 0002-b,")), ["0001-a", "0002-b"]);
-        assert!(patches(None).is_empty());
+    fn the_list_of_libraries_is_read() {
+        let found = native(Some("a 1.0 0001-x,0002-y;b 2.0"));
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].name, found[0].version), ("a", "1.0"));
+        assert_eq!(found[0].patches, ["0001-x", "0002-y"]);
+        assert!(found[1].patches.is_empty());
+        assert!(native(None).is_empty() && native(Some("")).is_empty());
     }
 }

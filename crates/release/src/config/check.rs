@@ -7,16 +7,11 @@ use std::ops::Range;
 use elf_gate::Stage;
 use toml::Spanned;
 
-use super::{Image, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, Model, Product, Prove, Raw, RawOpenblas, Zig};
+use super::{Image, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, Model, Product, Prove, Raw, RawNative, Zig};
 use crate::digest::is_sha256_hex;
 use crate::failure::Failure;
 use crate::units::ByteSize;
 
-/// OpenBLAS kernel sets that the pipeline knows how to look for in the archive.
-const KNOWN_KERNELS: [&str; 4] = ["HASWELL", "ZEN", "SKYLAKEX", "SAPPHIRERAPIDS"];
-/// Options of OpenBLAS's make that this pipeline sets itself, from checked values.
-const RESERVED_MAKE_OPTIONS: [&str; 8] =
-    ["CC", "HOSTCC", "AR", "RANLIB", "NUM_THREADS", "DYNAMIC_LIST", "MAKE_NB_JOBS", "PREFIX"];
 /// More variables than a kernel hands to a program (2 MiB for all of them by default, at up to 217 bytes each).
 const ENVIRONMENT_COUNT_MAX: u32 = 8192;
 
@@ -28,7 +23,9 @@ pub fn problems(raw: &Raw, at: At) -> Vec<Failure> {
     problems.extend(stack_size(&raw.link.stack_size, at));
     product(&raw.product, at, &mut problems);
     gate(raw, at, &mut problems);
-    openblas(&raw.native.openblas, at, &mut problems);
+    for (name, library) in &raw.native {
+        native(name, library, at, &mut problems);
+    }
     problems.extend(upx(&raw.toolchain.upx.version, at));
     pack(&raw.pack.args, at, &mut problems);
     prove(&raw.prove, at, &mut problems);
@@ -126,70 +123,33 @@ fn gate(raw: &Raw, at: At, problems: &mut Vec<Failure>) {
     }
 }
 
-fn openblas(openblas: &RawOpenblas, at: At, problems: &mut Vec<Failure>) {
-    let vendor = openblas.vendor.get_ref();
-    if !stays_inside(vendor) {
+/// Only what holds for any library; its own `build.toml` is asked when there is a Plan to be made.
+fn native(name: &str, library: &Spanned<RawNative>, at: At, problems: &mut Vec<Failure>) {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if name.is_empty() || !name.chars().all(plain) {
         problems.push(
-            at(openblas.vendor.span(), "`native.openblas.vendor` must be a folder of this checkout")
+            at(library.span(), "`native.NAME` names folders and variables")
+                .expected("lower-case letters and digits")
+                .found(format!("`native.{name}`")),
+        );
+    }
+    let vendor = &library.get_ref().vendor;
+    if !stays_inside(vendor.get_ref()) {
+        problems.push(
+            at(vendor.span(), &format!("`native.{name}.vendor` must be a folder of this checkout"))
                 .expected("a relative path without `..`")
-                .found(format!("\"{vendor}\"")),
-        );
-    }
-    let threads = openblas.threads_max.get_ref();
-    if !(2..=1024).contains(threads) {
-        problems.push(
-            at(openblas.threads_max.span(), "`native.openblas.threads_max` is out of range")
-                .expected("2 to 1024")
-                .found(threads.to_string()),
-        );
-    }
-    if openblas.kernels.is_empty() {
-        problems.push(
-            at(
-                openblas.threads_max.span(),
-                "`native.openblas.kernels` is empty: nothing would be dispatched",
-            )
-            .expected(KNOWN_KERNELS.join(", ")),
+                .found(format!("\"{}\"", vendor.get_ref())),
         );
     }
     let mut seen = BTreeSet::new();
-    for kernel in &openblas.kernels {
-        let name = kernel.get_ref().as_str();
-        if !KNOWN_KERNELS.contains(&name) {
+    for kernel in &library.get_ref().kernels {
+        if !seen.insert(kernel.get_ref()) {
             problems.push(
-                at(kernel.span(), "an OpenBLAS kernel set whose symbols this pipeline cannot check")
-                    .expected(KNOWN_KERNELS.join(", "))
-                    .found(name),
-            );
-        } else if !seen.insert(name) {
-            problems.push(
-                at(kernel.span(), "a kernel set is named twice").found(name).hint("remove one of them"),
+                at(kernel.span(), "a kernel set is named twice")
+                    .found(kernel.get_ref().as_str())
+                    .hint("remove one of them"),
             );
         }
-    }
-    problems.extend(openblas.make.iter().filter_map(|option| make_option(option, at)));
-}
-
-fn make_option(option: &Spanned<String>, at: At) -> Option<Failure> {
-    let name = option.get_ref().split_once('=').map(|(name, _)| name);
-    match name {
-        None | Some("") => Some(
-            at(option.span(), "an option of make without a value")
-                .expected("NAME=value")
-                .found(option.get_ref().as_str()),
-        ),
-        Some(name) if RESERVED_MAKE_OPTIONS.contains(&name) => Some(
-            at(option.span(), &format!("`{name}` is set by the pipeline from a checked value"))
-                .hint("use `threads_max`, `kernels`, [toolchain] or `--jobs` instead"),
-        ),
-        Some("USE_TLS" | "USE_SIMPLE_THREADED_LEVEL3") => Some(
-            at(
-                option.span(),
-                "this option changes which thread owns the buffers; the proofs of the worker stacks do not hold with it",
-            )
-            .hint("remove it"),
-        ),
-        Some(_) => None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! stable (Python wheels); where a suite moves (Debian), the version is resolved on the day and recorded.
 
 pub mod apt;
+pub mod crates;
 pub mod pip;
 mod rust;
 mod upx;
@@ -71,6 +72,7 @@ pub enum Finding {
 pub enum Fetcher {
     Pip,
     Apt,
+    Cargo,
     Rustup,
 }
 
@@ -87,6 +89,17 @@ pub struct Toolchain {
 }
 
 impl Site {
+    /// The same place for work that goes on side by side with other work: see [`Runner::side_by_side`].
+    pub fn side_by_side(&self) -> Self {
+        let runner = self.runner.side_by_side();
+        Self {
+            store: Store::new(self.store.root().into(), runner.clone()),
+            runner,
+            environment: self.environment.clone(),
+            offline: self.offline,
+        }
+    }
+
     /// A command that sees the allowed environment and nothing else.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);

@@ -4,7 +4,7 @@ use object::write::{Object, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SymbolFlags, SymbolKind, SymbolScope};
 
 /// An `ar` archive without an index. Names have at most 15 characters.
-pub(super) fn archive_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn archive_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = b"!<arch>\n".to_vec();
     for (name, data) in members {
         let header =
@@ -19,7 +19,7 @@ pub(super) fn archive_of(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// An x86_64 object with functions of the given code, one after another in .text. `local:name` is static.
-pub(super) fn object_with(functions: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn object_with(functions: &[(&str, &[u8])]) -> Vec<u8> {
     let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
     let text = object.section_id(StandardSection::Text);
     for (name, code) in functions {

@@ -1,6 +1,6 @@
 //! Whether the archive holds the kernels that were asked for, with the instructions that they claim.
 //!
-//! OpenBLAS gives up AVX-512 in silence when its compiler test fails (NO_AVX512 in Makefile.conf), and still builds all the
+//! A library may drop what its compiler refuses: OpenBLAS gives up AVX-512 in silence when its compiler test fails (NO_AVX512 in Makefile.conf), and still builds all the
 //! names. So the code of each function is decoded, and the widest vector register that it uses is compared. Counted with it
 //! are the local functions of the same object, where compilers leave the inner loops; other global functions are not, and
 //! what is called elsewhere is not followed.
@@ -12,9 +12,11 @@ use anyhow::{Context, Result};
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
 use object::read::archive::ArchiveFile;
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
+use serde::{Deserialize, Serialize};
 
 /// Widest vector registers of a piece of code, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Vectors {
     None,
     Xmm,
@@ -24,30 +26,30 @@ pub enum Vectors {
 
 /// What one processor's kernels must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpectedKernels<'a> {
-    /// As OpenBLAS calls it, for messages: `SKYLAKEX`.
-    pub core: &'a str,
+pub struct ExpectedKernels {
+    /// As the library calls it, for messages: `SKYLAKEX`.
+    pub core: String,
     /// Symbols that some member must define as code.
-    pub functions: &'a [&'a str],
+    pub functions: Vec<String>,
     /// Judged on x86_64 only; elsewhere the symbols alone are.
     pub vectors_at_least: Vectors,
 }
 
 /// What is missing or narrower than promised; all of it.
-pub fn kernel_violations(archive: &[u8], expected: &[ExpectedKernels<'_>]) -> Result<Vec<String>> {
+pub fn kernel_violations(archive: &[u8], expected: &[ExpectedKernels]) -> Result<Vec<String>> {
     let found = vectors_of(archive, expected)?;
     let mut violations = Vec::new();
     for kernels in expected {
-        for name in kernels.functions {
-            let core = kernels.core;
+        for name in &kernels.functions {
+            let core = &kernels.core;
             match found.iter().find(|(function, _)| function == name) {
                 None => violations.push(format!(
                     "{core}: expected function `{name}` in the archive, not found\n\
-                     hint: read Makefile.conf in the build folder: a core that the compiler cannot build for is left out"
+                     hint: read the log of the native build: a set that the compiler cannot build for is left out"
                 )),
                 Some((_, Some(vectors))) if *vectors < kernels.vectors_at_least => violations.push(format!(
                     "{core}: expected {:?} registers in `{name}`, found at most {vectors:?}\n\
-                     hint: look for NO_AVX512 or NO_AVX2 in Makefile.conf: the compiler refused a flag in OpenBLAS's test",
+                     hint: read the log of the native build: the compiler may have refused a flag in a test of the configuration",
                     kernels.vectors_at_least
                 )),
                 Some(_) => {}
@@ -58,7 +60,7 @@ pub fn kernel_violations(archive: &[u8], expected: &[ExpectedKernels<'_>]) -> Re
 }
 
 /// For each expected function that the archive defines: its widest vectors, or nothing where they cannot be told.
-fn vectors_of(archive: &[u8], expected: &[ExpectedKernels<'_>]) -> Result<Vec<(String, Option<Vectors>)>> {
+fn vectors_of(archive: &[u8], expected: &[ExpectedKernels]) -> Result<Vec<(String, Option<Vectors>)>> {
     let mut found = Vec::new();
     for member in ArchiveFile::parse(archive).context("not an archive")?.members() {
         let member = member.context("damaged archive")?;
@@ -68,7 +70,7 @@ fn vectors_of(archive: &[u8], expected: &[ExpectedKernels<'_>]) -> Result<Vec<(S
             || object.symbols().filter(|symbol| symbol.is_definition() && symbol.kind() == SymbolKind::Text);
         for kernel in functions() {
             let Ok(name) = kernel.name() else { continue };
-            if !expected.iter().any(|kernels| kernels.functions.contains(&name)) {
+            if !expected.iter().any(|kernels| kernels.functions.iter().any(|function| function == name)) {
                 continue;
             }
             let mut vectors = None;
@@ -130,10 +132,15 @@ mod tests {
     /// `mov eax, 0x48..62`: the byte 0x62 that starts an EVEX prefix, as data
     const CONSTANT_62: &[u8] = &[0xb8, 0x62, 0xf1, 0x7c, 0x48, 0x0f, 0x58, 0xc0, 0xc3];
 
-    const EXPECTED: &[ExpectedKernels<'_>] = &[
-        ExpectedKernels { core: "HASWELL", functions: &["k_HASWELL"], vectors_at_least: Vectors::Ymm },
-        ExpectedKernels { core: "SKYLAKEX", functions: &["k_SKYLAKEX"], vectors_at_least: Vectors::Zmm },
-    ];
+    fn expected() -> Vec<ExpectedKernels> {
+        [("HASWELL", "k_HASWELL", Vectors::Ymm), ("SKYLAKEX", "k_SKYLAKEX", Vectors::Zmm)]
+            .map(|(core, function, vectors_at_least)| ExpectedKernels {
+                core: core.into(),
+                functions: vec![function.into()],
+                vectors_at_least,
+            })
+            .into()
+    }
 
     fn violations(haswell: &[u8], skylakex: &[u8]) -> Vec<String> {
         let archive = archive_of(&[
@@ -141,7 +148,7 @@ mod tests {
             ("s.o", &object_with(&[("k_SKYLAKEX", skylakex), ("after", ADD_ZMM)])),
             ("readme", b"not an object"),
         ]);
-        kernel_violations(&archive, EXPECTED).unwrap()
+        kernel_violations(&archive, &expected()).unwrap()
     }
 
     #[test]
@@ -158,7 +165,7 @@ mod tests {
         let object =
             object_with(&[("k_HASWELL", RET), ("local:inner_loop", ADD_YMM), ("k_SKYLAKEX", ADD_ZMM)]);
         assert_eq!(
-            kernel_violations(&archive_of(&[("k.o", &object)]), EXPECTED).unwrap(),
+            kernel_violations(&archive_of(&[("k.o", &object)]), &expected()).unwrap(),
             Vec::<String>::new()
         );
     }
@@ -186,10 +193,10 @@ mod tests {
     #[test]
     fn a_missing_kernel_is_refused() {
         let archive = archive_of(&[("h.o", &object_with(&[("k_HASWELL", ADD_YMM)]))]);
-        let found = kernel_violations(&archive, EXPECTED).unwrap();
+        let found = kernel_violations(&archive, &expected()).unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("expected function `k_SKYLAKEX` in the archive, not found"), "{found:?}");
-        assert!(kernel_violations(b"text", EXPECTED).is_err());
-        assert_eq!(kernel_violations(b"!<arch>\n", EXPECTED).unwrap().len(), 2);
+        assert!(kernel_violations(b"text", &expected()).is_err());
+        assert_eq!(kernel_violations(b"!<arch>\n", &expected()).unwrap().len(), 2);
     }
 }

@@ -40,6 +40,8 @@ pub struct SourceManifest {
 pub enum Source {
     /// A Debian source package, of which only the upstream tarball is used.
     DebianSource { package: String, version: String, orig_tarball: String, orig_sha256: String },
+    /// A package of crates.io that carries the C source of the library, such as the crate that binds it.
+    Crate { package: String, version: String, sha256: String },
     /// A tarball at a fixed address. Without a digest of its own the list of files is what verifies it.
     Archive { url: String, sha256: Option<String> },
 }
@@ -49,6 +51,7 @@ impl Source {
     pub fn describe(&self) -> String {
         match self {
             Source::DebianSource { package, .. } => format!("Debian's source package `{package}`"),
+            Source::Crate { package, version, .. } => format!("the crate `{package}` {version}"),
             Source::Archive { url, .. } => url.clone(),
         }
     }
@@ -80,6 +83,7 @@ impl SourceManifest {
         for source in &manifest.sources {
             let digest = match source {
                 Source::DebianSource { orig_sha256, .. } => Some(orig_sha256),
+                Source::Crate { sha256, .. } => Some(sha256),
                 Source::Archive { sha256, .. } => sha256.as_ref(),
             };
             if let Some(digest) = digest {

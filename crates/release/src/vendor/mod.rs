@@ -5,6 +5,9 @@
 //! under its final name only when all of it holds. After the compile, [`Vendored::archive_violations`] asks the archive
 //! whether the patches are in the code, and [`kernels`] whether the kernels are.
 
+pub mod archive_facts;
+pub mod behaviour;
+pub mod build;
 pub mod guard;
 pub mod kernels;
 pub mod liveness;
@@ -13,7 +16,7 @@ pub mod patch;
 pub mod unpack;
 
 #[cfg(test)]
-mod archive_fixture;
+pub(crate) mod archive_fixture;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
+use self::build::Build;
 use self::guard::{Guard, GuardedFile};
 use self::manifest::{FileList, SourceManifest};
 use self::patch::{FileDiff, Patch};
@@ -31,6 +35,7 @@ use crate::failure::Failure;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vendored {
     pub manifest: SourceManifest,
+    pub build: Build,
     /// Names the tree that [`Vendored::prepare`] makes: the list of source digests, then each patch and its guard, in order.
     pub digest: String,
     list: FileList,
@@ -94,10 +99,11 @@ impl Vendored {
     /// `vendor_dir` holds source.toml, the list of files, patches with their guards, and tests.
     pub fn read(vendor_dir: &Path) -> Result<Self> {
         let manifest = SourceManifest::read(&vendor_dir.join("source.toml"))?;
+        let build = Build::read(&vendor_dir.join("build.toml"))?;
         let list = FileList::read(&vendor_dir.join(&manifest.files))?;
         let patches = read_patches(vendor_dir)?;
         let digest = digest_of(&list, &patches);
-        Ok(Self { manifest, digest, list, patches })
+        Ok(Self { manifest, build, digest, list, patches })
     }
 
     pub fn patches(&self) -> impl Iterator<Item = &VendoredPatch> {
@@ -184,6 +190,10 @@ pub fn prepare(input: Input<'_>, vendor_dir: &Path, dest: &Path) -> Result<Prepa
 fn read_patches(vendor_dir: &Path) -> Result<Vec<(Patch, VendoredPatch)>> {
     let folder = vendor_dir.join("patches");
     let mut names: Vec<String> = Vec::new();
+    // A library that is built as it comes has no such folder.
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
     for entry in fs::read_dir(&folder).with_context(|| format!("reading folder `{}`", folder.display()))? {
         let entry = entry.with_context(|| format!("reading folder `{}`", folder.display()))?;
         names.push(entry.file_name().to_string_lossy().into_owned());

@@ -25,6 +25,11 @@ impl Library {
             "name = \"tiny\"\nversion = \"1.0\"\nlicence = \"MIT\"\nhomepage = \"https://example.org/\"\n\
              files = \"files.sha256\"\n[[source]]\nkind = \"archive\"\nurl = \"https://example.org/tiny.tar.gz\"\n",
         );
+        library.write(
+            "vendor/build.toml",
+            "archive = \"libtiny.a\"\nfunctions = [\"one\"]\nundefined = []\n[recipe]\nkind = \"cc\"\nsources = [\"one.c\"]\n\
+             flags = [\"-O2\"]\n",
+        );
         library.list(BEFORE);
         library.write("vendor/patches/0001-one.patch", PATCH);
         library.write("vendor/patches/0001-one.guard.toml", &guard(BEFORE, AFTER));

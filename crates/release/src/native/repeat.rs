@@ -1,0 +1,230 @@
+//! Whether a build repeats: each library is built several times from nothing, and every archive must be the same byte for
+//! byte. The builds differ in all that must not matter: the folder and the length of its name, the time that the compiler
+//! sees, one job or many, and the order of the work. "Passes on the second run" is a defect, so each run is judged alone.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use anyhow::Context;
+use object::read::archive::ArchiveFile;
+
+use super::{Circumstances, LibraryPlan, entry_name, fingerprint, make};
+use crate::artifact;
+use crate::digest::Digest;
+use crate::jobs::Jobs;
+use crate::plan::Plan;
+use crate::run::children_cpu_seconds;
+use crate::store::cannot_write;
+use crate::toolchain::{Site, Toolchain};
+
+pub struct Report {
+    pub library: String,
+    pub runs: Vec<Run>,
+    /// What is not as in the first run, in sentences.
+    pub differences: Vec<String>,
+    /// How long it takes to find that nothing has changed; nothing when the library is not in the cache.
+    pub check_seconds: Option<f64>,
+}
+
+pub struct Run {
+    pub circumstances: String,
+    pub jobs: usize,
+    pub plain: bool,
+    pub wall_seconds: f64,
+    pub cpu_seconds: f64,
+    pub steps: Vec<String>,
+    pub sha256: Digest,
+}
+
+pub fn repeat(
+    plan: &Plan,
+    site: &Site,
+    toolchain: &Toolchain,
+    library: &LibraryPlan,
+    times: usize,
+) -> anyhow::Result<Report> {
+    let mut report = Report {
+        library: library.name.clone(),
+        runs: Vec::new(),
+        differences: Vec::new(),
+        check_seconds: None,
+    };
+    let mut first: Option<Vec<(String, Vec<u8>)>> = None;
+    for number in 0..times {
+        let circumstances = circumstances(number);
+        let jobs = if number == 0 { 1 } else { plan.jobs };
+        let base = plan.paths.work.join("repeat").join("x".repeat(1 + 7 * number % 40));
+        std::fs::create_dir_all(&base).map_err(|error| cannot_write(&base, error))?;
+        let staging = tempfile::tempdir_in(&base).map_err(|error| cannot_write(&base, error))?;
+        let pool = Jobs::new(jobs)?;
+        let (started, cpu) = (Instant::now(), children_cpu_seconds());
+        let record = make(plan, site, toolchain, &pool, library, staging.path(), &circumstances)?;
+        let (wall_seconds, cpu_seconds) = (started.elapsed().as_secs_f64(), children_cpu_seconds() - cpu);
+        let outputs = library
+            .build()
+            .keeps
+            .iter()
+            .chain([&library.build().archive])
+            .map(|name| Ok((name.clone(), artifact::read(&staging.path().join(name))?)))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let shuffled = circumstances.shuffle.map_or_else(String::new, |seed| format!(", order {seed}"));
+        let epoch = circumstances.epoch_seconds.unwrap_or_default();
+        report.runs.push(Run {
+            circumstances: format!(
+                "-j{jobs}, clock at {epoch}{shuffled}, folder of {} letters",
+                staging.path().as_os_str().len()
+            ),
+            jobs,
+            plain: circumstances.shuffle.is_none(),
+            wall_seconds,
+            cpu_seconds,
+            steps: record.notes.get("times").map_or("", String::as_str).lines().map(String::from).collect(),
+            sha256: record.files[&library.build().archive].clone(),
+        });
+        match &first {
+            None => first = Some(outputs),
+            Some(first) => {
+                for ((name, old), (_, new)) in first.iter().zip(&outputs) {
+                    let found = differences(old, new).with_context(|| format!("comparing {name}"))?;
+                    report
+                        .differences
+                        .extend(found.into_iter().map(|what| format!("run {}: {name}: {what}", number + 1)));
+                }
+            }
+        }
+        site.runner.check()?;
+    }
+    let entry = entry_name(library, &fingerprint(plan, toolchain, library)?.digest());
+    let started = Instant::now();
+    if site.store.find(&entry).is_some() {
+        report.check_seconds = Some(started.elapsed().as_secs_f64());
+    }
+    Ok(report)
+}
+
+/// The first two runs are plain, one job and many, so that their times can be compared; the others work in orders of their
+/// own. Each has its own time, days apart.
+fn circumstances(number: usize) -> Circumstances {
+    let number = number as u64;
+    Circumstances {
+        shuffle: (number > 1).then_some(number),
+        epoch_seconds: Some(1_000_000_000 + number * 1_000_003),
+    }
+}
+
+/// What differs, by members where both are archives.
+fn differences(old: &[u8], new: &[u8]) -> anyhow::Result<Vec<String>> {
+    if old == new {
+        return Ok(Vec::new());
+    }
+    let (Ok(_), Ok(_)) = (ArchiveFile::parse(old), ArchiveFile::parse(new)) else {
+        return Ok(vec!["other bytes".into()]);
+    };
+    let (old, new) = (members(old)?, members(new)?);
+    let names = |members: &[(String, Digest)]| -> Vec<String> {
+        members.iter().map(|(name, _)| name.clone()).collect()
+    };
+    let mut found = Vec::new();
+    if names(&old) != names(&new) {
+        let (old, new): (BTreeSet<_>, BTreeSet<_>) =
+            (names(&old).into_iter().collect(), names(&new).into_iter().collect());
+        let only: Vec<&str> = old.symmetric_difference(&new).map(String::as_str).collect();
+        found.push(match only.as_slice() {
+            [] => "the members are in another order".into(),
+            only => format!("only in one of both: {}", only.join(", ")),
+        });
+    }
+    for (name, digest) in &old {
+        if new.iter().any(|(other, bytes)| other == name && bytes != digest) {
+            found.push(format!("member `{name}` has other bytes"));
+        }
+    }
+    if found.is_empty() {
+        found.push("the same members, with other headers or another index".into());
+    }
+    Ok(found)
+}
+
+fn members(archive: &[u8]) -> anyhow::Result<Vec<(String, Digest)>> {
+    ArchiveFile::parse(archive)
+        .context("not an archive")?
+        .members()
+        .map(|member| {
+            let member = member.context("damaged archive")?;
+            let data = member.data(archive).context("damaged archive")?;
+            Ok((String::from_utf8_lossy(member.name()).into_owned(), Digest::of(data)))
+        })
+        .collect()
+}
+
+impl Report {
+    pub fn human(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "{}", self.library);
+        for (number, run) in self.runs.iter().enumerate() {
+            let _ = writeln!(
+                text,
+                "  run {}  {:>6.1} s  {:>6.1} CPU s  {}  {}",
+                number + 1,
+                run.wall_seconds,
+                run.cpu_seconds,
+                run.sha256.short(),
+                run.circumstances
+            );
+            for step in &run.steps {
+                let _ = writeln!(text, "         {step}");
+            }
+        }
+        if let [one, many, ..] = self.runs.as_slice()
+            && many.plain
+            && many.jobs > 1
+        {
+            let ratio = one.wall_seconds / many.wall_seconds;
+            let _ = writeln!(text, "  -j1 takes {ratio:.2} times as long as -j{}", many.jobs);
+        }
+        match self.check_seconds {
+            Some(seconds) => {
+                let _ = writeln!(text, "  with nothing changed: {:.1} ms", seconds * 1000.0);
+            }
+            None => text.push_str("  with nothing changed: not measured, it is not in the cache\n"),
+        }
+        for difference in &self.differences {
+            let _ = writeln!(text, "  DIFFERS  {difference}");
+        }
+        let verdict = match self.differences.len() {
+            0 => format!("  {} builds, the same bytes", self.runs.len()),
+            count => format!("  violated: {count} differences"),
+        };
+        let _ = writeln!(text, "{verdict}");
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vendor::archive_fixture::archive_of;
+
+    #[test]
+    fn what_differs_is_named() {
+        let archive = archive_of(&[("a.o", b"one"), ("b.o", b"two")]);
+        assert!(differences(&archive, &archive).unwrap().is_empty());
+        for (other, wanted) in [
+            (archive_of(&[("a.o", b"one"), ("b.o", b"twO")]), "member `b.o` has other bytes"),
+            (archive_of(&[("b.o", b"two"), ("a.o", b"one")]), "another order"),
+            (archive_of(&[("a.o", b"one")]), "only in one of both: b.o"),
+        ] {
+            let found = differences(&archive, &other).unwrap();
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].contains(wanted), "{found:?}");
+        }
+        let mut timed = archive.clone();
+        timed[8 + 16] = b'7';
+        assert_eq!(
+            differences(&archive, &timed).unwrap(),
+            ["the same members, with other headers or another index"]
+        );
+        assert_eq!(differences(b"#define X 1", b"#define X 2").unwrap(), ["other bytes"]);
+    }
+}
