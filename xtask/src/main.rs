@@ -5,6 +5,7 @@
 
 mod agree;
 mod bench;
+mod cache;
 mod dist;
 mod docker;
 mod doctor;
@@ -39,6 +40,8 @@ enum Verb {
     Bench(bench::Args),
     /// Compare the gate's facts and speed with readelf, LIEF and checksec on this machine's files
     Agree(agree::Args),
+    /// Say what is in the cache, compare it with its digests, remove what is not used
+    Cache(cache::Args),
     /// Build, prove and package everything; the result is in dist/
     Dist(dist::Args),
     /// Load the image of dist/ into the running engine and try it there
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Bench(args) => bench::run(args),
         Verb::Agree(args) => agree::run(&args),
+        Verb::Cache(args) => cache::run(args),
         Verb::Dist(args) => dist::run(args),
         Verb::Docker(args) => docker::run(args),
         Verb::Doctor(args) => doctor::run(args),
