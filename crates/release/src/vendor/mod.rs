@@ -5,6 +5,7 @@
 //! under its final name only when all of it holds. After the compile, [`Vendored::archive_violations`] asks the archive
 //! whether the patches are in the code, and [`kernels`] whether the kernels are.
 
+pub mod diff;
 pub mod guard;
 pub mod kernels;
 pub mod liveness;
