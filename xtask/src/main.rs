@@ -16,6 +16,7 @@ mod native;
 mod setup;
 mod stdout;
 mod test;
+mod vendor;
 mod verify_elf;
 
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Verb {
     Native(native::Args),
     /// Run every test, product tests on the musl target
     Test(test::Args),
+    /// Work on the patches of vendored libraries: status, diff, edit, refresh, bump
+    Vendor(vendor::Args),
     /// Judge ELF files, whoever built them
     VerifyElf(verify_elf::Args),
 }
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Verb::Model(args) => model::run(args),
         Verb::Native(args) => native::run(args),
         Verb::Test(args) => test::run(args),
+        Verb::Vendor(args) => vendor::run(&args),
         Verb::VerifyElf(args) => verify_elf::run(&args),
     };
     match outcome {

@@ -5,7 +5,7 @@
 //! verified by digest; an entry that does not hold is removed, said so, and made again. Who was given an entry holds it
 //! (shared) until its store is dropped, so that nobody removes it meanwhile. [`inventory`] is the cache seen from outside.
 
-mod contents;
+pub(crate) mod contents;
 pub mod inventory;
 mod lock;
 

@@ -29,6 +29,10 @@ pub struct SourceManifest {
     pub homepage: String,
     /// Name of the list of digests, beside `source.toml`.
     pub files: String,
+    /// Names of the patches, in order. Written down outside of their folder, so that a re-import that drops some of them is
+    /// told from a decision to do without.
+    #[serde(default)]
+    pub patches: Vec<String>,
     /// In order of preference.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
@@ -61,7 +65,7 @@ impl SourceManifest {
         Self::parse(&text).with_context(|| format!("in `{}`", path.display()))
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let manifest: Self = toml::from_str(text)?;
         for (key, value) in [
             ("name", &manifest.name),
@@ -199,7 +203,7 @@ pub fn verify_and_copy(source_tree: &Path, list: &FileList, dest: &Path) -> Resu
     }
     let total = problems.len();
     let mut message = format!(
-        "source tree `{}`: {total} of {} listed files are missing or changed",
+        "source tree `{}`: {total} of {} listed files are missing or changed [source-digest]",
         source_tree.display(),
         list.files.len()
     );

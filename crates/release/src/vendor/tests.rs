@@ -23,7 +23,7 @@ impl Library {
         library.write(
             "vendor/source.toml",
             "name = \"tiny\"\nversion = \"1.0\"\nlicence = \"MIT\"\nhomepage = \"https://example.org/\"\n\
-             files = \"files.sha256\"\n[[source]]\nkind = \"archive\"\nurl = \"https://example.org/tiny.tar.gz\"\n",
+             files = \"files.sha256\"\npatches = [\"0001-one\"]\n[[source]]\nkind = \"archive\"\nurl = \"https://example.org/tiny.tar.gz\"\n",
         );
         library.list(BEFORE);
         library.write("vendor/patches/0001-one.patch", PATCH);

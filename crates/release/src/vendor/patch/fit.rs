@@ -76,6 +76,14 @@ impl FileDiff {
         })
     }
 
+    /// Lines that must stand before the patch: those that it removes, then its context.
+    pub fn old_lines(&self) -> impl Iterator<Item = &[u8]> {
+        let is_kept = |hunk: &super::Hunk, line: &Vec<u8>| hunk.new.contains(line);
+        let removed = self.hunks.iter().flat_map(move |hunk| hunk.old.iter().filter(move |line| !is_kept(hunk, line)));
+        let context = self.hunks.iter().flat_map(move |hunk| hunk.old.iter().filter(move |line| is_kept(hunk, line)));
+        removed.chain(context).map(Vec::as_slice)
+    }
+
     /// The diff of those hunks that `fit` could not place, for a person to bring in by hand.
     pub fn rejected(&self, fit: &Fit) -> String {
         let shown = |lines: &[Vec<u8>]| -> String {
