@@ -7,7 +7,7 @@ use release::failure::Failure;
 use release::run::Job;
 use release::toolchain::Site;
 use release::vendor::bump::Files;
-use release::vendor::series::{OnTree, Standing, told};
+use release::vendor::series::{Standing, told_without_digests};
 
 use super::{Library, input};
 use crate::Outcome;
@@ -47,26 +47,33 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let list = list(&opened.site, &opened.folder, &tree)?;
     let (files, proposal) = opened.vendored.bump(&tree, &args.to, list.as_deref(), &opened.folder)?;
     let manifest = &opened.vendored.manifest;
-    let mut text = format!("{} {} on {}, as {}\n", manifest.name, manifest.version, source.display(), args.to);
+    let mut text =
+        format!("{} {} on {}, as {}\n", manifest.name, manifest.version, source.display(), args.to);
     text += &told_files(&files);
-    text += &super::table(&proposal.later, told_patch);
-    let counts: Vec<String> = [Standing::Holds, Standing::Fits, Standing::Moved, Standing::Applied, Standing::Conflict]
-        .iter()
-        .map(|wanted| (super::word(*wanted), proposal.later.iter().filter(|p| p.standing() == *wanted).count()))
-        .filter(|(_, count)| *count > 0)
-        .map(|(word, count)| format!("{count} {}", word.to_lowercase()))
-        .collect();
+    text += &super::table(&proposal.later, told_without_digests);
+    let counts: Vec<String> =
+        [Standing::Holds, Standing::Fits, Standing::Moved, Standing::Applied, Standing::Conflict]
+            .iter()
+            .map(|wanted| {
+                (super::word(*wanted), proposal.later.iter().filter(|p| p.standing() == *wanted).count())
+            })
+            .filter(|(_, count)| *count > 0)
+            .map(|(word, count)| format!("{count} {}", word.to_lowercase()))
+            .collect();
     text += &format!("patches: {}\n", counts.join(", "));
     stdout::print(&text)?;
     if !args.write {
-        for violation in &proposal.later_violations {
-            eprintln!("error: {}", violation.lines().next().unwrap_or_default());
+        if !proposal.later_violations.is_empty() {
+            eprintln!("error: {} things stand against this version", proposal.later_violations.len());
         }
         eprintln!("nothing is written without `--write`");
         return Ok(if proposal.later_violations.is_empty() { Outcome::Pass } else { Outcome::Violated });
     }
     let outcome = super::edit::settle(&proposal, args.leave_conflicts, false)?;
-    eprintln!("hint: `[[source]]` in source.toml still names where {} is had: correct it by hand,", manifest.version);
+    eprintln!(
+        "hint: `[[source]]` in source.toml still names where {} is had: correct it by hand,",
+        manifest.version
+    );
     eprintln!("      then `cargo xtask vendor status`, and read the diff before you commit");
     Ok(outcome)
 }
@@ -100,10 +107,4 @@ fn told_files(files: &Files) -> String {
         files.beside.len(),
         names(&files.beside)
     )
-}
-
-/// Digests of another version differ of course; hunks and anchors are what counts.
-fn told_patch(patch: &OnTree<'_>) -> String {
-    let is_news = |line: &&str| !line.contains("[pre-image]") && !line.contains("[post-image]") && !line.starts_with("hint:");
-    told(patch).lines().filter(is_news).collect::<Vec<_>>().join("\n")
 }

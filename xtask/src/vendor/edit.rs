@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use release::vendor::series::told_without_digests;
 use release::vendor::working::{Proposal, Target};
 
 use super::Library;
@@ -71,15 +72,24 @@ pub fn edit(args: &EditArgs) -> anyhow::Result<Outcome> {
     let made = opened.vendored.open(opened.input(), target, &tree)?;
     let mut text = format!("{}\n", tree.display());
     if let Some(templates) = &made.templates {
-        text += &format!("  new patch {}: fill `header` and `guard.toml` in {}\n", made.patch, templates.display());
+        text += &format!(
+            "  new patch {}: fill `header` and `guard.toml` in {}\n",
+            made.patch,
+            templates.display()
+        );
     } else {
-        text += &format!("  holds the patches up to and including {}, which changes {}\n", made.patch, made.files.join(", "));
+        text += &format!(
+            "  holds the patches up to and including {}, which changes {}\n",
+            made.patch,
+            made.files.join(", ")
+        );
     }
     if let Some(rejected) = &made.rejected {
         text += &format!("  NOT in it, because it has no place: {}\n", rejected.display());
     }
     let library = &args.library.name;
-    text += &format!("  edit, then: cargo xtask vendor diff {library}; cargo xtask vendor refresh {library}\n");
+    text +=
+        &format!("  edit, then: cargo xtask vendor diff {library}; cargo xtask vendor refresh {library}\n");
     stdout::print(&text)?;
     Ok(Outcome::Pass)
 }
@@ -99,10 +109,7 @@ pub fn refresh(args: &RefreshArgs) -> anyhow::Result<Outcome> {
     let tree = args.library.tree(args.tree.as_deref())?;
     let proposal = opened.vendored.refresh(opened.input(), &opened.folder, &tree)?;
     let mut text = format!("{}: changes {}\n", proposal.name, proposal.files.join(", "));
-    text += &super::table(&proposal.later, |patch| match patch.standing() {
-        release::vendor::series::Standing::Holds => String::new(),
-        _ => release::vendor::series::told(patch),
-    });
+    text += &super::table(&proposal.later, told_without_digests);
     stdout::print(&text)?;
     settle(&proposal, args.leave_conflicts, args.dry_run)
 }
@@ -118,7 +125,9 @@ pub fn settle(proposal: &Proposal<'_>, leave_conflicts: bool, dry_run: bool) -> 
         if proposal.violations.is_empty() {
             eprintln!("      to write what fits and edit the others one by one: --leave-conflicts");
         } else {
-            eprintln!("      correct the patch in its tree, its guard in the vendor folder, and run this again");
+            eprintln!(
+                "      correct the patch in its tree, its guard in the vendor folder, and run this again"
+            );
         }
         return Ok(Outcome::Violated);
     }

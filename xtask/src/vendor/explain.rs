@@ -3,6 +3,7 @@
 use release::failure::Failure;
 use release::vendor::Vendored;
 use release::vendor::checks;
+use release::vendor::series::is_number_of;
 
 use super::folders;
 use crate::setup::Common;
@@ -19,7 +20,7 @@ pub fn explain(common: &Common, name: &str) -> anyhow::Result<String> {
     for folder in folders(common)? {
         let vendored = Vendored::read(&folder)?;
         for patch in vendored.patches() {
-            if patch.name == name || patch.name.split('-').next() == Some(name) {
+            if patch.name == name || is_number_of(name, &patch.name) {
                 return Ok(checks::explain_guard(patch));
             }
             known.push(patch.name.clone());

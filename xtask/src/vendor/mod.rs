@@ -132,7 +132,11 @@ fn table(patches: &[OnTree<'_>], told: impl Fn(&OnTree<'_>) -> String) -> String
     let width = patches.iter().map(|patch| patch.patch.name.len()).max().unwrap_or(0);
     patches.iter().fold(String::new(), |text, patch| {
         let told = told(patch);
-        let below = if told.is_empty() { String::new() } else { format!("\n      {}", told.replace('\n', "\n      ")) };
+        let below = if told.is_empty() {
+            String::new()
+        } else {
+            format!("\n      {}", told.replace('\n', "\n      "))
+        };
         text + &format!("  {:width$}  {}{below}\n", patch.patch.name, word(patch.standing()))
     })
 }

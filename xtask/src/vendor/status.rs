@@ -95,7 +95,9 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
             let standing = patch.standing();
             let (added, removed) = vendored.counts(&of.name);
             let found: Vec<&String> = match &archive {
-                Archive::Judged(violations) => violations.iter().filter(|text| text.starts_with(&of.name)).collect(),
+                Archive::Judged(violations) => {
+                    violations.iter().filter(|text| text.starts_with(&of.name)).collect()
+                }
                 Archive::NotMeasured(_) => Vec::new(),
             };
             let in_archive = match (&archive, found.is_empty()) {

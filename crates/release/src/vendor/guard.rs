@@ -128,7 +128,8 @@ impl Guard {
                 [data] => proof
                     .judge(data, &mut violations)
                     .with_context(|| format!("reading member `{}` of the archive", proof.member))?,
-                [] => violations.push(format!("`{}`: expected in the archive, not found [member]", proof.member)),
+                [] => violations
+                    .push(format!("`{}`: expected in the archive, not found [member]", proof.member)),
                 _ => violations.push(format!(
                     "`{}`: {} members of this name, expected one [member]",
                     proof.member,
@@ -152,8 +153,10 @@ impl GuardedFile {
         for anchor in &self.gone {
             let count = occurrences(text, anchor);
             if count > 0 {
-                violations
-                    .push(format!("`{}`: expected no `{anchor}` after the patch, found {count} [anchor-gone]", self.path));
+                violations.push(format!(
+                    "`{}`: expected no `{anchor}` after the patch, found {count} [anchor-gone]",
+                    self.path
+                ));
             }
         }
         let found = sha256_hex(text);
@@ -234,7 +237,8 @@ impl ObjectProof {
         }
         for symbol in &self.references {
             if !references.iter().filter(inside).any(|reference| reference.symbol == *symbol) {
-                violations.push(format!("{place}: expected a reference to `{symbol}`, found none [reference]"));
+                violations
+                    .push(format!("{place}: expected a reference to `{symbol}`, found none [reference]"));
             }
         }
         for symbol in &self.never {

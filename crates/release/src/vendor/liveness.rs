@@ -129,7 +129,9 @@ impl Bench<'_> {
         for member in &members {
             match of_member(&self.calls, member) {
                 Some(call) => drop(before.insert(*member, self.object(&call, all)?)),
-                None => violations.push(format!("compiled: no call of the build makes `{member}` [compiled]")),
+                None => {
+                    violations.push(format!("compiled: no call of the build makes `{member}` [compiled]"))
+                }
             }
         }
         self.write(step, |file| &file.after)?;
@@ -163,7 +165,10 @@ impl Bench<'_> {
                 live.extend(self.live_lines(call, path)?);
             }
             if live.is_empty() {
-                violations.push(format!("compiled: no compiler call of the build reads `{}` [compiled]", file.path));
+                violations.push(format!(
+                    "compiled: no compiler call of the build reads `{}` [compiled]",
+                    file.path
+                ));
                 continue;
             }
             chain.compiled.push(file.path.clone());

@@ -116,7 +116,8 @@ impl Vendored {
 
     /// Lines that a patch adds and removes.
     pub fn counts(&self, name: &str) -> (usize, usize) {
-        let diffs = self.patches.iter().filter(|(_, patch)| patch.name == name).flat_map(|(patch, _)| &patch.files);
+        let diffs =
+            self.patches.iter().filter(|(_, patch)| patch.name == name).flat_map(|(patch, _)| &patch.files);
         diffs.map(FileDiff::counts).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
@@ -231,7 +232,9 @@ fn read_patches(vendor_dir: &Path, manifest: &SourceManifest) -> Result<Vec<(Pat
         let partner = match (name.strip_suffix(".patch"), name.strip_suffix(".guard.toml")) {
             (Some(stem), _) => format!("{stem}.guard.toml"),
             (None, Some(stem)) => format!("{stem}.patch"),
-            (None, None) => bail!("`{}` is neither a patch nor a guard [series]", folder.join(name).display()),
+            (None, None) => {
+                bail!("`{}` is neither a patch nor a guard [series]", folder.join(name).display())
+            }
         };
         ensure!(
             names.contains(&partner),
@@ -247,8 +250,10 @@ fn read_patches(vendor_dir: &Path, manifest: &SourceManifest) -> Result<Vec<(Pat
         ))
         .expected(manifest.patches.join("\n"))
         .found(found.join("\n"))
-        .hint("a patch that is gone: `git log --stat -- VENDOR-FOLDER/patches` shows who dropped it; \
-               a new one: add its name to `patches` in source.toml")
+        .hint(
+            "a patch that is gone: `git log --stat -- VENDOR-FOLDER/patches` shows who dropped it; \
+               a new one: add its name to `patches` in source.toml",
+        )
         .into());
     }
     names
@@ -310,7 +315,10 @@ fn apply(patch: &Patch, vendored: &VendoredPatch, tree: &Path) -> Result<Step> {
         let Some(guarded) = vendored.guard.files.iter().find(|file| file.path == diff.path) else { continue };
         let path = tree.join(&diff.path);
         let before = fs::read(&path).with_context(|| {
-            format!("patch `{}` changes `{}`, which is not among the listed files [pre-image]", vendored.name, diff.path)
+            format!(
+                "patch `{}` changes `{}`, which is not among the listed files [pre-image]",
+                vendored.name, diff.path
+            )
         })?;
         match patched(diff, guarded, &before) {
             Ok(after) => {

@@ -95,7 +95,9 @@ impl Patch {
                 _ => bail!("the header has `{key}:` {} times\n{hint}", values.len()),
             }
         }
-        if let Some((key, _)) = header.iter().find(|(key, _)| HEADER_KEYS.iter().all(|(known, _)| known != key)) {
+        if let Some((key, _)) =
+            header.iter().find(|(key, _)| HEADER_KEYS.iter().all(|(known, _)| known != key))
+        {
             let known = HEADER_KEYS.map(|(key, _)| key).join(", ");
             bail!("the header has `{key}:`, which nothing reads; expected {known} [header]");
         }
@@ -112,7 +114,8 @@ impl Patch {
     /// The bytes of a patch file before its first diff, to be kept when the diffs are made anew.
     pub fn header_bytes(text: &[u8]) -> &[u8] {
         let mut at = 0;
-        for line in text.split_inclusive(|byte| *byte == b'\n').take_while(|line| !line.starts_with(b"--- ")) {
+        for line in text.split_inclusive(|byte| *byte == b'\n').take_while(|line| !line.starts_with(b"--- "))
+        {
             at += line.len();
         }
         &text[..at]
@@ -340,7 +343,8 @@ fn parse_range(text: &str) -> Option<(usize, usize)> {
 pub(super) mod tests {
     use super::*;
 
-    pub const HEADER: &str = "Why: a test,\n on two lines\nUpstream: none\nSince: 1.0\nGuards: x.guard.toml\n\n";
+    pub const HEADER: &str =
+        "Why: a test,\n on two lines\nUpstream: none\nSince: 1.0\nGuards: x.guard.toml\n\n";
     pub const BEFORE: &str = "one\ntwo\nthree\nfour\nfive\nsix\n";
     pub const AFTER: &str = "one\nTWO\nthree\nfour\nfive\nsix\nseven\n";
     pub const DIFF: &str = "--- a/f.c\n+++ b/f.c\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n@@ -5,2 +5,3 @@ text\n five\n six\n+seven\n";
@@ -413,8 +417,11 @@ pub(super) mod tests {
     #[test]
     fn a_missing_field_of_the_header_is_named() {
         for (key, what) in HEADER_KEYS {
-            let without: String = HEADER.replace(",\n on", ", on").lines().filter(|line| !line.starts_with(key)).fold(
-                String::new(), |text, line| text + line + "\n");
+            let without: String = HEADER
+                .replace(",\n on", ", on")
+                .lines()
+                .filter(|line| !line.starts_with(key))
+                .fold(String::new(), |text, line| text + line + "\n");
             let told = Patch::parse(format!("{without}{DIFF}").as_bytes()).unwrap_err().to_string();
             assert!(told.contains(&format!("no `{key}:`")) && told.contains(what), "{told}");
         }

@@ -119,7 +119,8 @@ impl Vendored {
             };
             let fit = diff.fit(&before);
             let guarded = vendored.guard.files.iter().find(|file| file.path == diff.path);
-            let violations = guarded.map(|guarded| text_violations(guarded, &before, &fit.after)).unwrap_or_default();
+            let violations =
+                guarded.map(|guarded| text_violations(guarded, &before, &fit.after)).unwrap_or_default();
             texts.set(&diff.path, fit.after.clone());
             let standing = standing_of(&fit, &violations);
             files.push(OnFile { path: diff.path.clone(), fit: Some(fit), before, standing, violations });
@@ -135,7 +136,7 @@ impl Vendored {
     pub(super) fn index_of(&self, name: &str) -> Result<usize> {
         let names: Vec<&str> = self.patches().map(|patch| patch.name.as_str()).collect();
         let wanted = name.trim_end_matches(".patch");
-        let is_named = |known: &&str| *known == wanted || known.split('-').next() == Some(wanted);
+        let is_named = |known: &&str| *known == wanted || is_number_of(wanted, known);
         names.iter().position(|known| is_named(&known)).with_context(|| {
             format!(
                 "{} has no patch `{name}`\nhint: name one of {}, by its name or by its number",
@@ -159,22 +160,41 @@ pub fn told(on_tree: &OnTree<'_>) -> String {
             told.push(format!("`{path}`: applied already [already-applied]"));
             continue;
         }
-        for (number, hunk) in fit.hunks.iter().enumerate() {
-            let number = number + 1;
-            match hunk {
+        let mut first = 1;
+        for equal in fit.hunks.chunk_by(|a, b| a == b) {
+            let last = first + equal.len() - 1;
+            let (hunks, stand, are) = match equal.len() {
+                1 => (format!("hunk {first}"), "stands", "is"),
+                _ => (format!("hunks {first} to {last}"), "stand", "are"),
+            };
+            match &equal[0] {
                 HunkFit::InPlace => {}
-                HunkFit::Moved { by } => told.push(format!("`{path}`: hunk {number} stands {by:+} lines away [elsewhere]")),
-                HunkFit::Applied => told.push(format!("`{path}`: hunk {number} is applied already [already-applied]")),
+                HunkFit::Moved { by } => told.push(format!("`{path}`: {hunks} {stand} {by:+} lines away [elsewhere]")),
+                HunkFit::Applied => told.push(format!("`{path}`: {hunks} {are} applied already [already-applied]")),
                 HunkFit::Conflict { line, expected, found } => told.push(format!(
-                    "`{path}`: hunk {number}, line {line}: expected `{expected}`, found `{found}` [does-not-apply]"
+                    "`{path}`: {hunks}: expected `{expected}` at line {line}, found `{found}` [does-not-apply]"
                 )),
             }
+            first = last + 1;
         }
-        if fit.is_placed() {
-            told.extend(file.violations.iter().cloned());
-        }
+        // Text after a patch that is not whole says nothing.
+        let counts = |text: &&String| fit.is_placed() || text.contains("[anchor-before]");
+        told.extend(file.violations.iter().filter(counts).cloned());
     }
     told.join("\n")
+}
+
+/// `0002` and `2` both name `0002-give-workers-an-explicit-stack`.
+pub fn is_number_of(number: &str, name: &str) -> bool {
+    let plain = |text: &str| text.parse::<u32>().ok();
+    plain(number).is_some() && plain(number) == name.split('-').next().and_then(plain)
+}
+
+/// [`told`] without digests: those of another version differ of course; hunks and anchors are what counts.
+pub fn told_without_digests(on_tree: &OnTree<'_>) -> String {
+    let counts =
+        |line: &&str| !["[pre-image]", "[post-image]", "hint:"].iter().any(|part| line.contains(part));
+    told(on_tree).lines().filter(counts).collect::<Vec<_>>().join("\n")
 }
 
 fn text_violations(guarded: &GuardedFile, before: &[u8], after: &[u8]) -> Vec<String> {
@@ -182,7 +202,10 @@ fn text_violations(guarded: &GuardedFile, before: &[u8], after: &[u8]) -> Vec<St
     let found = sha256_hex(before);
     if found != guarded.pre_sha256 {
         let pinned = &guarded.pre_sha256;
-        violations.push(format!("`{}`: expected sha256 {pinned} before the patch, found {found} [pre-image]", guarded.path));
+        violations.push(format!(
+            "`{}`: expected sha256 {pinned} before the patch, found {found} [pre-image]",
+            guarded.path
+        ));
     }
     violations.extend(guarded.after_violations(after));
     violations
@@ -221,15 +244,18 @@ pub fn rewrite(
     let parsed = Patch::parse(&text)?;
     for (path, before, after) in files {
         let diff = parsed.files.iter().find(|diff| diff.path == *path).context("a file without its diff")?;
-        let result = diff.apply(before).map_err(|refusal| anyhow::anyhow!("`{path}`: the new diff {refusal}"))?;
+        let result =
+            diff.apply(before).map_err(|refusal| anyhow::anyhow!("`{path}`: the new diff {refusal}"))?;
         ensure!(result == *after, "`{path}`: the new diff does not give the text that it was made from");
     }
     // A file that the patch no longer changes needs no guard.
     let mut guard = without_other_files(old_guard, files);
-    let known = |guard: &str, path: &str| guard.lines().any(|line| line.trim() == format!("path = \"{path}\""));
+    let known =
+        |guard: &str, path: &str| guard.lines().any(|line| line.trim() == format!("path = \"{path}\""));
     for (path, before, after) in files {
         if !known(&guard, path) {
-            let diff = parsed.files.iter().find(|diff| diff.path == *path).context("a file without its diff")?;
+            let diff =
+                parsed.files.iter().find(|diff| diff.path == *path).context("a file without its diff")?;
             guard.push_str(&pin::block(diff, before, after)?);
         }
     }
@@ -250,7 +276,9 @@ fn without_other_files(guard: &str, files: &[(String, Vec<u8>, Vec<u8>)]) -> Str
     }
     let stays = |block: &&Vec<&str>| {
         block.first().is_none_or(|first| first.trim() != "[[file]]")
-            || files.iter().any(|(path, _, _)| block.iter().any(|line| line.trim() == format!("path = \"{path}\"")))
+            || files
+                .iter()
+                .any(|(path, _, _)| block.iter().any(|line| line.trim() == format!("path = \"{path}\"")))
     };
     blocks.iter().filter(stays).flatten().copied().collect()
 }

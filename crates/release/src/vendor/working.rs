@@ -123,9 +123,12 @@ impl Vendored {
         let (index, mut texts) = self.below(&session, input, staging.path())?;
         let mut files = self.edits(tree, &texts)?;
         if files.is_empty() {
-            return Err(Failure::new(format!("the tree holds nothing of `{}`: it would be empty", session.patch))
-                .hint("to do without a patch, remove its file, its guard and its name in source.toml")
-                .into());
+            return Err(Failure::new(format!(
+                "the tree holds nothing of `{}`: it would be empty",
+                session.patch
+            ))
+            .hint("to do without a patch, remove its file, its guard and its name in source.toml")
+            .into());
         }
         let order: Vec<&str> = match self.patches.get(index) {
             Some((patch, _)) => patch.files.iter().map(|diff| diff.path.as_str()).collect(),
@@ -175,7 +178,9 @@ impl Vendored {
         self.lay_below(index, &mut texts)?;
         let on_tree = self.lay(index, &mut texts)?;
         let files = on_tree.files.iter().filter_map(|file| Some((file, file.fit.as_ref()?)));
-        Ok(files.flat_map(|(file, fit)| diff::unified(&file.path, &file.before, &fit.after, context)).collect())
+        Ok(files
+            .flat_map(|(file, fit)| diff::unified(&file.path, &file.before, &fit.after, context))
+            .collect())
     }
 
     /// Patches from `first` on, each as it has to be written for the texts; appends to the proposal.
@@ -193,12 +198,16 @@ impl Vendored {
             if standing >= Standing::Applied {
                 proposal.later_violations.push(format!("patch `{name}`: {}", super::series::told(&on_tree)));
             } else if standing > Standing::Holds {
-                proposal.later_violations.extend(on_tree.anchor_violations().map(|text| format!("patch `{name}`: {text}")));
+                proposal
+                    .later_violations
+                    .extend(on_tree.anchor_violations().map(|text| format!("patch `{name}`: {text}")));
                 let (patch, guard) = patch_and_guard(vendor_dir, name)?;
                 let files: Vec<_> = on_tree
                     .files
                     .iter()
-                    .filter_map(|file| Some((file.path.clone(), file.before.clone(), file.fit.as_ref()?.after.clone())))
+                    .filter_map(|file| {
+                        Some((file.path.clone(), file.before.clone(), file.fit.as_ref()?.after.clone()))
+                    })
                     .collect();
                 let written = rewrite(name, &patch, &String::from_utf8(guard)?, &files)
                     .with_context(|| format!("patch `{name}`"))?;
@@ -233,7 +242,8 @@ impl Vendored {
             Failure::new(format!("`{}` is not a tree that `vendor edit` made: {error}", tree.display()))
                 .hint(format!("cargo xtask vendor edit {} PATCH", self.manifest.name))
         })?;
-        let session: Session = serde_json::from_str(&text).with_context(|| format!("in `{}`", path.display()))?;
+        let session: Session =
+            serde_json::from_str(&text).with_context(|| format!("in `{}`", path.display()))?;
         ensure!(
             session.library == self.manifest.name,
             "`{}` is a tree of {}, not of {}",
@@ -270,7 +280,10 @@ impl Vendored {
             if on_tree.standing() != Standing::Holds {
                 return Err(Failure::new(format!("patch `{}` below it does not hold", on_tree.patch.name))
                     .found(super::series::told(&on_tree))
-                    .hint(format!("work on it first: cargo xtask vendor edit {} {}", self.manifest.name, on_tree.patch.name))
+                    .hint(format!(
+                        "work on it first: cargo xtask vendor edit {} {}",
+                        self.manifest.name, on_tree.patch.name
+                    ))
                     .into());
             }
         }
@@ -315,16 +328,23 @@ impl Vendored {
         let guard = Guard::parse(&written.guard)?;
         let mut violations = Vec::new();
         for (path, before, after) in files {
-            let guarded = guard.files.iter().find(|file| file.path == *path).context("a file without its guard")?;
+            let guarded =
+                guard.files.iter().find(|file| file.path == *path).context("a file without its guard")?;
             violations.extend(guarded.before_violations(before));
             violations.extend(guarded.after_violations(after));
         }
         if !vendor_dir.join("tests").join(format!("{}.c", guard.test)).is_file() {
-            violations.push(format!("its guard names the test `{}`, but there is no tests/{}.c [behaviour]", guard.test, guard.test));
+            violations.push(format!(
+                "its guard names the test `{}`, but there is no tests/{}.c [behaviour]",
+                guard.test, guard.test
+            ));
         }
         let named = Patch::parse(&written.patch)?.header_value("Guards").unwrap_or_default().to_owned();
         if named != format!("{}.guard.toml", written.name) {
-            violations.push(format!("expected `Guards: {}.guard.toml`, found `Guards: {named}` [header]", written.name));
+            violations.push(format!(
+                "expected `Guards: {}.guard.toml`, found `Guards: {named}` [header]",
+                written.name
+            ));
         }
         Ok(violations)
     }
@@ -407,7 +427,10 @@ pub(super) fn with_patch(text: &str, name: &str) -> Result<String> {
         }
     };
     let named = SourceManifest::parse(&added)?.patches;
-    ensure!(named.last().is_some_and(|last| last == name), "source.toml: add \"{name}\" to `patches` by hand");
+    ensure!(
+        named.last().is_some_and(|last| last == name),
+        "source.toml: add \"{name}\" to `patches` by hand"
+    );
     Ok(added)
 }
 

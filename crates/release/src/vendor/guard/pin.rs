@@ -9,7 +9,8 @@ use crate::vendor::patch::FileDiff;
 /// The text of a guard with the digests of `before` and `after` for one of its files.
 pub fn pin(text: &str, path: &str, before: &[u8], after: &[u8]) -> Result<String> {
     let mut lines: Vec<String> = text.split_inclusive('\n').map(String::from).collect();
-    let starts: Vec<usize> = (0..lines.len()).filter(|at| lines[*at].trim_start().starts_with("[[")).collect();
+    let starts: Vec<usize> =
+        (0..lines.len()).filter(|at| lines[*at].trim_start().starts_with("[[")).collect();
     let named = format!("path = {}", quoted(path));
     for (index, start) in starts.iter().enumerate() {
         let end = starts.get(index + 1).copied().unwrap_or(lines.len());
@@ -26,7 +27,8 @@ pub fn pin(text: &str, path: &str, before: &[u8], after: &[u8]) -> Result<String
         }
         let pinned = lines.concat();
         let guard = Guard::parse(&pinned)?;
-        let digests = guard.files.iter().find(|file| file.path == path).map(|f| (&f.pre_sha256, &f.post_sha256));
+        let digests =
+            guard.files.iter().find(|file| file.path == path).map(|f| (&f.pre_sha256, &f.post_sha256));
         ensure!(
             digests == Some((&sha256_hex(before), &sha256_hex(after))),
             "`{path}`: its digests could not be pinned\nhint: write `[[file]]`, `{named}` and both digests on lines of their own"
@@ -39,7 +41,8 @@ pub fn pin(text: &str, path: &str, before: &[u8], after: &[u8]) -> Result<String
 /// A block for a file that the guard does not know yet. Its anchors are the first lines that are unambiguous: a start, which a
 /// person reads and betters.
 pub fn block(diff: &FileDiff, before: &[u8], after: &[u8]) -> Result<String> {
-    let says_something = |line: &&[u8]| line.iter().any(u8::is_ascii_alphanumeric) && line.trim_ascii().len() > 5;
+    let says_something =
+        |line: &&[u8]| line.iter().any(u8::is_ascii_alphanumeric) && line.trim_ascii().len() > 5;
     let once = |text: &[u8], line: &[u8]| {
         std::str::from_utf8(line).is_ok_and(|line| occurrences(text, line.trim_end()) == 1)
     };
@@ -47,10 +50,14 @@ pub fn block(diff: &FileDiff, before: &[u8], after: &[u8]) -> Result<String> {
     let lines: Vec<&[u8]> = after.split(|byte| *byte == b'\n').collect();
     let added: Vec<&[u8]> = diff.added_lines().iter().filter_map(|n| lines.get(n - 1).copied()).collect();
     // A patch that only removes shows by what is left around it.
-    let new = added.iter().copied().chain(diff.old_lines()).filter(says_something).find(|line| once(after, line));
+    let new =
+        added.iter().copied().chain(diff.old_lines()).filter(says_something).find(|line| once(after, line));
     let anchor = |line: Option<&[u8]>, when: &str| -> Result<String> {
         let line = line.with_context(|| {
-            format!("`{}`: no line of the patch stands once {when} it: write the `[[file]]` of the guard by hand", diff.path)
+            format!(
+                "`{}`: no line of the patch stands once {when} it: write the `[[file]]` of the guard by hand",
+                diff.path
+            )
         })?;
         Ok(quoted(std::str::from_utf8(line)?.trim_end()))
     };
@@ -79,7 +86,9 @@ mod tests {
         before = [\"x\"]\nafter = [\"y\"]\n[[object]]\nmember = \"a.o\"\nnever = [\"abort\"]\n";
 
     fn guard() -> String {
-        GUARD.replace("\"0\"", &format!("\"{}\"", "0".repeat(64))).replace("\"1\"", &format!("\"{}\"", "1".repeat(64)))
+        GUARD
+            .replace("\"0\"", &format!("\"{}\"", "0".repeat(64)))
+            .replace("\"1\"", &format!("\"{}\"", "1".repeat(64)))
     }
 
     #[test]
@@ -103,12 +112,16 @@ mod tests {
     fn a_new_block_is_a_whole_guard_of_its_file() {
         let before = b"int one;\nint two;\nint two;\nint three;\n";
         let after = b"int one;\nint two;\nint two;\nint \"four\";\n";
-        let text = [b"Why: x\nUpstream: x\nSince: 1\nGuards: x\n\n", &unified("a.c", before, after, 3)[..]].concat();
+        let text =
+            [b"Why: x\nUpstream: x\nSince: 1\nGuards: x\n\n", &unified("a.c", before, after, 3)[..]].concat();
         let diff = &Patch::parse(&text).unwrap().files[0];
         let block = block(diff, before, after).unwrap();
         let whole = format!("test = \"t\"\n{block}[[object]]\nmember = \"a.o\"\nnever = [\"abort\"]\n");
         let file = &Guard::parse(&whole).unwrap().files[0];
-        assert_eq!((&file.before[..], &file.after[..]), (&["int three;".to_string()][..], &["int \"four\";".to_string()][..]));
+        assert_eq!(
+            (&file.before[..], &file.after[..]),
+            (&["int three;".to_string()][..], &["int \"four\";".to_string()][..])
+        );
         assert!(file.before_violations(before).is_empty() && file.after_violations(after).is_empty());
     }
 }

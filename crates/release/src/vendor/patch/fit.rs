@@ -56,7 +56,7 @@ impl FileDiff {
             let place = place_of(&lines, &hunk.old, hunk.old_start, offset, taken);
             let Some(place) = place else {
                 let result = place_of(&lines, &hunk.new, hunk.new_start, offset, taken);
-                fits.push(if result.is_some() { HunkFit::Applied } else { hunk.conflict(&lines) });
+                fits.push(if result.is_some() { HunkFit::Applied } else { hunk.conflict(&lines, offset) });
                 continue;
             };
             offset = place.cast_signed() - hunk.old_start.cast_signed();
@@ -79,8 +79,10 @@ impl FileDiff {
     /// Lines that must stand before the patch: those that it removes, then its context.
     pub fn old_lines(&self) -> impl Iterator<Item = &[u8]> {
         let is_kept = |hunk: &super::Hunk, line: &Vec<u8>| hunk.new.contains(line);
-        let removed = self.hunks.iter().flat_map(move |hunk| hunk.old.iter().filter(move |line| !is_kept(hunk, line)));
-        let context = self.hunks.iter().flat_map(move |hunk| hunk.old.iter().filter(move |line| is_kept(hunk, line)));
+        let removed =
+            self.hunks.iter().flat_map(move |hunk| hunk.old.iter().filter(move |line| !is_kept(hunk, line)));
+        let context =
+            self.hunks.iter().flat_map(move |hunk| hunk.old.iter().filter(move |line| is_kept(hunk, line)));
         removed.chain(context).map(Vec::as_slice)
     }
 
@@ -107,26 +109,30 @@ impl FileDiff {
 }
 
 impl super::Hunk {
-    fn conflict(&self, lines: &[&[u8]]) -> HunkFit {
-        let show = |line: &[u8]| String::from_utf8_lossy(line).trim_end().to_owned();
-        let differs = |i: &usize| lines.get(self.old_start + i).is_none_or(|line| *line != self.old[*i]);
+    /// Told where most of the hunk stands: near its own line another version has something unrelated.
+    fn conflict(&self, lines: &[&[u8]], offset: isize) -> HunkFit {
+        let show = |line: &[u8]| String::from_utf8_lossy(line).trim().to_owned();
+        let expected_at = self.old_start.saturating_add_signed(offset);
+        let matching = |start: usize| {
+            let says_something = |line: &&Vec<u8>| line.iter().any(u8::is_ascii_alphanumeric);
+            let pairs = self.old.iter().enumerate().filter(|(_, line)| says_something(line));
+            pairs.filter(|(i, line)| lines.get(start + i) == Some(&line.as_slice())).count()
+        };
+        let best = (0..lines.len().max(1))
+            .max_by_key(|start| (matching(*start), std::cmp::Reverse(start.abs_diff(expected_at))))
+            .unwrap_or(expected_at);
+        let differs = |i: &usize| lines.get(best + i).is_none_or(|line| *line != self.old[*i]);
         let at = (0..self.old.len()).find(differs).unwrap_or(0);
         HunkFit::Conflict {
-            line: self.old_start + at + 1,
+            line: best + at + 1,
             expected: self.old.get(at).map(|line| show(line)).unwrap_or_default(),
-            found: lines.get(self.old_start + at).map_or("end of file".into(), |line| show(line)),
+            found: lines.get(best + at).map_or("end of file".into(), |line| show(line)),
         }
     }
 }
 
 /// In its place; as far away as the hunk before it; or in the one place that has the text. Two places are no place.
-fn place_of(
-    lines: &[&[u8]],
-    wanted: &[Vec<u8>],
-    start: usize,
-    offset: isize,
-    taken: usize,
-) -> Option<usize> {
+fn place_of(lines: &[&[u8]], wanted: &[Vec<u8>], start: usize, offset: isize, taken: usize) -> Option<usize> {
     let stands = |place: &usize| *place >= taken && stands_at(lines, *place, wanted);
     let expected = [Some(start), start.checked_add_signed(offset)];
     if let Some(place) = expected.into_iter().flatten().find(stands) {
