@@ -15,21 +15,27 @@ fn vendor_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vendor/openblas")
 }
 
+/// The tarball is unpacked once: a dozen trees are made of it.
+fn unpacked(folder: &Path) -> (Vendored, PathBuf) {
+    let vendored = Vendored::read(&vendor_dir()).unwrap();
+    let source = vendored.pristine(Input::Tarball(&input("MUSLIN_OPENBLAS_SOURCE")), folder).unwrap();
+    (vendored, source)
+}
+
 fn patch_file(name: &str) -> Vec<u8> {
     std::fs::read(vendor_dir().join("patches").join(format!("{name}.patch"))).unwrap()
 }
 
 #[test]
 fn every_patch_comes_back_as_it_was() {
-    let source = input("MUSLIN_OPENBLAS_SOURCE");
-    let vendored = Vendored::read(&vendor_dir()).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let (vendored, source) = unpacked(folder.path());
     for patch in vendored.patches() {
         let name = &patch.name;
         let tree = folder.path().join(name);
-        let opened = vendored.open(Input::Tarball(&source), Target::Patch(name), &tree).unwrap();
+        let opened = vendored.open(Input::Tree(&source), Target::Patch(name), &tree).unwrap();
         assert_eq!(opened.rejected, None, "{name}");
-        let proposal = vendored.refresh(Input::Tarball(&source), &vendor_dir(), &tree).unwrap();
+        let proposal = vendored.refresh(Input::Tree(&source), &vendor_dir(), &tree).unwrap();
         assert!(proposal.violations.is_empty() && proposal.later_violations.is_empty(), "{proposal:?}");
         let written: Vec<&PathBuf> = proposal.writes.iter().map(|(path, _)| path).collect();
         assert!(written.is_empty(), "{name}: {written:?}");
@@ -40,12 +46,12 @@ fn every_patch_comes_back_as_it_was() {
 /// The diffs made anew from the two states of each file, not kept from the patch.
 #[test]
 fn every_diff_is_written_as_it_was() {
-    let source = input("MUSLIN_OPENBLAS_SOURCE");
-    let vendored = Vendored::read(&vendor_dir()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (vendored, source) = unpacked(folder.path());
     for patch in vendored.patches() {
         let text = patch_file(&patch.name);
         let diffs = &text[Patch::header_bytes(&text).len()..];
-        let anew = vendored.shown(Input::Tarball(&source), &patch.name, 3).unwrap();
+        let anew = vendored.shown(Input::Tree(&source), &patch.name, 3).unwrap();
         assert_eq!(String::from_utf8_lossy(&anew), String::from_utf8_lossy(diffs), "{}", patch.name);
     }
 }

@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         let archive = archive(&args.common, &site, &vendored);
         let source = source(&args.common, &site, &vendored)?;
         let staging = tempfile::tempdir()?;
-        let pristine = vendored.pristine(input(&source), staging.path());
+        let pristine = vendored.verified(input(&source), staging.path());
         let manifest = &vendored.manifest;
         writeln!(
             text,
@@ -105,7 +105,15 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
                 (_, true) => "holds",
                 (_, false) => "VIOLATED",
             };
-            is_violated |= standing != Standing::Holds || !found.is_empty();
+            // A build takes listed files alone, whatever else the tarball holds.
+            let is_listed = |path: &str| vendored.listed_files().iter().any(|file| file.path == path);
+            let unlisted: Vec<String> = patch
+                .files
+                .iter()
+                .filter(|file| !is_listed(&file.path))
+                .map(|file| format!("`{}` is not among the listed files [pre-image]", file.path))
+                .collect();
+            is_violated |= standing != Standing::Holds || !found.is_empty() || !unlisted.is_empty();
             writeln!(
                 text,
                 "  {:width$}  {:>5}  {:>7}  {:8}  {in_archive:12}  {:8}  {:23}  {}",
@@ -117,7 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
                 of.test,
                 of.upstream
             )?;
-            let mut violations: Vec<String> = found.into_iter().cloned().collect();
+            let mut violations: Vec<String> = found.into_iter().cloned().chain(unlisted).collect();
             if standing != Standing::Holds {
                 violations.extend(told(patch).lines().map(String::from));
             }

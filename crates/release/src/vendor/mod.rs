@@ -167,6 +167,13 @@ impl Vendored {
 }
 
 impl Vendored {
+    /// Where the listed files are, verified and not patched, for those who only read them: no copy of a tree is made.
+    pub fn verified(&self, input: Input<'_>, staging: &Path) -> Result<PathBuf> {
+        let source = input.unpacked(staging)?;
+        manifest::verify(&source, &self.list).with_context(|| format!("from {input}"))?;
+        Ok(source)
+    }
+
     /// The listed files, verified and not patched, in a new folder below `staging`.
     pub fn pristine(&self, input: Input<'_>, staging: &Path) -> Result<PathBuf> {
         let tree = staging.join("tree");

@@ -174,7 +174,7 @@ impl Vendored {
     pub fn shown(&self, input: Input<'_>, name: &str, context: usize) -> Result<Vec<u8>> {
         let index = self.index_of(name)?;
         let staging = tempfile::tempdir()?;
-        let mut texts = Texts::of(self.pristine(input, staging.path())?);
+        let mut texts = Texts::of(self.verified(input, staging.path())?);
         self.lay_below(index, &mut texts)?;
         let on_tree = self.lay(index, &mut texts)?;
         let files = on_tree.files.iter().filter_map(|file| Some((file, file.fit.as_ref()?)));
@@ -269,7 +269,7 @@ impl Vendored {
                 .hint("keep `vendor diff`'s output, make the tree again with `vendor edit --discard`, and bring the edits in")
                 .into());
         }
-        let mut texts = Texts::of(self.pristine(input, staging)?);
+        let mut texts = Texts::of(self.verified(input, staging)?);
         self.lay_below(index, &mut texts)?;
         Ok((index, texts))
     }
