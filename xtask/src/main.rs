@@ -5,6 +5,7 @@
 
 mod agree;
 mod bench;
+mod cache;
 mod dist;
 mod docker;
 mod doctor;
@@ -15,6 +16,7 @@ mod native;
 mod setup;
 mod stdout;
 mod test;
+mod vendor;
 mod verify_elf;
 
 use std::process::ExitCode;
@@ -39,6 +41,8 @@ enum Verb {
     Bench(bench::Args),
     /// Compare the gate's facts and speed with readelf, LIEF and checksec on this machine's files
     Agree(agree::Args),
+    /// Say what is in the cache, compare it with its digests, remove what is not used
+    Cache(cache::Args),
     /// Build, prove and package everything; the result is in dist/
     Dist(dist::Args),
     /// Load the image of dist/ into the running engine and try it there
@@ -55,6 +59,8 @@ enum Verb {
     Native(native::Args),
     /// Run every test, product tests on the musl target
     Test(test::Args),
+    /// Work on the patches of vendored libraries: status, diff, edit, refresh, bump
+    Vendor(vendor::Args),
     /// Judge ELF files, whoever built them
     VerifyElf(verify_elf::Args),
 }
@@ -73,6 +79,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Bench(args) => bench::run(args),
         Verb::Agree(args) => agree::run(&args),
+        Verb::Cache(args) => cache::run(args),
         Verb::Dist(args) => dist::run(args),
         Verb::Docker(args) => docker::run(args),
         Verb::Doctor(args) => doctor::run(args),
@@ -81,6 +88,7 @@ fn main() -> ExitCode {
         Verb::Model(args) => model::run(args),
         Verb::Native(args) => native::run(args),
         Verb::Test(args) => test::run(args),
+        Verb::Vendor(args) => vendor::run(&args),
         Verb::VerifyElf(args) => verify_elf::run(&args),
     };
     match outcome {

@@ -30,6 +30,11 @@ impl Digest {
         }
     }
 
+    /// Nothing unless `text` has the form of a digest.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        is_sha256_hex(text).then(|| Self(text.into()))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -2,25 +2,38 @@
 //!
 //! An entry is made in a staging folder beside its final place and renamed into it when it is whole, under a lock that
 //! two processes share; so there is no moment at which a half-made entry has a name that anybody would trust. A hit is
-//! verified by the digests of its key files; an entry that does not hold is removed, said so, and made again.
+//! verified by digest; an entry that does not hold is removed, said so, and made again. Who was given an entry holds it
+//! (shared) until its store is dropped, so that nobody removes it meanwhile. [`inventory`] is the cache seen from outside.
+
+pub(crate) mod contents;
+pub mod inventory;
+mod lock;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use self::lock::{Hold, hold, wait_for};
+pub use self::lock::{lock, lock_folder};
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::run::Runner;
 
 const RECORD: &str = "entry.json";
+const CONTENTS: &str = "contents.sha256";
+
+/// Up to this size every file of an entry is compared at every hit, and not its key files alone: some 60 ms.
+const WHOLLY_COMPARED_BYTES_MAX: u64 = 64 << 20;
 
 pub struct Store {
     root: PathBuf,
     runner: Runner,
+    /// Entries that this store gave out, each with its shared lock.
+    held: Arc<Mutex<BTreeMap<PathBuf, File>>>,
 }
 
 /// A whole entry, verified when it was opened.
@@ -39,6 +52,11 @@ pub struct Record {
     pub files: BTreeMap<String, Digest>,
     /// What is worth knowing later: versions that a suite had on that day, where a file came from.
     pub notes: BTreeMap<String, String>,
+    /// Of the list of all files. Records of version 0.1.0 have none: then only key files can be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contents: Option<Digest>,
+    #[serde(default)]
+    pub size_bytes: u64,
 }
 
 impl Record {
@@ -52,11 +70,23 @@ impl Record {
         self.notes.insert(name.into(), value.into());
         self
     }
+
+    /// Lists every file of a finished entry and writes list and record into it.
+    fn close(&mut self, staging: &Path, runner: &Runner) -> anyhow::Result<()> {
+        let list = contents::to_text(&contents::of_folder(staging, runner)?);
+        self.contents = Some(Digest::of(list.as_bytes()));
+        self.size_bytes = inventory::size_of(staging)?;
+        let text = serde_json::to_string_pretty(self)?;
+        for (name, text) in [(CONTENTS, list), (RECORD, text)] {
+            std::fs::write(staging.join(name), text).map_err(|error| cannot_write(staging, error))?;
+        }
+        Ok(())
+    }
 }
 
 impl Store {
     pub fn new(root: PathBuf, runner: Runner) -> Self {
-        Self { root, runner }
+        Self { root, runner, held: Arc::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -70,7 +100,7 @@ impl Store {
 
     /// The entry if it is there and holds. Touches nothing.
     pub fn find(&self, name: &str) -> Option<Entry> {
-        verify(&self.path_of(name)).ok()
+        verify(&self.path_of(name), &self.runner).ok()
     }
 
     /// The entry, made by `make` in a staging folder if it is not there or does not hold.
@@ -82,13 +112,27 @@ impl Store {
         let path = self.path_of(name);
         let parent = path.parent().context("an entry without a folder")?;
         std::fs::create_dir_all(parent).map_err(|error| cannot_write(parent, error))?;
-        let _lock = lock(&parent.join(format!(".{}.lock", file_name(&path))), &self.runner)?;
+        let lock_path = lock_of(&path);
+
+        let shared = hold(&lock_path, Hold::Shared, &self.runner)?;
+        if let Ok(entry) = verify(&path, &self.runner) {
+            return self.give(entry, shared);
+        }
+        self.runner.check()?;
+        // Our own shared lock of an earlier look would keep us waiting for ourselves.
+        drop(shared);
+        self.locks().remove(&path);
+        let alone = hold(&lock_path, Hold::Exclusive, &self.runner)?;
         if path.exists() {
-            match verify(&path) {
-                Ok(entry) => return Ok(entry),
+            match verify(&path, &self.runner) {
+                Ok(entry) => {
+                    wait_for(&alone, Hold::Shared, &lock_path, &self.runner)?;
+                    return self.give(entry, alone);
+                }
                 Err(why) => {
+                    self.runner.check()?;
                     eprintln!("warning: {} does not hold ({why}); it is made again", path.display());
-                    std::fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;
+                    remove(&path)?;
                 }
             }
         }
@@ -97,14 +141,39 @@ impl Store {
             .prefix(&format!(".staging-{}-", file_name(&path)))
             .tempdir_in(parent)
             .map_err(|error| cannot_write(parent, error))?;
-        let record = make(staging.path())?;
-        let text = serde_json::to_string_pretty(&record)?;
-        std::fs::write(staging.path().join(RECORD), text)
-            .map_err(|error| cannot_write(staging.path(), error))?;
+        let mut record = make(staging.path())?;
+        record.close(staging.path(), &self.runner)?;
         std::fs::rename(staging.path(), &path).with_context(|| format!("naming {}", path.display()))?;
         // It has a name of its own now; the guard would only look for the old one.
         let _ = staging.keep();
-        Ok(Entry { path, record, reused: false })
+        wait_for(&alone, Hold::Shared, &lock_path, &self.runner)?;
+        self.give(Entry { path, record, reused: false }, alone)
+    }
+
+    /// Between two kinds of lock there is a moment without any.
+    fn give(&self, entry: Entry, shared: File) -> anyhow::Result<Entry> {
+        if !entry.path.join(RECORD).exists() {
+            bail!(
+                Failure::new(format!(
+                    "{} was removed by another process as soon as it was made",
+                    entry.path.display()
+                ))
+                .hint("run this again; two `cache gc` or repairs at once can do that")
+            );
+        }
+        // "Last used" is the time of the lock file: the entry itself is never written again. Best effort: a cache on a
+        // disk that cannot be written still serves.
+        let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let _ = rustix::fs::futimens(
+            &shared,
+            &rustix::fs::Timestamps { last_access: now, last_modification: now },
+        );
+        self.locks().insert(entry.path.clone(), shared);
+        Ok(entry)
+    }
+
+    fn locks(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, File>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes the other entries of a store that keeps only what the last build made.
@@ -112,13 +181,25 @@ impl Store {
         for entry in std::fs::read_dir(&self.root)?.flatten() {
             let other = entry.file_name();
             if entry.path().join(RECORD).exists() && other != name {
-                std::fs::remove_dir_all(entry.path())
-                    .with_context(|| format!("removing {}", entry.path().display()))?;
-                let _ = std::fs::remove_file(self.root.join(format!(".{}.lock", other.to_string_lossy())));
+                remove(&entry.path())?;
+                let _ = std::fs::remove_file(lock_of(&entry.path()));
             }
         }
         Ok(())
     }
+}
+
+fn lock_of(entry: &Path) -> PathBuf {
+    entry.with_file_name(format!(".{}.lock", file_name(entry)))
+}
+
+/// By way of a name that nobody trusts: an entry that a killed process removed by half would still have its own.
+fn remove(entry: &Path) -> anyhow::Result<()> {
+    let doomed = entry.with_file_name(format!(".staging-{}-removed", file_name(entry)));
+    let _ = std::fs::remove_dir_all(&doomed);
+    std::fs::rename(entry, &doomed)
+        .and_then(|()| std::fs::remove_dir_all(&doomed))
+        .with_context(|| format!("removing {}", entry.display()))
 }
 
 /// "No space left" is the one write error whose remedy is not in the error text.
@@ -143,36 +224,6 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Waits for its turn, and for Ctrl-C. The kernel drops the lock with the process, however that ends.
-pub fn lock(path: &Path, runner: &Runner) -> anyhow::Result<File> {
-    wait_for(File::create(path).map_err(|error| cannot_write(path, error))?, path, runner)
-}
-
-/// The same for a folder that others read, where a lock file would be in their way.
-pub fn lock_folder(path: &Path, runner: &Runner) -> anyhow::Result<File> {
-    wait_for(File::open(path).with_context(|| format!("opening {}", path.display()))?, path, runner)
-}
-
-fn wait_for(file: File, path: &Path, runner: &Runner) -> anyhow::Result<File> {
-    let mut told = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                if !told {
-                    eprintln!("waiting for another run that holds {}", path.display());
-                    told = true;
-                }
-                runner.check()?;
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            Err(std::fs::TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("locking {}", path.display()));
-            }
-        }
-    }
-}
-
 /// Staging folders of this entry that a killed run left; we hold the entry's lock, so nobody is in them.
 fn sweep(parent: &Path, path: &Path) {
     let prefix = format!(".staging-{}-", file_name(path));
@@ -183,9 +234,9 @@ fn sweep(parent: &Path, path: &Path) {
     }
 }
 
-fn verify(path: &Path) -> anyhow::Result<Entry> {
-    let text = std::fs::read_to_string(path.join(RECORD)).context("its record is missing")?;
-    let record: Record = serde_json::from_str(&text).context("its record cannot be read")?;
+/// Key files always; all files where that is quick.
+fn verify(path: &Path, runner: &Runner) -> anyhow::Result<Entry> {
+    let record = read_record(path)?;
     for (file, expected) in &record.files {
         let found = Digest::of_file(&path.join(file))?;
         if found != *expected {
@@ -194,7 +245,27 @@ fn verify(path: &Path) -> anyhow::Result<Entry> {
             );
         }
     }
+    if record.contents.is_some()
+        && record.size_bytes <= WHOLLY_COMPARED_BYTES_MAX
+        && let Some(difference) = compare(path, &record, runner)?.first()
+    {
+        return Err(Failure::new(difference.clone()).into());
+    }
     Ok(Entry { path: path.into(), record, reused: true })
+}
+
+fn read_record(path: &Path) -> anyhow::Result<Record> {
+    let text = std::fs::read_to_string(path.join(RECORD)).context("its record is missing")?;
+    serde_json::from_str(&text).context("its record cannot be read")
+}
+
+/// Every file against the list of the entry.
+fn compare(path: &Path, record: &Record, runner: &Runner) -> anyhow::Result<Vec<String>> {
+    let list = std::fs::read_to_string(path.join(CONTENTS)).context("its list of files is missing")?;
+    if record.contents.as_ref() != Some(&Digest::of(list.as_bytes())) {
+        return Ok(vec![format!("`{CONTENTS}` has changed")]);
+    }
+    Ok(contents::differences(&contents::parse(&list)?, &contents::of_folder(path, runner)?))
 }
 
 #[cfg(test)]
@@ -230,6 +301,50 @@ mod tests {
         assert!(store.find("a").is_none());
         assert!(!store.get_or_make("a", make("one")).unwrap().reused);
         assert_eq!(std::fs::read_to_string(entry.path.join("key")).unwrap(), "one");
+    }
+
+    #[test]
+    fn a_changed_file_that_is_no_key_file_is_seen_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().into(), Runner::deaf());
+        let with_header = |staging: &Path| {
+            std::fs::write(staging.join("config.h"), "#define A 1")?;
+            make("one")(staging)
+        };
+        let entry = store.get_or_make("a", with_header).unwrap();
+        std::fs::write(entry.path.join("config.h"), "#define A 2").unwrap();
+        assert!(store.find("a").is_none());
+        assert!(!store.get_or_make("a", with_header).unwrap().reused);
+        std::fs::write(entry.path.join("stray.h"), "").unwrap();
+        assert!(store.find("a").is_none());
+    }
+
+    #[test]
+    fn a_record_of_the_first_version_serves_by_its_key_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().into(), Runner::deaf());
+        let entry = store.get_or_make("a", make("one")).unwrap();
+        std::fs::remove_file(entry.path.join(CONTENTS)).unwrap();
+        let old =
+            format!("{{\"files\":{},\"notes\":{{}}}}", serde_json::to_string(&entry.record.files).unwrap());
+        std::fs::write(entry.path.join(RECORD), old).unwrap();
+        assert!(store.get_or_make("a", |_| panic!("made again")).unwrap().reused);
+        std::fs::write(entry.path.join("key"), "two").unwrap();
+        assert!(store.find("a").is_none());
+    }
+
+    #[test]
+    fn what_was_given_out_is_held_until_the_store_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().into(), Runner::deaf());
+        let entry = store.get_or_make("a", make("one")).unwrap();
+        let is_free = || lock::try_hold(&lock_of(&entry.path), Hold::Exclusive).unwrap().is_some();
+        assert!(!is_free());
+        // nor does it wait for itself when the entry breaks under its hands
+        std::fs::write(entry.path.join("key"), "two").unwrap();
+        assert!(!store.get_or_make("a", make("one")).unwrap().reused);
+        drop(store);
+        assert!(is_free());
     }
 
     #[test]

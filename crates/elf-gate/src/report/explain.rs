@@ -22,7 +22,7 @@ pub fn explain(rule: &Rule) -> String {
 }
 
 /// At the width of a terminal, each further line below the first.
-fn wrapped(text: &str, indent: usize) -> String {
+pub fn wrapped(text: &str, indent: usize) -> String {
     const WIDTH: usize = 100;
     let mut out = String::new();
     let mut column = indent;

@@ -14,7 +14,7 @@ mod sarif;
 use serde::Serialize;
 
 pub use diff::{Diff, DiffSide};
-pub use explain::explain;
+pub use explain::{explain, wrapped};
 pub use human::Style;
 
 use crate::policy::{RuleOutcome, Severity, Stage, Verdict};

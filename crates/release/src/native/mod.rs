@@ -256,7 +256,7 @@ pub fn require_linked(libraries: &[StaticLib], linked: &Path) -> anyhow::Result<
         .flat_map(|library| &library.liveness)
         .flat_map(|chain| chain.functions.iter().map(move |function| (chain, function)))
         .filter(|(_, function)| !names.contains(function.as_str()))
-        .map(|(chain, function)| format!("patch {}: linked: no `{function}`", chain.patch))
+        .map(|(chain, function)| format!("patch {}: linked: no `{function}` [linked]", chain.patch))
         .collect();
     if missing.is_empty() {
         return Ok(());

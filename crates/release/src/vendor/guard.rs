@@ -3,7 +3,10 @@
 //! A guard on source text proves that text exists, not that it runs: the first repair of the incident behind this project
 //! sat inside an `#ifdef` that was off, and both of its text guards passed. So a guard file also names functions whose
 //! object code must reference (or must not reference) given symbols: [`Guard::object_violations`]. Relocations are facts of
-//! the object format; no disassembly here. Whether the symbols reach the linked binary is the gate's business.
+//! the object format; no disassembly here. Whether the symbols reach the linked binary is the gate's business. Each message
+//! ends in the name of its check, which [`super::checks`] explains.
+
+pub mod pin;
 
 use std::path::Path;
 
@@ -125,9 +128,10 @@ impl Guard {
                 [data] => proof
                     .judge(data, &mut violations)
                     .with_context(|| format!("reading member `{}` of the archive", proof.member))?,
-                [] => violations.push(format!("`{}`: expected in the archive, not found", proof.member)),
+                [] => violations
+                    .push(format!("`{}`: expected in the archive, not found [member]", proof.member)),
                 _ => violations.push(format!(
-                    "`{}`: {} members of this name, expected one",
+                    "`{}`: {} members of this name, expected one [member]",
                     proof.member,
                     found.len()
                 )),
@@ -149,14 +153,16 @@ impl GuardedFile {
         for anchor in &self.gone {
             let count = occurrences(text, anchor);
             if count > 0 {
-                violations
-                    .push(format!("`{}`: expected no `{anchor}` after the patch, found {count}", self.path));
+                violations.push(format!(
+                    "`{}`: expected no `{anchor}` after the patch, found {count} [anchor-gone]",
+                    self.path
+                ));
             }
         }
         let found = sha256_hex(text);
         if found != self.post_sha256 {
             violations.push(format!(
-                "`{}`: expected sha256 {} after the patch, found {found}\n\
+                "`{}`: expected sha256 {} after the patch, found {found} [post-image]\n\
                  hint: the patch or its guard was changed without the other: read the difference, then pin the digest in the guard",
                 self.path, self.post_sha256
             ));
@@ -171,7 +177,7 @@ fn once(path: &str, when: &str, anchors: &[String], text: &[u8]) -> Vec<String> 
         .filter_map(|anchor| match occurrences(text, anchor) {
             1 => None,
             count => Some(format!(
-                "`{path}`: expected `{}` once {when} the patch, found it {count} times",
+                "`{path}`: expected `{}` once {when} the patch, found it {count} times [anchor-{when}]",
                 anchor.trim_end()
             )),
         })
@@ -225,18 +231,19 @@ impl ObjectProof {
             && !functions.iter().any(|function| function.name() == Ok(name) && function.size() > 0)
         {
             violations.push(format!(
-                "{place} is not in its symbol table: expected the code of the patch, found none"
+                "{place} is not in its symbol table: expected the code of the patch, found none [function]"
             ));
             return Ok(());
         }
         for symbol in &self.references {
             if !references.iter().filter(inside).any(|reference| reference.symbol == *symbol) {
-                violations.push(format!("{place}: expected a reference to `{symbol}`, found none"));
+                violations
+                    .push(format!("{place}: expected a reference to `{symbol}`, found none [reference]"));
             }
         }
         for symbol in &self.never {
             if references.iter().filter(inside).any(|reference| reference.symbol == *symbol) {
-                violations.push(format!("{place}: expected no reference to `{symbol}`, found one"));
+                violations.push(format!("{place}: expected no reference to `{symbol}`, found one [never]"));
             }
         }
         for symbol in &self.only_here {
@@ -244,7 +251,7 @@ impl ObjectProof {
                 if !inside(&reference) {
                     let other = function_at(reference).unwrap_or("data");
                     violations.push(format!(
-                        "{place}: expected to be alone in referencing `{symbol}`, found `{other}` too"
+                        "{place}: expected to be alone in referencing `{symbol}`, found `{other}` too [only-here]"
                     ));
                 }
             }
@@ -351,7 +358,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "`pool.o`: function `start_worker`: expected a reference to `pthread_attr_setstacksize`, found none"
+                "`pool.o`: function `start_worker`: expected a reference to `pthread_attr_setstacksize`, found none [reference]"
             ]
         );
     }
@@ -367,7 +374,7 @@ mod tests {
     #[test]
     fn a_forbidden_reference_is_refused() {
         let found = violations(&compiled("", REPAIR_OUTSIDE, "extern int raise(int); raise(2);"));
-        assert_eq!(found, ["`pool.o`: expected no reference to `raise`, found one"]);
+        assert_eq!(found, ["`pool.o`: expected no reference to `raise`, found one [never]"]);
     }
 
     #[test]
@@ -376,7 +383,7 @@ mod tests {
         let object = read_members(&good).unwrap()[0].1.to_vec();
         let found = violations(&archive_of(&[("other.o", &object)]));
         assert!(
-            found.iter().all(|violation| violation.contains("expected in the archive, not found")),
+            found.iter().all(|violation| violation.contains("expected in the archive, not found [member]")),
             "{found:?}"
         );
         assert_eq!(found.len(), 2);

@@ -129,7 +129,9 @@ impl Bench<'_> {
         for member in &members {
             match of_member(&self.calls, member) {
                 Some(call) => drop(before.insert(*member, self.object(&call, all)?)),
-                None => violations.push(format!("compiled: no call of the build makes `{member}`")),
+                None => {
+                    violations.push(format!("compiled: no call of the build makes `{member}` [compiled]"))
+                }
             }
         }
         self.write(step, |file| &file.after)?;
@@ -163,7 +165,10 @@ impl Bench<'_> {
                 live.extend(self.live_lines(call, path)?);
             }
             if live.is_empty() {
-                violations.push(format!("compiled: no compiler call of the build reads `{}`", file.path));
+                violations.push(format!(
+                    "compiled: no compiler call of the build reads `{}` [compiled]",
+                    file.path
+                ));
                 continue;
             }
             chain.compiled.push(file.path.clone());
@@ -183,7 +188,7 @@ impl Bench<'_> {
                 None => proof.member.clone(),
             };
             if code_of(old, proof.function.as_deref())? == code_of(&new, proof.function.as_deref())? {
-                violations.push(format!("object: the code of {what} is the same without the patch"));
+                violations.push(format!("object: the code of {what} is the same without the patch [object]"));
             } else {
                 chain.differs.push(what);
             }
@@ -274,7 +279,7 @@ fn judge_lines(
             continue;
         } else {
             violations.push(format!(
-                "preprocessor: `{}` line {number}, `{shown}`, is not in what the compiler sees\n\
+                "preprocessor: `{}` line {number}, `{shown}`, is not in what the compiler sees [preprocessor]\n\
                  hint: look for an #if around it that is off in this build",
                 file.path
             ));
@@ -283,7 +288,7 @@ fn judge_lines(
     }
     for text in excused {
         violations.push(format!(
-            "preprocessor: `{}`: `{text}` is called dead, and no dead line says it",
+            "preprocessor: `{}`: `{text}` is called dead, and no dead line says it [preprocessor]",
             file.path
         ));
     }

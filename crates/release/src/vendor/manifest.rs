@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,10 @@ pub struct SourceManifest {
     pub homepage: String,
     /// Name of the list of digests, beside `source.toml`.
     pub files: String,
+    /// Names of the patches, in order. Written down outside of their folder, so that a re-import that drops some of them is
+    /// told from a decision to do without.
+    #[serde(default)]
+    pub patches: Vec<String>,
     /// In order of preference.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
@@ -64,7 +68,7 @@ impl SourceManifest {
         Self::parse(&text).with_context(|| format!("in `{}`", path.display()))
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let manifest: Self = toml::from_str(text)?;
         for (key, value) in [
             ("name", &manifest.name),
@@ -159,8 +163,34 @@ fn is_inside_tree(path: &str) -> bool {
 /// Copies every listed file from `source_tree` to `dest`, each verified by the bytes that are then written. What is not
 /// listed stays out. All missing and changed files are reported at once; then `dest` must not be used.
 pub fn verify_and_copy(source_tree: &Path, list: &FileList, dest: &Path) -> Result<()> {
+    let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
+    each_verified(source_tree, list, |relative, bytes, may_be_run| {
+        let to = dest.join(relative);
+        if let Some(folder) = to.parent()
+            && folders.insert(folder.to_owned())
+        {
+            fs::create_dir_all(folder).with_context(|| format!("making folder `{}`", folder.display()))?;
+        }
+        fs::write(&to, bytes).with_context(|| format!("writing `{}`", to.display()))?;
+        // c_check is started by make; whether a file may be run is all that counts of its mode
+        let mode = if may_be_run { 0o755 } else { 0o644 };
+        fs::set_permissions(&to, fs::Permissions::from_mode(mode))
+            .with_context(|| format!("setting the mode of `{}`", to.display()))
+    })
+}
+
+/// Compares every listed file where it lies, for those who only read it. All that differ are reported at once.
+pub fn verify(source_tree: &Path, list: &FileList) -> Result<()> {
+    each_verified(source_tree, list, |_, _, _| Ok(()))
+}
+
+/// Hands over every listed file with its bytes and whether it may be run, as long as none has failed.
+fn each_verified(
+    source_tree: &Path,
+    list: &FileList,
+    mut take: impl FnMut(&Path, &[u8], bool) -> Result<()>,
+) -> Result<()> {
     let mut problems: Vec<String> = Vec::new();
-    let mut folders: BTreeSet<&Path> = BTreeSet::new();
     for file in &list.files {
         let relative = Path::new(&file.path);
         let from = source_tree.join(relative);
@@ -185,25 +215,14 @@ pub fn verify_and_copy(source_tree: &Path, list: &FileList, dest: &Path) -> Resu
         if !problems.is_empty() {
             continue; // the copy is lost already; only the other problems are still of interest
         }
-        let to = dest.join(relative);
-        if let Some(folder) = relative.parent()
-            && folders.insert(folder)
-        {
-            let folder = dest.join(folder);
-            fs::create_dir_all(&folder).with_context(|| format!("making folder `{}`", folder.display()))?;
-        }
-        fs::write(&to, &bytes).with_context(|| format!("writing `{}`", to.display()))?;
-        // c_check is started by make; whether a file may be run is all that counts of its mode
-        let mode = if kind.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
-        fs::set_permissions(&to, fs::Permissions::from_mode(mode))
-            .with_context(|| format!("setting the mode of `{}`", to.display()))?;
+        take(relative, &bytes, kind.permissions().mode() & 0o111 != 0)?;
     }
     if problems.is_empty() {
         return Ok(());
     }
     let total = problems.len();
     let mut message = format!(
-        "source tree `{}`: {total} of {} listed files are missing or changed",
+        "source tree `{}`: {total} of {} listed files are missing or changed [source-digest]",
         source_tree.display(),
         list.files.len()
     );

@@ -8,12 +8,17 @@
 pub mod archive_facts;
 pub mod behaviour;
 pub mod build;
+pub mod bump;
+pub mod checks;
+pub mod diff;
 pub mod guard;
 pub mod kernels;
 pub mod liveness;
 pub mod manifest;
 pub mod patch;
+pub mod series;
 pub mod unpack;
+pub mod working;
 
 #[cfg(test)]
 pub(crate) mod archive_fixture;
@@ -80,6 +85,7 @@ pub struct VendoredPatch {
     pub name: String,
     pub why: String,
     pub upstream: String,
+    pub since: String,
     pub sha256: String,
     pub guard_sha256: String,
     /// The behavioural test that fails without it.
@@ -101,13 +107,24 @@ impl Vendored {
         let manifest = SourceManifest::read(&vendor_dir.join("source.toml"))?;
         let build = Build::read(&vendor_dir.join("build.toml"))?;
         let list = FileList::read(&vendor_dir.join(&manifest.files))?;
-        let patches = read_patches(vendor_dir)?;
+        let patches = read_patches(vendor_dir, &manifest)?;
         let digest = digest_of(&list, &patches);
         Ok(Self { manifest, build, digest, list, patches })
     }
 
     pub fn patches(&self) -> impl Iterator<Item = &VendoredPatch> {
         self.patches.iter().map(|(_, patch)| patch)
+    }
+
+    pub fn listed_files(&self) -> &[manifest::ListedFile] {
+        self.list.files()
+    }
+
+    /// Lines that a patch adds and removes.
+    pub fn counts(&self, name: &str) -> (usize, usize) {
+        let diffs =
+            self.patches.iter().filter(|(_, patch)| patch.name == name).flat_map(|(patch, _)| &patch.files);
+        diffs.map(FileDiff::counts).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
     /// What the compiled archive does not show of the patches, each named by its patch. Needs no tree, so an archive that
@@ -136,18 +153,7 @@ impl Vendored {
             .tempdir_in(parent)
             .with_context(|| format!("making a staging folder in `{}`", parent.display()))?;
 
-        let tree = staging.path().join("tree");
-        fs::create_dir(&tree).with_context(|| format!("making `{}`", tree.display()))?;
-        match input {
-            Input::Tree(path) => manifest::verify_and_copy(path, &self.list, &tree)?,
-            Input::Tarball(path) => {
-                let unpacked = staging.path().join("unpacked");
-                fs::create_dir(&unpacked).with_context(|| format!("making `{}`", unpacked.display()))?;
-                unpack::unpack(path, &unpacked).map_err(|error| damaged(path, error))?;
-                manifest::verify_and_copy(&unpacked, &self.list, &tree)
-                    .with_context(|| format!("from `{}`", path.display()))?;
-            }
-        }
+        let tree = self.pristine(input, staging.path())?;
         let steps = self
             .patches
             .iter()
@@ -163,6 +169,46 @@ impl Vendored {
             patches: self.patches().cloned().collect(),
             steps,
         })
+    }
+}
+
+impl Vendored {
+    /// Where the listed files are, verified and not patched, for those who only read them: no copy of a tree is made.
+    pub fn verified(&self, input: Input<'_>, staging: &Path) -> Result<PathBuf> {
+        let source = input.unpacked(staging)?;
+        manifest::verify(&source, &self.list).with_context(|| format!("from {input}"))?;
+        Ok(source)
+    }
+
+    /// The listed files, verified and not patched, in a new folder below `staging`.
+    pub fn pristine(&self, input: Input<'_>, staging: &Path) -> Result<PathBuf> {
+        let tree = staging.join("tree");
+        fs::create_dir(&tree).with_context(|| format!("making `{}`", tree.display()))?;
+        let source = input.unpacked(staging)?;
+        manifest::verify_and_copy(&source, &self.list, &tree).with_context(|| format!("from {input}"))?;
+        Ok(tree)
+    }
+}
+
+impl Input<'_> {
+    /// The files as they are, not verified: the tree itself, or what the tarball holds, in a new folder below `staging`.
+    pub fn unpacked(&self, staging: &Path) -> Result<PathBuf> {
+        match self {
+            Input::Tree(path) => Ok(path.to_path_buf()),
+            Input::Tarball(path) => {
+                let unpacked = staging.join("unpacked");
+                fs::create_dir(&unpacked).with_context(|| format!("making `{}`", unpacked.display()))?;
+                unpack::unpack(path, &unpacked).map_err(|error| damaged(path, error))?;
+                Ok(unpacked)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Input<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Input::Tree(path) | Input::Tarball(path)) = self;
+        write!(f, "`{}`", path.display())
     }
 }
 
@@ -187,7 +233,7 @@ pub fn prepare(input: Input<'_>, vendor_dir: &Path, dest: &Path) -> Result<Prepa
 
 /// All patches in the order of their names, each with its guard. A stray file is an error: it would be a patch that nobody
 /// applies, or a guard that guards nothing.
-fn read_patches(vendor_dir: &Path) -> Result<Vec<(Patch, VendoredPatch)>> {
+fn read_patches(vendor_dir: &Path, manifest: &SourceManifest) -> Result<Vec<(Patch, VendoredPatch)>> {
     let folder = vendor_dir.join("patches");
     let mut names: Vec<String> = Vec::new();
     // A library that is built as it comes has no such folder.
@@ -203,13 +249,29 @@ fn read_patches(vendor_dir: &Path) -> Result<Vec<(Patch, VendoredPatch)>> {
         let partner = match (name.strip_suffix(".patch"), name.strip_suffix(".guard.toml")) {
             (Some(stem), _) => format!("{stem}.guard.toml"),
             (None, Some(stem)) => format!("{stem}.patch"),
-            (None, None) => bail!("`{}` is neither a patch nor a guard", folder.join(name).display()),
+            (None, None) => {
+                bail!("`{}` is neither a patch nor a guard [series]", folder.join(name).display())
+            }
         };
         ensure!(
             names.contains(&partner),
-            "`{}` stands alone: expected `{partner}` beside it",
+            "`{}` stands alone: expected `{partner}` beside it [series]",
             folder.join(name).display()
         );
+    }
+    let found: Vec<&str> = names.iter().filter_map(|name| name.strip_suffix(".patch")).collect();
+    if found != manifest.patches {
+        return Err(Failure::new(format!(
+            "the patches of {} are not those that source.toml names [series]",
+            manifest.name
+        ))
+        .expected(manifest.patches.join("\n"))
+        .found(found.join("\n"))
+        .hint(
+            "a patch that is gone: `git log --stat -- VENDOR-FOLDER/patches` shows who dropped it; \
+               a new one: add its name to `patches` in source.toml",
+        )
+        .into());
     }
     names
         .iter()
@@ -229,7 +291,7 @@ fn read_patch(vendor_dir: &Path, folder: &Path, stem: &str) -> Result<(Patch, Ve
     let test = vendor_dir.join("tests").join(format!("{}.c", guard.test));
     ensure!(
         test.is_file(),
-        "`{}` names test `{}`, but there is no `{}`",
+        "`{}` names test `{}`, but there is no `{}` [behaviour]",
         guard_path.display(),
         guard.test,
         test.display()
@@ -243,10 +305,17 @@ fn read_patch(vendor_dir: &Path, folder: &Path, stem: &str) -> Result<(Patch, Ve
     ensure!(patched == guarded, "`{stem}` changes {patched:?}, its guard knows {guarded:?}");
 
     let value = |key: &str| patch.header_value(key).unwrap_or_default().to_owned();
+    ensure!(
+        value("Guards") == format!("{stem}.guard.toml"),
+        "`{}`: expected `Guards: {stem}.guard.toml`, found `Guards: {}` [header]",
+        path.display(),
+        value("Guards")
+    );
     let vendored = VendoredPatch {
         name: stem.to_owned(),
         why: value("Why"),
         upstream: value("Upstream"),
+        since: value("Since"),
         sha256: sha256_hex(&bytes),
         guard_sha256: sha256_hex(&guard_bytes),
         test: guard.test.clone(),
@@ -263,7 +332,10 @@ fn apply(patch: &Patch, vendored: &VendoredPatch, tree: &Path) -> Result<Step> {
         let Some(guarded) = vendored.guard.files.iter().find(|file| file.path == diff.path) else { continue };
         let path = tree.join(&diff.path);
         let before = fs::read(&path).with_context(|| {
-            format!("patch `{}` changes `{}`, which is not among the listed files", vendored.name, diff.path)
+            format!(
+                "patch `{}` changes `{}`, which is not among the listed files [pre-image]",
+                vendored.name, diff.path
+            )
         })?;
         match patched(diff, guarded, &before) {
             Ok(after) => {
@@ -292,7 +364,7 @@ fn patched(
     let mut violations = guarded.before_violations(before);
     if found != guarded.pre_sha256 {
         violations.push(format!(
-            "`{path}`: expected sha256 {} before the patch, found {found}\n\
+            "`{path}`: expected sha256 {} before the patch, found {found} [pre-image]\n\
              hint: the hunks fit, but the file is not the one that the patch was read against: read the difference, then \
              pin the new digests",
             guarded.pre_sha256

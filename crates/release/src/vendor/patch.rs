@@ -5,12 +5,19 @@
 //! it is applied already, its place moved, or the text that it changes is gone. Only changes of existing files; it opens no
 //! file ([`super::guard`] and [`super::prepare`] do).
 
+pub mod fit;
+
 use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Keys that the header of each patch must fill.
-const HEADER_KEYS: [&str; 4] = ["Why", "Upstream", "Since", "Guards"];
+/// Keys that the header of each patch must fill, and what each is for.
+pub const HEADER_KEYS: [(&str, &str); 4] = [
+    ("Why", "what goes wrong without the patch"),
+    ("Upstream", "a link to where upstream has it, or why it has not"),
+    ("Since", "the version of the library that it was first written for"),
+    ("Guards", "the file beside it that pins and proves it"),
+];
 
 /// A parsed patch file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +30,8 @@ pub struct Patch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileDiff {
     pub path: String,
+    /// As it stands in the patch file, from `--- a/` on.
+    pub text: Vec<u8>,
     hunks: Vec<Hunk>,
 }
 
@@ -54,17 +63,17 @@ impl fmt::Display for Refusal {
         match self {
             Self::AlreadyApplied => write!(
                 f,
-                "is applied already\nhint: upstream may have taken it: compare, then remove the patch; \
+                "is applied already [already-applied]\nhint: upstream may have taken it: compare, then remove the patch; \
                  or the source tree is not pristine: fetch it again"
             ),
             Self::Elsewhere { hunk, expected_line, found_line } => write!(
                 f,
-                "applies elsewhere: hunk {hunk} is for line {expected_line}, its text stands at line {found_line}\n\
+                "applies elsewhere: hunk {hunk} is for line {expected_line}, its text stands at line {found_line} [elsewhere]\n\
                  hint: the source moved under the patch; read the new surroundings, then make the diff and its digests anew"
             ),
             Self::DoesNotApply { hunk, line, expected, found } => write!(
                 f,
-                "does not apply: hunk {hunk}, line {line}: expected `{expected}`, found `{found}`\n\
+                "does not apply: hunk {hunk}, line {line}: expected `{expected}`, found `{found}` [does-not-apply]\n\
                  hint: what the patch changes was rewritten; check whether the defect still exists, then write it anew"
             ),
         }
@@ -76,12 +85,21 @@ impl Patch {
     pub fn parse(text: &[u8]) -> Result<Self> {
         let mut lines = Lines { rest: text, number: 0 };
         let header = parse_header(&mut lines)?;
-        for key in HEADER_KEYS {
-            ensure!(
-                header.iter().any(|(name, value)| name == key && !value.is_empty()),
-                "the header has no `{key}:`\nhint: a patch says why it is there, where upstream has it, since which version, \
-                 and what guards it"
-            );
+        for (key, what) in HEADER_KEYS {
+            let values: Vec<&str> =
+                header.iter().filter(|(name, _)| name == key).map(|(_, value)| value.as_str()).collect();
+            let hint = format!("hint: write `{key}: …`: {what} [header]");
+            match values[..] {
+                [value] => ensure!(!value.is_empty(), "`{key}:` in the header is empty\n{hint}"),
+                [] => bail!("the header has no `{key}:`\n{hint}"),
+                _ => bail!("the header has `{key}:` {} times\n{hint}", values.len()),
+            }
+        }
+        if let Some((key, _)) =
+            header.iter().find(|(key, _)| HEADER_KEYS.iter().all(|(known, _)| known != key))
+        {
+            let known = HEADER_KEYS.map(|(key, _)| key).join(", ");
+            bail!("the header has `{key}:`, which nothing reads; expected {known} [header]");
         }
         let mut files: Vec<FileDiff> = Vec::new();
         while !lines.rest.is_empty() {
@@ -91,6 +109,16 @@ impl Patch {
         }
         ensure!(!files.is_empty(), "no diff after the header");
         Ok(Self { header, files })
+    }
+
+    /// The bytes of a patch file before its first diff, to be kept when the diffs are made anew.
+    pub fn header_bytes(text: &[u8]) -> &[u8] {
+        let mut at = 0;
+        for line in text.split_inclusive(|byte| *byte == b'\n').take_while(|line| !line.starts_with(b"--- "))
+        {
+            at += line.len();
+        }
+        &text[..at]
     }
 
     /// One value of the header.
@@ -230,6 +258,7 @@ fn parse_header(lines: &mut Lines<'_>) -> Result<Vec<(String, String)>> {
 }
 
 fn parse_file(lines: &mut Lines<'_>) -> Result<FileDiff> {
+    let whole = lines.rest;
     let path = lines.take_after("--- a/")?;
     let new_path = lines.take_after("+++ b/")?;
     ensure!(
@@ -250,7 +279,8 @@ fn parse_file(lines: &mut Lines<'_>) -> Result<FileDiff> {
         hunks.push(hunk);
     }
     ensure!(!hunks.is_empty(), "line {}: no hunk for `{path}`", lines.number);
-    Ok(FileDiff { path, hunks })
+    let text = whole[..whole.len() - lines.rest.len()].to_vec();
+    Ok(FileDiff { path, text, hunks })
 }
 
 fn parse_hunk(lines: &mut Lines<'_>) -> Result<Hunk> {
@@ -310,15 +340,16 @@ fn parse_range(text: &str) -> Option<(usize, usize)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const HEADER: &str = "Why: a test,\n on two lines\nUpstream: none\nSince: 1.0\nGuards: x.guard.toml\n\n";
-    const BEFORE: &str = "one\ntwo\nthree\nfour\nfive\nsix\n";
-    const AFTER: &str = "one\nTWO\nthree\nfour\nfive\nsix\nseven\n";
-    const DIFF: &str = "--- a/f.c\n+++ b/f.c\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n@@ -5,2 +5,3 @@ text\n five\n six\n+seven\n";
+    pub const HEADER: &str =
+        "Why: a test,\n on two lines\nUpstream: none\nSince: 1.0\nGuards: x.guard.toml\n\n";
+    pub const BEFORE: &str = "one\ntwo\nthree\nfour\nfive\nsix\n";
+    pub const AFTER: &str = "one\nTWO\nthree\nfour\nfive\nsix\nseven\n";
+    pub const DIFF: &str = "--- a/f.c\n+++ b/f.c\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n@@ -5,2 +5,3 @@ text\n five\n six\n+seven\n";
 
-    fn parse(diff: &str) -> Result<Patch> {
+    pub fn parse(diff: &str) -> Result<Patch> {
         Patch::parse(format!("{HEADER}{diff}").as_bytes())
     }
 
@@ -384,11 +415,27 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_field_of_the_header_is_named() {
+        for (key, what) in HEADER_KEYS {
+            let without: String = HEADER
+                .replace(",\n on", ", on")
+                .lines()
+                .filter(|line| !line.starts_with(key))
+                .fold(String::new(), |text, line| text + line + "\n");
+            let told = Patch::parse(format!("{without}{DIFF}").as_bytes()).unwrap_err().to_string();
+            assert!(told.contains(&format!("no `{key}:`")) && told.contains(what), "{told}");
+        }
+        assert_eq!(Patch::header_bytes(format!("{HEADER}{DIFF}").as_bytes()), HEADER.as_bytes());
+    }
+
+    #[test]
     fn malformed_patches_are_refused() {
         for (what, bad) in [
             ("no header", DIFF.to_owned()),
             ("no reason", format!("{}{DIFF}", HEADER.replace("Why: a test,\n on two lines\n", ""))),
             ("empty reason", format!("{}{DIFF}", HEADER.replace("Why: a test,\n on two lines\n", "Why:\n"))),
+            ("unknown key", format!("Whence: x\n{HEADER}{DIFF}")),
+            ("key twice", format!("Since: 2.0\n{HEADER}{DIFF}")),
             ("no diff", HEADER.to_owned()),
             ("renamed", format!("{HEADER}{}", DIFF.replace("b/f.c", "b/g.c"))),
             ("wrong count", format!("{HEADER}{}", DIFF.replace("-1,3 +1,3", "-1,4 +1,3"))),

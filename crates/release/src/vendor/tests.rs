@@ -4,18 +4,18 @@ use std::io::Write;
 
 use super::*;
 
-const BEFORE: &str = "int one(void)\n{\n  return 0;\n}\n";
-const AFTER: &str = "int one(void)\n{\n  return 1;\n}\n";
+pub(super) const BEFORE: &str = "int one(void)\n{\n  return 0;\n}\n";
+pub(super) const AFTER: &str = "int one(void)\n{\n  return 1;\n}\n";
 const PATCH: &str = "Why: one is not zero\nUpstream: none\nSince: 1.0\nGuards: 0001-one.guard.toml\n\n\
                      --- a/one.c\n+++ b/one.c\n@@ -1,4 +1,4 @@\n int one(void)\n {\n-  return 0;\n+  return 1;\n }\n";
 
 /// A vendor folder for a library of two files, of which one is patched, and its source tree.
-struct Library {
+pub(super) struct Library {
     folder: tempfile::TempDir,
 }
 
 impl Library {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let library = Self { folder: tempfile::tempdir().unwrap() };
         library.write("source/one.c", BEFORE);
         library.write("source/sub/two.h", "two\n");
@@ -23,7 +23,7 @@ impl Library {
         library.write(
             "vendor/source.toml",
             "name = \"tiny\"\nversion = \"1.0\"\nlicence = \"MIT\"\nhomepage = \"https://example.org/\"\n\
-             files = \"files.sha256\"\n[[source]]\nkind = \"archive\"\nurl = \"https://example.org/tiny.tar.gz\"\n",
+             files = \"files.sha256\"\npatches = [\"0001-one\"]\n[[source]]\nkind = \"archive\"\nurl = \"https://example.org/tiny.tar.gz\"\n",
         );
         library.write(
             "vendor/build.toml",
@@ -37,18 +37,18 @@ impl Library {
         library
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(super) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    fn list(&self, one_c: &str) {
+    pub(super) fn list(&self, one_c: &str) {
         let list = format!("{}  one.c\n{}  sub/two.h\n", sha256_hex(one_c.as_bytes()), sha256_hex(b"two\n"));
         self.write("vendor/files.sha256", &list);
     }
 
-    fn path(&self, path: &str) -> PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
 
@@ -75,7 +75,7 @@ impl Library {
     }
 }
 
-fn guard(before: &str, after: &str) -> String {
+pub(super) fn guard(before: &str, after: &str) -> String {
     format!(
         "test = \"one\"\n[[file]]\npath = \"one.c\"\npre_sha256 = \"{}\"\npost_sha256 = \"{}\"\nbefore = [\"return 0;\"]\n\
          after = [\"return 1;\"]\ngone = [\"return 0;\"]\n[[object]]\nmember = \"one.o\"\nfunction = \"one\"\nnever = [\"abort\"]\n",
@@ -177,6 +177,37 @@ fn an_anchor_that_is_not_there_is_refused() {
     );
     let message = library.refused();
     assert!(message.contains("expected `return 7;` once before the patch, found it 0 times"), "{message}");
+}
+
+/// The re-import that dropped merged patches, in its three shapes.
+#[test]
+fn a_re_import_that_drops_a_patch_is_refused() {
+    // 1. the vendor folder was made anew, and the patches were not carried over
+    let library = Library::new();
+    for name in ["0001-one.patch", "0001-one.guard.toml"] {
+        fs::remove_file(library.path("vendor/patches").join(name)).unwrap();
+    }
+    let told = library.refused();
+    assert!(told.contains("[series]") && told.contains("0001-one"), "{told}");
+    // 2. the list was made from a tree that somebody had patched: the patch looks merged
+    let library = Library::new();
+    library.write("source/one.c", AFTER);
+    library.list(AFTER);
+    assert!(library.refused().contains("[already-applied]"));
+    // 3. the list was made from another version, and the patch stayed behind
+    let library = Library::new();
+    let rewritten = BEFORE.replace("return 0", "return zero()");
+    library.write("source/one.c", &rewritten);
+    library.list(&rewritten);
+    assert!(library.refused().contains("[does-not-apply]"));
+}
+
+#[test]
+fn the_header_names_its_guard() {
+    let library = Library::new();
+    library.write("vendor/patches/0001-one.patch", &PATCH.replace("Guards: 0001-one", "Guards: 0002-two"));
+    let told = library.refused();
+    assert!(told.contains("expected `Guards: 0001-one.guard.toml`") && told.contains("[header]"), "{told}");
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn step(
         name: "0001-attr".into(),
         why: String::new(),
         upstream: String::new(),
+        since: String::new(),
         sha256: String::new(),
         guard_sha256: String::new(),
         test: "t".into(),
