@@ -10,6 +10,7 @@ mod docker;
 mod doctor;
 mod fuzz;
 mod lint;
+mod load;
 mod model;
 mod native;
 mod setup;
@@ -49,6 +50,8 @@ enum Verb {
     Fuzz(fuzz::Args),
     /// Check format and lints
     Lint(lint::Args),
+    /// Load the server of dist/ beyond its capacity, break its surroundings, and judge how it takes it
+    Load(load::Args),
     /// Fetch the real all-MiniLM-L6-v2 weights and print their folder
     Model(model::Args),
     /// Build OpenBLAS alone and show what was proved of the archive
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(args),
         Verb::Fuzz(args) => fuzz::run(args),
         Verb::Lint(args) => lint::run(args),
+        Verb::Load(args) => load::run(args),
         Verb::Model(args) => model::run(args),
         Verb::Native(args) => native::run(args),
         Verb::Test(args) => test::run(args),
