@@ -21,8 +21,9 @@ use release::units::Span;
 
 use crate::Outcome;
 use crate::setup::workspace_root;
-use archive::DistImage;
-use engine::{Container, Ended, Engine};
+pub use archive::DistImage;
+pub use engine::Engine;
+use engine::{Container, Ended};
 use left_behind::LeftBehind;
 use model::Model;
 use verdict::Verdict;

@@ -11,6 +11,7 @@ mod docker;
 mod doctor;
 mod fuzz;
 mod lint;
+mod load;
 mod model;
 mod native;
 mod setup;
@@ -53,6 +54,8 @@ enum Verb {
     Fuzz(fuzz::Args),
     /// Check format and lints
     Lint(lint::Args),
+    /// Load the server of dist/ beyond its capacity, break its surroundings, and judge how it takes it
+    Load(load::Args),
     /// Fetch the real all-MiniLM-L6-v2 weights and print their folder
     Model(model::Args),
     /// Build the native libraries alone and show what was proved of their archives
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(args),
         Verb::Fuzz(args) => fuzz::run(args),
         Verb::Lint(args) => lint::run(args),
+        Verb::Load(args) => load::run(args),
         Verb::Model(args) => model::run(args),
         Verb::Native(args) => native::run(args),
         Verb::Test(args) => test::run(args),

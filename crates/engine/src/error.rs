@@ -82,7 +82,7 @@ impl fmt::Display for ModelError {
 impl std::error::Error for ModelError {}
 
 /// Why one call gave no vectors.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum EngineError {
     /// The tokenizer refused text number `index`.
     Tokenize { index: usize, reason: String },
@@ -94,6 +94,8 @@ pub enum EngineError {
     WorkerFailed,
     /// The call was cancelled before it ended.
     Cancelled,
+    /// The weight file was cut or written to since the model was opened: no vector of this model can be trusted.
+    WeightsChanged,
 }
 
 impl fmt::Display for EngineError {
@@ -114,6 +116,10 @@ impl fmt::Display for EngineError {
                 "an engine worker panicked; its message is above on stderr\nhint: report it with the text",
             ),
             EngineError::Cancelled => f.write_str("the call was cancelled"),
+            EngineError::WeightsChanged => f.write_str(
+                "`model.safetensors` was changed in place after it was opened\nhint: put a whole file there by rename, then \
+                 open the model again",
+            ),
         }
     }
 }

@@ -8,9 +8,8 @@ use std::fs::File;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use memmap2::Mmap;
-
 use crate::error::{ModelError, ModelErrorKind as Kind};
+use crate::file_guard::MappedFile;
 use crate::folder;
 
 /// The files of one model inside the program: path within the model's folder, and content. The weights are used in place, so
@@ -33,7 +32,7 @@ pub(crate) struct ModelFile {
 
 /// The bytes of a weight file, not copied.
 pub(crate) enum Mapped {
-    File(Mmap),
+    File(MappedFile),
     Embedded(&'static [u8]),
 }
 
@@ -97,10 +96,7 @@ impl ModelFile {
             return Ok(Mapped::Embedded(bytes));
         }
         let handle = File::open(&self.path).map_err(|error| folder::io(&self.path, &error))?;
-        // SAFETY: the map is read-only and private; that nobody truncates the file meanwhile is the one thing that no
-        // check can prove, see the header of module `weights`.
-        let map = unsafe { Mmap::map(&handle) }.map_err(|error| folder::io(&self.path, &error))?;
-        Ok(Mapped::File(map))
+        MappedFile::open(handle).map(Mapped::File).map_err(|error| folder::io(&self.path, &error))
     }
 
     fn find(&self, files: EmbeddedFiles) -> Result<&'static [u8], ModelError> {
@@ -112,10 +108,17 @@ impl ModelFile {
 }
 
 impl Mapped {
-    /// Asks for the pages ahead of use. Advice only: failure changes nothing.
     pub fn read_ahead(&self) {
-        if let Self::File(map) = self {
-            let _ = map.advise(memmap2::Advice::WillNeed);
+        if let Self::File(file) = self {
+            file.read_ahead();
+        }
+    }
+
+    /// The bytes are those that were opened.
+    pub fn intact(&self) -> bool {
+        match self {
+            Self::File(file) => file.intact(),
+            Self::Embedded(_) => true,
         }
     }
 }

@@ -20,6 +20,7 @@ mod bert;
 mod blas;
 mod cancel;
 mod error;
+mod file_guard;
 mod files;
 mod folder;
 mod kernels;
@@ -219,6 +220,11 @@ impl Embedder {
         self.model.bert.recipe().bert.vocab_size
     }
 
+    /// The weights are still those that were opened. Cheap: asks the file system for its length and time.
+    pub fn check(&self) -> Result<(), EngineError> {
+        self.model.bert.check()
+    }
+
     /// The name of the model's folder.
     pub fn name(&self) -> &str {
         &self.model.bert.recipe().name
@@ -248,6 +254,8 @@ impl Model {
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let vectors = self.bert.forward(chunk, scratch, cancel);
         lock(&self.times).add(&scratch.take_times());
+        // Whatever went wrong on numbers that are not the model's is not worth telling.
+        self.bert.check()?;
         vectors
     }
 

@@ -4,15 +4,15 @@
 //! The header is read by the safetensors crate, which proves that tensors do not overlap and fill the file exactly. On
 //! top of that: alignment, element type and shape of every tensor that the model asks for.
 //!
-//! Deliberately not here: conversion of element types (f16 and bf16 come with an issue of their own), and protection
-//! from a file that is truncated while it is mapped (the kernel then ends the process with SIGBUS; replace model files
-//! by rename, never in place).
+//! A file that changes while it is mapped is found out, see [`crate::file_guard`]; model files are replaced by rename.
+//!
+//! Deliberately not here: conversion of element types (f16 and bf16 come with an issue of their own).
 
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 
-use crate::error::{ModelError, ModelErrorKind as Kind};
+use crate::error::{EngineError, ModelError, ModelErrorKind as Kind};
 use crate::files::{Mapped, ModelFile};
 use crate::folder;
 
@@ -29,6 +29,11 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
+    /// What was computed from them so far is right.
+    pub fn check(&self) -> Result<(), EngineError> {
+        if self.map.intact() { Ok(()) } else { Err(EngineError::WeightsChanged) }
+    }
+
     pub fn floats(&self, tensor: Tensor) -> &[f32] {
         let bytes = &self.map[tensor.offset_bytes..tensor.offset_bytes + 4 * tensor.len];
         // SAFETY: every bit pattern is an f32.

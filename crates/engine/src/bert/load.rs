@@ -1,7 +1,7 @@
 //! Finds the tensors of a BERT in its weight file and decides how query, key and value are multiplied.
 
 use super::{Bert, Block, Embeddings, Layer, Linear, Norm, Qkv};
-use crate::error::ModelError;
+use crate::error::{ModelError, ModelErrorKind};
 use crate::files::ModelFile;
 use crate::folder::Recipe;
 use crate::kernels::Simd;
@@ -66,6 +66,11 @@ pub(crate) fn open(file: &ModelFile, recipe: Recipe) -> Result<Bert, ModelError>
             output_norm: t.output_norm,
         })
         .collect();
+    if weights.check().is_err() {
+        let expected = "a file that nobody writes to while it is read";
+        let hint = "put a whole file there by rename, and try again";
+        return Err(ModelError::new(ModelErrorKind::Unreadable, file, expected, "it changed", hint));
+    }
     Ok(Bert { weights, recipe, simd: Simd::detect(), embeddings, layers })
 }
 

@@ -213,6 +213,11 @@ impl Bert {
         vector
     }
 
+    /// The weights are still those that were opened.
+    pub fn check(&self) -> Result<(), EngineError> {
+        self.weights.check()
+    }
+
     fn floats(&self, tensor: Tensor) -> &[f32] {
         self.weights.floats(tensor)
     }

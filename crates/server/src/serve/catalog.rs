@@ -49,6 +49,14 @@ impl Catalog {
         })
     }
 
+    /// A loaded model whose files are not those any more that it was made of.
+    pub fn changed(&self) -> Option<String> {
+        let entries = self.entries();
+        let changed =
+            entries.iter().find(|entry| entry.cell.ready().is_some_and(|model| model.check().is_err()));
+        changed.map(|entry| entry.name.clone())
+    }
+
     pub async fn load_all(&self) -> Result<(), String> {
         for entry in self.entries().iter() {
             entry.get(self).await.map_err(|why| format!("cannot load the model `{}`: {why}", entry.name))?;

@@ -28,6 +28,11 @@ pub trait Model: Send + Sync {
         Ok(())
     }
 
+    /// Nothing has happened to it since it was opened. Cheap, and waits for nothing.
+    fn check(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// One vector a sequence, in order. Blocks; when it returns, no work of the call is left.
     fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError>;
 }
@@ -43,6 +48,10 @@ impl Model for Embedder {
 
     fn warm_up(&self, batch_tokens: usize) -> Result<(), EngineError> {
         Embedder::warm_up(self, batch_tokens)
+    }
+
+    fn check(&self) -> Result<(), EngineError> {
+        Embedder::check(self)
     }
 
     fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {

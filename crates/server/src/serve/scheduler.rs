@@ -242,9 +242,8 @@ impl Shared {
                 }
             }
             Err(error) => {
-                let mut error = Some(error);
                 for (job, _) in jobs {
-                    job.fail(JobError::Engine(error.take().unwrap_or(EngineError::Cancelled)));
+                    job.fail(JobError::Engine(error.clone()));
                 }
                 self.forget_cancelled();
             }
@@ -296,11 +295,8 @@ impl Shared {
                 }
             }
             Err(error) => {
-                let mut error = Some(error);
                 for job in &jobs {
-                    // Of one kind for all: a batch of several jobs fails only by its worker or by cancellation.
-                    let error = error.take().unwrap_or(EngineError::Cancelled);
-                    job.fail(JobError::Engine(error));
+                    job.fail(JobError::Engine(error.clone()));
                 }
                 // Sequences of theirs that were not in this batch.
                 self.forget_cancelled();

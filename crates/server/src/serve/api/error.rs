@@ -117,6 +117,7 @@ impl From<JobError> for ApiError {
                 Self::invalid("input", text)
             }
             JobError::Engine(EngineError::UnknownToken { .. }) => Self::invalid("input", text),
+            JobError::Engine(EngineError::WeightsChanged) => Self::unavailable("model_changed", text),
             JobError::Engine(EngineError::WorkerFailed | EngineError::Cancelled) => Self::internal(text),
         }
     }

@@ -20,7 +20,15 @@ pub async fn alive() -> Response<Body> {
 pub async fn ready(State(app): State<Arc<App>>) -> Result<Response<Body>, ApiError> {
     match app.admission.phase() {
         Phase::Draining => Err(ApiError::draining()),
-        Phase::Ready => Ok(answer(&json!({ "status": "ready" }))),
+        Phase::Ready => match app.catalog.changed() {
+            Some(name) => Err(ApiError::unavailable(
+                "model_changed",
+                format!(
+                    "the weights of `{name}` were changed in place; reload with SIGHUP when the file is whole again"
+                ),
+            )),
+            None => Ok(answer(&json!({ "status": "ready" }))),
+        },
     }
 }
 
