@@ -39,7 +39,7 @@ pub enum Kind {
     Staging,
     /// The lock of an entry that is not there.
     Lock,
-    /// A tool's own cache, which we cannot judge: zig's.
+    /// What tools put here by themselves, which we cannot judge: zig's cache.
     Scratch,
 }
 
@@ -128,7 +128,15 @@ fn child_of_ours(root: &Path, child: &Path) -> anyhow::Result<Option<Held>> {
     if name.starts_with(".staging-") {
         return held(root, child, Kind::Staging, State::Unknown).map(Some);
     }
-    child.is_dir().then(|| entry(root, child)).transpose()
+    if !child.is_dir() {
+        return Ok(None);
+    }
+    // Whoever makes an entry has its lock; what has neither lock nor record was put here by other means.
+    let was_made_here = child.join(RECORD).exists() || lock_of(child).exists();
+    match was_made_here {
+        true => entry(root, child).map(Some),
+        false => held(root, child, Kind::Scratch, State::Unknown).map(Some),
+    }
 }
 
 fn entry(root: &Path, path: &Path) -> anyhow::Result<Held> {

@@ -93,6 +93,14 @@ impl OnTree<'_> {
     }
 }
 
+/// A file in the states below and with a patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    pub path: String,
+    pub before: Vec<u8>,
+    pub after: Vec<u8>,
+}
+
 /// Files of a patch that are to be written anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rewritten {
@@ -137,7 +145,7 @@ impl Vendored {
         let names: Vec<&str> = self.patches().map(|patch| patch.name.as_str()).collect();
         let wanted = name.trim_end_matches(".patch");
         let is_named = |known: &&str| *known == wanted || is_number_of(wanted, known);
-        names.iter().position(|known| is_named(&known)).with_context(|| {
+        names.iter().position(is_named).with_context(|| {
             format!(
                 "{} has no patch `{name}`\nhint: name one of {}, by its name or by its number",
                 self.manifest.name,
@@ -226,15 +234,10 @@ fn standing_of(fit: &Fit, violations: &[String]) -> Standing {
 
 /// A patch and its guard as they must read for these texts. What need not change does not: text of a file whose states before
 /// and after are the same stays byte for byte.
-pub fn rewrite(
-    name: &str,
-    old_patch: &[u8],
-    old_guard: &str,
-    files: &[(String, Vec<u8>, Vec<u8>)],
-) -> Result<Rewritten> {
+pub fn rewrite(name: &str, old_patch: &[u8], old_guard: &str, files: &[Edit]) -> Result<Rewritten> {
     let old_diffs = Patch::parse(old_patch).map(|patch| patch.files).unwrap_or_default();
     let mut text = Patch::header_bytes(old_patch).to_vec();
-    for (path, before, after) in files {
+    for Edit { path, before, after } in files {
         let kept = old_diffs.iter().find(|diff| diff.path == *path);
         match kept.filter(|diff| diff.apply(before).is_ok_and(|result| result == *after)) {
             Some(diff) => text.extend(&diff.text),
@@ -242,7 +245,7 @@ pub fn rewrite(
         }
     }
     let parsed = Patch::parse(&text)?;
-    for (path, before, after) in files {
+    for Edit { path, before, after } in files {
         let diff = parsed.files.iter().find(|diff| diff.path == *path).context("a file without its diff")?;
         let result =
             diff.apply(before).map_err(|refusal| anyhow::anyhow!("`{path}`: the new diff {refusal}"))?;
@@ -252,7 +255,7 @@ pub fn rewrite(
     let mut guard = without_other_files(old_guard, files);
     let known =
         |guard: &str, path: &str| guard.lines().any(|line| line.trim() == format!("path = \"{path}\""));
-    for (path, before, after) in files {
+    for Edit { path, before, after } in files {
         if !known(&guard, path) {
             let diff =
                 parsed.files.iter().find(|diff| diff.path == *path).context("a file without its diff")?;
@@ -260,13 +263,13 @@ pub fn rewrite(
         }
     }
     Guard::parse(&guard)?;
-    for (path, before, after) in files {
+    for Edit { path, before, after } in files {
         guard = pin::pin(&guard, path, before, after)?;
     }
     Ok(Rewritten { name: name.into(), patch: text, guard })
 }
 
-fn without_other_files(guard: &str, files: &[(String, Vec<u8>, Vec<u8>)]) -> String {
+fn without_other_files(guard: &str, files: &[Edit]) -> String {
     let mut blocks: Vec<Vec<&str>> = vec![Vec::new()];
     for line in guard.split_inclusive('\n') {
         if line.trim_start().starts_with("[[") {
@@ -278,7 +281,7 @@ fn without_other_files(guard: &str, files: &[(String, Vec<u8>, Vec<u8>)]) -> Str
         block.first().is_none_or(|first| first.trim() != "[[file]]")
             || files
                 .iter()
-                .any(|(path, _, _)| block.iter().any(|line| line.trim() == format!("path = \"{path}\"")))
+                .any(|Edit { path, .. }| block.iter().any(|line| line.trim() == format!("path = \"{path}\"")))
     };
     blocks.iter().filter(stays).flatten().copied().collect()
 }

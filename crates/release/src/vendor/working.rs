@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::guard::Guard;
 use super::manifest::SourceManifest;
 use super::patch::{HEADER_KEYS, Patch};
-use super::series::{OnTree, Rewritten, Standing, Texts, rewrite};
+use super::series::{Edit, OnTree, Rewritten, Standing, Texts, rewrite};
 use super::{Input, Vendored, diff, digest_of};
 use crate::failure::Failure;
 
@@ -134,7 +134,9 @@ impl Vendored {
             Some((patch, _)) => patch.files.iter().map(|diff| diff.path.as_str()).collect(),
             None => Vec::new(),
         };
-        files.sort_by_key(|(path, _, _)| order.iter().position(|known| known == path).unwrap_or(order.len()));
+        files.sort_by_key(|Edit { path, .. }| {
+            order.iter().position(|known| known == path).unwrap_or(order.len())
+        });
 
         let (old_patch, old_guard) = match session.is_new {
             true => (read(&tree.join(NOTES).join("header"))?, read(&tree.join(NOTES).join("guard.toml"))?),
@@ -143,10 +145,10 @@ impl Vendored {
         let written = rewrite(&session.patch, &old_patch, &String::from_utf8(old_guard)?, &files)
             .with_context(|| format!("patch `{}`", session.patch))?;
         let violations = self.own_violations(&written, &files, vendor_dir)?;
-        for (path, _, after) in &files {
+        for Edit { path, after, .. } in &files {
             texts.set(path, after.clone());
         }
-        let files = files.into_iter().map(|(path, _, _)| path).collect();
+        let files = files.into_iter().map(|edit| edit.path).collect();
         let mut proposal = Proposal { files, violations, ..Proposal::of(&session.patch) };
         proposal.add(vendor_dir, written)?;
         self.lay_later(index + 1, &mut texts, vendor_dir, &mut proposal)?;
@@ -167,7 +169,10 @@ impl Vendored {
             self.lay(index, &mut texts)?;
         }
         let edits = self.edits(tree, &texts)?;
-        Ok(edits.iter().flat_map(|(path, before, after)| diff::unified(path, before, after, 3)).collect())
+        Ok(edits
+            .iter()
+            .flat_map(|Edit { path, before, after }| diff::unified(path, before, after, 3))
+            .collect())
     }
 
     /// What one patch changes, with as many lines around it as asked for.
@@ -206,7 +211,8 @@ impl Vendored {
                     .files
                     .iter()
                     .filter_map(|file| {
-                        Some((file.path.clone(), file.before.clone(), file.fit.as_ref()?.after.clone()))
+                        let after = file.fit.as_ref()?.after.clone();
+                        Some(Edit { path: file.path.clone(), before: file.before.clone(), after })
                     })
                     .collect();
                 let written = rewrite(name, &patch, &String::from_utf8(guard)?, &files)
@@ -291,7 +297,7 @@ impl Vendored {
     }
 
     /// Files of the tree that differ, with both texts.
-    fn edits(&self, tree: &Path, texts: &Texts) -> Result<Vec<(String, Vec<u8>, Vec<u8>)>> {
+    fn edits(&self, tree: &Path, texts: &Texts) -> Result<Vec<Edit>> {
         let listed: BTreeSet<&str> = self.list.files().iter().map(|file| file.path.as_str()).collect();
         let mut strangers: Vec<String> = Vec::new();
         for path in crate::store::contents::files_below(tree)? {
@@ -305,7 +311,7 @@ impl Vendored {
             let before = texts.read(path)?.with_context(|| format!("`{path}` is not in the source"))?;
             match fs::read(tree.join(path)) {
                 Ok(after) if after == before => {}
-                Ok(after) => edits.push((path.to_owned(), before, after)),
+                Ok(after) => edits.push(Edit { path: path.to_owned(), before, after }),
                 Err(error) => strangers.push(format!("`{path}`: {error}")),
             }
         }
@@ -319,15 +325,10 @@ impl Vendored {
         Ok(edits)
     }
 
-    fn own_violations(
-        &self,
-        written: &Rewritten,
-        files: &[(String, Vec<u8>, Vec<u8>)],
-        vendor_dir: &Path,
-    ) -> Result<Vec<String>> {
+    fn own_violations(&self, written: &Rewritten, files: &[Edit], vendor_dir: &Path) -> Result<Vec<String>> {
         let guard = Guard::parse(&written.guard)?;
         let mut violations = Vec::new();
-        for (path, before, after) in files {
+        for Edit { path, before, after } in files {
             let guarded =
                 guard.files.iter().find(|file| file.path == *path).context("a file without its guard")?;
             violations.extend(guarded.before_violations(before));

@@ -68,6 +68,7 @@ fn everything_is_listed_for_what_it_is() {
     cache.write("native/.staging-c-x1y2z3/half", "half");
     cache.write("native/.c.lock", "");
     cache.write("zig/o/1/x.o", "object");
+    cache.write("tools/by-pip/lib.py", "");
     let found: Vec<(String, Kind, bool)> = list(cache.root())
         .unwrap()
         .into_iter()
@@ -78,6 +79,7 @@ fn everything_is_listed_for_what_it_is() {
         ("native/.staging-c-x1y2z3", Kind::Staging, false),
         ("native/b", Kind::Entry, false),
         ("tools/a", Kind::Entry, true),
+        ("tools/by-pip", Kind::Scratch, false),
         ("zig", Kind::Scratch, false),
     ];
     assert_eq!(found, expected.map(|(name, kind, whole)| (name.to_string(), kind, whole)));
@@ -89,7 +91,8 @@ fn everything_is_listed_for_what_it_is() {
 
 #[test]
 fn every_kind_of_damage_is_named() {
-    let damage: [(&str, &dyn Fn(&Path)); 6] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+    let damage: [Damage<'_>; 6] = [
         ("`key` has changed", &|entry| std::fs::write(entry.join("key"), "flipped").unwrap()),
         ("`other` has changed", &|entry| std::fs::write(entry.join("other"), "flipped").unwrap()),
         ("`other` is missing", &|entry| std::fs::remove_file(entry.join("other")).unwrap()),

@@ -33,17 +33,21 @@ fn every_standing_is_told_apart() {
     }
 }
 
+fn edit(path: &str, before: &str, after: &str) -> Edit {
+    Edit { path: path.into(), before: before.into(), after: after.into() }
+}
+
 #[test]
 fn what_need_not_change_stays_byte_for_byte() {
     let library = Library::new();
     let read = |name: &str| std::fs::read(library.path("vendor/patches").join(name)).unwrap();
     let (patch, guard) = (read("0001-one.patch"), String::from_utf8(read("0001-one.guard.toml")).unwrap());
-    let files = [("one.c".to_string(), BEFORE.as_bytes().to_vec(), AFTER.as_bytes().to_vec())];
+    let files = [edit("one.c", BEFORE, AFTER)];
     let same = rewrite("0001-one", &patch, &guard, &files).unwrap();
     assert_eq!((same.patch, same.guard), (patch.clone(), guard.clone()));
 
     // another file instead: its guard comes, the old one's goes
-    let files = [("two.c".to_string(), b"int two;\n".to_vec(), b"int three;\n".to_vec())];
+    let files = [edit("two.c", "int two;\n", "int three;\n")];
     let other = rewrite("0001-one", &patch, &guard, &files).unwrap();
     let guard = Guard::parse(&other.guard).unwrap();
     assert_eq!(guard.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["two.c"]);
