@@ -1,23 +1,21 @@
 //! LIEF's view: its Python package reads the files in a process of its own, from an environment in the cache.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
-use release::failure::Failure;
 use release::run::Job;
 use release::toolchain::Site;
 use serde_json::Value;
 
-use super::Reading;
 use super::gate::segment_line;
+use super::{Reading, python};
 
 const VERSION: &str = "1.0.0";
 const SCRIPT: &str = include_str!("read_with_lief.py");
 
 pub fn read(site: &Site, files: &[PathBuf]) -> anyhow::Result<BTreeMap<PathBuf, Reading>> {
-    let python = environment(site)?;
+    let python = python::environment(site, "lief", VERSION, "`--without-lief` compares with readelf alone")?;
     let mut command = site.command(&python);
     command.args(["-c", SCRIPT]);
     let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
@@ -30,40 +28,6 @@ pub fn read(site: &Site, files: &[PathBuf]) -> anyhow::Result<BTreeMap<PathBuf, 
         Ok(value["facts"].as_object().map(|_| (PathBuf::from(file), reading(&value["facts"]))))
     });
     lines.filter_map(Result::transpose).collect()
-}
-
-/// Installed once; `pip` is asked for the exact version.
-fn environment(site: &Site) -> anyhow::Result<PathBuf> {
-    let folder = site.store.root().join(format!("tools/lief-{VERSION}"));
-    let python = folder.join("bin/python");
-    if is_ready(&folder) {
-        return Ok(python);
-    }
-    if site.offline {
-        return Err(Failure::new(format!(
-            "LIEF {VERSION} is not in the cache, and --offline forbids to fetch it"
-        ))
-        .hint("run it once without --offline, or compare with readelf alone: `--without-lief`")
-        .into());
-    }
-    let system = site.which("python3").ok_or_else(|| {
-        Failure::new("`python3` is not in PATH; LIEF is a Python package")
-            .hint("apt-get install python3 python3-venv")
-    })?;
-    eprintln!("installing LIEF {VERSION}");
-    let mut venv = site.command(&system);
-    venv.args(["-m", "venv", "--clear"]).arg(&folder);
-    site.runner.run(Job::new("make a Python environment", venv))?;
-    let mut pip = site.command(&python);
-    pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]);
-    pip.arg("--only-binary=:all:").arg(format!("lief=={VERSION}"));
-    site.runner.run(Job::new(format!("install lief {VERSION}"), pip))?;
-    fs::write(folder.join("ready"), VERSION).context("cannot write to the cache")?;
-    Ok(python)
-}
-
-fn is_ready(folder: &Path) -> bool {
-    fs::read_to_string(folder.join("ready")).is_ok_and(|version| version == VERSION)
 }
 
 fn reading(facts: &Value) -> Reading {

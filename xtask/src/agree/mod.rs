@@ -1,5 +1,5 @@
 //! `cargo xtask agree`: compares the gate's facts with what readelf and LIEF read from the same files, on every ELF file
-//! of this machine, and its speed with readelf's and checksec's.
+//! of this machine, its SARIF with the published schema, and its speed with readelf's and checksec's.
 //!
 //! A disagreement is a defect of the gate until `explained` says why it is none. Nothing here is needed for a release.
 
@@ -7,7 +7,9 @@ mod bench;
 mod explained;
 mod gate;
 mod lief;
+mod python;
 mod readelf;
+mod sarif;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,7 +27,7 @@ pub struct Args {
     /// Folders and files to look for ELF files in.
     #[arg(default_values = ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec", "/usr/local"], value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Compare with readelf alone, which every machine that links has.
+    /// Compare with readelf alone, which every machine that links has; nothing is fetched.
     #[arg(long)]
     without_lief: bool,
     /// Measure speed instead: the gate, readelf and checksec side by side on the first 1,000 files.
@@ -69,6 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         let (site, _) = args.common.site()?;
         let theirs = lief::read(&site, &files)?;
         all_agree &= show("LIEF", &compare("LIEF", &files, &ours, &theirs));
+        all_agree &= sarif::check(&site)?;
     }
     Ok(if all_agree { Outcome::Pass } else { Outcome::Violated })
 }

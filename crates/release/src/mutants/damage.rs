@@ -46,6 +46,10 @@ impl ProgramHeader {
         write(bytes, self.0 + 4, &flags.to_le_bytes())
     }
 
+    pub fn set_align(self, bytes: &mut [u8], align: u64) -> Done {
+        write(bytes, self.0 + 48, &align.to_le_bytes())
+    }
+
     pub fn set_memory_size(self, bytes: &mut [u8], size: u64) -> Done {
         write(bytes, self.0 + 40, &size.to_le_bytes())
     }
@@ -83,38 +87,114 @@ pub fn set_machine(bytes: &mut [u8], machine: u16) -> Done {
 /// The header that the fewest would miss becomes a PT_INTERP with a path in the file.
 pub fn add_interpreter(bytes: &mut [u8]) -> Done {
     const PATH: &[u8] = b"/lib/ld-musl-x86_64.so.1\0";
-    let load = ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?;
-    let at = load.offset(bytes)?;
+    let (load, at) = room(bytes)?;
     write(bytes, at, PATH)?;
-    let spare = ProgramHeader::find(bytes, PT_GNU_RELRO, None)
-        .or_else(|_| ProgramHeader::find(bytes, PT_NOTE, None))?;
+    let spare = spare(bytes)?;
     spare.set_kind(bytes, PT_INTERP)?;
     spare.point_at(bytes, load, at, PATH.len() as u64)
 }
 
-/// A PT_DYNAMIC with one DT_NEEDED, in the bytes of the data segment.
-pub fn add_needed(bytes: &mut [u8]) -> Done {
+pub const DT_NEEDED: u64 = 1;
+pub const DT_RPATH: u64 = 15;
+pub const DT_TEXTREL: u64 = 22;
+
+/// A PT_DYNAMIC with one entry of that kind, whose value is a name.
+pub fn add_dynamic(bytes: &mut [u8], tag: u64) -> Done {
     const STRINGS: &[u8] = b"\0libc.so.6\0";
     const ENTRIES: usize = 4;
-    let load = ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?;
-    let at = load.offset(bytes)?.next_multiple_of(8);
+    let (load, at) = room(bytes)?;
     let strings_at = at + 16 * ENTRIES;
     if strings_at + STRINGS.len() > load.offset(bytes)? + load.file_size(bytes)? {
         return Err("no room in the data segment".into());
     }
     let strings_address = load.address(bytes)? + (strings_at - load.offset(bytes)?) as u64;
-    let (needed, string_table, string_table_size) = (1_u64, 5_u64, 10_u64);
+    let (string_table, string_table_size) = (5_u64, 10_u64);
     let entries =
-        [(string_table, strings_address), (string_table_size, STRINGS.len() as u64), (needed, 1), (0, 0)];
+        [(string_table, strings_address), (string_table_size, STRINGS.len() as u64), (tag, 1), (0, 0)];
     for (index, (tag, value)) in entries.into_iter().enumerate() {
         write(bytes, at + 16 * index, &tag.to_le_bytes())?;
         write(bytes, at + 16 * index + 8, &value.to_le_bytes())?;
     }
     write(bytes, strings_at, STRINGS)?;
-    let spare = ProgramHeader::find(bytes, PT_GNU_RELRO, None)
-        .or_else(|_| ProgramHeader::find(bytes, PT_NOTE, None))?;
+    let spare = spare(bytes)?;
     spare.set_kind(bytes, PT_DYNAMIC)?;
     spare.point_at(bytes, load, at, 16 * ENTRIES as u64)
+}
+
+/// Bytes of the data segment that no reader of headers needs: of a packed file the segment begins with its headers.
+fn room(bytes: &[u8]) -> Result<(ProgramHeader, usize), String> {
+    let load = ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?;
+    let at = load.offset(bytes)?;
+    Ok((load, if at == 0 { 1024 } else { at.next_multiple_of(8) }))
+}
+
+/// A packed file has but three headers; there the stack has to give way.
+fn spare(bytes: &[u8]) -> Result<ProgramHeader, String> {
+    ProgramHeader::find(bytes, PT_GNU_RELRO, None)
+        .or_else(|_| ProgramHeader::find(bytes, PT_NOTE, None))
+        .or_else(|_| ProgramHeader::find(bytes, PT_GNU_STACK, None))
+}
+
+/// What a panic message of a program built at home would bring along.
+pub fn add_local_path(bytes: &mut [u8]) -> Done {
+    let (_, at) = room(bytes)?;
+    write(bytes, at, b"\0/home/ann/src/main.c\0")
+}
+
+/// A function that the linker did not find.
+pub fn undefine_symbol(bytes: &mut [u8]) -> Done {
+    const SHT_SYMTAB: u32 = 2;
+    const ENTRY_BYTES: usize = 24;
+    let (at, size) = section(bytes, |kind, _| kind == SHT_SYMTAB)?;
+    for entry in (at..at + size).step_by(ENTRY_BYTES) {
+        let info = *bytes.get(entry + 4).ok_or("the symbol table is cut off")?;
+        let is_global_function = info == 0x12;
+        if is_global_function && u16_at(bytes, entry + 6)? != 0 {
+            return write(bytes, entry + 6, &[0, 0]);
+        }
+    }
+    Err("no global function in .symtab".into())
+}
+
+/// An object of a compiler that nobody expects.
+pub fn change_producer(bytes: &mut [u8]) -> Done {
+    let (at, _) = section(bytes, |_, name| name == b".comment")?;
+    write(bytes, at, b"GCC: (")
+}
+
+/// Offset and size of the first section of that kind or name.
+fn section(bytes: &[u8], is_meant: impl Fn(u32, &[u8]) -> bool) -> Result<(usize, usize), String> {
+    const ENTRY_BYTES: usize = 64;
+    let table = u64_at(bytes, 40)? as usize;
+    let field = |index: u16, at: usize| u64_at(bytes, table + ENTRY_BYTES * usize::from(index) + at);
+    let names = field(u16_at(bytes, 62)?, 24)? as usize;
+    for index in 0..u16_at(bytes, 60)? {
+        let words = table + ENTRY_BYTES * usize::from(index);
+        let name = bytes.get(names + u32_at(bytes, words)? as usize..).unwrap_or_default();
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        if is_meant(u32_at(bytes, words + 4)?, name) {
+            return Ok((field(index, 24)? as usize, field(index, 32)? as usize));
+        }
+    }
+    Err("no such section".into())
+}
+
+/// The first block of a packed file is the original's headers; here they are stored as they are, but for the machine.
+pub fn change_inner_machine(packed: &mut Vec<u8>, original: &[u8], machine: u16) -> Done {
+    let block = loader_info(packed)? + 24;
+    let (size, compressed) = (u32_at(packed, block)?, u32_at(packed, block + 4)?);
+    let mut headers =
+        original.get(..size as usize).ok_or("the original is shorter than its headers")?.to_vec();
+    write(&mut headers, 18, &machine.to_le_bytes())?;
+    write(packed, block + 4, &size.to_le_bytes())?;
+    // Method and filter 0: stored.
+    write(packed, block + 8, &[0, 0])?;
+    let data = block + 12;
+    if packed.len() < data + compressed as usize {
+        return Err("the first block ends beyond the file".into());
+    }
+    packed.splice(data..data + compressed as usize, headers);
+    Ok(())
 }
 
 /// The owner of the build-id note becomes somebody else.

@@ -3,7 +3,8 @@
 #![expect(clippy::ptr_arg, reason = "every mutant has the same signature; some cut or append")]
 
 use super::damage::{
-    self, Done, PT_GNU_STACK, PT_LOAD, PT_NULL, ProgramHeader, READ_WRITE, READ_WRITE_EXECUTE,
+    self, DT_NEEDED, DT_RPATH, DT_TEXTREL, Done, PT_GNU_RELRO, PT_GNU_STACK, PT_LOAD, PT_NULL, ProgramHeader,
+    READ_WRITE, READ_WRITE_EXECUTE,
 };
 use super::{Mutant, Originals, READER, Subject};
 use elf_gate::Stage;
@@ -33,7 +34,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "stack made executable", "stack-not-executable", executable_stack),
     mutant(Linked, "data segment made executable", "no-writable-executable-segment", writable_code),
     mutant(Linked, "interpreter added", "no-interpreter", |bytes, _| damage::add_interpreter(bytes)),
-    mutant(Linked, "needed library added", "no-needed", |bytes, _| damage::add_needed(bytes)),
+    mutant(Linked, "needed library added", "no-needed", |bytes, _| damage::add_dynamic(bytes, DT_NEEDED)),
     mutant(Linked, "machine changed", "machine", other_machine),
     mutant(Linked, "required symbol removed", "required-symbols", |bytes, originals| {
         let required = originals.config.gate.at(Stage::Linked).required_symbols;
@@ -43,6 +44,25 @@ pub(super) const MUTANTS: &[Mutant] = &[
     }),
     mutant(Linked, "forbidden symbol added", "forbidden-symbols", forbidden_symbol),
     mutant(Linked, "build-id removed", "build-id", |bytes, _| damage::lose_build_id(bytes)),
+    mutant(Linked, "another OS ABI", "abi", |bytes, _| damage::write(bytes, 7, &[3])),
+    mutant(Linked, "type changed", "kind", |bytes, _| damage::flip(bytes, 16, 1)),
+    mutant(Linked, "aligned to 2 MiB", "segment-align", |bytes, _| {
+        ProgramHeader::find(bytes, PT_LOAD, None)?.set_align(bytes, 2 << 20)
+    }),
+    mutant(Linked, "run path added", "no-rpath", |bytes, _| damage::add_dynamic(bytes, DT_RPATH)),
+    mutant(Linked, "text relocations announced", "no-text-relocations", |bytes, _| {
+        damage::add_dynamic(bytes, DT_TEXTREL)
+    }),
+    mutant(Linked, "PT_GNU_RELRO removed", "relro", |bytes, _| {
+        ProgramHeader::find(bytes, PT_GNU_RELRO, None)?.set_kind(bytes, PT_NULL)
+    }),
+    mutant(Linked, "path of a build machine added", "no-local-paths", |bytes, _| {
+        damage::add_local_path(bytes)
+    }),
+    mutant(Linked, "grown beyond its budget", "size-budget", beyond_budget),
+    mutant(Linked, "twice the previous release", "size-growth", doubled),
+    mutant(Linked, "symbol undefined", "undefined-symbols", |bytes, _| damage::undefine_symbol(bytes)),
+    mutant(Linked, "made by another compiler", "producers", |bytes, _| damage::change_producer(bytes)),
     mutant(Linked, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
     mutant(Linked, "packed file in its place", "not-packed", |bytes, originals| {
         replace(bytes, &originals.packed)
@@ -51,7 +71,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Stripped, "stack made executable", "stack-not-executable", executable_stack),
     mutant(Stripped, "data segment made executable", "no-writable-executable-segment", writable_code),
     mutant(Stripped, "interpreter added", "no-interpreter", |bytes, _| damage::add_interpreter(bytes)),
-    mutant(Stripped, "needed library added", "no-needed", |bytes, _| damage::add_needed(bytes)),
+    mutant(Stripped, "needed library added", "no-needed", |bytes, _| damage::add_dynamic(bytes, DT_NEEDED)),
     mutant(Stripped, "machine changed", "machine", other_machine),
     mutant(Stripped, "build-id removed", "build-id", |bytes, _| damage::lose_build_id(bytes)),
     mutant(Stripped, "build-id changed", "debug-file-matches", |bytes, _| damage::change_build_id(bytes)),
@@ -59,6 +79,23 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Stripped, "packed file in its place", "not-packed", |bytes, originals| {
         replace(bytes, &originals.packed)
     }),
+    mutant(Stripped, "another OS ABI", "abi", |bytes, _| damage::write(bytes, 7, &[3])),
+    mutant(Stripped, "type changed", "kind", |bytes, _| damage::flip(bytes, 16, 1)),
+    mutant(Stripped, "aligned to 2 MiB", "segment-align", |bytes, _| {
+        ProgramHeader::find(bytes, PT_LOAD, None)?.set_align(bytes, 2 << 20)
+    }),
+    mutant(Stripped, "run path added", "no-rpath", |bytes, _| damage::add_dynamic(bytes, DT_RPATH)),
+    mutant(Stripped, "text relocations announced", "no-text-relocations", |bytes, _| {
+        damage::add_dynamic(bytes, DT_TEXTREL)
+    }),
+    mutant(Stripped, "PT_GNU_RELRO removed", "relro", |bytes, _| {
+        ProgramHeader::find(bytes, PT_GNU_RELRO, None)?.set_kind(bytes, PT_NULL)
+    }),
+    mutant(Stripped, "path of a build machine added", "no-local-paths", |bytes, _| {
+        damage::add_local_path(bytes)
+    }),
+    mutant(Stripped, "grown beyond its budget", "size-budget", beyond_budget),
+    mutant(Stripped, "twice the previous release", "size-growth", doubled),
     mutant(Stripped, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
     mutant(Debug, "debug file of another build", "debug-file-matches", |bytes, _| {
         damage::change_build_id(bytes)
@@ -78,6 +115,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Packed, "outer stack made executable", "stack-not-executable", executable_stack),
     mutant(Packed, "outer segment made writable code", "no-writable-executable-segment", writable_code),
     mutant(Packed, "outer machine changed", "machine", other_machine),
+    mutant(Packed, "another OS ABI", "abi", |bytes, _| damage::write(bytes, 7, &[3])),
+    mutant(Packed, "aligned to 2 MiB", "segment-align", |bytes, _| {
+        ProgramHeader::find(bytes, PT_LOAD, None)?.set_align(bytes, 2 << 20)
+    }),
+    mutant(Packed, "grown beyond its budget", "size-budget", beyond_budget),
+    mutant(Packed, "twice the previous release", "size-growth", doubled),
+    mutant(Packed, "outer interpreter added", "no-interpreter", |bytes, _| damage::add_interpreter(bytes)),
+    mutant(Packed, "outer needed library added", "no-needed", |bytes, _| {
+        damage::add_dynamic(bytes, DT_NEEDED)
+    }),
+    mutant(Packed, "inner machine changed", "inner-machine", |bytes, originals| {
+        damage::change_inner_machine(bytes, &originals.stripped, other_machine_of(originals))
+    }),
     mutant(Packed, "outer type changed", "outer-inner-agree", |bytes, _| damage::flip(bytes, 16, 1)),
     mutant(Packed, "outer flags of e_flags set", "upx-structure", |bytes, _| damage::flip(bytes, 48, 1)),
     mutant(Packed, "entry point moved", "upx-stub-checksum", |bytes, _| damage::flip(bytes, 24, 4)),
@@ -134,10 +184,28 @@ fn writable_code(bytes: &mut Vec<u8>, _: &Originals) -> Done {
     ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?.set_flags(bytes, READ_WRITE_EXECUTE)
 }
 
-/// aarch64 in the place of x86_64, and the other way round.
 fn other_machine(bytes: &mut Vec<u8>, originals: &Originals) -> Done {
+    damage::set_machine(bytes, other_machine_of(originals))
+}
+
+/// aarch64 in the place of x86_64, and the other way round.
+fn other_machine_of(originals: &Originals) -> u16 {
     let (x86_64, aarch64) = (62, 183);
-    damage::set_machine(bytes, if originals.target.starts_with("aarch64") { x86_64 } else { aarch64 })
+    if originals.target.starts_with("aarch64") { x86_64 } else { aarch64 }
+}
+
+/// One byte more than any stage allows.
+fn beyond_budget(bytes: &mut Vec<u8>, originals: &Originals) -> Done {
+    let budgets = Stage::ALL.map(|stage| originals.config.gate.at(stage).size_max.map(|size| size.0));
+    let budget = budgets.into_iter().flatten().max().ok_or("release.toml sets no `size_max`")?;
+    bytes.resize(usize::try_from(budget).map_err(|error| error.to_string())? + 1, 0);
+    Ok(())
+}
+
+/// The original stands for the release before.
+fn doubled(bytes: &mut Vec<u8>, _: &Originals) -> Done {
+    bytes.resize(bytes.len() * 2, 0);
+    Ok(())
 }
 
 /// Some symbol whose name is long enough is given a forbidden one.

@@ -65,6 +65,15 @@ fn headers_of_the_fixtures_are_challenged() {
         (Subject::Linked, "machine"),
         (Subject::Linked, "required-symbols"),
         (Subject::Linked, "build-id"),
+        (Subject::Linked, "abi"),
+        (Subject::Linked, "kind"),
+        (Subject::Linked, "segment-align"),
+        (Subject::Linked, "undefined-symbols"),
+        (Subject::Linked, "size-budget"),
+        (Subject::Linked, "size-growth"),
+        (Subject::Packed, "no-interpreter"),
+        (Subject::Packed, "no-needed"),
+        (Subject::Packed, "inner-machine"),
         (Subject::Linked, READER),
         (Subject::Stripped, "debug-file-matches"),
         (Subject::Stripped, "stripped"),
@@ -138,4 +147,13 @@ fn rules_that_no_mutant_challenges_are_named() {
     let matrix = run(&only(Subject::Linked, "machine"), &originals(&config)).unwrap();
     assert!(matrix.unchallenged.contains(&"stack-size at linked".to_string()), "{:?}", matrix.unchallenged);
     assert!(!matrix.unchallenged.contains(&"machine at linked".to_string()));
+}
+
+/// A rule that release.toml demands and that nobody challenges does not ship.
+#[test]
+fn every_rule_of_the_release_has_a_mutant() {
+    let mut config = config();
+    assert_eq!(unchallenged(table::MUTANTS, &originals(&config)), [""; 0]);
+    config.gate.linked.needs_fortify = Some(true);
+    assert_eq!(unchallenged(table::MUTANTS, &originals(&config)), ["fortify at linked"]);
 }

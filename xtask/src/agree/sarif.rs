@@ -1,0 +1,133 @@
+//! Whether the SARIF that the gate writes is SARIF: held against the schema of OASIS by a validator that is not ours.
+//!
+//! The schema is fetched as part of a published crate, by cargo and by digest; it is not ours to keep here. A report that is
+//! spoilt on purpose has to be refused in the same run, or the validator proves nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use release::digest::Digest;
+use release::failure::Failure;
+use release::run::Job;
+use release::store::Record;
+use release::toolchain::Site;
+use serde_json::Value;
+
+use super::python;
+use crate::setup::workspace_root;
+
+const CRATE: &str = "serde-sarif";
+const CRATE_VERSION: &str = "0.8.0";
+const SCHEMA_SHA256: &str = "af47e7b67f24efe74076621fd3a5fbe7398add9e84fe820c971219a385895cea";
+const VALIDATOR_VERSION: &str = "4.26.0";
+/// Prints the first problem of each document of stdin, or `valid`.
+const SCRIPT: &str = "\
+import json, sys, jsonschema
+schema = json.load(open(sys.argv[1]))
+kind = jsonschema.validators.validator_for(schema)
+kind.check_schema(schema)
+validator = kind(schema)
+for line in sys.stdin:
+    error = next(validator.iter_errors(json.loads(line)), None)
+    print('valid' if error is None else error.json_path + ': ' + error.message[:200].replace('\\n', ' '))
+";
+
+/// True when all reports are valid and the spoilt ones are not.
+pub fn check(site: &Site) -> anyhow::Result<bool> {
+    let schema = schema(site)?;
+    let python = python::environment(
+        site,
+        "jsonschema",
+        VALIDATOR_VERSION,
+        "the tests of elf-gate look at the parts that matter",
+    )?;
+    let root = workspace_root();
+    let mut documents = Vec::new();
+    for arguments in [
+        // Passes, violations and what cannot be told; notes; members of archives; what cannot be read; a waiver.
+        vec!["--preset", "static-musl", "fixtures/elf"],
+        vec!["--preset", "hardened-glibc", "--verbose", "fixtures/elf/rules"],
+        vec!["no-such-file", "Cargo.toml"],
+        vec!["--policy", "release.toml", "fixtures/elf/stripped"],
+    ] {
+        documents.push((arguments.join(" "), report(&root, &arguments)?));
+    }
+    let mut spoilt = documents[0].1.clone();
+    spoilt["version"] = "2.0".into();
+    let mut misspelt = documents[0].1.clone();
+    misspelt["runs"][0]["results"][0]["level"] = "fatal".into();
+    let spoilt =
+        [("spoilt: another version".to_string(), spoilt), ("spoilt: no such level".into(), misspelt)];
+
+    let mut command = site.command(&python);
+    command.args(["-c", SCRIPT]).arg(&schema);
+    let lines: String =
+        documents.iter().chain(&spoilt).map(|(_, document)| format!("{document}\n")).collect();
+    let run = site.runner.run(Job::new("validate SARIF", command).stdin(lines))?;
+    let text = run.stdout_text();
+    let verdicts: Vec<&str> = text.lines().collect();
+    if verdicts.len() != documents.len() + spoilt.len() {
+        bail!(
+            "the validator gave {} verdicts on {} documents",
+            verdicts.len(),
+            documents.len() + spoilt.len()
+        );
+    }
+    let (ours, theirs) = verdicts.split_at(documents.len());
+    for ((name, document), verdict) in documents.iter().zip(ours) {
+        let results = document["runs"][0]["results"].as_array().map_or(0, Vec::len);
+        println!("SARIF: verify-elf {name}: {results} results, {verdict}");
+    }
+    for ((name, _), verdict) in spoilt.iter().zip(theirs) {
+        println!("SARIF: {name}: {verdict}");
+    }
+    Ok(ours.iter().all(|verdict| *verdict == "valid") && theirs.iter().all(|verdict| *verdict != "valid"))
+}
+
+fn report(root: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
+    let mut command = Command::new(std::env::current_exe().context("no path to this program")?);
+    command.current_dir(root).args(["verify-elf", "--format", "sarif"]).args(arguments);
+    let output = command.env_remove("GITHUB_STEP_SUMMARY").output()?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("verify-elf {}: no JSON on stdout", arguments.join(" ")))
+}
+
+/// Out of the crate that carries it, fetched by cargo.
+fn schema(site: &Site) -> anyhow::Result<PathBuf> {
+    const FILE: &str = "sarif-2.1.0.schema.json";
+    let name = format!("tools/sarif-schema-{CRATE_VERSION}");
+    if site.offline && site.store.find(&name).is_none() {
+        return Err(Failure::new(
+            "the schema of SARIF is not in the cache, and --offline forbids to fetch it",
+        )
+        .hint("run `cargo xtask agree` once without --offline")
+        .into());
+    }
+    let entry = site.store.get_or_make(&name, |staging| {
+        let work = tempfile::tempdir_in(staging)?;
+        std::fs::create_dir(work.path().join("src"))?;
+        std::fs::write(work.path().join("src/lib.rs"), "")?;
+        let manifest = format!(
+            "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n{CRATE} = \"={CRATE_VERSION}\"\n"
+        );
+        std::fs::write(work.path().join("Cargo.toml"), manifest)?;
+        let mut vendor = site.command("cargo");
+        vendor.current_dir(work.path()).args(["vendor", "--quiet", "vendor"]);
+        site.runner.run(Job::new(format!("fetch {CRATE} {CRATE_VERSION}"), vendor))?;
+        let source = work.path().join("vendor").join(CRATE).join("src/schema.json");
+        let found = Digest::of_file(&source)?;
+        if found.as_str() != SCHEMA_SHA256 {
+            return Err(Failure::new("the schema of SARIF is not the pinned one")
+                .expected(SCHEMA_SHA256)
+                .found(found.as_str())
+                .hint("crates.io never changes a version: look for a replaced registry in cargo's configuration")
+                .into());
+        }
+        std::fs::copy(&source, staging.join(FILE))?;
+        let mut record = Record::default();
+        record.seal(staging, FILE)?;
+        Ok(record)
+    })?;
+    Ok(entry.path.join(FILE))
+}
