@@ -31,6 +31,8 @@ pub struct KernelView {
     has_executable_stack: bool,
     has_writable_executable_load: bool,
     has_interpreter: bool,
+    /// The first instruction comes from the file.
+    starts: bool,
 }
 
 impl KernelView {
@@ -43,12 +45,19 @@ impl KernelView {
             return None;
         }
         let mut view = KernelView { machine: u16_at(18)?, ..KernelView::default() };
-        let table = usize::try_from(u64_at(32)?).ok()?;
+        let (entry, table) = (u64_at(24)?, usize::try_from(u64_at(32)?).ok()?);
         for index in 0..usize::from(u16_at(56)?) {
             let at = table.checked_add(index * 56).filter(|at| *at < bytes.len())?;
             let (kind, flags) = (u32_at(at)?, u32_at(at + 4)?);
             match kind {
-                1 if flags & 3 == 3 => view.has_writable_executable_load = true,
+                1 => {
+                    view.has_writable_executable_load |= flags & 3 == 3;
+                    let (address, size) = (u64_at(at + 16)?, u64_at(at + 32)?);
+                    let is_there =
+                        u64_at(at + 8)?.checked_add(size).is_some_and(|end| end <= bytes.len() as u64);
+                    view.starts |=
+                        is_there && entry.checked_sub(address).is_some_and(|at| at < size) && entry != 0;
+                }
                 3 => view.has_interpreter = true,
                 0x6474_e551 => {
                     view.stack_sizes.push(u64_at(at + 40)?);
@@ -61,15 +70,22 @@ impl KernelView {
     }
 
     pub fn keeps_the_promise(&self) -> bool {
-        let promised =
-            KernelView { machine: 62, stack_sizes: vec![STACK_SIZE_BYTES], ..KernelView::default() };
+        let promised = KernelView {
+            machine: 62,
+            stack_sizes: vec![STACK_SIZE_BYTES],
+            starts: self.starts,
+            ..KernelView::default()
+        };
         *self == promised
     }
 }
 
-/// A file that passes must keep the promise in the eyes of the kernel, too.
+/// A file that passes must keep the promise in the eyes of the kernel, too; one that passes as no program must be none.
 pub fn check_pass(bytes: &[u8], stage: Stage) {
-    if let Some(view) = KernelView::of(bytes) {
-        assert!(view.keeps_the_promise(), "passes as {stage}, and the kernel sees {view:?}");
+    let Some(view) = KernelView::of(bytes) else { return };
+    match stage {
+        Stage::Object => panic!("passes as {stage}, and the kernel sees {view:?}"),
+        Stage::Debug => assert!(!view.starts, "passes as {stage}, and the kernel sees {view:?}"),
+        _ => assert!(view.keeps_the_promise(), "passes as {stage}, and the kernel sees {view:?}"),
     }
 }

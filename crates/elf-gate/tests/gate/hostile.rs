@@ -130,3 +130,25 @@ impl Random {
         (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
     }
 }
+
+/// Only section headers say that a debug file has no code, and nobody needs them to run a file.
+#[test]
+fn a_program_in_the_disguise_of_a_debug_file_passes_nowhere() {
+    const SHF_EXECINSTR: u64 = 4;
+    const SHT_NOBITS: u32 = 8;
+    for name in ["linked", "dynamic", "static-pie"] {
+        let mut bytes = fixture(name);
+        let at = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        let headers = at(&bytes, 40) as usize;
+        let count = usize::from(u16::from_le_bytes(bytes[60..62].try_into().unwrap()));
+        for header in (0..count).map(|index| headers + 64 * index) {
+            if at(&bytes, header + 8) & SHF_EXECINSTR != 0 {
+                bytes[header + 4..header + 8].copy_from_slice(&SHT_NOBITS.to_le_bytes());
+            }
+        }
+        for stage in Stage::ALL {
+            assert!(!survive(&bytes, stage), "{name} passes at {stage}");
+        }
+    }
+    assert!(survive(&fixture("stripped.debug"), Stage::Debug));
+}
