@@ -23,7 +23,10 @@ fuzz_target!(|input: &[u8]| {
         assert!(name.starts_with("in"), "a member without its container: {name}");
         match found {
             Found::Elf(bytes) => {
-                assert!(bytes.starts_with(b"\x7fELF") && bytes.len() as u64 <= LIMITS.member_bytes_max.max(input.len() as u64));
+                assert!(
+                    bytes.starts_with(b"\x7fELF")
+                        && bytes.len() as u64 <= LIMITS.member_bytes_max.max(input.len() as u64)
+                );
                 // Reading costs as much as in the target `facts`; a few a run are enough here.
                 if seen.len() < 4 {
                     let _ = inspect(bytes);

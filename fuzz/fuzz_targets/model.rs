@@ -14,7 +14,10 @@ const WEIGHTS: &[u8] = include_bytes!("../../fixtures/models/tiny-bert/model.saf
 const FILES: [(&str, &[u8]); 6] = [
     ("config.json", include_bytes!("../../fixtures/models/tiny-bert/config.json")),
     ("modules.json", include_bytes!("../../fixtures/models/tiny-bert/modules.json")),
-    ("sentence_bert_config.json", include_bytes!("../../fixtures/models/tiny-bert/sentence_bert_config.json")),
+    (
+        "sentence_bert_config.json",
+        include_bytes!("../../fixtures/models/tiny-bert/sentence_bert_config.json"),
+    ),
     ("1_Pooling/config.json", include_bytes!("../../fixtures/models/tiny-bert/1_Pooling/config.json")),
     ("tokenizer.json", include_bytes!("../../fixtures/models/tiny-bert/tokenizer.json")),
     ("model.safetensors", WEIGHTS),
@@ -22,7 +25,8 @@ const FILES: [(&str, &[u8]); 6] = [
 
 /// In memory where there is such a file system: every input is written.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let base = Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map_or_else(std::env::temp_dir, Into::into);
+    let base =
+        Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map_or_else(std::env::temp_dir, Into::into);
     let folder = base.join(format!("fuzz-model-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("1_Pooling")).expect("a folder can be made");
     for (name, bytes) in FILES {
