@@ -55,7 +55,7 @@ impl KernelView {
                     let (address, size) = (u64_at(at + 16)?, u64_at(at + 32)?);
                     let is_there =
                         u64_at(at + 8)?.checked_add(size).is_some_and(|end| end <= bytes.len() as u64);
-                    view.starts |=
+                    view.starts |= flags & 1 != 0 &&
                         is_there && entry.checked_sub(address).is_some_and(|at| at < size) && entry != 0;
                 }
                 3 => view.has_interpreter = true,

@@ -126,5 +126,5 @@ fn regression_a_pipe_was_waited_for() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut verify = Command::new(env!("CARGO_BIN_EXE_xtask"));
     verify.arg("verify-elf").arg(&pipe);
-    check(verify, 2, &["is a pipe, a socket or a device"]);
+    check(verify, 2, &["it is a pipe, a socket or a device"]);
 }

@@ -150,6 +150,88 @@ fn folders_lists_patterns_and_streams() {
     check(&[&path("empty.tar")], 2, "no ELF file in this tar file");
 }
 
+/// A debug file beside its program, beside that of another build, and alone.
+#[test]
+fn debug_files_belong_to_a_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    std::fs::copy(fixture("stripped"), path("stripped")).unwrap();
+    std::fs::copy(fixture("stripped.debug"), path("stripped.debug")).unwrap();
+    let all = folder.path().to_str().unwrap();
+    check(&[all], 0, &format!("note: debug file of `{}`, build-id", path("stripped")));
+    check(&["@stripped.debug"], 0, "its program is not among the inputs");
+    let mut other = std::fs::read(path("stripped.debug")).unwrap();
+    let id = other.windows(4).position(|window| window == b"GNU\0").unwrap() + 4;
+    other[id] ^= 1;
+    std::fs::write(path("stripped.debug"), other).unwrap();
+    check(&[all], 1, "debug-file-owner");
+    check(&[all], 1, "debug-file-matches");
+    check(&["@linked", "--stage", "debug"], 1, "debug-information");
+}
+
+#[test]
+fn a_packed_file_needs_its_parent() {
+    let digest = |name: &str| {
+        use sha2::Digest;
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    check(&["@packed-nrv2b", "--parent-sha256", &digest("stripped")], 0, "1 passed");
+    check(&["@packed-nrv2b", "--parent-sha256", &digest("linked")], 1, "round-trip");
+    check(&["@packed-nrv2b", "--parent-sha256", "abc"], 2, "64 hexadecimal digits");
+    check(&["@packed-nrv2b", "--parent", "@stripped"], 0, "judged as the parent of");
+    // Equal to its parent, and the parent breaks a rule of its own.
+    check(&["@packed-no-stack-size", "--parent", "@no-stack-size"], 1, "2 in violation");
+    // A policy that demands nothing else demands this.
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("p.toml");
+    let policy_name = policy.to_str().unwrap();
+    std::fs::write(&policy, "").unwrap();
+    check(&["@packed-nrv2b", "--policy", policy_name], 2, "no parent given");
+    std::fs::write(&policy, "[packed]\ncannot_tell = { round-trip = 'judged elsewhere' }").unwrap();
+    check(&["@packed-nrv2b", "--policy", policy_name], 0, "waived: judged elsewhere");
+}
+
+#[test]
+fn policies_of_a_release_and_waivers_of_no_file() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../release.toml");
+    check(&["@linked", "--policy", root], 1, "cblas_sgemm");
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("p.toml");
+    let waiver =
+        "[[every.waivers]]\nrule = 'not-packed'\nfile = 'old-*'\nreason = 'r'\nuntil = '2999-12-31'\n";
+    std::fs::write(&policy, waiver).unwrap();
+    check(&["@linked", "--policy", policy.to_str().unwrap()], 1, "names `old-*`, which is none of the files");
+}
+
+#[test]
+fn growth_against_the_release_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    std::fs::write(path("p.toml"), "[every]\ngrowth_percent_max = 10\n").unwrap();
+    let manifest = |bytes: u64| {
+        let stages = format!("[{{\"stage\": \"stripped\", \"size_bytes\": {bytes}}}]");
+        let text =
+            format!("{{\"product\": \"p\", \"version\": \"1\", \"target\": \"t\", \"stages\": {stages}}}");
+        std::fs::write(path("manifest.json"), text).unwrap();
+    };
+    let (policy, previous) = (path("p.toml"), path("manifest.json"));
+    let run = |code, expected: &str| {
+        check(&["@stripped", "--policy", &policy, "--previous", &previous, "-v"], code, expected);
+    };
+    let size = std::fs::metadata(fixture("stripped")).unwrap().len();
+    manifest(size);
+    run(0, "size-growth");
+    manifest(size / 2);
+    run(1, "at most 10 % more than");
+    std::fs::write(path("manifest.json"), "{}").unwrap();
+    run(2, "is no manifest of a release");
+    check(&["@stripped", "--policy", &policy], 2, "no previous size");
+    check(&["@stripped", "--policy", &policy, "--previous", "@stripped"], 0, "1 passed");
+    check(&["@stripped", "@linked", "--previous", "@stripped"], 2, "--previous names one file");
+    check(&["@stripped", "--previous", "@stripped"], 0, "--previous is not used");
+}
+
 #[test]
 fn reports_are_written_whatever_the_verdict() {
     let folder = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
+use elf_gate::facts::LocalPathSearch;
 use elf_gate::{Evidence, Facts, RuleOutcome, Stage, Verdict};
 use serde::Serialize;
 
@@ -31,6 +32,7 @@ use crate::toolchain::{Site, Toolchain};
 /// Stands in the place of a rule where the file must not even be readable.
 pub const READER: &str = "reader";
 const ROUND_TRIP: &str = "round-trip";
+const LOCAL_PATHS: &str = "no-local-paths";
 const REPACKED: &str = "packed";
 
 /// One kind of damage, and the rule that must notice it.
@@ -284,7 +286,13 @@ impl Originals<'_> {
                 };
             }
             _ => {
-                let Ok(of_bytes) = elf_gate::inspect(bytes) else { return vec![READER] };
+                // The one search that reads every byte is left out where it is not what should tell.
+                let searched = match mutant.rule {
+                    LOCAL_PATHS => policy.local_paths.clone(),
+                    _ => Vec::new(),
+                };
+                let searched = LocalPathSearch::new(searched);
+                let Ok(of_bytes) = elf_gate::inspect_for(bytes, &searched) else { return vec![READER] };
                 facts = of_bytes;
                 evidence = match subject {
                     Subject::Stripped => Evidence {

@@ -55,9 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     };
     let tools = tools::provide(&site)?;
     site.runner.run(Job::new("seed the corpus", site.command(root.join("fuzz/seed.sh"))))?;
-    let mut build = tools.cargo_fuzz(&site, &root, "build");
-    // rustup reads it before cargo-fuzz does; the pinned toolchain has no sanitizers.
-    build.arg("--release");
+    let build = tools.build(&site, &root);
     site.runner.run(Job::new("build the fuzz targets", build).show(true))?;
 
     let seconds = match args.total {
@@ -66,14 +64,19 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     };
     let mut sum = Sum::default();
     for target in targets {
-        let mut fuzz = tools.cargo_fuzz(&site, &root, "run");
-        fuzz.args(["--release", target, "--"])
+        // The program itself, not `cargo fuzz run`, which would compile anew when a file has changed meanwhile: all targets
+        // of one run are to see the same code.
+        let mut fuzz = site.command(tools.program(&root, target));
+        fuzz.current_dir(&root)
+            .arg(format!("-artifact_prefix={}/", artifacts(&root, target).display()))
             .arg(format!("-max_total_time={}", seconds))
             .arg(format!("-rss_limit_mb={RSS_MIB_MAX}"))
             .arg(format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}"))
             .arg(format!("-timeout={SECONDS_MAX}"))
             .arg(format!("-max_len={INPUT_BYTES_MAX}"))
-            .arg("-print_final_stats=1");
+            .arg("-print_final_stats=1")
+            .arg(root.join("fuzz/corpus").join(target));
+        std::fs::create_dir_all(artifacts(&root, target)).context("making a folder for findings")?;
         let log = root.join("fuzz/artifacts").join(format!("{target}.log"));
         let finished = site.runner.finish(Job::new(format!("fuzz `{target}`"), fuzz).log(&log))?;
         let text = String::from_utf8_lossy(

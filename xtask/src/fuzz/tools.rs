@@ -11,6 +11,9 @@ use release::toolchain::Site;
 
 const VERSION: &str = "0.13.2";
 const PROGRAM: &str = "bin/cargo-fuzz";
+/// Sanitizers need a target that is named.
+const TRIPLE: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 
 pub struct Tools {
     cargo_fuzz: PathBuf,
@@ -71,12 +74,17 @@ fn offline(what: &str) -> anyhow::Error {
 }
 
 impl Tools {
-    /// `cargo fuzz VERB`, on the nightly compiler.
-    pub fn cargo_fuzz(&self, site: &Site, root: &Path, verb: &str) -> Command {
+    /// `cargo fuzz build` of all targets, on the nightly compiler.
+    pub fn build(&self, site: &Site, root: &Path) -> Command {
         let mut command = outside(site.command("rustup"));
         command.current_dir(root).args(["run", "nightly"]).arg(&self.cargo_fuzz);
-        command.args(["fuzz", verb, "--fuzz-dir"]).arg(root.join("fuzz"));
+        command.args(["fuzz", "build", "--release", "--target", TRIPLE, "--fuzz-dir"]).arg(root.join("fuzz"));
         command
+    }
+
+    /// What [`Tools::build`] leaves.
+    pub fn program(&self, root: &Path, target: &str) -> PathBuf {
+        root.join("fuzz/target").join(TRIPLE).join("release").join(target)
     }
 }
 

@@ -96,10 +96,13 @@ impl Inputs {
     fn missing(&mut self, name: String, error: String) {
         let folder = Path::new(&name).parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        let source = Source::Missing {
-            error: format!("cannot read `{name}`: {}", without_number(&error)),
-            hint: format!("`ls -l {}` shows what is there", folder.display()),
-        };
+        let hint = format!("`ls -l {}` shows what is there", folder.display());
+        self.unreadable(name, error, hint);
+    }
+
+    fn unreadable(&mut self, name: String, error: String, hint: String) {
+        let source =
+            Source::Missing { error: format!("cannot read `{name}`: {}", without_number(&error)), hint };
         self.files.push(Input { name, source, is_named: true });
     }
 
@@ -124,7 +127,11 @@ impl Inputs {
     fn pattern(&mut self, pattern: &str, missing: &std::io::Error) -> anyhow::Result<()> {
         let paths = match glob::glob(pattern) {
             Ok(paths) => paths,
-            Err(error) => bail!("`{pattern}` is neither a file nor a pattern: {error}"),
+            Err(error) => {
+                return Err(Failure::new(format!("`{pattern}` is neither a file nor a pattern: {error}"))
+                    .hint("in a pattern `[` opens a set of characters: `[[]` stands for itself")
+                    .into());
+            }
         };
         let before = self.files.len() + self.links.len() + self.seen_before + self.not_files;
         for path in paths.filter_map(Result::ok) {
@@ -171,10 +178,8 @@ impl Inputs {
         // Opening a pipe that nobody writes to would wait for ever; stdin (`-`) is the way for what a program writes.
         if !metadata.is_file() {
             if is_named {
-                self.missing(
-                    name,
-                    "is a pipe, a socket or a device; give what comes out of it on stdin, as `-`".into(),
-                );
+                let hint = format!("give what comes out of it on stdin: `cargo xtask verify-elf - < {name}`");
+                self.unreadable(name, "it is a pipe, a socket or a device".into(), hint);
             } else {
                 self.not_files += 1;
             }

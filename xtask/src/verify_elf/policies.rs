@@ -49,8 +49,10 @@ impl Policies {
             None => PolicyDocument::preset(args.preset.as_deref().unwrap_or("static-musl"))
                 .map_err(|error| Failure::new(error.to_string()))?,
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the policy `{}`", path.display()))?;
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    Failure::new(format!("cannot read the policy `{}`: {error}", path.display()))
+                        .hint("`--preset static-musl` needs no file; docs/gates.md says how to write one")
+                })?;
                 if Config::is_in(&text) {
                     let config = Config::parse(&text, path)?;
                     let document = config.gate.clone();

@@ -31,8 +31,8 @@ impl Deref for Bytes {
     }
 }
 
-/// Stops a stream that never ends.
-const STREAM_BYTES_MAX: u64 = 4 << 30;
+/// Stops a stream that never ends; it is as much as a member of an archive may have.
+const STREAM_BYTES_MAX: u64 = 1 << 30;
 
 pub fn file(path: &Path) -> Result<Bytes, Unreadable> {
     let io = |error: std::io::Error| Unreadable {

@@ -153,8 +153,9 @@ impl Walk<'_> {
             Format::Tar => self.tar(name, &mut whole, depth + 1),
             Format::Gzip => self.decompressed(name, MultiGzDecoder::new(whole), depth + 1),
             Format::Xz => {
-                const DICTIONARY_KIB_MAX: u32 = 256 << 10;
-                self.decompressed(name, XzReader::new_mem_limit(whole, true, DICTIONARY_KIB_MAX), depth + 1);
+                // `xz -9` asks for a dictionary of 64 MiB, and for tables beside it.
+                const MEMORY_KIB_MAX: u32 = 80 << 10;
+                self.decompressed(name, XzReader::new_mem_limit(whole, true, MEMORY_KIB_MAX), depth + 1);
             }
             Format::Zstd => self.decompressed(name, ZstdReader::new(whole), depth + 1),
             // A layer that nobody can look into is no pass; an odd file in a tar is.

@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// What `zstd --ultra -22` asks for; `--long=31` would ask for 2 GiB.
-const WINDOW_BYTES_MAX: u64 = 128 << 20;
+/// What `zstd -19` asks for is an eighth of it; `--ultra -22` would ask for twice as much, `--long=31` for 2 GiB. Each level
+/// of compressed files in compressed files may take this much once more.
+const WINDOW_BYTES_MAX: u64 = 64 << 20;
 
 pub(super) struct ZstdReader<R> {
     source: R,

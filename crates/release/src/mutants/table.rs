@@ -59,8 +59,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "path of a build machine added", "no-local-paths", |bytes, _| {
         damage::add_local_path(bytes)
     }),
-    mutant(Linked, "grown beyond its budget", "size-budget", beyond_budget),
-    mutant(Linked, "twice the previous release", "size-growth", doubled),
+    mutant(Linked, "grown beyond its budget", "size-budget", |bytes, originals| {
+        beyond_budget(bytes, originals, Stage::Linked)
+    }),
+    mutant(Linked, "grown since the previous release", "size-growth", |bytes, originals| {
+        grown(bytes, originals, Stage::Linked)
+    }),
     mutant(Linked, "symbol undefined", "undefined-symbols", |bytes, _| damage::undefine_symbol(bytes)),
     mutant(Linked, "made by another compiler", "producers", |bytes, _| damage::change_producer(bytes)),
     mutant(Linked, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
@@ -94,8 +98,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Stripped, "path of a build machine added", "no-local-paths", |bytes, _| {
         damage::add_local_path(bytes)
     }),
-    mutant(Stripped, "grown beyond its budget", "size-budget", beyond_budget),
-    mutant(Stripped, "twice the previous release", "size-growth", doubled),
+    mutant(Stripped, "grown beyond its budget", "size-budget", |bytes, originals| {
+        beyond_budget(bytes, originals, Stage::Stripped)
+    }),
+    mutant(Stripped, "grown since the previous release", "size-growth", |bytes, originals| {
+        grown(bytes, originals, Stage::Stripped)
+    }),
     mutant(Stripped, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
     mutant(Debug, "debug file of another build", "debug-file-matches", |bytes, _| {
         damage::change_build_id(bytes)
@@ -119,8 +127,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Packed, "aligned to 2 MiB", "segment-align", |bytes, _| {
         ProgramHeader::find(bytes, PT_LOAD, None)?.set_align(bytes, 2 << 20)
     }),
-    mutant(Packed, "grown beyond its budget", "size-budget", beyond_budget),
-    mutant(Packed, "twice the previous release", "size-growth", doubled),
+    mutant(Packed, "grown beyond its budget", "size-budget", |bytes, originals| {
+        beyond_budget(bytes, originals, Stage::Packed)
+    }),
+    mutant(Packed, "grown since the previous release", "size-growth", |bytes, originals| {
+        grown(bytes, originals, Stage::Packed)
+    }),
     mutant(Packed, "outer interpreter added", "no-interpreter", |bytes, _| damage::add_interpreter(bytes)),
     mutant(Packed, "outer needed library added", "no-needed", |bytes, _| {
         damage::add_dynamic(bytes, DT_NEEDED)
@@ -194,17 +206,18 @@ fn other_machine_of(originals: &Originals) -> u16 {
     if originals.target.starts_with("aarch64") { x86_64 } else { aarch64 }
 }
 
-/// One byte more than any stage allows.
-fn beyond_budget(bytes: &mut Vec<u8>, originals: &Originals) -> Done {
-    let budgets = Stage::ALL.map(|stage| originals.config.gate.at(stage).size_max.map(|size| size.0));
-    let budget = budgets.into_iter().flatten().max().ok_or("release.toml sets no `size_max`")?;
-    bytes.resize(usize::try_from(budget).map_err(|error| error.to_string())? + 1, 0);
+/// One byte more than the stage allows.
+fn beyond_budget(bytes: &mut Vec<u8>, originals: &Originals, stage: Stage) -> Done {
+    let budget = originals.config.gate.at(stage).size_max.ok_or("release.toml sets no `size_max`")?;
+    bytes.resize(usize::try_from(budget.0).map_err(|error| error.to_string())? + 1, 0);
     Ok(())
 }
 
-/// The original stands for the release before.
-fn doubled(bytes: &mut Vec<u8>, _: &Originals) -> Done {
-    bytes.resize(bytes.len() * 2, 0);
+/// One byte more than allowed, when the original stands for the release before.
+fn grown(bytes: &mut Vec<u8>, originals: &Originals, stage: Stage) -> Done {
+    let percent = originals.config.gate.at(stage).growth_percent_max;
+    let percent = percent.ok_or("release.toml sets no `growth_percent_max`")? as usize;
+    bytes.resize(bytes.len() * (100 + percent) / 100 + 1, 0);
     Ok(())
 }
 
