@@ -130,7 +130,8 @@ fn need_of(files: ModelFiles<'_>, load: Load) -> Result<MemoryNeed, ModelError> 
         weights: finder.tensor_bytes(),
         kv_cache: 0,
         scratch: scratch * threads as u64,
-        blas: blas::packed_bytes(&bert::products(&recipe), chunk_tokens) as u64 * threads as u64,
+        blas: blas::packed_bytes(&openblas_sys::core_name(), &bert::products(&recipe), chunk_tokens) as u64
+            * threads as u64,
         tokenizer: tokenizer_bytes * measured::TOKENIZER_QUARTERS_A_BYTE / 4,
         stacks: measured::STACK_BYTES_A_THREAD * threads as u64,
     })
