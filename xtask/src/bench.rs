@@ -35,6 +35,14 @@ enum What {
         #[arg(long, value_name = "PYTHON")]
         python: Option<PathBuf>,
     },
+    /// Throughput and latency of the running server beside sentence-transformers, batch 1 and batch 32
+    Serve {
+        /// A Python that has sentence-transformers; without it one is set up in the cache (about 6 GB)
+        #[arg(long, value_name = "PYTHON")]
+        python: Option<PathBuf>,
+    },
+    /// The estimate of memory beside what a start takes, part by part, for every fixture model and the real one
+    Memory,
     /// Time to start: packed beside unpacked
     Start,
     /// Time to judge the linked binary and the packed one
@@ -45,7 +53,11 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let setup = args.common.setup(None)?;
     let (plan, site) = (&setup.plan, &setup.site);
     match args.what {
-        What::Embed { python } => embed(plan, site, python)?,
+        What::Embed { python } => {
+            beside(plan, site, python, "crates/engine/benches/embed.py", &["embed", "--model"])?
+        }
+        What::Serve { python } => beside(plan, site, python, "crates/server/benches/serve.py", &["serve"])?,
+        What::Memory => memory(plan, site)?,
         What::Start => start(plan, site)?,
         What::Gate => gate(plan)?,
     }
@@ -61,7 +73,14 @@ fn shipped(plan: &Plan, name: &str) -> anyhow::Result<PathBuf> {
     Err(Failure::new(format!("{} is not there", path.display())).hint("cargo xtask dist").into())
 }
 
-fn embed(plan: &Plan, site: &Site, python: Option<PathBuf>) -> anyhow::Result<()> {
+/// The shipped binary and the reference in one run. A command that ends in `--model` gets the folder behind it.
+fn beside(
+    plan: &Plan,
+    site: &Site,
+    python: Option<PathBuf>,
+    script: &str,
+    command: &[&str],
+) -> anyhow::Result<()> {
     let binary = shipped(plan, &plan.names.packed)?;
     let model = release::model::folder(site, &plan.config)?;
     let python = match python {
@@ -69,9 +88,27 @@ fn embed(plan: &Plan, site: &Site, python: Option<PathBuf>) -> anyhow::Result<()
         None => reference_python(plan, site)?,
     };
     let mut bench = site.command(python);
-    bench.arg(plan.paths.root.join("crates/engine/benches/embed.py")).arg(&model).arg("--");
-    bench.arg(binary).args(["embed", "--model"]).arg(&model);
+    bench.arg(plan.paths.root.join(script)).arg(&model).arg("--").arg(binary).args(command);
+    if command.ends_with(&["--model"]) {
+        bench.arg(&model);
+    }
     let finished = site.runner.run(Job::new("measure embeddings", bench).show(true))?;
+    println!("{}", finished.stdout_text());
+    Ok(())
+}
+
+/// Of the unpacked file: of the packed one, the unpacking itself is anonymous memory as well.
+fn memory(plan: &Plan, site: &Site) -> anyhow::Result<()> {
+    let fixtures = plan.paths.root.join("fixtures/models");
+    let entries = std::fs::read_dir(&fixtures).with_context(|| format!("reading {}", fixtures.display()))?;
+    let mut models = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    models.retain(|path| path.join("model.safetensors").is_file());
+    models.sort();
+    models.push(release::model::folder(site, &plan.config)?);
+    let mut bench = site.command("python3");
+    bench.arg(plan.paths.root.join("crates/server/benches/memory.py"));
+    bench.arg(shipped(plan, &plan.names.unpacked)?).args(models);
+    let finished = site.runner.run(Job::new("measure memory", bench).show(true))?;
     println!("{}", finished.stdout_text());
     Ok(())
 }

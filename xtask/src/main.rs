@@ -38,7 +38,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Measure side by side: embed, start, gate
+    /// Measure side by side: embed, serve, memory, start, gate
     Bench(bench::Args),
     /// Compare the gate's facts and speed with readelf, LIEF and checksec on this machine's files
     Agree(agree::Args),

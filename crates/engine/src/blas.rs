@@ -60,6 +60,43 @@ fn lock() -> MutexGuard<'static, Callers> {
     CALLERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How large a block of weights a kernel set packs, at most: rows and inner length, `GEMM_P` and `GEMM_Q` of single
+/// precision in its `param.h`. The kernels of Haswell and Zen were measured to touch what follows from theirs.
+fn packed_block(core: &str) -> (usize, usize) {
+    match core {
+        "SkylakeX" | "Cooperlake" => (448, 448),
+        "SapphireRapids" => (640, 320),
+        _ => (320, 320),
+    }
+}
+
+/// Bytes of a thread's buffer that OpenBLAS's kernels for `core` touch in products of `(columns, inner)` weights with so many
+/// tokens.
+///
+/// Follows `driver/level3/level3.c`: a block of the weights is packed at the start of the buffer, the tokens behind it. Tokens
+/// are packed whole when the weights have several blocks of rows; with a single one, some at a time in the same place.
+pub(crate) fn packed_bytes(core: &str, products: &[(usize, usize)], tokens: usize) -> usize {
+    /// Rows of a block are a multiple of this (`GEMM_UNROLL_M` of the AVX-512 kernels, the largest).
+    const UNROLL: usize = 16;
+    /// Tokens at a time, at most.
+    const TOKENS_AT_ONCE: usize = 24;
+    let (rows_max, inner_max) = packed_block(core);
+    // As much as twice the block in one go, halved when a little more.
+    let block = |len: usize, max: usize| match len {
+        len if len >= 2 * max => max,
+        len if len > max => (len / 2).next_multiple_of(UNROLL),
+        len => len,
+    };
+    let (mut weights, mut activations) = (0, 0);
+    for (columns, inner) in products {
+        let inner = block(*inner, inner_max);
+        weights = weights.max(inner * block(*columns, rows_max));
+        activations =
+            activations.max(inner * if *columns > rows_max { tokens } else { tokens.min(TOKENS_AT_ONCE) });
+    }
+    size_of::<f32>() * (weights + activations)
+}
+
 /// What the linked OpenBLAS says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlasInfo {
@@ -79,6 +116,13 @@ pub fn blas_info() -> BlasInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packed_bytes_are_what_was_measured() {
+        let minilm = [(1154, 384), (384, 384), (1536, 384), (384, 1536)];
+        assert_eq!(packed_bytes("Zen", &minilm, 1024), 1520 << 10);
+        assert_eq!(packed_bytes("Haswell", &[(96, 32), (32, 128)], 1024), 28 << 10);
+    }
 
     /// One test, because the state is the process's: others in this binary enter too, and hence the loop.
     #[test]

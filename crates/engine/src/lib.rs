@@ -170,7 +170,7 @@ impl Embedder {
             .collect();
         let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
         let outputs = self.workers.map(shares, move |(first, texts): (usize, Vec<String>), _| {
-            cancel.check()?;
+            cancel.look()?;
             let ids = texts.iter().enumerate().map(|(i, text)| {
                 model.tokenizer.ids(text).map_err(|reason| EngineError::Tokenize { index: first + i, reason })
             });
@@ -213,6 +213,11 @@ impl Embedder {
     /// Longer texts are cut to this many tokens, two of them special, as sentence-transformers does.
     pub fn max_tokens(&self) -> usize {
         self.model.bert.recipe().max_tokens
+    }
+
+    /// Layers of the forward pass: before each of them a call looks whether it is still wanted.
+    pub fn layers(&self) -> usize {
+        self.model.bert.recipe().bert.num_hidden_layers
     }
 
     /// Token ids are below this.

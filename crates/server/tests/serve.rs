@@ -172,31 +172,72 @@ fn inputs_of_every_kind_and_both_encodings() {
     assert_eq!((answer.header("x-request-id"), answer.json()["id"].as_str()), (Some("mine-1"), Some("m")));
 }
 
-/// A slow forward pass, a writer that wants to replace the model, and readers. The comparable server held a fair lock
-/// across the pass: the queued writer then blocked every reader for ever.
+/// A slow forward pass, a writer that wants to replace the model, and readers, while the pass still runs. Says how many of
+/// the readers were answered and whether the writer was done before the pass was allowed to end.
+fn incident(
+    model: &Fake,
+    slow: impl Fn() + Send + Sync,
+    write: impl Fn() + Send + Sync,
+    read: impl Fn(usize) + Send + Sync,
+) -> (usize, bool) {
+    const READERS: usize = 20;
+    let (answered, written) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(&slow);
+        wait_until("the slow pass runs", || model.steps.load(Ordering::SeqCst) == 1);
+        scope.spawn(|| {
+            write();
+            written.store(true, Ordering::SeqCst);
+        });
+        // The writer is in the queue before the first reader comes.
+        std::thread::sleep(Duration::from_millis(50));
+        for n in 0..READERS {
+            let (read, answered) = (&read, &answered);
+            scope.spawn(move || {
+                read(n);
+                answered.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        let done = || (answered.load(Ordering::SeqCst), written.load(Ordering::SeqCst));
+        let started = Instant::now();
+        while done() != (READERS, true) && started.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let done = done();
+        model.blocked.store(false, Ordering::SeqCst);
+        done
+    })
+}
+
 #[test]
 fn a_writer_behind_a_slow_pass_blocks_no_reader() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let at = server.address();
-    std::thread::scope(|scope| {
-        let slow = scope.spawn(|| embed(at, "{\"input\":\"slow\"}"));
-        wait_until("the slow pass runs", || model.steps.load(Ordering::SeqCst) == 1);
-        let started = Instant::now();
-        let writer = scope.spawn(|| server.reload_now());
-        let readers: Vec<_> = (0..20)
-            .map(|n| {
-                scope.spawn(move || get(at, ["/v1/models", "/readyz", "/healthz", "/metrics"][n % 4]).status)
-            })
-            .collect();
-        for reader in readers {
-            assert_eq!(reader.join().unwrap(), 200);
-        }
-        writer.join().unwrap().unwrap();
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-        model.blocked.store(false, Ordering::SeqCst);
-        assert_eq!(slow.join().unwrap().status, 200);
-    });
+    let found = incident(
+        &model,
+        || assert_eq!(embed(at, "{\"input\":\"slow\"}").status, 200),
+        || server.reload_now().unwrap(),
+        |n| assert_eq!(get(at, ["/v1/models", "/readyz", "/healthz", "/metrics"][n % 4]).status, 200),
+    );
+    assert_eq!(found, (20, true));
+}
+
+/// The test of the test: what the comparable server did. A lock held across the pass lets the queued writer block everyone.
+#[test]
+fn a_lock_held_across_the_pass_is_what_the_incident_was() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let current = std::sync::RwLock::new(Arc::clone(&model));
+    let found = incident(
+        &model,
+        || {
+            let model = current.read().unwrap();
+            model.step(&[vec![1]], &Cancel::default()).unwrap();
+        },
+        || *current.write().unwrap() = Arc::default(),
+        |_| drop(current.read().unwrap()),
+    );
+    assert_eq!(found, (0, false));
 }
 
 #[test]

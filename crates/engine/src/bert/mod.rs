@@ -113,6 +113,12 @@ pub(crate) fn scratch_floats(recipe: &Recipe, tokens: usize, longest: usize) -> 
     scratch::floats(tokens, longest, widths)
 }
 
+/// Outputs and inputs of the products with weights, as `(columns, inner)`.
+pub(crate) fn products(recipe: &Recipe) -> [(usize, usize); 4] {
+    let (hidden, wide) = (recipe.bert.hidden_size, recipe.bert.intermediate_size);
+    [(3 * hidden + load::GAP_ROWS_MAX, hidden), (hidden, hidden), (wide, hidden), (hidden, wide)]
+}
+
 impl Bert {
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
@@ -134,7 +140,7 @@ impl Bert {
         clock.lap(Stage::Embed);
 
         for layer in &self.layers {
-            cancel.check()?;
+            cancel.look()?;
 
             fill_rows(s.qkv, &layer.qkv.bias);
             for block in &layer.qkv.blocks {

@@ -2,11 +2,12 @@
 //!
 //! Each level gives a *room*: its limit less what is used, where pages of files that can be dropped count as free. The
 //! smallest room binds. The leaf alone would not do: a pod's or a slice's limit stands above it. `memory.high` counts
-//! like `memory.max`: beyond it the kernel slows every allocation down, which no server survives.
+//! like `memory.max`: beyond it the kernel slows every allocation down, which no server survives. A limit whose usage cannot
+//! be read is taken as used up: cannot tell is no pass.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Tree;
 use super::mountinfo::{self, Mount};
 
 /// Bytes that are left, and who says so.
@@ -23,21 +24,21 @@ pub struct Room {
 const V1_NONE: u64 = 1 << 62;
 
 /// Every bound that is there, in no order.
-pub fn rooms(root: &Path) -> Vec<Room> {
+pub fn rooms(tree: &(impl Tree + ?Sized)) -> Vec<Room> {
     let mut rooms = Vec::new();
-    let own = text(root, "proc/self/cgroup").unwrap_or_default();
-    let mounts = mountinfo::parse(&text(root, "proc/self/mountinfo").unwrap_or_default());
+    let own = text(tree, "proc/self/cgroup").unwrap_or_default();
+    let mounts = mountinfo::parse(&text(tree, "proc/self/mountinfo").unwrap_or_default());
     if let Some((mount, folder)) = v2(&own, &mounts) {
         for level in levels(mount, &folder) {
-            rooms.extend(v2_room(root, &level));
+            rooms.extend(v2_room(tree, &level));
         }
     }
     if let Some((mount, folder)) = v1(&own, &mounts) {
         for level in levels(mount, &folder) {
-            rooms.extend(v1_room(root, &level));
+            rooms.extend(v1_room(tree, &level));
         }
     }
-    rooms.extend(machine(root));
+    rooms.extend(machine(tree));
     rooms
 }
 
@@ -46,16 +47,16 @@ pub fn smallest(rooms: &[Room]) -> Option<&Room> {
 }
 
 /// `anon` of the cgroup that this process is in.
-pub fn own_anonymous(root: &Path) -> Option<u64> {
-    let own = text(root, "proc/self/cgroup")?;
-    let mounts = mountinfo::parse(&text(root, "proc/self/mountinfo")?);
+pub fn own_anonymous(tree: &(impl Tree + ?Sized)) -> Option<u64> {
+    let own = text(tree, "proc/self/cgroup")?;
+    let mounts = mountinfo::parse(&text(tree, "proc/self/mountinfo")?);
     if let Some((_, folder)) = v2(&own, &mounts)
-        && let Some(anonymous) = stat(root, &folder, "anon")
+        && let Some(anonymous) = stat(tree, &folder, "anon")
     {
         return Some(anonymous);
     }
     let (_, folder) = v1(&own, &mounts)?;
-    stat(root, &folder, "total_rss")
+    stat(tree, &folder, "total_rss")
 }
 
 fn v2<'a>(own: &str, mounts: &'a [Mount]) -> Option<(&'a Mount, PathBuf)> {
@@ -81,28 +82,28 @@ fn levels(mount: &Mount, folder: &Path) -> Vec<PathBuf> {
     folder.ancestors().take_while(|level| level.starts_with(&mount.point)).map(Path::to_owned).collect()
 }
 
-fn v2_room(root: &Path, level: &Path) -> Option<Room> {
+fn v2_room(tree: &(impl Tree + ?Sized), level: &Path) -> Option<Room> {
     let limit = |file: &str| {
         let path = level.join(file);
         // "max" is no number and no limit.
-        let bytes = number(root, &path)?;
+        let bytes = number(tree, &path)?;
         Some((bytes, path.display().to_string()))
     };
     let (limit, source) = [limit("memory.high"), limit("memory.max")].into_iter().flatten().min()?;
-    let current = number(root, &level.join("memory.current"))?;
-    let files = ["inactive_file", "active_file"].iter().filter_map(|key| stat(root, level, key)).sum();
+    let current = number(tree, &level.join("memory.current")).unwrap_or(limit);
+    let files = ["inactive_file", "active_file"].iter().filter_map(|key| stat(tree, level, key)).sum();
     Some(room(limit, current, files, source))
 }
 
-fn v1_room(root: &Path, level: &Path) -> Option<Room> {
-    let own = (level.join("memory.limit_in_bytes"), number(root, &level.join("memory.limit_in_bytes")));
+fn v1_room(tree: &(impl Tree + ?Sized), level: &Path) -> Option<Room> {
+    let own = (level.join("memory.limit_in_bytes"), number(tree, &level.join("memory.limit_in_bytes")));
     // Includes the levels that a container cannot see.
-    let above = (level.join("memory.stat"), stat(root, level, "hierarchical_memory_limit"));
+    let above = (level.join("memory.stat"), stat(tree, level, "hierarchical_memory_limit"));
     let limits = [own, above].into_iter().filter_map(|(file, bytes)| Some((bytes?, file)));
     let (limit, file) = limits.filter(|(bytes, _)| *bytes < V1_NONE).min()?;
-    let current = number(root, &level.join("memory.usage_in_bytes"))?;
+    let current = number(tree, &level.join("memory.usage_in_bytes")).unwrap_or(limit);
     let files =
-        ["total_inactive_file", "total_active_file"].iter().filter_map(|key| stat(root, level, key)).sum();
+        ["total_inactive_file", "total_active_file"].iter().filter_map(|key| stat(tree, level, key)).sum();
     Some(room(limit, current, files, file.display().to_string()))
 }
 
@@ -111,8 +112,8 @@ fn room(limit: u64, current: u64, files: u64, source: String) -> Room {
 }
 
 /// MemAvailable; kernels before 3.14 have none, and their sum of free and cached is near enough.
-fn machine(root: &Path) -> Option<Room> {
-    let meminfo = text(root, "proc/meminfo")?;
+fn machine(tree: &(impl Tree + ?Sized)) -> Option<Room> {
+    let meminfo = text(tree, "proc/meminfo")?;
     let bytes = |key: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
@@ -130,19 +131,17 @@ fn machine(root: &Path) -> Option<Room> {
     }
 }
 
-fn stat(root: &Path, level: &Path, key: &str) -> Option<u64> {
-    let text = text(root, level.join("memory.stat"))?;
+fn stat(tree: &(impl Tree + ?Sized), level: &Path, key: &str) -> Option<u64> {
+    let text = text(tree, level.join("memory.stat"))?;
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-fn number(root: &Path, file: &Path) -> Option<u64> {
-    text(root, file)?.trim().parse().ok()
+fn number(tree: &(impl Tree + ?Sized), file: &Path) -> Option<u64> {
+    text(tree, file)?.trim().parse().ok()
 }
 
-/// `file` as the process names it, absolute or not, read below `root`.
-fn text(root: &Path, file: impl AsRef<Path>) -> Option<String> {
-    let file = file.as_ref();
-    fs::read_to_string(root.join(file.strip_prefix("/").unwrap_or(file))).ok()
+fn text(tree: &(impl Tree + ?Sized), file: impl AsRef<Path>) -> Option<String> {
+    tree.text(file.as_ref())
 }
 
 #[cfg(test)]

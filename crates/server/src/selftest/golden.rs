@@ -1,47 +1,19 @@
 //! A known model gives known vectors: tokenizer, forward pass and OpenBLAS together, in this file, on this CPU.
 //!
-//! The model is inside the binary (fixtures/models/tiny-bert: random weights, real arithmetic), so that the check needs no folder
-//! and runs in an image with nothing else in it. The vectors were made by sentence-transformers (fixtures/goldens/make.py).
+//! The model is inside the binary (see `embedded_model`). The vectors were made by sentence-transformers
+//! (fixtures/goldens/make.py).
 
-use std::num::NonZeroUsize;
-use std::sync::OnceLock;
-
-use engine::Embedder;
 use serde::Deserialize;
 
 use super::Outcome;
+use super::embedded_model::{self, fixture};
 
-/// A file of the fixtures folder. Aligned, because the weights are used in place as f32.
-macro_rules! fixture {
-    ($path:literal) => {{
-        #[repr(C, align(64))]
-        struct Aligned<T: ?Sized>(T);
-        static FILE: &Aligned<[u8]> =
-            &Aligned(*include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/", $path)));
-        &FILE.0
-    }};
-}
-
-const MODEL_NAME: &str = "tiny-bert";
-static MODEL: &[(&str, &[u8])] = &[
-    ("config.json", fixture!("models/tiny-bert/config.json")),
-    ("modules.json", fixture!("models/tiny-bert/modules.json")),
-    ("sentence_bert_config.json", fixture!("models/tiny-bert/sentence_bert_config.json")),
-    ("tokenizer.json", fixture!("models/tiny-bert/tokenizer.json")),
-    ("1_Pooling/config.json", fixture!("models/tiny-bert/1_Pooling/config.json")),
-    ("model.safetensors", fixture!("models/tiny-bert/model.safetensors")),
-];
 static GOLDENS: &[u8] = fixture!("goldens/tiny-bert.json");
 static GOLDEN_VECTORS: &[u8] = fixture!("goldens/tiny-bert.f32");
 
 /// What is promised for every model.
 const MAX_ABS: f32 = 1e-5;
 const COSINE_MIN: f64 = 0.99999;
-/// Several, so that the engine's workers are there to be measured.
-const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
-
-/// Kept open: a later check measures the stacks of the engine's threads.
-static EMBEDDER: OnceLock<Embedder> = OnceLock::new();
 
 pub fn embedding() -> Outcome {
     let expected = format!(
@@ -87,8 +59,7 @@ fn compare() -> Result<Worst, String> {
         serde_json::from_slice(GOLDENS).map_err(|error| format!("golden texts: {error}"))?;
     let floats: Vec<f32> =
         GOLDEN_VECTORS.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    let embedder = Embedder::from_embedded(MODEL_NAME, MODEL, THREADS).map_err(|error| error.to_string())?;
-    let embedder = EMBEDDER.get_or_init(|| embedder);
+    let embedder = embedded_model::shared()?;
 
     let texts: Vec<_> = goldens.texts.iter().map(|golden| golden.text.as_str()).collect();
     let batch = embedder.embed(&texts).map_err(|error| error.to_string())?;
@@ -137,12 +108,5 @@ mod tests {
         assert_eq!(max_abs(&[1.0], &[1.0, 1.0]), f32::INFINITY);
         assert!(cosine(&[0.0, 0.0], &[1.0, 0.0]).is_nan());
         assert!((cosine(&[2.0, 0.0], &[1.0, 1.0]) - 0.5f64.sqrt()).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_weights_can_be_used_in_place() {
-        for (name, bytes) in MODEL {
-            assert!(bytes.as_ptr().addr().is_multiple_of(64) && !bytes.is_empty(), "{name}");
-        }
     }
 }

@@ -7,10 +7,16 @@
 //! Deliberately absent: anything that needs a writable folder, the network, more rights than the server has, or a model on disk.
 
 mod blas_workers;
+mod cancellation;
+mod drain;
+mod embedded_model;
 mod gemm;
 mod golden;
+mod memory_preflight;
 mod process_maps;
+mod rehearsal;
 mod report;
+mod server_single_flight;
 mod stack_probe;
 mod thread_stack;
 mod thread_stacks;
@@ -69,6 +75,10 @@ const CHECKS: &[Check] = &[
     Check { name: "gemm-correct", run: gemm::correct },
     Check { name: "blas-worker-shortage", run: worker_shortage::survives },
     Check { name: "golden-embedding", run: golden::embedding },
+    Check { name: "memory-preflight", run: memory_preflight::judged },
+    Check { name: "server-single-flight", run: server_single_flight::one_load },
+    Check { name: "cancellation", run: cancellation::stops },
+    Check { name: "drain", run: drain::in_time },
     Check { name: "all-thread-stacks", run: thread_stacks::all },
 ];
 

@@ -37,6 +37,8 @@ pub struct App {
     pub started: Instant,
     pub load_time: OnceLock<Duration>,
     pub memory: OnceLock<MemoryReport>,
+    /// Of the process: before the models are opened, then, and after the first full batch.
+    pub anonymous_while_loading: OnceLock<Vec<Option<u64>>>,
 }
 
 impl App {

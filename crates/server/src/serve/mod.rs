@@ -14,20 +14,20 @@
 //! Order of a start: memory is checked, models are loaded, the listener is bound. [`Server`] is the whole of it in one
 //! value, so that tests run it inside their own process, with models of their own.
 
-mod admission;
-mod api;
-mod app;
-mod catalog;
-mod client;
+pub(crate) mod admission;
+pub(crate) mod api;
+pub(crate) mod app;
+pub(crate) mod catalog;
+pub(crate) mod client;
 mod connections;
 mod job;
-mod log;
+pub(crate) mod log;
 mod metrics;
 mod model;
-mod need;
+pub(crate) mod need;
 mod queue;
-mod scheduler;
-mod server;
+pub(crate) mod scheduler;
+pub(crate) mod server;
 mod signals;
 mod single_flight;
 mod stall_guard;

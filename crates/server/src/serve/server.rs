@@ -24,7 +24,7 @@ use super::need;
 use super::scheduler::{self, Scheduler};
 use crate::build_info::{self, STACK_SIZE_BYTES};
 use crate::failure::Failure;
-use crate::memory::preflight::{Need, mib};
+use crate::memory::preflight::Need;
 use crate::memory::process;
 
 #[derive(Debug, Clone)]
@@ -74,7 +74,8 @@ impl Server {
     pub fn open(options: Options) -> Result<Self, Failure> {
         let before = process::read(Path::new("/"));
         let load = Load { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
-        let models = need::of_models(&options.models, load)?;
+        let parts = need::of_models(&options.models, load)?;
+        let models = parts.need();
         let memory = match options.memcheck_headroom {
             _ if options.lazy_weights => "not checked, because of `--lazy-weights`".to_string(),
             None => "not checked, because of `--no-memcheck`".to_string(),
@@ -96,16 +97,13 @@ impl Server {
                 estimate_file: models.file,
                 measured_anonymous: measured,
             });
-            let text = measured.map_or("unknown".into(), |bytes| format!("{} MiB", mib(bytes)));
-            let fields = [("anonymous", text), ("estimate", format!("{} MiB", mib(models.anonymous)))];
-            server.app.log.info("memory_after_load", &fields);
+            server.say_loaded(parts, before.map(|before| before.anonymous));
         }
         Ok(server)
     }
 
     /// With models of the caller's own; memory is not checked.
     pub fn open_with(options: Options, loader: Loader) -> Result<Self, Failure> {
-        let started = Instant::now();
         let threads = options.threads.get().clamp(1, HTTP_THREADS_MAX);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
@@ -117,25 +115,16 @@ impl Server {
             .map_err(|error| Failure::new(error).context("cannot start the threads for HTTP"))?;
         let (log, log_writer) = Log::start(options.log_format)
             .map_err(|error| Failure::new(error).context("cannot start the thread for the log"))?;
-        let metrics = Arc::new(Metrics::default());
-        let scheduler = Scheduler::start(options.batches, Arc::clone(&metrics))
-            .map_err(|error| Failure::new(error).context("cannot start the threads for batches"))?;
-        let app = Arc::new(App {
-            limits: options.requests,
-            catalog: Catalog::new(&options.models, loader),
-            admission: Admission::new(options.admission),
-            scheduler,
-            metrics,
-            log,
-            started,
-            load_time: OnceLock::new(),
-            memory: OnceLock::new(),
-        });
+        let app = Arc::new(app(&options, loader, log)?);
         if !options.lazy_weights {
             let loading = Instant::now();
+            let mut anonymous = vec![anonymous_now()];
             runtime.block_on(app.catalog.load_all()).map_err(Failure::message)?;
+            anonymous.push(anonymous_now());
             runtime.block_on(warm_up(&app, options.batches.batch_tokens)).map_err(Failure::message)?;
+            anonymous.push(anonymous_now());
             let _ = app.load_time.set(loading.elapsed());
+            let _ = app.anonymous_while_loading.set(anonymous);
         }
         let listener = runtime.block_on(tokio::net::TcpListener::bind(options.listen));
         let listener = listener.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
@@ -200,6 +189,28 @@ impl Server {
         log.info("listening", &[("url", format!("http://{}", self.address))]);
     }
 
+    /// The estimate beside what was found, step by step, in bytes.
+    fn say_loaded(&self, estimate: need::Parts, before: Option<u64>) {
+        let readings = self.app.anonymous_while_loading.get().map_or(&[][..], Vec::as_slice);
+        let readings: Vec<Option<u64>> = [before].into_iter().chain(readings.iter().copied()).collect();
+        let taken = |pair: &[Option<u64>]| match pair {
+            [Some(from), .., Some(to)] => to.saturating_sub(*from).to_string(),
+            _ => "unknown".to_string(),
+        };
+        let steps = [
+            ("server", "server_estimate", estimate.server),
+            ("models", "models_estimate", estimate.models),
+            ("compute", "compute_estimate", estimate.compute),
+        ];
+        let mut fields =
+            vec![("anonymous", taken(&readings)), ("estimate", estimate.need().anonymous.to_string())];
+        for ((name, estimate_name, estimate), pair) in steps.into_iter().zip(readings.windows(2)) {
+            fields.push((name, taken(pair)));
+            fields.push((estimate_name, estimate.to_string()));
+        }
+        self.app.log.info("memory_after_load", &fields);
+    }
+
     /// New weights from the same folders, if they can be loaded beside the old ones. No request is lost.
     pub async fn reload(app: &App, options: &Options) -> Result<(), String> {
         let started = Instant::now();
@@ -218,7 +229,8 @@ impl Server {
     async fn try_reload(app: &App, options: &Options) -> Result<(), String> {
         if let (Some(headroom), false) = (options.memcheck_headroom, options.lazy_weights) {
             let load = Load { threads: 0, batch_tokens: 0 };
-            let need = need::of_models(&options.models, load).map_err(|failure| failure.to_string())?;
+            let parts = need::of_models(&options.models, load).map_err(|failure| failure.to_string())?;
+            let need = parts.need();
             need::check(need, 0, headroom, Path::new("/")).map_err(|failure| failure.to_string())?;
         }
         app.catalog.reload().await
@@ -263,8 +275,27 @@ impl Server {
     }
 }
 
+/// Everything behind the listener, with nothing loaded.
+pub(crate) fn app(options: &Options, loader: Loader, log: Log) -> Result<App, Failure> {
+    let metrics = Arc::new(Metrics::default());
+    let scheduler = Scheduler::start(options.batches, Arc::clone(&metrics))
+        .map_err(|error| Failure::new(error).context("cannot start the threads for batches"))?;
+    Ok(App {
+        limits: options.requests,
+        catalog: Catalog::new(&options.models, loader),
+        admission: Admission::new(options.admission),
+        scheduler,
+        metrics,
+        log,
+        started: Instant::now(),
+        load_time: OnceLock::new(),
+        memory: OnceLock::new(),
+        anonymous_while_loading: OnceLock::new(),
+    })
+}
+
 /// Until no permit is held, or the time is over: then what is left is stopped and told so.
-async fn settle(app: &App, time_max: Duration) -> Drained {
+pub(crate) async fn settle(app: &App, time_max: Duration) -> Drained {
     app.admission.drain();
     let until = Instant::now() + time_max;
     loop {
@@ -278,6 +309,10 @@ async fn settle(app: &App, time_max: Duration) -> Drained {
         }
         tokio::time::sleep(POLL).await;
     }
+}
+
+fn anonymous_now() -> Option<u64> {
+    process::read(Path::new("/")).map(|memory| memory.anonymous)
 }
 
 /// Before anyone waits for it, and so that what loading took can be compared with the estimate.

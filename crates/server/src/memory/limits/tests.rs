@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 const MIB: u64 = 1 << 20;
@@ -149,4 +151,75 @@ fn the_cgroup_tells_its_anonymous_memory() {
     let machine = Machine::new("0::/a\n", V2);
     machine.v2("/a", None, None, 10, 0);
     assert_eq!(own_anonymous(machine.0.path()), Some(3 * MIB));
+}
+
+#[test]
+fn v2_without_the_memory_controller_below_reads_the_level_that_has_it() {
+    // The slice does not delegate memory: the own cgroup has no memory files at all.
+    let machine = Machine::new("0::/user.slice/a.scope\n", V2);
+    machine.file("sys/fs/cgroup/user.slice/a.scope/cgroup.procs", "1\n");
+    machine.v2("/user.slice", None, Some(300), 100, 0);
+    machine.check(200, "/sys/fs/cgroup/user.slice/memory.max");
+}
+
+#[test]
+fn v2_unlimited_at_every_level_leaves_the_machine() {
+    let machine = Machine::new("0::/a/b\n", V2);
+    machine.v2("/a/b", None, None, 10, 0).v2("/a", None, None, 20, 0).check(8192, MACHINE);
+}
+
+#[test]
+fn v2_active_and_inactive_files_both_count_as_free() {
+    let machine = Machine::new("0::/a\n", V2);
+    machine.v2("/a", None, Some(100), 90, 0);
+    let stat = format!("inactive_file {}\nactive_file {}\ninactive_anon {}\n", 20 * MIB, 30 * MIB, 7 * MIB);
+    machine.file("sys/fs/cgroup/a/memory.stat", &stat).check(60, "/sys/fs/cgroup/a/memory.max");
+}
+
+#[test]
+fn v2_a_tighter_machine_binds_before_a_cgroup() {
+    let machine = Machine::new("0::/a\n", V2);
+    machine.v2("/a", None, Some(1 << 20), 0, 0).check(8192, MACHINE);
+}
+
+#[test]
+fn v1_memory_mounted_together_with_another_controller() {
+    let mount = "36 30 0:31 / /cg/cpu,memory rw - cgroup cgroup rw,cpu,memory\n";
+    let machine = Machine::new("4:cpu,memory:/a\n1:name=systemd:/b\n", mount);
+    machine.file("cg/cpu,memory/a/memory.limit_in_bytes", "1048576\n");
+    machine.file("cg/cpu,memory/a/memory.usage_in_bytes", "0\n");
+    machine.check(1, "/cg/cpu,memory/a/memory.limit_in_bytes");
+}
+
+#[test]
+fn v1_seen_from_a_container_without_a_namespace() {
+    let mount = "36 30 0:31 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
+    let machine = Machine::new("4:memory:/docker/abc\n", mount);
+    machine.v1("", 256 * MIB, 256 * MIB, 6, 0);
+    machine.check(250, "/sys/fs/cgroup/memory/memory.limit_in_bytes");
+}
+
+#[test]
+fn hybrid_with_memory_on_the_second_version() {
+    // Other controllers are on version 1, memory is not.
+    let both = "36 30 0:31 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n31 23 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+    let machine = Machine::new("4:cpu:/x\n0::/a\n", both);
+    machine.v2("/a", None, Some(64), 4, 0).check(60, "/sys/fs/cgroup/a/memory.max");
+}
+
+#[test]
+fn v1_tells_its_anonymous_memory() {
+    let machine = Machine::new("4:memory:/a\n", V1);
+    machine.file("sys/fs/cgroup/memory/a/memory.stat", "rss 1\ntotal_rss 4096\n");
+    assert_eq!(own_anonymous(machine.0.path()), Some(4096));
+}
+
+/// What cannot be told is not left out: a level with a limit whose usage cannot be read has no known room.
+#[test]
+fn a_limit_without_a_usage_counts_as_no_room() {
+    let machine = Machine::new("0::/a\n", V2);
+    machine.file("sys/fs/cgroup/a/memory.max", "1048576\n").check(0, "/sys/fs/cgroup/a/memory.max");
+    let machine = Machine::new("4:memory:/a\n", V1);
+    machine.file("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "1048576\n");
+    machine.check(0, "/sys/fs/cgroup/memory/a/memory.limit_in_bytes");
 }
