@@ -6,6 +6,7 @@
 mod agree;
 mod bench;
 mod cache;
+mod conform;
 mod dist;
 mod docker;
 mod doctor;
@@ -44,6 +45,8 @@ enum Verb {
     Agree(agree::Args),
     /// Say what is in the cache, compare it with its digests, remove what is not used
     Cache(cache::Args),
+    /// Hold the packed server's HTTP against schemathesis, OpenAI's client and Prometheus's parser
+    Conform(conform::Args),
     /// Build, prove and package everything; the result is in dist/
     Dist(dist::Args),
     /// Load the image of dist/ into the running engine and try it there
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Verb::Bench(args) => bench::run(args),
         Verb::Agree(args) => agree::run(&args),
         Verb::Cache(args) => cache::run(args),
+        Verb::Conform(args) => conform::run(args),
         Verb::Dist(args) => dist::run(args),
         Verb::Docker(args) => docker::run(args),
         Verb::Doctor(args) => doctor::run(args),

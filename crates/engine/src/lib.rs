@@ -39,6 +39,7 @@ pub use blas::{BlasInfo, blas_info};
 pub use cancel::Cancel;
 pub use error::{EngineError, ModelError, ModelErrorKind};
 pub use files::EmbeddedFiles;
+pub use tokenizer::Piece;
 pub use workers::Pool;
 
 use bert::{Bert, Packed, Scratch, Stage, StageTimes};
@@ -161,7 +162,26 @@ impl Embedder {
         texts: &[S],
         cancel: &Cancel,
     ) -> Result<Vec<Vec<u32>>, EngineError> {
-        // A share of texts a job, because a text is far less work than a job costs.
+        self.each_text(texts, cancel, TextTokenizer::ids)
+    }
+
+    /// Every token of each text with its place in it, not cut.
+    pub fn pieces<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        special_tokens: bool,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<Piece>>, EngineError> {
+        self.each_text(texts, cancel, move |tokenizer, text| tokenizer.pieces(text, special_tokens))
+    }
+
+    /// Runs the tokenizer on the workers; a share of texts a job, because a text is far less work than a job costs.
+    fn each_text<S: AsRef<str>, T: Send + 'static>(
+        &self,
+        texts: &[S],
+        cancel: &Cancel,
+        run: impl Fn(&TextTokenizer, &str) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Vec<T>, EngineError> {
         const SHARES_PER_WORKER: usize = 4;
         let share = texts.len().div_ceil(self.workers.count() * SHARES_PER_WORKER).max(1);
         let shares = texts.chunks(share).enumerate();
@@ -170,17 +190,18 @@ impl Embedder {
             .collect();
         let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
         let outputs = self.workers.map(shares, move |(first, texts): (usize, Vec<String>), _| {
-            cancel.look()?;
-            let ids = texts.iter().enumerate().map(|(i, text)| {
-                model.tokenizer.ids(text).map_err(|reason| EngineError::Tokenize { index: first + i, reason })
+            let each = texts.iter().enumerate().map(|(i, text)| {
+                cancel.look()?;
+                run(&model.tokenizer, text)
+                    .map_err(|reason| EngineError::Tokenize { index: first + i, reason })
             });
-            ids.collect::<Result<Vec<_>, EngineError>>()
+            each.collect::<Result<Vec<_>, EngineError>>()
         });
-        let mut sequences = Vec::with_capacity(texts.len());
+        let mut results = Vec::with_capacity(texts.len());
         for output in outputs {
-            sequences.extend(output.ok_or(EngineError::WorkerFailed)??);
+            results.extend(output.ok_or(EngineError::WorkerFailed)??);
         }
-        Ok(sequences)
+        Ok(results)
     }
 
     /// Computes, on every worker, as large a chunk as calls of `call_tokens` can give, and throws it away: pages the weights

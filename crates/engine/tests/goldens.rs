@@ -111,3 +111,72 @@ fn a_cancelled_call_ends_with_cancelled_and_the_next_one_runs() {
     assert!(matches!(embedder.embed_unless(&golden.texts, &cancel), Err(engine::EngineError::Cancelled)));
     assert_eq!(embedder.embed(&golden.texts).unwrap().len(), golden.texts.len());
 }
+
+#[test]
+fn pieces_are_the_golden_tokens_and_stand_where_they_say() {
+    for (embedder, golden) in [tiny(), real()] {
+        let cancel = engine::Cancel::default();
+        let all = embedder.pieces(&golden.texts, true, &cancel).unwrap();
+        let plain = embedder.pieces(&golden.texts, false, &cancel).unwrap();
+        for (((text, ids), pieces), plain) in golden.texts.iter().zip(&golden.ids).zip(&all).zip(&plain) {
+            let of_pieces: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
+            if pieces.len() <= golden.max_tokens {
+                assert_eq!(of_pieces, *ids, "{text:?}");
+            } else {
+                // Not cut: the golden ids but for the last, which is special, are its beginning.
+                assert_eq!(of_pieces[..ids.len() - 1], ids[..ids.len() - 1], "{text:?}");
+                assert_eq!(of_pieces.last(), ids.last());
+            }
+            assert_eq!(
+                pieces.iter().filter(|piece| !piece.special).collect::<Vec<_>>(),
+                plain.iter().collect::<Vec<_>>()
+            );
+            for piece in plain {
+                let Some((start, stop)) = piece.span else { continue };
+                let part: String = text.chars().skip(start).take(stop - start).collect();
+                assert_eq!(part, piece.text, "{text:?}");
+            }
+        }
+        // Longer than any model reads, with spaces around it.
+        let long = format!("  {}", "fox ".repeat(3000));
+        let pieces = &embedder.pieces(&[&long], true, &cancel).unwrap()[0];
+        let cut = &embedder.tokenize(&[&long], &cancel).unwrap()[0];
+        assert_eq!(cut.len(), embedder.max_tokens());
+        assert!(pieces.len() >= 3002 && pieces[0].special && pieces[pieces.len() - 1].special);
+        let last = &pieces[pieces.len() - 2];
+        assert!(
+            !last.special && last.span.is_some_and(|(_, stop)| stop == long.trim_end().chars().count()),
+            "{last:?}"
+        );
+    }
+}
+
+/// A text of megabytes is cut before the tokenizer sees it, and nothing of what is read of it changes.
+#[test]
+fn the_beginning_of_a_long_text_gives_the_same_ids_as_the_whole() {
+    for (embedder, _) in [tiny(), real()] {
+        let cancel = engine::Cancel::default();
+        // Below the size from which texts are cut, and far above it; the tokens that are read are those of the first words.
+        for part in [
+            "fox ",
+            "it's -- \u{301} a\u{7} ",
+            "\u{72d0}\u{72f8}",
+            "Caf\u{e9}, (na\u{ef}ve) ",
+            "..... b\n",
+            "\u{3042} c\t",
+        ] {
+            let short = part.repeat((16 << 10) / part.len());
+            let long = part.repeat((4 << 20) / part.len());
+            let started = std::time::Instant::now();
+            let ids = embedder.tokenize(&[&short, &long], &cancel).unwrap();
+            assert_eq!(ids[0], ids[1], "{part:?}");
+            assert_eq!(ids[0].len(), embedder.max_tokens(), "{part:?}");
+            assert!(started.elapsed().as_secs() < 5, "{part:?}: {:?}", started.elapsed());
+        }
+        let endless = "x".repeat(4 << 20);
+        let error = embedder.tokenize(&[&endless], &cancel).unwrap_err().to_string();
+        assert!(error.contains("4194304 bytes"), "{error}");
+        assert!(embedder.pieces(&[&endless], true, &cancel).is_err());
+        assert!(embedder.tokenize(&["x".repeat(100 << 10)], &cancel).is_ok());
+    }
+}

@@ -1,121 +1,25 @@
 //! The server inside the test's own process, asked over real sockets, with models that do what a test needs: block, fail,
 //! panic, count.
 
+mod fake_model;
 mod http_client;
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError};
-use http_client::{JSON, connect, embed, embed_within, get, receive, request, send};
-use inferd::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Drained, Loader, LogFormat, Model, Options,
-    RequestLimits, Server, Shape,
-};
-
-/// A model of 4 dimensions. A text is one token a word, and its vector is [words, length of the batch, 0, 1].
-#[derive(Default)]
-struct Fake {
-    /// Layers of a step, each a look at the cancel flag and a pause of 1 ms.
-    layers: usize,
-    /// While set, a step does not end unless it is cancelled.
-    blocked: AtomicBool,
-    steps: AtomicUsize,
-    stopped: AtomicUsize,
-    /// Sequences of each batch, by the words of their texts.
-    batches: Mutex<Vec<Vec<usize>>>,
-}
-
-const PANICS: u32 = 13;
-
-impl Model for Fake {
-    fn shape(&self) -> Shape {
-        Shape { dimension: 4, tokens_max: 256, vocabulary: 1000 }
-    }
-
-    fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
-        let id = |word: &str| if word == "panic" { PANICS } else { 1 };
-        Ok(texts.iter().map(|text| text.split(' ').map(id).collect()).collect())
-    }
-
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.steps.fetch_add(1, Ordering::SeqCst);
-        self.batches.lock().unwrap().push(batch.iter().map(Vec::len).collect());
-        assert!(!batch.iter().flatten().any(|id| *id == PANICS), "a panic that a test wants");
-        let mut layer = 0;
-        while layer < self.layers || self.blocked.load(Ordering::SeqCst) {
-            if cancel.is_cancelled() {
-                self.stopped.fetch_add(1, Ordering::SeqCst);
-                return Err(EngineError::Cancelled);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-            layer += 1;
-        }
-        Ok(batch.iter().map(|sequence| vec![sequence.len() as f32, batch.len() as f32, 0.0, 1.0]).collect())
-    }
-}
-
-fn options() -> Options {
-    Options {
-        models: vec![("m".into(), "unused".into())],
-        listen: "127.0.0.1:0".parse().unwrap(),
-        threads: NonZeroUsize::new(2).unwrap(),
-        lazy_weights: true,
-        memcheck_headroom: None,
-        admission: AdmissionLimits { requests_max: 64, bytes_max: 1 << 20 },
-        requests: RequestLimits {
-            body_bytes_max: 64 << 10,
-            body_timeout: Duration::from_millis(300),
-            infer_timeout: Duration::from_secs(20),
-            inputs_max: 100,
-        },
-        connections: ConnectionLimits {
-            connections_max: 256,
-            header_timeout: Duration::from_millis(500),
-            write_timeout: Duration::from_millis(500),
-        },
-        batches: BatchSettings { batch_tokens: 64, batch_delay: Duration::ZERO, request_tokens_max: 5000 },
-        log_format: LogFormat::Text,
-    }
-}
-
-fn loader(model: &Arc<Fake>) -> Loader {
-    let model = Arc::clone(model);
-    Arc::new(move |_: &str, _: &Path| Ok(Arc::clone(&model) as Arc<dyn Model>))
-}
-
-fn serve(model: &Arc<Fake>) -> Server {
-    Server::open_with(options(), loader(model)).unwrap()
-}
-
-#[track_caller]
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn threads_of_this_process() -> usize {
-    std::fs::read_dir("/proc/self/task").unwrap().count()
-}
-
-#[track_caller]
-fn check_error(answer: &http_client::Answer, status: u16, code: &str) {
-    assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{}", answer.text());
-    assert!(answer.header("x-request-id").is_some());
-}
+use engine::{Cancel, EngineError, Piece};
+use fake_model::{Fake, address, loader, options, serve, wait_until};
+use http_client::{JSON, check_error, connect, embed, embed_within, get, receive, request, send};
+use inferd::serve::{Drained, Loader, Model, Server, Shape};
 
 #[test]
 fn every_error_has_the_envelope() {
     let server = serve(&Arc::default());
-    let at = server.address();
+    let at = address(&server);
     check_error(&get(at, "/v1/nothing"), 404, "unknown_url");
     let answer = request(at, "DELETE", "/v1/models", "", b"");
     check_error(&answer, 405, "method_not_allowed");
@@ -156,7 +60,7 @@ fn every_error_has_the_envelope() {
 #[test]
 fn inputs_of_every_kind_and_both_encodings() {
     let server = serve(&Arc::default());
-    let at = server.address();
+    let at = address(&server);
     let json = embed(at, "{\"input\":[\"a b c\",\"d\"],\"user\":\"u\"}").json();
     assert_eq!(json["data"][0]["embedding"][0], 3.0);
     assert_eq!((&json["data"][1]["embedding"][0], &json["data"][1]["index"]), (&1.0.into(), &1.into()));
@@ -213,7 +117,7 @@ fn incident(
 fn a_writer_behind_a_slow_pass_blocks_no_reader() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
-    let at = server.address();
+    let at = address(&server);
     let found = incident(
         &model,
         || assert_eq!(embed(at, "{\"input\":\"slow\"}").status, 200),
@@ -241,31 +145,6 @@ fn a_lock_held_across_the_pass_is_what_the_incident_was() {
 }
 
 #[test]
-fn a_thousand_timed_out_requests_leave_nothing_behind() {
-    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
-    let server = serve(&model);
-    let at = server.address();
-    embed_within(at, 1, "{\"input\":\"warm\"}");
-    let threads = threads_of_this_process();
-    std::thread::scope(|scope| {
-        for _ in 0..20 {
-            scope.spawn(move || {
-                for _ in 0..50 {
-                    check_error(&embed_within(at, 5, "{\"input\":[\"a b\",\"c\"]}"), 504, "timeout");
-                }
-            });
-        }
-    });
-    wait_until("permits are back", || server.requests_held() == 0);
-    assert!(model.stopped.load(Ordering::SeqCst) > 0);
-    // Other tests of this file run in this process, so only growth beyond theirs would be a leak of ours.
-    assert!(threads_of_this_process() < threads + 200, "{threads}");
-    model.blocked.store(false, Ordering::SeqCst);
-    assert_eq!(embed(at, "{\"input\":\"a\"}").status, 200);
-    assert_eq!(server.drain(Duration::from_secs(5)), Drained::Clean);
-}
-
-#[test]
 fn a_permit_is_held_until_the_work_has_really_stopped() {
     // A layer that takes long: the flag is looked at only between layers.
     struct Stubborn(AtomicBool);
@@ -275,6 +154,9 @@ fn a_permit_is_held_until_the_work_has_really_stopped() {
         }
         fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
             Ok(vec![vec![1]; texts.len()])
+        }
+        fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
+            Ok(Vec::new())
         }
         fn step(&self, _: &[Vec<u32>], _: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
             while !self.0.load(Ordering::SeqCst) {
@@ -287,7 +169,7 @@ fn a_permit_is_held_until_the_work_has_really_stopped() {
     let shared = Arc::clone(&model);
     let loader: Loader = Arc::new(move |_: &str, _: &Path| Ok(Arc::clone(&shared) as Arc<dyn Model>));
     let server = Server::open_with(options(), loader).unwrap();
-    assert_eq!(embed_within(server.address(), 30, "{\"input\":\"a\"}").status, 504);
+    assert_eq!(embed_within(address(&server), 30, "{\"input\":\"a\"}").status, 504);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(server.requests_held(), 1);
     model.0.store(true, Ordering::SeqCst);
@@ -298,7 +180,7 @@ fn a_permit_is_held_until_the_work_has_really_stopped() {
 fn a_client_that_goes_away_stops_its_work() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
-    let mut stream = connect(server.address());
+    let mut stream = connect(address(&server));
     send(&mut stream, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
     wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
     drop(stream);
@@ -312,7 +194,7 @@ fn a_full_queue_says_429_and_when_to_come_back() {
     let mut options = options();
     options.admission.requests_max = 4;
     let server = Server::open_with(options, loader(&model)).unwrap();
-    let at = server.address();
+    let at = address(&server);
     std::thread::scope(|scope| {
         // One client may hold three of four.
         let held: Vec<_> =
@@ -331,7 +213,7 @@ fn a_full_queue_says_429_and_when_to_come_back() {
 fn waiting_requests_share_a_batch_and_a_large_one_does_not_hold_up_a_small_one() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
-    let at = server.address();
+    let at = address(&server);
     std::thread::scope(|scope| {
         let blockers: Vec<_> = (0..2)
             .map(|n| {
@@ -355,7 +237,7 @@ fn waiting_requests_share_a_batch_and_a_large_one_does_not_hold_up_a_small_one()
 fn a_request_that_panics_fails_alone() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
-    let at = server.address();
+    let at = address(&server);
     std::thread::scope(|scope| {
         let blockers: Vec<_> = (0..2)
             .map(|n| {
@@ -389,7 +271,7 @@ fn racing_first_callers_load_once_and_a_failed_load_can_be_tried_again() {
         }
     });
     let server = Server::open_with(options(), loader).unwrap();
-    let at = server.address();
+    let at = address(&server);
     let answer = embed(at, "{\"input\":\"a\"}");
     check_error(&answer, 503, "model_not_loaded");
     assert!(answer.text().contains("the disk is gone") && answer.header("retry-after").is_some());
@@ -405,7 +287,7 @@ fn racing_first_callers_load_once_and_a_failed_load_can_be_tried_again() {
 #[test]
 fn slow_clients_are_cut_off_and_hold_up_nobody() {
     let server = serve(&Arc::default());
-    let at = server.address();
+    let at = address(&server);
     let mut silent = connect(at);
     let mut slow_head = connect(at);
     slow_head.write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost:").unwrap();
@@ -432,7 +314,7 @@ fn slow_clients_are_cut_off_and_hold_up_nobody() {
 fn draining_answers_those_inside_and_tells_503_to_others() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
-    let at = server.address();
+    let at = address(&server);
     std::thread::scope(|scope| {
         let inside = scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
         wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
@@ -453,7 +335,7 @@ fn draining_answers_those_inside_and_tells_503_to_others() {
 fn a_drain_ends_at_its_deadline_and_says_503_to_what_it_cuts() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
-    let at: SocketAddr = server.address();
+    let at: SocketAddr = address(&server);
     std::thread::scope(|scope| {
         let inside = scope.spawn(move || embed(at, "{\"input\":\"a\"}"));
         wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);

@@ -24,6 +24,10 @@ impl Running {
     fn start(args: &[&str]) -> Self {
         let mut command = inferd();
         command.arg("serve").args(["--listen", "127.0.0.1:0", "--threads", "2"]).args(args);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut start = String::new();
@@ -231,4 +235,142 @@ fn a_json_log_is_json_in_every_line() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut server = Running::start(&["--model", &tiny(), "--batch-tokens", "8192"]);
+    let address = server.address;
+    let text = "the quick brown fox jumps ".repeat(100);
+    let body = format!("{{\"input\":{:?}}}", vec![text; 900]);
+    let asking = std::thread::spawn(move || {
+        let mut stream = http_client::connect(address);
+        http_client::send(&mut stream, "POST", "/v1/embeddings", http_client::JSON, body.as_bytes());
+        http_client::receive(&mut stream).map(|answer| answer.status)
+    });
+    let started = Instant::now();
+    while !get(address, "/metrics").text().contains("inferd_requests_held 1") {
+        assert!(started.elapsed() < Duration::from_secs(20), "the request is not inside");
+    }
+    server.signal("-TERM");
+    server.wait_for(" draining ");
+    let second = Instant::now();
+    server.signal("-TERM");
+    let line = server.wait_for(" stopped ");
+    assert!(line.contains("a second signal (SIGTERM)"), "{line}");
+    assert_eq!(server.exit_code(), Some(2));
+    assert!(second.elapsed() < Duration::from_secs(2), "{:?}", second.elapsed());
+    // Cut off, not answered.
+    assert_eq!(asking.join().unwrap(), None);
+}
+
+#[test]
+fn options_come_from_flag_then_environment_then_file_then_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("inferd.toml");
+    let text =
+        "queue = 1\nqueue_bytes = \"2 MiB\"\nbody_max = \"3 MiB\"\nlazy_weights = true\nmodel = [\"a=/m\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let ran = run(inferd()
+        .args(["serve", "--print-config", "--queue", "9", "--config"])
+        .arg(&file)
+        .env("INFERD_QUEUE", "8")
+        .env("INFERD_QUEUE_BYTES", "7 MiB"));
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let line = |name: &str| {
+        let line = ran.stdout.lines().find(|line| line.starts_with(&format!("{name} ="))).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let path = file.display();
+    assert_eq!(line("queue"), "queue = 9 # --queue");
+    assert_eq!(line("queue_bytes"), "queue_bytes = \"7 MiB\" # INFERD_QUEUE_BYTES");
+    assert_eq!(line("body_max"), format!("body_max = \"3 MiB\" # {path}"));
+    assert_eq!(line("lazy_weights"), format!("lazy_weights = true # {path}"));
+    assert_eq!(line("model"), format!("model = [\"a=/m\"] # {path}"));
+    assert_eq!(line("drain_timeout"), "drain_timeout = \"30 s\" # default");
+    // What is printed says the same when it is read.
+    let second = folder.path().join("printed.toml");
+    std::fs::write(&second, &ran.stdout).unwrap();
+    let again =
+        run(inferd().args(["serve", "--print-config", "--lazy-weights=false", "--config"]).arg(&second));
+    assert!(
+        again.stdout.contains("queue = 9") && again.stdout.contains("lazy_weights = false"),
+        "{}",
+        again.stdout
+    );
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_what_was_meant() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("inferd.toml");
+    for (text, words) in [
+        (
+            "queu = 1\nbatch-tokens = 2\n",
+            "`batch-tokens`; did you mean `batch_tokens`?; there is no option `queu`; did you mean `queue`?",
+        ),
+        ("[server]\nqueue = 1\n", "there is no option `server`"),
+        ("queue = 1.5\n", "`queue` must be text, a number"),
+        ("queue = 0\n", "expected a whole number above 0"),
+        ("queue = \n", "inferd.toml: TOML parse error at line 1"),
+        ("config = \"x\"\n", "there is no option `config`"),
+        ("queue = 1\nqueue = 2\n", "duplicate key"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let ran = run(inferd().args(["serve", "--model", &tiny(), "--config"]).arg(&file));
+        assert_eq!(ran.code, Some(2), "{text}");
+        assert!(ran.stderr.contains(words) && ran.stderr.contains("hint: "), "{text}: {}", ran.stderr);
+    }
+    let ran = run(inferd().args(["serve", "--config", "/does/not/exist.toml"]));
+    assert!(ran.code == Some(2) && ran.stderr.contains("cannot read the configuration"), "{}", ran.stderr);
+    let ran = run(inferd().args(["serve"]));
+    assert!(ran.code == Some(2) && ran.stderr.contains("no model is named"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_start_says_what_was_decided_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, keys, socket) =
+        (folder.path().join("inferd.toml"), folder.path().join("keys"), folder.path().join("s.sock"));
+    std::fs::write(&keys, "team 0123456789abcdef\n").unwrap();
+    std::fs::set_permissions(&keys, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let text = format!(
+        "api_keys = {:?}\nlisten = [\"unix:{}\", \"127.0.0.1:0\"]\nqueue = 7\n",
+        keys.display().to_string(),
+        socket.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut command = inferd();
+    command
+        .args(["serve", "--threads", "2", "--model", &tiny(), "--config"])
+        .arg(&file)
+        .env("INFERD_QEUE", "5");
+    let server = Running::of(command);
+    for words in [
+        "config why=\"there is no variable `INFERD_QEUE`; did you mean `INFERD_QUEUE`?\"",
+        "threads=2 threads_from=--threads stack=\"8 MiB\"",
+        "blas_from=\"the CPU\" allocator=",
+        "memory check=\"needs ",
+        "limits queue=7 ",
+        "access who=\"holders of a key\" keys=1 metrics=open",
+        "keys_readable why=\"every user of this machine may read",
+        "model name=tiny ",
+        "listening url=unix:",
+    ] {
+        assert!(server.start.contains(words), "`{words}` is missing in:\n{}", server.start);
+    }
+    let at = format!("unix:{}", socket.display());
+    assert_eq!(run(inferd().args(["healthcheck", "--address", &at])).code, Some(0));
+    // A second server on the same socket is told so, and takes nothing away.
+    let second = run(inferd().args(["serve", "--model", &tiny(), "--listen", &at, "--threads", "2"]));
+    assert!(
+        second.code == Some(2) && second.stderr.contains("a server listens there already"),
+        "{}",
+        second.stderr
+    );
+    assert_eq!(run(inferd().args(["healthcheck", "--address", &at])).code, Some(0));
+    server.signal("-TERM");
+    assert_eq!(server.exit_code(), Some(0));
+    assert!(!socket.exists());
+    assert_eq!(run(inferd().args(["healthcheck", "--address", &at])).code, Some(2));
 }

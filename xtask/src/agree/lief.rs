@@ -6,16 +6,18 @@ use std::path::PathBuf;
 use anyhow::Context;
 use release::run::Job;
 use release::toolchain::Site;
+use release::toolchain::pip::environment;
 use serde_json::Value;
 
+use super::Reading;
 use super::gate::segment_line;
-use super::{Reading, python};
 
-const VERSION: &str = "1.0.0";
+const REQUIREMENTS: &str = "lief==1.0.0\n";
 const SCRIPT: &str = include_str!("read_with_lief.py");
 
 pub fn read(site: &Site, files: &[PathBuf]) -> anyhow::Result<BTreeMap<PathBuf, Reading>> {
-    let python = python::environment(site, "lief", VERSION, "`--without-lief` compares with readelf alone")?;
+    let instead = "`--without-lief` compares with readelf alone";
+    let python = environment(site, "lief", REQUIREMENTS, instead)?;
     let mut command = site.command(&python);
     command.args(["-c", SCRIPT]);
     let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();

@@ -7,7 +7,6 @@ mod bench;
 mod explained;
 mod gate;
 mod lief;
-mod python;
 mod readelf;
 mod sarif;
 

@@ -12,9 +12,9 @@ use release::failure::Failure;
 use release::run::Job;
 use release::store::Record;
 use release::toolchain::Site;
+use release::toolchain::pip::environment;
 use serde_json::Value;
 
-use super::python;
 use crate::setup::workspace_root;
 
 const CRATE: &str = "serde-sarif";
@@ -36,12 +36,9 @@ for line in sys.stdin:
 /// True when all reports are valid and the spoilt ones are not.
 pub fn check(site: &Site) -> anyhow::Result<bool> {
     let schema = schema(site)?;
-    let python = python::environment(
-        site,
-        "jsonschema",
-        VALIDATOR_VERSION,
-        "the tests of elf-gate look at the parts that matter",
-    )?;
+    let instead = "the tests of elf-gate look at the parts that matter";
+    let requirements = format!("jsonschema=={VALIDATOR_VERSION}\n");
+    let python = environment(site, "jsonschema", &requirements, instead)?;
     let root = workspace_root();
     let mut documents = Vec::new();
     for arguments in [

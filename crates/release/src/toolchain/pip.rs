@@ -95,6 +95,41 @@ impl Wheel<'_> {
     }
 }
 
+/// A Python environment with packages of exact versions, installed once into the cache. Gives its `python`.
+///
+/// `requirements` is a requirements file that pins what it names; `instead` is what those who are offline can do.
+pub fn environment(site: &Site, name: &str, requirements: &str, instead: &str) -> anyhow::Result<PathBuf> {
+    let fingerprint = Digest::of(requirements.as_bytes());
+    let folder = site.store.root().join(format!("tools/{name}-{}", &fingerprint.as_str()[..16]));
+    let (python, ready) = (folder.join("bin/python"), folder.join("ready"));
+    // Written last: an environment that was interrupted is made again.
+    if std::fs::read_to_string(&ready).is_ok_and(|text| text == requirements) {
+        return Ok(python);
+    }
+    if site.offline {
+        let text = format!(
+            "the Python packages of `{name}` are not in the cache, and --offline forbids to fetch them"
+        );
+        return Err(Failure::new(text).hint(format!("run it once without --offline; {instead}")).into());
+    }
+    let system = site.which("python3").ok_or_else(|| {
+        Failure::new("`python3` is not in PATH; it runs what other people wrote in Python")
+            .hint("apt-get install python3 python3-venv")
+    })?;
+    eprintln!("installing the Python packages of `{name}`");
+    let mut venv = site.command(&system);
+    venv.args(["-m", "venv", "--clear"]).arg(&folder);
+    site.runner.run(Job::new("make a Python environment", venv))?;
+    let file = folder.join("requirements.txt");
+    std::fs::write(&file, requirements).context("cannot write to the cache")?;
+    let mut pip = site.command(&python);
+    pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]);
+    pip.args(["--only-binary=:all:", "-r"]).arg(&file);
+    site.runner.run(Job::new(format!("install the Python packages of `{name}`"), pip))?;
+    std::fs::write(&ready, requirements).context("cannot write to the cache")?;
+    Ok(python)
+}
+
 fn only_wheel(folder: &Path) -> anyhow::Result<PathBuf> {
     std::fs::read_dir(folder)?
         .filter_map(|entry| Some(entry.ok()?.path()))

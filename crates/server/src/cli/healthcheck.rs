@@ -1,12 +1,14 @@
 //! `inferd healthcheck`: asks a server on this machine whether it takes work. For images without a shell or curl.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::CommandResult;
 use crate::failure::Failure;
+use crate::serve::Listen;
 use crate::units;
 
 /// Of the status line and what follows: more is not needed.
@@ -14,9 +16,9 @@ const ANSWER_BYTES_MAX: u64 = 16 << 10;
 
 #[derive(clap::Args)]
 pub struct Flags {
-    /// Address of the server
+    /// Address of the server, or `unix:/path`
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    address: SocketAddr,
+    address: Listen,
     /// `/readyz` (takes work) or `/healthz` (is alive)
     #[arg(long, value_name = "PATH", default_value = "/readyz", value_parser = ["/readyz", "/healthz"])]
     path: String,
@@ -29,23 +31,37 @@ pub struct Flags {
 pub fn run(flags: Flags) -> CommandResult {
     let answer = ask(&flags).map_err(|error| {
         Failure::new(error)
-            .context(format!("no answer from http://{}{}", flags.address, flags.path))
+            .context(format!("no answer from {}, {}", flags.address, flags.path))
             .hint("Is the server running, and does it listen on this address?")
     })?;
     let status = answer.split(' ').nth(1).unwrap_or("");
     if status == "200" {
         return Ok(ExitCode::SUCCESS);
     }
-    let _ = writeln!(std::io::stderr(), "http://{}{} answered {status}", flags.address, flags.path);
+    let _ = writeln!(std::io::stderr(), "{}, {} answered {status}", flags.address, flags.path);
     Ok(ExitCode::from(1))
 }
 
 fn ask(flags: &Flags) -> std::io::Result<String> {
     let timeout = flags.timeout.max(Duration::from_millis(1));
-    let mut stream = TcpStream::connect_timeout(&flags.address, timeout)?;
-    stream.set_read_timeout(Some(timeout))?;
-    stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", flags.path, flags.address)?;
+    match &flags.address {
+        Listen::Tcp(address) => {
+            let stream = TcpStream::connect_timeout(address, timeout)?;
+            stream.set_read_timeout(Some(timeout))?;
+            stream.set_write_timeout(Some(timeout))?;
+            exchange(stream, &address.to_string(), &flags.path)
+        }
+        Listen::Unix(path) => {
+            let stream = UnixStream::connect(path)?;
+            stream.set_read_timeout(Some(timeout))?;
+            stream.set_write_timeout(Some(timeout))?;
+            exchange(stream, "localhost", &flags.path)
+        }
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, host: &str, path: &str) -> std::io::Result<String> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer).into_owned();

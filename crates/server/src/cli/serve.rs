@@ -1,17 +1,22 @@
 //! `inferd serve`: flags to checked options, and off.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgAction;
+use clap::builder::BoolishValueParser;
+
 use super::CommandResult;
+use super::config::Settings;
 use super::embed::{available_threads, threads};
+use super::output::{Output, Stop};
 use crate::failure::Failure;
 use crate::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, LogFormat, Options, RequestLimits, Server,
-    run as run_server,
+    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, LogFormat, Options, Origins, RequestLimits,
+    Server, run as run_server,
 };
 use crate::units;
 
@@ -20,20 +25,38 @@ const BATCH_TOKENS_A_THREAD: usize = 1024;
 
 #[derive(clap::Args)]
 pub struct Flags {
+    /// File with options: `queue = 512`; flags and the environment (`INFERD_QUEUE`) come before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print every option with its value and where it comes from, and end
+    #[arg(long)]
+    print_config: bool,
     /// A model to serve, by the name of its folder or by a name of your own; may be given several times
-    #[arg(long, value_name = "NAME=DIR|DIR", required = true)]
+    #[arg(long, value_name = "NAME=DIR|DIR")]
     model: Vec<String>,
-    /// Address and port to listen on; port 0 lets the system choose
+    /// Address and port to listen on, or `unix:/path`; may be given several times; port 0 lets the system choose
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    listen: Vec<Listen>,
+    /// Permissions of a unix socket, in octal
+    #[arg(long, value_name = "MODE", default_value = "660", value_parser = octal)]
+    socket_mode: u32,
+    /// File with the keys of those who may ask: `KEY` or `NAME KEY` a line; read anew on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+    /// Ask for a key at `/metrics` and at the status page too
+    #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
+    #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
+    protect_metrics: bool,
     /// Threads to compute with [default: what the machine and its CPU quota allow]
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
     /// Load a model when it is first asked for; memory is then not checked at start
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
+    #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
     lazy_weights: bool,
     /// Start without looking whether the models fit into memory
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
+    #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
     no_memcheck: bool,
     /// Memory that must stay free
     #[arg(long, value_name = "SIZE", default_value = "32 MiB", value_parser = units::bytes)]
@@ -68,7 +91,7 @@ pub struct Flags {
     /// Time for the body of a request
     #[arg(long, value_name = "TIME", default_value = "20 s", value_parser = units::duration)]
     body_timeout: Duration,
-    /// Time after which a client that does not read its answer is cut off
+    /// Time in which a client must take its answer, or 32 KiB a second of a long one
     #[arg(long, value_name = "TIME", default_value = "20 s", value_parser = units::duration)]
     write_timeout: Duration,
     /// Open connections; more wait to be accepted
@@ -94,12 +117,45 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
     }
 }
 
-pub fn run(flags: Flags) -> CommandResult {
+/// Yes and no as people write them in the environment.
+fn boolish() -> BoolishValueParser {
+    BoolishValueParser::new()
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("expected three octal digits, such as `660`".into()),
+    }
+}
+
+pub fn run(flags: Flags, settings: Settings) -> CommandResult {
     let threads = flags.threads.unwrap_or_else(available_threads);
+    let threads_from = match flags.threads {
+        Some(_) => settings.origin("threads").to_owned(),
+        None => "the machine and its CPU quota".into(),
+    };
+    let batch_tokens = flags.batch_tokens.unwrap_or(BATCH_TOKENS_A_THREAD * threads.get());
+    if flags.print_config {
+        let decided = [
+            ("threads", format!("{threads}, what the machine and its CPU quota allow")),
+            ("batch_tokens", format!("{batch_tokens}, {BATCH_TOKENS_A_THREAD} for each thread")),
+        ];
+        return print(&settings.print(&decided));
+    }
+    if flags.model.is_empty() {
+        return Err(Failure::message("no model is named").hint(
+            "Name one: `--model DIR`, or `INFERD_MODEL`, or `model = [\"DIR\"]` in the file of `--config`.",
+        ));
+    }
     let options = Options {
         models: models(&flags.model)?,
         listen: flags.listen,
+        socket_mode: flags.socket_mode,
+        api_keys: flags.api_keys,
+        protect_metrics: flags.protect_metrics,
         threads,
+        origins: Origins { threads: threads_from, config: settings.file, warnings: settings.warnings },
         lazy_weights: flags.lazy_weights,
         memcheck_headroom: (!flags.no_memcheck).then_some(flags.memcheck_headroom),
         admission: AdmissionLimits { requests_max: flags.queue, bytes_max: flags.queue_bytes },
@@ -115,13 +171,21 @@ pub fn run(flags: Flags) -> CommandResult {
             write_timeout: flags.write_timeout,
         },
         batches: BatchSettings {
-            batch_tokens: flags.batch_tokens.unwrap_or(BATCH_TOKENS_A_THREAD * threads.get()),
+            batch_tokens,
             batch_delay: flags.batch_delay,
             request_tokens_max: flags.request_tokens,
         },
         log_format: flags.log_format,
     };
     run_server(Server::open(options)?, flags.drain_timeout)
+}
+
+fn print(page: &str) -> CommandResult {
+    let mut output = Output::stdout();
+    match output.line(page.trim_end().as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) | Err(Stop::ReaderGone) => Ok(ExitCode::SUCCESS),
+        Err(Stop::Failed(failure)) => Err(failure),
+    }
 }
 
 /// `NAME=DIR`, or `DIR` whose last part is the name.

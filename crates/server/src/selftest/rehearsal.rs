@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
-use engine::{Cancel, EngineError};
+use engine::{Cancel, EngineError, Piece};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -21,8 +21,8 @@ use super::embedded_model;
 use crate::serve::app::App;
 use crate::serve::log::Log;
 use crate::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Loader, LogFormat, Model, Options, RequestLimits,
-    Shape, api, server,
+    AdmissionLimits, BatchSettings, ConnectionLimits, Loader, LogFormat, Model, Options, Origins,
+    RequestLimits, Shape, api, server,
 };
 
 /// Far above what any step of a check needs, far below the time that a check has.
@@ -31,8 +31,13 @@ pub const TIME_MAX: Duration = Duration::from_secs(20);
 pub fn options() -> Options {
     Options {
         models: vec![(embedded_model::NAME.into(), Path::new(embedded_model::NAME).into())],
-        listen: ([127, 0, 0, 1], 0).into(),
+        // Never bound.
+        listen: Vec::new(),
+        socket_mode: 0o660,
+        api_keys: None,
+        protect_metrics: false,
         threads: embedded_model::THREADS,
+        origins: Origins::default(),
         lazy_weights: true,
         memcheck_headroom: None,
         admission: AdmissionLimits { requests_max: 64, bytes_max: 16 << 20 },
@@ -71,7 +76,8 @@ impl Rehearsal {
         // On the thread of the check: none is left behind.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start a runtime: {error}"))?;
-        let app = server::app(&options(), loader, Log::to_nobody()).map_err(|failure| failure.to_string())?;
+        let app =
+            server::app(&options(), loader, Log::to_nobody(), None).map_err(|failure| failure.to_string())?;
         let app = Arc::new(app);
         let router = api::router(Arc::clone(&app));
         Ok(Self { runtime, app, router })
@@ -142,6 +148,15 @@ impl Model for Gated {
 
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Model::tokenize(&*self.model, texts, cancel)
+    }
+
+    fn pieces(
+        &self,
+        texts: &[String],
+        special_tokens: bool,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<Piece>>, EngineError> {
+        Model::pieces(&*self.model, texts, special_tokens, cancel)
     }
 
     fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {

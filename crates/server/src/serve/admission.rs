@@ -85,6 +85,10 @@ impl Admission {
         self.lock().phase
     }
 
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Requests and bytes that are held now.
     pub fn held(&self) -> (usize, u64) {
         let state = self.lock();

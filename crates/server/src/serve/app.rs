@@ -1,10 +1,11 @@
 //! What every request sees: made once, never changed; what changes is behind its parts' own locks.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::catalog::Catalog;
+use super::keys::Keys;
 use super::log::Log;
 use super::metrics::{Metrics, Page, label};
 use super::scheduler::Scheduler;
@@ -34,14 +35,24 @@ pub struct App {
     pub scheduler: Scheduler,
     pub metrics: Arc<Metrics>,
     pub log: Log,
+    /// `None`: whoever reaches the server may ask.
+    pub keys: Option<Keys>,
+    /// Whether `/metrics` and the status page ask for a key too.
+    pub protect_metrics: bool,
+    /// That compute.
+    pub threads: usize,
     pub started: Instant,
-    pub load_time: OnceLock<Duration>,
+    pub load_time: Mutex<Option<Duration>>,
     pub memory: OnceLock<MemoryReport>,
     /// Of the process: before the models are opened, then, and after the first full batch.
     pub anonymous_while_loading: OnceLock<Vec<Option<u64>>>,
 }
 
 impl App {
+    pub fn loaded_in(&self, time: Duration) {
+        *self.load_time.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
+    }
+
     pub fn metrics_page(&self) -> String {
         let mut page = Page::default();
         self.metrics.write(&mut page);
@@ -60,9 +71,18 @@ impl App {
             "Threads that OpenBLAS may use now.",
             engine::blas_info().threads,
         );
+        let info = crate::build_info::get();
+        page.head("inferd_build_info", "gauge", "What runs here.");
+        let labels = format!(
+            "{{version=\"{}\",commit=\"{}\",blas=\"{}\"}}",
+            label(info.version),
+            label(info.commit),
+            label(&engine::blas_info().core)
+        );
+        page.sample("inferd_build_info", &labels, 1);
         let up = self.started.elapsed().as_secs_f64();
         page.single("inferd_uptime_seconds", "gauge", "Time since start.", format!("{up:.3}"));
-        if let Some(time) = self.load_time.get() {
+        if let Some(time) = *self.load_time.lock().unwrap_or_else(PoisonError::into_inner) {
             page.single(
                 "inferd_load_seconds",
                 "gauge",

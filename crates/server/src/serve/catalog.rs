@@ -97,7 +97,12 @@ impl Entry {
         self.cell.get(move || loader(&name, &dir)).await
     }
 
+    /// What is in memory already.
+    pub fn loaded(&self) -> Option<Arc<dyn Model>> {
+        self.cell.ready()
+    }
+
     pub fn is_loaded(&self) -> bool {
-        self.cell.ready().is_some()
+        self.loaded().is_some()
     }
 }

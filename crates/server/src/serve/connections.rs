@@ -11,21 +11,21 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::app::App;
 use super::client::Client;
+use super::listen::Listener;
 use super::log::Level;
-use super::stall_guard::StallGuard;
+use super::stall_guard::{StallGuard, Stream};
 
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     pub connections_max: usize,
     /// From the first moment of a connection, or the end of its last answer, to the end of the next headers.
     pub header_timeout: Duration,
-    /// Of a write that makes no progress.
+    /// In which a client must take an answer, or its part of a long one.
     pub write_timeout: Duration,
 }
 
@@ -40,15 +40,16 @@ pub enum Ending {
     Cut,
 }
 
-/// Runs until `ending` says [`Ending::Closing`] and every connection has ended.
+/// One listener's. Runs until `ending` says [`Ending::Closing`] and every connection has ended. `free` are the connections that
+/// all listeners together may still open.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
     app: Arc<App>,
     limits: ConnectionLimits,
+    free: Arc<Semaphore>,
     mut ending: watch::Receiver<Ending>,
 ) {
-    let free = Arc::new(Semaphore::new(limits.connections_max));
     let mut connections = JoinSet::new();
     let mut last_complaint = None::<Instant>;
     loop {
@@ -62,8 +63,7 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let client = Client::from_address(peer.ip());
+            Ok((stream, client)) => {
                 let (router, app, ending) = (router.clone(), Arc::clone(&app), ending.clone());
                 connections.spawn(async move {
                     app.metrics.connection_opened();
@@ -95,14 +95,12 @@ impl Drop for Open<'_> {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Stream,
     client: Client,
     router: Router,
     limits: ConnectionLimits,
     mut ending: watch::Receiver<Ending>,
 ) {
-    // An answer is written whole: waiting for more would only delay it.
-    let _ = stream.set_nodelay(true);
     let stream = TokioIo::new(StallGuard::new(stream, limits.write_timeout));
     let router = router.layer(axum::Extension(client));
     let connection = http1::Builder::new()

@@ -5,16 +5,24 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError};
+use engine::{Cancel, EngineError, Piece};
 use tokio::sync::oneshot;
 
 use super::admission::Permit;
 use super::client::Client;
 use super::model::Model;
 
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    Vectors,
+    Pieces { special_tokens: bool },
+}
+
 pub struct Job {
     pub client: Client,
     pub model: Arc<dyn Model>,
+    pub wants: Wants,
     pub cancel: Cancel,
     state: Mutex<State>,
 }
@@ -22,6 +30,7 @@ pub struct Job {
 struct State {
     vectors: Vec<Vec<f32>>,
     missing: usize,
+    pieces: Vec<Vec<Piece>>,
     tokens: usize,
     submitted: Instant,
     first_step: Option<Instant>,
@@ -33,8 +42,10 @@ struct State {
 pub struct Done {
     /// In the order of the request.
     pub vectors: Vec<Vec<f32>>,
+    /// Of a job that wants pieces, and no vectors then.
+    pub pieces: Vec<Vec<Piece>>,
     pub tokens: usize,
-    /// From submission to the first step.
+    /// From submission to the first step, or to the tokenizer if that is all.
     pub queued: Duration,
     pub permit: Permit,
 }
@@ -65,18 +76,25 @@ impl fmt::Display for JobError {
 pub type Reply = oneshot::Receiver<Result<Done, JobError>>;
 
 impl Job {
-    pub fn new(client: Client, model: Arc<dyn Model>, outputs: usize, permit: Permit) -> (Arc<Job>, Reply) {
+    pub fn new(
+        client: Client,
+        model: Arc<dyn Model>,
+        wants: Wants,
+        outputs: usize,
+        permit: Permit,
+    ) -> (Arc<Job>, Reply) {
         let (sender, reply) = oneshot::channel();
         let state = State {
-            vectors: vec![Vec::new(); outputs],
+            vectors: if wants == Wants::Vectors { vec![Vec::new(); outputs] } else { Vec::new() },
             missing: outputs,
+            pieces: Vec::new(),
             tokens: 0,
             submitted: Instant::now(),
             first_step: None,
             reply: Some(sender),
             permit: Some(permit),
         };
-        let job = Job { client, model, cancel: Cancel::default(), state: Mutex::new(state) };
+        let job = Job { client, model, wants, cancel: Cancel::default(), state: Mutex::new(state) };
         (Arc::new(job), reply)
     }
 
@@ -93,13 +111,23 @@ impl Job {
         let mut state = self.lock();
         state.vectors[index] = vector;
         state.missing -= 1;
-        if state.missing > 0 {
-            return;
+        if state.missing == 0 {
+            Self::answer(state);
         }
+    }
+
+    /// All of its pieces: the answer.
+    pub fn fulfil_pieces(&self, pieces: Vec<Vec<Piece>>) {
+        let mut state = self.lock();
+        state.pieces = pieces;
+        Self::answer(state);
+    }
+
+    fn answer(mut state: MutexGuard<'_, State>) {
         let (Some(reply), Some(permit)) = (state.reply.take(), state.permit.take()) else { return };
         let queued = state.first_step.unwrap_or(state.submitted) - state.submitted;
-        let vectors = std::mem::take(&mut state.vectors);
-        let done = Done { vectors, tokens: state.tokens, queued, permit };
+        let (vectors, pieces) = (std::mem::take(&mut state.vectors), std::mem::take(&mut state.pieces));
+        let done = Done { vectors, pieces, tokens: state.tokens, queued, permit };
         drop(state);
         // The caller may be gone: then the answer is dropped here, and with it the permit.
         let _ = reply.send(Ok(done));

@@ -12,6 +12,8 @@ use std::time::Duration;
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
+const TOKENS: &[f64] = &[16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 65536.0];
+
 pub struct Metrics {
     /// By route and status.
     requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
@@ -19,6 +21,7 @@ pub struct Metrics {
     queue_seconds: Histogram,
     batch_seconds: Histogram,
     batch_sequences: Histogram,
+    batch_tokens: Histogram,
     tokens: AtomicU64,
     connections: AtomicU64,
     reloads_ok: AtomicU64,
@@ -33,6 +36,7 @@ impl Default for Metrics {
             queue_seconds: Histogram::new(SECONDS),
             batch_seconds: Histogram::new(SECONDS),
             batch_sequences: Histogram::new(SIZES),
+            batch_tokens: Histogram::new(TOKENS),
             tokens: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             reloads_ok: AtomicU64::new(0),
@@ -49,12 +53,22 @@ impl Metrics {
         self.request_seconds.observe(time.as_secs_f64());
     }
 
+    /// Answered requests of all routes.
+    pub fn by_status(&self) -> BTreeMap<u16, u64> {
+        let mut counts = BTreeMap::new();
+        for ((_, status), count) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            *counts.entry(*status).or_insert(0) += count;
+        }
+        counts
+    }
+
     pub fn queued(&self, time: Duration) {
         self.queue_seconds.observe(time.as_secs_f64());
     }
 
     pub fn batch(&self, sequences: usize, tokens: usize, time: Duration) {
         self.batch_sequences.observe(sequences as f64);
+        self.batch_tokens.observe(tokens as f64);
         self.batch_seconds.observe(time.as_secs_f64());
         self.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
     }
@@ -88,6 +102,7 @@ impl Metrics {
             ("inferd_queue_seconds", "Time from admission to the first step.", &self.queue_seconds),
             ("inferd_batch_seconds", "Time of one batch in the model.", &self.batch_seconds),
             ("inferd_batch_sequences", "Sequences of one batch.", &self.batch_sequences),
+            ("inferd_batch_tokens", "Tokens of one batch.", &self.batch_tokens),
         ];
         for (name, help, histogram) in histograms {
             page.head(name, "histogram", help);

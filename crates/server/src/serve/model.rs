@@ -5,7 +5,7 @@
 //! sequence after one step. A decoder would be asked again for the same sequence until it ends; the scheduler already
 //! comes back to a request as often as it has sequences left, and checks for cancellation each time.
 
-use engine::{Cancel, Embedder, EngineError};
+use engine::{Cancel, Embedder, EngineError, Piece};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -22,6 +22,14 @@ pub trait Model: Send + Sync {
 
     /// Special tokens included, cut at `tokens_max`.
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError>;
+
+    /// Every token of each text with its place, not cut.
+    fn pieces(
+        &self,
+        texts: &[String],
+        special_tokens: bool,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<Piece>>, EngineError>;
 
     /// Takes the memory that batches of so many tokens will need. Nothing else runs meanwhile.
     fn warm_up(&self, _batch_tokens: usize) -> Result<(), EngineError> {
@@ -44,6 +52,15 @@ impl Model for Embedder {
 
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Embedder::tokenize(self, texts, cancel)
+    }
+
+    fn pieces(
+        &self,
+        texts: &[String],
+        special_tokens: bool,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<Piece>>, EngineError> {
+        Embedder::pieces(self, texts, special_tokens, cancel)
     }
 
     fn warm_up(&self, batch_tokens: usize) -> Result<(), EngineError> {

@@ -74,6 +74,15 @@ impl Queue {
         false
     }
 
+    /// A job that needed no more than the tokenizer.
+    pub fn remove(&mut self, job: &Arc<Job>) -> Option<Entry> {
+        let entries = self.clients.get_mut(&job.client)?;
+        let at = entries.iter().position(|entry| Arc::ptr_eq(&entry.job, job))?;
+        let entry = entries.remove(at);
+        self.forget_idle_clients();
+        entry
+    }
+
     fn of(&mut self, client: &Client) -> &mut VecDeque<Entry> {
         if !self.clients.contains_key(client) {
             self.turns.push_back(client.clone());

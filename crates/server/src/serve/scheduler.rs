@@ -16,11 +16,13 @@ use engine::{Cancel, EngineError};
 
 use super::admission::Permit;
 use super::client::Client;
-use super::job::{Done, Job, JobError, Reply};
+use super::job::{Done, Job, JobError, Reply, Wants};
 use super::metrics::Metrics;
 use super::model::Model;
 use super::queue::{Batch, Entry, Item, Queue, Rest, Work};
 use crate::compute_thread;
+
+mod tokenizing;
 
 const RUNNERS: usize = 2;
 
@@ -58,12 +60,17 @@ struct State {
 pub enum Input {
     Texts(Vec<String>),
     Sequences(Vec<Vec<u32>>),
+    /// Texts that are to be tokenized and no more.
+    ToPieces {
+        texts: Vec<String>,
+        special_tokens: bool,
+    },
 }
 
 impl Input {
     pub fn len(&self) -> usize {
         match self {
-            Self::Texts(texts) => texts.len(),
+            Self::Texts(texts) | Self::ToPieces { texts, .. } => texts.len(),
             Self::Sequences(sequences) => sequences.len(),
         }
     }
@@ -96,10 +103,14 @@ impl Scheduler {
     }
 
     pub fn submit(&self, client: Client, model: Arc<dyn Model>, input: Input, permit: Permit) -> Ticket {
-        let (job, reply) = Job::new(client.clone(), model, input.len(), permit);
+        let wants = match input {
+            Input::ToPieces { special_tokens, .. } => Wants::Pieces { special_tokens },
+            _ => Wants::Vectors,
+        };
+        let (job, reply) = Job::new(client.clone(), model, wants, input.len(), permit);
         let cancel = job.cancel.clone();
         let rest = match input {
-            Input::Texts(texts) => Rest::Texts(texts),
+            Input::Texts(texts) | Input::ToPieces { texts, .. } => Rest::Texts(texts),
             Input::Sequences(sequences) => {
                 let tokens = sequences.iter().map(Vec::len).sum();
                 job.count_tokens(tokens);
@@ -119,6 +130,10 @@ impl Scheduler {
         drop(state);
         self.shared.wake.notify_one();
         Ticket { shared: Arc::clone(&self.shared), cancel, reply, answered: false }
+    }
+
+    pub fn request_tokens_max(&self) -> usize {
+        self.shared.settings.request_tokens_max
     }
 
     pub fn queued(&self) -> usize {
@@ -211,54 +226,12 @@ impl Shared {
     fn run(&self, work: Work) {
         match work {
             Work::Tokenize(jobs) => {
-                for group in by_model(jobs) {
+                for group in tokenizing::alike(jobs) {
                     self.tokenize(group);
                 }
             }
             Work::Step(batch) => self.step(batch),
         }
-    }
-
-    /// The texts of jobs of one model, in one call: a job of one text would leave the other workers idle.
-    fn tokenize(&self, mut jobs: Vec<(Arc<Job>, Vec<String>)>) {
-        let Some(model) = jobs.first().map(|(job, _)| Arc::clone(&job.model)) else { return };
-        let cancel = Cancel::shared(jobs.iter().map(|(job, _)| job.cancel.clone()).collect());
-        let counts: Vec<usize> = jobs.iter().map(|(_, texts)| texts.len()).collect();
-        let texts: Vec<String> = jobs.iter_mut().flat_map(|(_, texts)| std::mem::take(texts)).collect();
-        let result = catch_unwind(AssertUnwindSafe(|| model.tokenize(&texts, &cancel)))
-            .unwrap_or(Err(EngineError::WorkerFailed));
-        match result {
-            Ok(sequences) => {
-                let mut sequences = sequences.into_iter();
-                for ((job, _), count) in jobs.into_iter().zip(counts) {
-                    self.tokenized(&job, sequences.by_ref().take(count).collect());
-                }
-            }
-            Err(_) if jobs.len() > 1 => {
-                // Whichever it was fails alone.
-                let mut texts = texts.into_iter();
-                for ((job, _), count) in jobs.into_iter().zip(counts) {
-                    self.tokenize(vec![(job, texts.by_ref().take(count).collect())]);
-                }
-            }
-            Err(error) => {
-                for (job, _) in jobs {
-                    job.fail(JobError::Engine(error.clone()));
-                }
-                self.forget_cancelled();
-            }
-        }
-    }
-
-    fn tokenized(&self, job: &Arc<Job>, sequences: Vec<Vec<u32>>) {
-        let (tokens, tokens_max) = (sequences.iter().map(Vec::len).sum(), self.settings.request_tokens_max);
-        job.count_tokens(tokens);
-        if tokens > tokens_max {
-            job.fail(JobError::TooManyTokens { tokens, tokens_max });
-            return self.forget_cancelled();
-        }
-        self.lock().queue.tokenized(job, sequences);
-        self.wake.notify_one();
     }
 
     /// Entries are dropped outside of the lock.
@@ -313,19 +286,6 @@ fn jobs_of(items: &[Item]) -> Vec<Arc<Job>> {
         }
     }
     jobs
-}
-
-type Texts = (Arc<Job>, Vec<String>);
-
-fn by_model(jobs: Vec<Texts>) -> Vec<Vec<Texts>> {
-    let mut groups: Vec<Vec<Texts>> = Vec::new();
-    for job in jobs {
-        match groups.iter_mut().find(|group| Arc::ptr_eq(&group[0].0.model, &job.0.model)) {
-            Some(group) => group.push(job),
-            None => groups.push(vec![job]),
-        }
-    }
-    groups
 }
 
 fn by_job(items: Vec<Item>) -> Vec<Vec<Item>> {

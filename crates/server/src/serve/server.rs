@@ -1,28 +1,31 @@
 //! The server as a value: opened (checked, loaded, bound, in this order), reloaded, drained.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::memory::Load;
 use engine::{Embedder, Pool};
 use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::admission::{self, Admission};
 use super::api;
 use super::app::{App, MemoryReport, RequestLimits};
 use super::catalog::{Catalog, Loader};
 use super::connections::{self, ConnectionLimits, Ending};
+use super::keys::Keys;
+use super::listen::{Listen, Listener};
 use super::log::{Format, Level, Log, Writer};
 use super::metrics::Metrics;
 use super::model::Model;
 use super::need;
 use super::scheduler::{self, Scheduler};
-use crate::build_info::{self, STACK_SIZE_BYTES};
+use super::summary;
+use crate::build_info::STACK_SIZE_BYTES;
 use crate::failure::Failure;
 use crate::memory::preflight::Need;
 use crate::memory::process;
@@ -31,8 +34,16 @@ use crate::memory::process;
 pub struct Options {
     /// Name and folder.
     pub models: Vec<(String, PathBuf)>,
-    pub listen: SocketAddr,
+    /// At least one.
+    pub listen: Vec<Listen>,
+    /// Of unix sockets.
+    pub socket_mode: u32,
+    /// File with the keys of those who may ask; `None`: whoever reaches the server may.
+    pub api_keys: Option<PathBuf>,
+    /// Whether `/metrics` and the status page ask for a key too.
+    pub protect_metrics: bool,
     pub threads: NonZeroUsize,
+    pub origins: Origins,
     pub lazy_weights: bool,
     /// What must stay free; `None`: do not check.
     pub memcheck_headroom: Option<u64>,
@@ -43,13 +54,22 @@ pub struct Options {
     pub log_format: Format,
 }
 
+/// Where the options come from; said at the start, and of no other use.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    pub threads: String,
+    pub config: Option<PathBuf>,
+    /// What looks like a slip.
+    pub warnings: Vec<String>,
+}
+
 pub struct Server {
     pub(super) runtime: Runtime,
     pub(super) app: Arc<App>,
     options: Arc<Options>,
-    address: SocketAddr,
+    addresses: Vec<Listen>,
     ending: watch::Sender<Ending>,
-    serving: Option<JoinHandle<()>>,
+    serving: JoinSet<()>,
     log_writer: Option<Writer>,
 }
 
@@ -115,7 +135,11 @@ impl Server {
             .map_err(|error| Failure::new(error).context("cannot start the threads for HTTP"))?;
         let (log, log_writer) = Log::start(options.log_format)
             .map_err(|error| Failure::new(error).context("cannot start the thread for the log"))?;
-        let app = Arc::new(app(&options, loader, log)?);
+        let keys = options.api_keys.as_deref().map(Keys::open).transpose().map_err(|error| {
+            Failure::message(format_args!("cannot use the API keys: {error}"))
+                .hint("One key a line, or a name and a key; `#` begins a comment.")
+        })?;
+        let app = Arc::new(app(&options, loader, log, keys)?);
         if !options.lazy_weights {
             let loading = Instant::now();
             let mut anonymous = vec![anonymous_now()];
@@ -123,28 +147,33 @@ impl Server {
             anonymous.push(anonymous_now());
             runtime.block_on(warm_up(&app, options.batches.batch_tokens)).map_err(Failure::message)?;
             anonymous.push(anonymous_now());
-            let _ = app.load_time.set(loading.elapsed());
+            app.loaded_in(loading.elapsed());
             let _ = app.anonymous_while_loading.set(anonymous);
         }
-        let listener = runtime.block_on(tokio::net::TcpListener::bind(options.listen));
-        let listener = listener.and_then(|listener| listener.local_addr().map(|address| (listener, address)));
-        let (listener, address) = listener.map_err(|error| {
-            Failure::new(error).context(format!("cannot listen on {}", options.listen)).hint(format!(
-                "See who does with `ss -ltnp`, or choose another `--listen {}:PORT`.",
-                options.listen.ip()
-            ))
-        })?;
+        // All or none: a server that answers on half of its addresses looks well to whoever asks the wrong one.
+        let mut listeners = Vec::new();
+        for listen in &options.listen {
+            listeners.push(runtime.block_on(Listener::bind(listen, options.socket_mode))?);
+        }
+        let addresses = listeners.iter().map(Listener::address).collect::<Result<Vec<_>, _>>();
+        let addresses =
+            addresses.map_err(|error| Failure::new(error).context("cannot tell where the server listens"))?;
         let (ending, ended) = watch::channel(Ending::Open);
         let router = api::router(Arc::clone(&app));
-        let serving = connections::serve(listener, router, Arc::clone(&app), options.connections, ended);
-        let serving = Some(runtime.spawn(serving));
+        let free = Arc::new(Semaphore::new(options.connections.connections_max));
+        let mut serving = JoinSet::new();
+        for listener in listeners {
+            let (router, app, free) = (router.clone(), Arc::clone(&app), Arc::clone(&free));
+            let one = connections::serve(listener, router, app, options.connections, free, ended.clone());
+            serving.spawn_on(one, runtime.handle());
+        }
         let options = Arc::new(options);
-        Ok(Self { runtime, app, options, address, ending, serving, log_writer: Some(log_writer) })
+        Ok(Self { runtime, app, options, addresses, ending, serving, log_writer: Some(log_writer) })
     }
 
-    /// With the port that the system chose, if it was asked to.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens, with the port that the system chose, if it was asked to.
+    pub fn addresses(&self) -> &[Listen] {
+        &self.addresses
     }
 
     /// Permits that are held now.
@@ -152,41 +181,19 @@ impl Server {
         self.app.admission.held().0
     }
 
-    /// What was decided, and why: one line of the log each.
+    /// What was decided, and why.
     fn say(&self, memory: &str, need: Need) {
-        let Options { threads, batches, admission, requests, .. } = &*self.options;
-        let blas = engine::blas_info();
-        let info = build_info::get();
-        let log = &self.app.log;
-        log.info("start", &[("version", info.version.into()), ("commit", info.commit.into())]);
-        let fields = [
-            ("threads", threads.to_string()),
-            ("stack", format!("{} MiB", STACK_SIZE_BYTES >> 20)),
-            ("blas", blas.core),
-            ("allocator", if cfg!(target_env = "musl") { "musl" } else { "system" }.into()),
-            ("batch_tokens", batches.batch_tokens.to_string()),
-        ];
-        log.info("compute", &fields);
-        let fields = [
-            ("check", memory.to_owned()),
-            ("anonymous", need.anonymous.to_string()),
-            ("weights", need.file.to_string()),
-        ];
-        log.info("memory", &fields);
-        let fields = [
-            ("queue", admission.requests_max.to_string()),
-            ("queue_bytes", admission.bytes_max.to_string()),
-            ("infer_timeout_ms", requests.infer_timeout.as_millis().to_string()),
-        ];
-        log.info("limits", &fields);
+        let (log, options) = (&self.app.log, &*self.options);
+        summary::start(log, options);
+        summary::compute(log, options);
+        summary::memory(log, memory, need);
+        summary::limits(log, options);
+        summary::access(log, options, self.app.keys.as_ref());
         for entry in self.app.catalog.entries().iter() {
-            let loaded = entry.is_loaded().to_string();
-            log.info(
-                "model",
-                &[("name", entry.name.clone()), ("dir", entry.dir.display().to_string()), ("loaded", loaded)],
-            );
+            let (name, dir) = (entry.name.clone(), entry.dir.display().to_string());
+            log.info("model", &[("name", name), ("dir", dir), ("loaded", entry.is_loaded().to_string())]);
         }
-        log.info("listening", &[("url", format!("http://{}", self.address))]);
+        summary::listening(log, &self.addresses);
     }
 
     /// The estimate beside what was found, step by step, in bytes.
@@ -214,10 +221,13 @@ impl Server {
     /// New weights from the same folders, if they can be loaded beside the old ones. No request is lost.
     pub async fn reload(app: &App, options: &Options) -> Result<(), String> {
         let started = Instant::now();
-        let result = Self::try_reload(app, options).await;
+        // Keys first: one that was taken back must not live on because a model cannot be loaded.
+        let keys = app.keys.as_ref().map_or(Ok(0), Keys::reload);
+        let result = Self::try_reload(app, options).await.and(keys.map(drop));
         app.metrics.reload(result.is_ok());
         match &result {
             Ok(()) => {
+                app.loaded_in(started.elapsed());
                 let ms = started.elapsed().as_millis().to_string();
                 app.log.info("reloaded", &[("ms", ms)]);
             }
@@ -246,16 +256,15 @@ impl Server {
 
     /// Lets nobody in any more, answers those who are in, and ends.
     pub fn drain(mut self, time_max: Duration) -> Drained {
-        let serving = self.serving.take();
+        let mut serving = std::mem::take(&mut self.serving);
         let drained = self.runtime.block_on(async {
             let drained = settle(&self.app, time_max).await;
             tokio::time::sleep(LAST_CALL).await;
             self.ending.send_replace(Ending::Closing);
-            if let Some(mut serving) = serving
-                && tokio::time::timeout(CLOSING_TIME_MAX, &mut serving).await.is_err()
-            {
+            let closed = async { while serving.join_next().await.is_some() {} };
+            if tokio::time::timeout(CLOSING_TIME_MAX, closed).await.is_err() {
                 self.ending.send_replace(Ending::Cut);
-                let _ = serving.await;
+                while serving.join_next().await.is_some() {}
             }
             drained
         });
@@ -276,7 +285,7 @@ impl Server {
 }
 
 /// Everything behind the listener, with nothing loaded.
-pub(crate) fn app(options: &Options, loader: Loader, log: Log) -> Result<App, Failure> {
+pub(crate) fn app(options: &Options, loader: Loader, log: Log, keys: Option<Keys>) -> Result<App, Failure> {
     let metrics = Arc::new(Metrics::default());
     let scheduler = Scheduler::start(options.batches, Arc::clone(&metrics))
         .map_err(|error| Failure::new(error).context("cannot start the threads for batches"))?;
@@ -287,8 +296,11 @@ pub(crate) fn app(options: &Options, loader: Loader, log: Log) -> Result<App, Fa
         scheduler,
         metrics,
         log,
+        keys,
+        protect_metrics: options.protect_metrics,
+        threads: options.threads.get(),
         started: Instant::now(),
-        load_time: OnceLock::new(),
+        load_time: Mutex::default(),
         memory: OnceLock::new(),
         anonymous_while_loading: OnceLock::new(),
     })

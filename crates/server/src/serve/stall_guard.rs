@@ -1,7 +1,8 @@
-//! A connection whose peer stops reading is closed: a write that makes no progress for too long is an error.
+//! A connection whose peer does not take its answer is closed: one that stops reading, and one that reads so slowly that
+//! the answer would stay in memory for long.
 //!
-//! hyper limits the time of reading headers, and `api::body` that of reading a body. Writing is what is left: without this,
-//! an answer to a reader that has stopped would stay in memory for ever.
+//! hyper limits the time of reading headers, and `api::body` that of reading a body. Writing is what is left. Time is
+//! counted in windows that begin when a write must wait: within each, a part of the answer must be taken, or all of it.
 
 use std::future::Future;
 use std::io;
@@ -12,31 +13,67 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+/// A slower reader is cut off, one window after its first full buffer.
+pub const RATE_MIN_BYTES_PER_S: f64 = 32.0 * 1024.0;
+
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
+
+/// TCP or unix: one call through a table is nothing beside a system call.
+pub type Stream = Box<dyn Connection>;
+
 pub struct StallGuard<S> {
     stream: S,
     time_max: Duration,
-    /// Runs while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
+    window: Option<Window>,
+}
+
+/// Since a write had to wait.
+struct Window {
+    end: Pin<Box<Sleep>>,
+    taken: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> StallGuard<S> {
     pub fn new(stream: S, time_max: Duration) -> Self {
-        Self { stream, time_max, stalled: None }
+        Self { stream, time_max, window: None }
     }
 
     fn guard<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> Taken,
     ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(result) = written(Pin::new(&mut self.stream), cx) {
-            self.stalled = None;
-            return Poll::Ready(result);
-        }
+        let result = written(Pin::new(&mut self.stream), cx);
         let time_max = self.time_max;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(time_max)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        match &result {
+            Poll::Ready(Ok(done)) => match (bytes(done), &mut self.window) {
+                (Taken::All, _) => self.window = None,
+                (Taken::Bytes(bytes), Some(window)) => {
+                    window.taken += bytes;
+                    if window.taken as f64 >= RATE_MIN_BYTES_PER_S * time_max.as_secs_f64() {
+                        self.window = None;
+                    }
+                }
+                (Taken::Bytes(_), None) => {}
+            },
+            Poll::Ready(Err(_)) => return result,
+            Poll::Pending => {
+                self.window.get_or_insert_with(|| Window { end: Box::pin(sleep(time_max)), taken: 0 });
+            }
+        }
+        // Also after a write that went well: a reader that takes a byte a second lets every write go well.
+        let over = self.window.as_mut().is_some_and(|window| window.end.as_mut().poll(cx).is_ready());
+        if over { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { result }
     }
+}
+
+enum Taken {
+    Bytes(usize),
+    /// hyper flushes when it has nothing more to write.
+    All,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for StallGuard<S> {
@@ -51,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for StallGuard<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        self.guard(cx, |stream, cx| stream.poll_write(cx, data))
+        self.guard(cx, |stream, cx| stream.poll_write(cx, data), |bytes| Taken::Bytes(*bytes))
     }
 
     fn poll_write_vectored(
@@ -59,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.guard(cx, |stream, cx| stream.poll_write_vectored(cx, data))
+        self.guard(cx, |stream, cx| stream.poll_write_vectored(cx, data), |bytes| Taken::Bytes(*bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -67,41 +104,67 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.guard(cx, |stream, cx| stream.poll_flush(cx))
+        self.guard(cx, |stream, cx| stream.poll_flush(cx), |()| Taken::All)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.guard(cx, |stream, cx| stream.poll_shutdown(cx))
+        self.guard(cx, |stream, cx| stream.poll_shutdown(cx), |()| Taken::All)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
 
-    fn block_on<T>(work: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    /// Writes `bytes` through a buffer of `step` bytes to a reader that empties it every `pause`, or never.
+    fn write_to_reader(bytes: usize, step: usize, pause: Option<Duration>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (near, mut far): (DuplexStream, DuplexStream) = tokio::io::duplex(step);
+            let mut guarded = StallGuard::new(near, WINDOW);
+            let reading = tokio::spawn(async move {
+                let mut buffer = vec![0; step];
+                let Some(pause) = pause else { return std::future::pending().await };
+                while far.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {
+                    tokio::time::sleep(pause).await;
+                }
+            });
+            let mut result = guarded.write_all(&vec![0; bytes]).await;
+            if result.is_ok() {
+                result = guarded.flush().await;
+            }
+            reading.abort();
+            result
+        })
+    }
+
+    const fn ms(ms: u64) -> Option<Duration> {
+        Some(Duration::from_millis(ms))
     }
 
     #[test]
-    fn a_reader_that_stops_ends_the_write_and_one_that_reads_does_not() {
-        block_on(async {
-            let (near, mut far) = tokio::io::duplex(16);
-            let mut guarded = StallGuard::new(near, Duration::from_millis(50));
-            let reading = tokio::spawn(async move {
-                let mut bytes = [0; 16];
-                for _ in 0..3 {
-                    tokio::time::sleep(Duration::from_millis(30)).await;
-                    far.read_exact(&mut bytes).await.unwrap();
-                }
-                far
-            });
-            guarded.write_all(&[0; 64]).await.unwrap();
-            let _far = reading.await.unwrap();
-            let error = guarded.write_all(&[0; 64]).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        });
+    fn one_that_stops_is_cut_off() {
+        assert_eq!(write_to_reader(128, 64, None).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn one_that_drips_is_cut_off_though_each_write_goes_on() {
+        assert_eq!(write_to_reader(64 << 10, 64, ms(10)).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn one_that_takes_enough_is_not_however_long_the_answer() {
+        let started = std::time::Instant::now();
+        write_to_reader(8 << 20, 64 << 10, ms(20)).unwrap();
+        assert!(started.elapsed() > WINDOW);
+    }
+
+    #[test]
+    fn one_that_takes_a_small_answer_within_the_window_is_not() {
+        write_to_reader(300, 64, ms(50)).unwrap();
     }
 }

@@ -87,3 +87,13 @@ pub fn embed_within(address: SocketAddr, ms: u32, body: &str) -> Answer {
     let headers = format!("{JSON}x-request-timeout-ms: {ms}\r\n");
     request(address, "POST", "/v1/embeddings", &headers, body.as_bytes())
 }
+
+pub fn post(address: SocketAddr, path: &str, body: &str) -> Answer {
+    request(address, "POST", path, JSON, body.as_bytes())
+}
+
+#[track_caller]
+pub fn check_error(answer: &Answer, status: u16, code: &str) {
+    assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{}", answer.text());
+    assert!(answer.header("x-request-id").is_some());
+}

@@ -41,6 +41,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid_json", message)
     }
 
+    /// The field that it is about.
+    pub fn at(self, param: &'static str) -> Self {
+        Self { param: Some(param), ..self }
+    }
+
     pub fn model_not_found(name: &str, known: &[String]) -> Self {
         let message = format!("the model `{name}` is not served here; served are: `{}`", known.join("`, `"));
         Self { param: Some("model"), ..Self::new(StatusCode::NOT_FOUND, "model_not_found", message) }
@@ -86,6 +91,26 @@ impl ApiError {
         Self { close: true, ..Self::unavailable("draining", "the server is shutting down") }
     }
 
+    /// `param` is the field that the job's inputs came from.
+    pub fn of_job(error: JobError, param: &'static str) -> Self {
+        let text = error.to_string();
+        match error {
+            JobError::Stopped => Self::draining(),
+            JobError::TooManyTokens { .. } => Self::invalid(param, text),
+            JobError::Engine(
+                EngineError::Tokenize { .. }
+                | EngineError::SequenceLength { .. }
+                | EngineError::UnknownToken { .. },
+            ) => Self::invalid(param, text),
+            JobError::Engine(EngineError::WeightsChanged) => Self::unavailable("model_changed", text),
+            JobError::Engine(EngineError::WorkerFailed | EngineError::Cancelled) => Self::internal(text),
+        }
+    }
+
+    pub fn unauthorized(message: impl Into<String>, code: &'static str) -> Self {
+        Self { close: true, ..Self::new(StatusCode::UNAUTHORIZED, code, message) }
+    }
+
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
@@ -107,22 +132,6 @@ impl From<Refusal> for ApiError {
     }
 }
 
-impl From<JobError> for ApiError {
-    fn from(error: JobError) -> Self {
-        let text = error.to_string();
-        match error {
-            JobError::Stopped => Self::draining(),
-            JobError::TooManyTokens { .. } => Self::invalid("input", text),
-            JobError::Engine(EngineError::Tokenize { .. } | EngineError::SequenceLength { .. }) => {
-                Self::invalid("input", text)
-            }
-            JobError::Engine(EngineError::UnknownToken { .. }) => Self::invalid("input", text),
-            JobError::Engine(EngineError::WeightsChanged) => Self::unavailable("model_changed", text),
-            JobError::Engine(EngineError::WorkerFailed | EngineError::Cancelled) => Self::internal(text),
-        }
-    }
-}
-
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let body = json!({ "error": {
@@ -134,6 +143,9 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"inferd\""));
         }
         if self.close {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

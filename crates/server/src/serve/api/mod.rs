@@ -1,12 +1,22 @@
 //! The routes. One module an endpoint; `error` has every error that a client can see.
 
+mod auth;
 mod body;
 mod deadline;
 mod embeddings;
 mod error;
 mod health;
+mod infer;
+mod input;
 mod models;
+mod openapi;
 mod request_log;
+mod rerank;
+mod status;
+mod tokenize;
+mod vectors;
+mod whole;
+mod work;
 
 use std::sync::Arc;
 
@@ -23,8 +33,13 @@ pub use error::ApiError;
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/embeddings", post(embeddings::post))
+        .route("/v1/infer", post(infer::post))
+        .route("/v1/rerank", post(rerank::post))
+        .route("/tokenize", post(tokenize::post))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{name}", get(models::one))
+        .route("/", get(status::page))
+        .route("/openapi.json", get(openapi::document))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

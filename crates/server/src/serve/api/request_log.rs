@@ -19,6 +19,7 @@ use super::super::admission::Phase;
 use super::super::app::App;
 use super::super::client::Client;
 use super::super::log::Level;
+use super::auth;
 use super::error::ApiError;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -76,6 +77,7 @@ impl Drop for Line<'_> {
 
 pub async fn around(State(app): State<Arc<App>>, mut request: Request<Body>, next: Next) -> Response<Body> {
     let id = request_id(request.headers());
+    let identified = auth::identify(&app, &mut request);
     let client =
         request.extensions().get::<Client>().cloned().unwrap_or_else(|| Client::from_name("unknown"));
     let context = RequestContext { client, started: Instant::now(), notes: Arc::default() };
@@ -89,7 +91,12 @@ pub async fn around(State(app): State<Arc<App>>, mut request: Request<Body>, nex
     };
     request.extensions_mut().insert(context);
 
-    let mut handler = pin!(next.run(request));
+    let mut handler = pin!(async {
+        match identified {
+            Ok(()) => next.run(request).await,
+            Err(refused) => refused.into_response(),
+        }
+    });
     let mut response = poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(cx))).unwrap_or_else(|_| {
             let error = ApiError::internal("the handler of this request panicked; the message is in the log");
@@ -122,6 +129,17 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// A label with few values, whatever paths clients make up.
 fn route(path: &str) -> &'static str {
-    const ROUTES: &[&str] = &["/v1/embeddings", "/v1/models", "/healthz", "/readyz", "/metrics"];
+    const ROUTES: &[&str] = &[
+        "/v1/embeddings",
+        "/v1/infer",
+        "/v1/rerank",
+        "/tokenize",
+        "/v1/models",
+        "/openapi.json",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/",
+    ];
     ROUTES.iter().find(|route| **route == path).copied().unwrap_or("other")
 }

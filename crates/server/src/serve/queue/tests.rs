@@ -1,6 +1,7 @@
-use engine::{Cancel, EngineError};
+use engine::{Cancel, EngineError, Piece};
 
 use super::super::admission::{Admission, Limits};
+use super::super::job::Wants;
 use super::super::model::Shape;
 use super::*;
 
@@ -13,6 +14,9 @@ impl Model for Nothing {
     fn tokenize(&self, _: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Err(EngineError::Cancelled)
     }
+    fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
+        Err(EngineError::Cancelled)
+    }
     fn step(&self, _: &[Vec<u32>], _: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
         Err(EngineError::Cancelled)
     }
@@ -21,7 +25,7 @@ impl Model for Nothing {
 fn push(queue: &mut Queue, model: &Arc<dyn Model>, client: &str, rest: Rest) -> Arc<Job> {
     let client = Client::from_name(client);
     let permit = Admission::new(Limits { requests_max: 9, bytes_max: 9 }).admit(&client, 1).ok().unwrap();
-    let (job, _) = Job::new(client.clone(), Arc::clone(model), 1, permit);
+    let (job, _) = Job::new(client.clone(), Arc::clone(model), Wants::Vectors, 1, permit);
     queue.push(&client, Entry { job: Arc::clone(&job), rest, since: Instant::now() });
     job
 }
@@ -99,6 +103,9 @@ impl Model for Nothing2 {
     }
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Nothing.tokenize(texts, cancel)
+    }
+    fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
+        Err(EngineError::Cancelled)
     }
     fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
         Nothing.step(batch, cancel)

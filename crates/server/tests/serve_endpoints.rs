@@ -1,0 +1,267 @@
+//! The endpoints besides embeddings: infer, rerank, tokenize, the document, the status page. The model is a fake whose
+//! vectors can be foretold: [words, length of the batch, 0, 1].
+
+mod fake_model;
+mod http_client;
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use fake_model::{Fake, address, loader, options, serve, wait_until};
+use http_client::{JSON, check_error, connect, get, post, request, send};
+use inferd::serve::Server;
+use serde_json::{Value, json};
+
+#[test]
+fn infer_embeds_compares_and_ranks() {
+    let server = serve(&Arc::default());
+    let at = address(&server);
+    let embedded = post(at, "/v1/infer", r#"{"task":"embed","inputs":["a b c","d"]}"#).json();
+    assert_eq!((&embedded["task"], &embedded["model"]), (&"embed".into(), &"m".into()));
+    assert_eq!(embedded["embeddings"][0][0], 3.0);
+    assert_eq!(embedded["usage"], json!({ "prompt_tokens": 4, "total_tokens": 4 }));
+    let short = post(at, "/v1/infer", r#"{"task":"embed","inputs":[[5,6]],"dimensions":2}"#).json();
+    assert_eq!(short["embeddings"][0].as_array().unwrap().len(), 2);
+
+    let compared =
+        post(at, "/v1/infer", r#"{"task":"similarity","source":"a b","targets":["c d","e f g h i j k l"]}"#)
+            .json();
+    let likeness = compared["similarities"].as_array().unwrap();
+    assert!(
+        (likeness[0].as_f64().unwrap() - 1.0).abs() < 1e-6 && likeness[1].as_f64() < likeness[0].as_f64()
+    );
+    let ids = post(at, "/v1/infer", r#"{"task":"similarity","source":[1,2],"targets":[[3,4]]}"#).json();
+    assert!((ids["similarities"][0].as_f64().unwrap() - 1.0).abs() < 1e-6);
+
+    let body = r#"{"task":"rerank","query":"a b","documents":["1 2 3 4 5 6 7 8","x y","1 2 3"],"top_n":2}"#;
+    let ranked = post(at, "/v1/infer", body).json();
+    let order: Vec<&Value> =
+        ranked["results"].as_array().unwrap().iter().map(|result| &result["index"]).collect();
+    assert_eq!(order, [1, 2]);
+    assert_eq!(server.requests_held(), 0);
+}
+
+#[test]
+fn rerank_sorts_and_gives_documents_back_on_request() {
+    let server = serve(&Arc::default());
+    let at = address(&server);
+    let body =
+        r#"{"query":"a b","documents":["1 2 3 4 5 6 7 8",{"text":"x y"},"1 2 3"],"return_documents":true}"#;
+    let ranked = post(at, "/v1/rerank", body).json();
+    let results = ranked["results"].as_array().unwrap();
+    let order: Vec<&Value> = results.iter().map(|result| &result["index"]).collect();
+    assert_eq!(order, [1, 2, 0]);
+    assert_eq!(results[0]["document"], json!({ "text": "x y" }));
+    let scores: Vec<f64> = results.iter().map(|result| result["relevance_score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b) && (scores[0] - 1.0).abs() < 1e-6, "{scores:?}");
+    let ranked = post(at, "/v1/rerank", r#"{"query":"a","documents":["b","c d"],"top_n":1}"#).json();
+    assert_eq!(ranked["results"].as_array().unwrap().len(), 1);
+    assert!(ranked["results"][0].get("document").is_none());
+}
+
+#[test]
+fn tokenize_gives_tokens_and_places_with_and_without_special_ones() {
+    let model = Arc::new(Fake::default());
+    let server = serve(&model);
+    let at = address(&server);
+    let tokens = post(at, "/tokenize", r#"{"inputs":["ab c"]}"#).json();
+    assert_eq!(tokens[0][0], json!({ "id": 0, "text": "[S]", "special": true, "start": null, "stop": null }));
+    assert_eq!(tokens[0][1], json!({ "id": 1, "text": "ab", "special": false, "start": 0, "stop": 2 }));
+    let tokens = post(at, "/tokenize", r#"{"inputs":"ab c","add_special_tokens":false}"#).json();
+    assert_eq!(tokens[0].as_array().unwrap().len(), 2);
+    assert_eq!(model.steps.load(Ordering::SeqCst), 0);
+    // Counted like any other request.
+    let long = "a ".repeat(6000);
+    check_error(&post(at, "/tokenize", &json!({ "inputs": long }).to_string()), 400, "invalid_value");
+    let page = get(at, "/metrics").text();
+    assert!(page.contains("inferd_requests_total{route=\"/tokenize\",status=\"200\"} 2"), "{page}");
+    wait_until("permits are back", || server.requests_held() == 0);
+}
+
+#[test]
+fn wrong_requests_are_told_where_they_are_wrong() {
+    let server = serve(&Arc::default());
+    let at = address(&server);
+    let many = json!(vec!["a"; 100]).to_string();
+    for (path, body, code, param) in [
+        ("/v1/infer", r#"{}"#, "invalid_json", Value::Null),
+        ("/v1/infer", r#"{"task":"sing"}"#, "invalid_json", Value::Null),
+        ("/v1/infer", r#"{"task":"embed"}"#, "invalid_json", Value::Null),
+        ("/v1/infer", r#"{"task":"embed","inputs":"a","top_n":1}"#, "invalid_json", Value::Null),
+        ("/v1/infer", r#"{"task":"embed","inputs":[]}"#, "invalid_value", "inputs".into()),
+        (
+            "/v1/infer",
+            r#"{"task":"embed","inputs":"a","dimensions":9}"#,
+            "invalid_value",
+            "dimensions".into(),
+        ),
+        (
+            "/v1/infer",
+            r#"{"task":"similarity","source":["a","b"],"targets":"c"}"#,
+            "invalid_value",
+            "source".into(),
+        ),
+        (
+            "/v1/infer",
+            r#"{"task":"similarity","source":"a","targets":[]}"#,
+            "invalid_value",
+            "targets".into(),
+        ),
+        (
+            "/v1/infer",
+            r#"{"task":"similarity","source":"a","targets":[1]}"#,
+            "invalid_value",
+            "targets".into(),
+        ),
+        (
+            "/v1/infer",
+            r#"{"task":"rerank","query":"a","documents":["b"],"top_n":0}"#,
+            "invalid_value",
+            "top_n".into(),
+        ),
+        ("/v1/rerank", r#"{"query":"a","documents":[]}"#, "invalid_value", "documents".into()),
+        ("/v1/rerank", r#"{"query":"a","documents":["b"],"top_n":0}"#, "invalid_value", "top_n".into()),
+        ("/v1/rerank", r#"{"query":"a","documents":[{"txt":"b"}]}"#, "invalid_json", "documents".into()),
+        ("/v1/rerank", r#"{"query":["a"],"documents":["b"]}"#, "invalid_json", Value::Null),
+        (
+            "/v1/rerank",
+            &format!(r#"{{"query":"a","documents":{many}}}"#),
+            "invalid_value",
+            "documents".into(),
+        ),
+        ("/tokenize", r#"{"inputs":[1]}"#, "invalid_json", "inputs".into()),
+        ("/tokenize", r#"{"inputs":"a","special":true}"#, "invalid_json", Value::Null),
+        ("/tokenize", r#"{"inputs":"a","model":"n"}"#, "model_not_found", "model".into()),
+    ] {
+        let answer = post(at, path, body);
+        let status = if code == "model_not_found" { 404 } else { 400 };
+        check_error(&answer, status, code);
+        assert_eq!(answer.json()["error"]["param"], param, "{body}");
+    }
+    for path in ["/v1/infer", "/v1/rerank", "/tokenize"] {
+        check_error(
+            &request(at, "POST", path, "content-type: text/plain\r\n", b"{}"),
+            415,
+            "unsupported_media_type",
+        );
+        check_error(&request(at, "POST", path, JSON, &[b' '; 70_000]), 413, "body_too_large");
+        check_error(&get(at, path), 405, "method_not_allowed");
+    }
+    wait_until("permits are back", || server.requests_held() == 0);
+}
+
+#[test]
+fn the_new_endpoints_obey_deadline_queue_and_drain() {
+    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
+    let mut options = options();
+    options.admission.requests_max = 4;
+    let server = Server::open_with(options, loader(&model)).unwrap();
+    let at = address(&server);
+    let bodies = [
+        ("/v1/infer", r#"{"task":"similarity","source":"a","targets":"b"}"#),
+        ("/v1/rerank", r#"{"query":"a","documents":["b"]}"#),
+    ];
+    let headers = format!("{JSON}x-request-timeout-ms: 20\r\n");
+    for (path, body) in bodies {
+        check_error(&request(at, "POST", path, &headers, body.as_bytes()), 504, "timeout");
+    }
+    wait_until("permits are back", || server.requests_held() == 0);
+    assert_eq!(model.stopped.load(Ordering::SeqCst), 2);
+    std::thread::scope(|scope| {
+        let held: Vec<_> =
+            (0..3).map(|_| scope.spawn(move || post(at, bodies[1].0, bodies[1].1).status)).collect();
+        wait_until("three are held", || server.requests_held() == 3);
+        for (path, body) in bodies.into_iter().chain([("/tokenize", r#"{"inputs":"a"}"#)]) {
+            check_error(&post(at, path, body), 429, "queue_full");
+        }
+        model.blocked.store(false, Ordering::SeqCst);
+        held.into_iter().for_each(|request| assert_eq!(request.join().unwrap(), 200));
+    });
+}
+
+#[test]
+fn a_reader_that_drips_is_cut_off_and_gives_its_bytes_back() {
+    let mut options = options();
+    options.requests.body_bytes_max = 16 << 20;
+    options.requests.body_timeout = Duration::from_secs(20);
+    options.admission.bytes_max = 64 << 20;
+    let server = Server::open_with(options, loader(&Arc::default())).unwrap();
+    let at = address(&server);
+    // More than the buffers of the kernel take.
+    let document = "x".repeat(12 << 20);
+    let body = json!({ "query": "a", "documents": [document], "return_documents": true }).to_string();
+    let mut stream = connect(at);
+    send(&mut stream, "POST", "/v1/rerank", JSON, body.as_bytes());
+    let started = Instant::now();
+    let (mut taken, mut byte) = (0, [0; 64]);
+    // 64 bytes every 5 ms are 12.5 KiB a second.
+    while let Ok(1..) = stream.read(&mut byte) {
+        taken += 1;
+        std::thread::sleep(Duration::from_millis(5));
+        if bytes_held(at) == 0 && taken > 1 {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "it still holds {} bytes", bytes_held(at));
+    }
+    assert_eq!(bytes_held(at), 0);
+}
+
+fn bytes_held(at: std::net::SocketAddr) -> u64 {
+    let page = get(at, "/metrics").text();
+    let line = page.lines().find_map(|line| line.strip_prefix("inferd_bytes_held ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[test]
+fn the_document_names_the_limits_of_this_very_server() {
+    let server = serve(&Arc::default());
+    let at = address(&server);
+    // Not loaded: nothing is known of the model.
+    let before = get(at, "/openapi.json").json();
+    assert!(before["components"]["schemas"]["TokenIds"]["maxItems"].is_null());
+    assert_eq!(post(at, "/tokenize", r#"{"inputs":"a"}"#).status, 200);
+    let document = get(at, "/openapi.json").json();
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(
+        (&schemas["TokenIds"]["maxItems"], &schemas["TokenIds"]["items"]["maximum"]),
+        (&256.into(), &999.into())
+    );
+    assert_eq!(schemas["EmbeddingsRequest"]["properties"]["dimensions"]["maximum"], 4);
+    assert_eq!(schemas["ModelName"]["enum"], json!(["m", null]));
+    // Every reference leads somewhere, and every path is one that the server has.
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(schemas[name].is_object(), "{name}");
+    }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
+            let answer = request(at, &method.to_uppercase(), path, "", b"");
+            assert!(![405].contains(&answer.status), "{method} {path}: {}", answer.status);
+        }
+    }
+}
+
+#[test]
+fn the_status_page_shows_what_it_should() {
+    let server = serve(&Arc::default());
+    let at = address(&server);
+    assert_eq!(post(at, "/tokenize", r#"{"inputs":"a"}"#).status, 200);
+    let answer = get(at, "/");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(answer.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    let page = answer.text();
+    for words in [
+        "is <span class=ok>ready",
+        "<th>m<td>in memory",
+        "0 of 64",
+        "200 OK<td>1",
+        "Resident",
+        "OpenBLAS kernel",
+    ] {
+        assert!(page.contains(words), "`{words}` is missing in:\n{page}");
+    }
+    assert!(!page.contains("<script"));
+}
