@@ -221,13 +221,11 @@ impl Walk<'_> {
     /// UPX writes blocks and stub without a seam, but may pad to a word before the stub, and behind it.
     fn stub(&mut self, facts: &UpxFacts, header: &Header, segments: &[Segment], segment_end: u64) {
         let Some(loader) = &facts.loader else { return };
-        let stub_start = segment_end.saturating_sub(loader.stub_size_bytes.into());
-        if stub_start.abs_diff(self.cursor) > 3 {
-            self.problem(
-                Part::Stub,
-                format!("start at {} behind the blocks", self.cursor),
-                format!("{stub_start}"),
-            );
+        // `l_lsize` counts whole words, so that one value alone is right.
+        let stub_start = segment_end.next_multiple_of(4).saturating_sub(loader.stub_size_bytes.into());
+        let blocks_end = self.cursor.next_multiple_of(4);
+        if stub_start != blocks_end {
+            self.problem(Part::Stub, format!("start at {blocks_end} behind the blocks"), format!("{stub_start}"));
         }
         let first_block_at = loader.offset + LOADER_INFO_BYTES + PROGRAM_INFO_BYTES;
         let words = outer::words_before_stub(
