@@ -248,7 +248,7 @@ mod tests {
         include_str!("mod.rs"),
         include_str!("patch.rs"),
         include_str!("series.rs"),
-        include_str!("../native.rs"),
+        include_str!("../native/mod.rs"),
     ];
 
     #[test]
