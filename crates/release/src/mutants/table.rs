@@ -209,7 +209,7 @@ fn other_machine_of(originals: &Originals) -> u16 {
 /// One byte more than the stage allows.
 fn beyond_budget(bytes: &mut Vec<u8>, originals: &Originals, stage: Stage) -> Done {
     let budget = originals.config.gate.at(stage).size_max.ok_or("release.toml sets no `size_max`")?;
-    bytes.resize(usize::try_from(budget.0).map_err(|error| error.to_string())? + 1, 0);
+    grow_to(bytes, usize::try_from(budget.0).map_err(|error| error.to_string())? + 1);
     Ok(())
 }
 
@@ -217,8 +217,15 @@ fn beyond_budget(bytes: &mut Vec<u8>, originals: &Originals, stage: Stage) -> Do
 fn grown(bytes: &mut Vec<u8>, originals: &Originals, stage: Stage) -> Done {
     let percent = originals.config.gate.at(stage).growth_percent_max;
     let percent = percent.ok_or("release.toml sets no `growth_percent_max`")? as usize;
-    bytes.resize(bytes.len() * (100 + percent) / 100 + 1, 0);
+    grow_to(bytes, bytes.len() * (100 + percent) / 100 + 1);
     Ok(())
+}
+
+/// Zeros as the kernel gives them: written one by one in a build without optimisation they would cost more than the judge.
+fn grow_to(bytes: &mut Vec<u8>, size: usize) {
+    let mut grown = vec![0; size.max(bytes.len())];
+    grown[..bytes.len()].copy_from_slice(bytes);
+    *bytes = grown;
 }
 
 /// Some symbol whose name is long enough is given a forbidden one.
