@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::failure::{Failure, Problems};
-use crate::previous::Previous;
 use crate::native::LibraryPlan;
+use crate::previous::Previous;
 use crate::sources;
 use crate::surroundings::{Commit, Surroundings};
 use crate::toolchain::{Finding, StdPreference};
