@@ -225,7 +225,11 @@ impl Walk<'_> {
         let stub_start = segment_end.next_multiple_of(4).saturating_sub(loader.stub_size_bytes.into());
         let blocks_end = self.cursor.next_multiple_of(4);
         if stub_start != blocks_end {
-            self.problem(Part::Stub, format!("start at {blocks_end} behind the blocks"), format!("{stub_start}"));
+            self.problem(
+                Part::Stub,
+                format!("start at {blocks_end} behind the blocks"),
+                format!("{stub_start}"),
+            );
         }
         let first_block_at = loader.offset + LOADER_INFO_BYTES + PROGRAM_INFO_BYTES;
         let words = outer::words_before_stub(
