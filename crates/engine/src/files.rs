@@ -79,6 +79,16 @@ impl ModelFile {
         }
     }
 
+    /// Without reading it.
+    pub fn len(&self) -> Result<u64, ModelError> {
+        match self.embedded {
+            Some(files) => self.find(files).map(|bytes| bytes.len() as u64),
+            None => std::fs::metadata(&self.path)
+                .map(|file| file.len())
+                .map_err(|error| folder::io(&self.path, &error)),
+        }
+    }
+
     pub fn map(&self) -> Result<Mapped, ModelError> {
         if let Some(files) = self.embedded {
             let bytes = self.find(files)?;

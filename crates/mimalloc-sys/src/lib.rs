@@ -1,4 +1,4 @@
-//! mimalloc as Rust's allocator. Five functions of it are declared by hand; nothing is built or found here (see `build.rs`).
+//! mimalloc as Rust's allocator. Six functions of it are declared by hand; nothing is built or found here (see `build.rs`).
 //!
 //! musl's own allocator takes one lock for all threads. C code of the program (OpenBLAS, libc itself) keeps using that one:
 //! mimalloc is compiled without its override of `malloc`, so no block is ever handed from one to the other.
@@ -11,6 +11,14 @@ unsafe extern "C" {
     fn mi_zalloc_aligned(size: usize, alignment: usize) -> *mut c_void;
     fn mi_realloc_aligned(block: *mut c_void, size: usize, alignment: usize) -> *mut c_void;
     fn mi_free(block: *mut c_void);
+    fn mi_collect(force: bool);
+}
+
+/// Gives free pages back to the kernel now. mimalloc does so by itself, but only while it is being asked for memory: what
+/// loading leaves would stay with an idle program.
+pub fn collect() {
+    // SAFETY: callable at any time from any thread; takes its own locks.
+    unsafe { mi_collect(true) }
 }
 
 /// To be named in `#[global_allocator]`, once in a program.

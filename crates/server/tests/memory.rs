@@ -1,7 +1,7 @@
 //! The estimate that the memory check compares with limits, against what a start really takes: within 10 %, for every fixture
 //! model and the real one. Memory is no time: it is the same on a loaded machine, so it may be asserted.
 //!
-//! Means something on the musl target only, whose allocator the measured constants belong to.
+//! Means something on the musl target only: the measured constants belong to it and to mimalloc.
 
 mod run_inferd;
 
@@ -13,6 +13,10 @@ use std::process::Stdio;
 use run_inferd::inferd;
 
 const WITHIN: f64 = 0.10;
+/// The smallest batches of the smallest model take less than 1 MiB in all, and which threads hold a page of the allocator (64
+/// KiB) when they are asked is chance: for batches below the default alone, that much may be off.
+const PAGES_BY_CHANCE: f64 = (192 << 10) as f64;
+const DEFAULT_BATCH_TOKENS: usize = 1024;
 
 /// Every folder of fixtures/models that is a model, and the real one.
 fn models() -> Vec<PathBuf> {
@@ -45,9 +49,10 @@ fn after_load(model: &Path, threads: usize, batch_tokens: usize) -> HashMap<Stri
 }
 
 /// What is wrong with an estimate; nothing when it is close enough.
-fn problem(estimate: f64, measured: f64) -> Option<String> {
+fn problem(estimate: f64, measured: f64, chance: f64) -> Option<String> {
     let ratio = estimate / measured;
-    (!(1.0 - WITHIN..=1.0 + WITHIN).contains(&ratio)).then(|| format!("estimate / measured = {ratio:.3}"))
+    let close = (1.0 - WITHIN..=1.0 + WITHIN).contains(&ratio) || (estimate - measured).abs() < chance;
+    (!close).then(|| format!("estimate / measured = {ratio:.3}"))
 }
 
 #[test]
@@ -56,8 +61,9 @@ fn the_estimate_is_within_ten_percent_of_what_is_taken() {
     for model in models() {
         for threads in [1, 2] {
             for batch_tokens in [64, 256, 1024, 4096] {
+                let chance = if batch_tokens < DEFAULT_BATCH_TOKENS { PAGES_BY_CHANCE } else { 0.0 };
                 let found = after_load(&model, threads, batch_tokens);
-                if let Some(problem) = problem(found["estimate"], found["anonymous"]) {
+                if let Some(problem) = problem(found["estimate"], found["anonymous"], chance) {
                     problems.push(format!(
                         "{}, {threads} threads, {batch_tokens} tokens: {problem}: {found:?}",
                         model.display()
@@ -71,10 +77,12 @@ fn the_estimate_is_within_ten_percent_of_what_is_taken() {
 
 #[test]
 fn an_estimate_that_is_off_or_missing_is_caught() {
-    assert_eq!(problem(1.09, 1.0), None);
+    assert_eq!(problem(1.09, 1.0, 0.0), None);
+    assert_eq!(problem(600e3, 700e3, PAGES_BY_CHANCE), None);
+    assert!(problem(600e3, 800e3, PAGES_BY_CHANCE).is_some());
     for (estimate, measured) in
         [(1.11, 1.0), (0.89, 1.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (f64::NAN, 1.0)]
     {
-        assert!(problem(estimate, measured).is_some(), "{estimate} of {measured}");
+        assert!(problem(estimate, measured, 0.0).is_some(), "{estimate} of {measured}");
     }
 }

@@ -9,9 +9,8 @@ use crate::memory::Tree;
 use crate::memory::limits::{self, Room};
 use crate::memory::preflight::{self, Need, Verdict};
 
-/// Threads, log and runtime of the server, on musl's allocator: what is left of the smallest model's measurement, see
-/// `engine::memory`.
-const SERVER_BYTES: u64 = 216 << 10;
+/// Threads, log and runtime of the server, and mimalloc's own: what is left of the smallest model's measurement.
+const SERVER_BYTES: u64 = 400 << 10;
 
 /// Of the models and the threads around them: what [`crate::serve::Server`] compares with what loading took.
 pub fn of_models(models: &[(String, PathBuf)], load: Load) -> Result<Parts, Failure> {

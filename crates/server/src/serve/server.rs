@@ -144,8 +144,11 @@ impl Server {
             let loading = Instant::now();
             let mut anonymous = vec![anonymous_now()];
             runtime.block_on(app.catalog.load_all()).map_err(Failure::message)?;
+            // The JSON tree of a tokenizer takes as much as the tokenizer.
+            mimalloc_sys::collect();
             anonymous.push(anonymous_now());
             runtime.block_on(warm_up(&app, options.batches.batch_tokens)).map_err(Failure::message)?;
+            mimalloc_sys::collect();
             anonymous.push(anonymous_now());
             app.loaded_in(loading.elapsed());
             let _ = app.anonymous_while_loading.set(anonymous);
@@ -243,7 +246,9 @@ impl Server {
             let need = parts.need();
             need::check(need, 0, headroom, Path::new("/")).map_err(|failure| failure.to_string())?;
         }
-        app.catalog.reload().await
+        let result = app.catalog.reload().await;
+        mimalloc_sys::collect();
+        result
     }
 
     pub fn reload_now(&self) -> Result<(), String> {
