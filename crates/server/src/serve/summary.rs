@@ -35,7 +35,7 @@ pub fn compute(log: &Log, options: &Options) {
         ("stack", stack),
         ("blas", blas.core),
         ("blas_from", kernel_from.into()),
-        ("allocator", if cfg!(target_env = "musl") { "musl" } else { "system" }.into()),
+        ("allocator", "mimalloc".into()),
         ("batch_tokens", options.batches.batch_tokens.to_string()),
         ("batch_delay_ms", options.batches.batch_delay.as_millis().to_string()),
     ];
