@@ -18,7 +18,7 @@ fn vendor_dir() -> PathBuf {
 /// The tarball is unpacked once: a dozen trees are made of it.
 fn unpacked(folder: &Path) -> (Vendored, PathBuf) {
     let vendored = Vendored::read(&vendor_dir()).unwrap();
-    let source = vendored.pristine(Input::Tarball(&input("MUSLIN_OPENBLAS_SOURCE")), folder).unwrap();
+    let source = vendored.pristine(Input::Tarball(&input("MUSLIN_NATIVE_OPENBLAS_SOURCE")), folder).unwrap();
     (vendored, source)
 }
 
@@ -59,7 +59,7 @@ fn every_diff_is_written_as_it_was() {
 /// A version in which a comment came to the top of every patched file.
 #[test]
 fn a_version_that_moved_the_patches_is_carried_over() {
-    let source = input("MUSLIN_OPENBLAS_SOURCE");
+    let source = input("MUSLIN_NATIVE_OPENBLAS_SOURCE");
     let folder = tempfile::tempdir().unwrap();
     let vendor = folder.path().join("vendor");
     copy(&vendor_dir(), &vendor);
