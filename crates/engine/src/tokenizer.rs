@@ -42,6 +42,9 @@ impl TextTokenizer {
     pub fn open(file: &ModelFile, recipe: &Recipe) -> Result<TextTokenizer, ModelError> {
         let bytes = file.bytes()?;
         let expected = "a tokenizer as the `tokenizers` crate 0.23 reads it";
+        // The crate panics on JSON that is broken inside of `decoder`.
+        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
+            .map_err(|error| folder::malformed(file, expected, error))?;
         let mut tokenizer =
             Tokenizer::from_bytes(bytes).map_err(|error| folder::malformed(file, expected, error))?;
         tokenizer.with_padding(None);

@@ -186,6 +186,13 @@ fn json_that_is_none_is_refused_with_its_place() {
     }
     let copy = Copy::new("json-tokenizer").edit_bytes("tokenizer.json", |bytes| bytes.truncate(5));
     copy.refused(Kind::Malformed, "tokenizer.json", "tokenizer", "");
+    // The crate that reads it panics on this one; found by fuzzing.
+    let copy = Copy::new("json-decoder").edit_bytes("tokenizer.json", |bytes| {
+        let decoder = bytes.windows(10).position(|word| word == b"\"decoder\":").unwrap();
+        let prefix = decoder + bytes[decoder..].windows(9).position(|word| word == b"\"prefix\":").unwrap();
+        bytes.insert(prefix, 0xe8);
+    });
+    copy.refused(Kind::Malformed, "tokenizer.json", "tokenizer", "line");
 }
 
 #[test]
