@@ -277,7 +277,7 @@ mod tests {
         check("\"gnu_get_libc_version\"", "\"cblas_sgemm\"", &["both required and forbidden"]);
         check("version = \"4.2\" ", "version = \"5.0\" ", &["memfd_create"]);
         check("user = \"65532:65532\"", "user = \"0:0\"", &["root"]);
-        check("args = []", "args = [\"-oelsewhere\"]", &["options of UPX"]);
+        check("args = [\"--no-filter\"]", "args = [\"-oelsewhere\"]", &["options of UPX"]);
         check("timeout = \"60 s\"", "timeout = \"60\"", &["unit"]);
         check("ships = \"packed\"", "ships = \"zipped\"", &["zipped"]);
         check("x86_64-unknown-linux-musl\"]", "x86_64-pc-windows-msvc\"]", &["cannot build"]);

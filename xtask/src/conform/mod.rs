@@ -41,6 +41,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut script = site.command(&python);
     script.current_dir(folder.path()).arg(workspace_root().join("xtask/src/conform/conform.py"));
     script.arg(&built.packed.file.path).arg(&model).args(["--examples", &args.examples.to_string()]);
+    // The checkout stays as it is.
+    script.env("PYTHONDONTWRITEBYTECODE", "1");
     if args.self_check {
         script.arg("--self-check");
     }

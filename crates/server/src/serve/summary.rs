@@ -35,11 +35,18 @@ pub fn compute(log: &Log, options: &Options) {
         ("stack", stack),
         ("blas", blas.core),
         ("blas_from", kernel_from.into()),
-        ("allocator", "mimalloc".into()),
+        ("allocator", allocator()),
         ("batch_tokens", options.batches.batch_tokens.to_string()),
         ("batch_delay_ms", options.batches.batch_delay.as_millis().to_string()),
     ];
     log.info("compute", &fields);
+}
+
+/// The program is linked with no other; the version is known of a release.
+fn allocator() -> String {
+    let native = build_info::get().native;
+    let version = native.iter().find(|library| library.name == "mimalloc").map(|library| library.version);
+    version.map_or("mimalloc".into(), |version| format!("mimalloc {version}"))
 }
 
 /// `check` has the limit and where it comes from.

@@ -70,7 +70,7 @@ struct Rerank<'a> {
     query: &'a RawValue,
     #[serde(borrow)]
     documents: &'a RawValue,
-    top_n: Option<Whole<usize>>,
+    top_n: Option<Whole<u32>>,
 }
 
 #[derive(Serialize)]
@@ -149,7 +149,7 @@ fn read(body: &[u8], limits: Limits) -> Result<Question, ApiError> {
         }
         Task::Rerank => {
             let Rerank { model, query, documents, top_n, .. } = parse(body)?;
-            let top_n = top_n.map(|whole| whole.0);
+            let top_n = top_n.map(|whole| whole.0 as usize);
             // Before anything is computed for it.
             rank(&[], top_n)?;
             let input = one_and_many((query, "query"), (documents, "documents"), limits)?;

@@ -59,7 +59,7 @@ fn of(app: &App) -> Value {
             },
             "/openapi.json": { "get": reads("getDocument", "This document", json!({ "application/json": { "schema": { "type": "object" } } }), &[]) },
             "/healthz": { "get": reads("isAlive", "The process answers", json_of("Status"), &[]) },
-            "/readyz": { "get": reads("isReady", "The server takes work", json_of("Status"), &[("503", "`draining`")]) },
+            "/readyz": { "get": reads("isReady", "The server takes work", json_of("Status"), &[("503", "`draining`, `model_changed`")]) },
             "/metrics": { "get": reads("getMetrics", "Prometheus text", text("text/plain"), &[]) },
             "/": { "get": reads("getStatusPage", "A page for people", text("text/html"), &[]) },
         },
@@ -110,7 +110,7 @@ fn computes(name: &str, summary: &str) -> Value {
         ("415", "`unsupported_media_type`: not `application/json`"),
         ("429", "`queue_full`: come back after `Retry-After`"),
         ("500", "`internal_error`"),
-        ("503", "`draining`, `model_not_loaded`"),
+        ("503", "`draining`, `model_not_loaded`, `model_changed`"),
         ("504", "`timeout`: of the server, or what the request asked for; the work has been stopped"),
     ];
     let mut operation = reads(name, summary, json_of(&format!("{schema}Answer")), &errors);

@@ -27,7 +27,7 @@ struct RerankRequest<'a> {
     query: String,
     #[serde(borrow)]
     documents: &'a RawValue,
-    top_n: Option<Whole<usize>>,
+    top_n: Option<Whole<u32>>,
     #[serde(default)]
     return_documents: bool,
 }
@@ -63,7 +63,7 @@ pub async fn post(
 ) -> Result<Response<Body>, ApiError> {
     let (mut work, body) = Work::begin(app, context, request).await?;
     let RerankRequest { model, query, documents, top_n, return_documents } = parse(&body)?;
-    let top_n = top_n.map(|whole| whole.0);
+    let top_n = top_n.map(|whole| whole.0 as usize);
     rank(&[], top_n)?;
     let mut texts = documents_of(documents, work.limits().inputs_max)?;
     drop(body);

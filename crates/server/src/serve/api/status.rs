@@ -14,8 +14,8 @@ use crate::build_info::{self, NAME};
 use crate::memory::process;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#222;\
-    background:#fff}h1{font-size:1.4rem}h2{font-size:1rem;margin:1.6rem 0 .3rem}table{border-collapse:collapse;width:100%}\
-    th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid #ddd;font-weight:400;vertical-align:top}\
+    background:#fff}h1{font-size:1.4rem}h2{font-size:1rem;margin:1.6rem 0 .3rem}table{border-collapse:collapse;width:100%;table-layout:fixed}\
+    th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid #ddd;font-weight:400;vertical-align:top;overflow-wrap:anywhere}\
     th{width:45%;color:#666}.ok{color:#15702a}.bad{color:#b00020}\
     @media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}th{color:#999}th,td{border-color:#333}\
     .ok{color:#6fcf87}.bad{color:#ff7b8a}}";

@@ -19,11 +19,11 @@ struct Limits {
 
 impl Limits {
     fn dimensions(&self) -> Value {
-        let mut schema = json!({ "type": ["integer", "null"], "minimum": 1 });
+        let mut schema = json!({ "type": "integer", "minimum": 1 });
         if let Some(shape) = self.shape {
             schema["maximum"] = shape.dimension.into();
         }
-        schema
+        or_null(schema)
     }
 
     fn ids(&self) -> Value {
@@ -58,7 +58,7 @@ fn requests(all: &mut Map<String, Value>, models: &[&str], limits: &Limits) {
     };
     let text = json!({ "type": "string" });
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-    let top_n = json!({ "type": ["integer", "null"], "minimum": 1, "maximum": u32::MAX });
+    let top_n = or_null(json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }));
 
     all.insert("ModelName".into(), model);
     all.insert("TokenIds".into(), limits.ids());
@@ -212,6 +212,11 @@ fn answers(all: &mut Map<String, Value>) {
         ("Error", whole(json!({ "error": error }))),
     ];
     all.extend(schemas.map(|(name, schema)| (name.to_owned(), schema)));
+}
+
+/// Two schemas, not two types in one: tools then try the limits of the first.
+fn or_null(schema: Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "null" }] })
 }
 
 /// Has these fields, all of them, and no others.
