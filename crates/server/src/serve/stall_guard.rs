@@ -46,27 +46,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StallGuard<S> {
         written: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
         bytes: impl FnOnce(&T) -> Taken,
     ) -> Poll<io::Result<T>> {
-        let result = written(Pin::new(&mut self.stream), cx);
         let time_max = self.time_max;
-        match &result {
-            Poll::Ready(Ok(done)) => match (bytes(done), &mut self.window) {
-                (Taken::All, _) => self.window = None,
-                (Taken::Bytes(bytes), Some(window)) => {
-                    window.taken += bytes;
-                    if window.taken as f64 >= RATE_MIN_BYTES_PER_S * time_max.as_secs_f64() {
-                        self.window = None;
+        match written(Pin::new(&mut self.stream), cx) {
+            Poll::Ready(Ok(done)) => {
+                match (bytes(&done), &mut self.window) {
+                    (Taken::All, _) => self.window = None,
+                    (Taken::Bytes(bytes), Some(window)) => {
+                        window.taken += bytes;
+                        if window.taken as f64 >= RATE_MIN_BYTES_PER_S * time_max.as_secs_f64() {
+                            self.window = None;
+                        }
                     }
+                    (Taken::Bytes(_), None) => {}
                 }
-                (Taken::Bytes(_), None) => {}
-            },
-            Poll::Ready(Err(_)) => return result,
+                Poll::Ready(Ok(done))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // A window that has begun goes on: progress alone does not end it.
             Poll::Pending => {
-                self.window.get_or_insert_with(|| Window { end: Box::pin(sleep(time_max)), taken: 0 });
+                let begin = || Window { end: Box::pin(sleep(time_max)), taken: 0 };
+                let window = self.window.get_or_insert_with(begin);
+                window.end.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
         }
-        // Also after a write that went well: a reader that takes a byte a second lets every write go well.
-        let over = self.window.as_mut().is_some_and(|window| window.end.as_mut().poll(cx).is_ready());
-        if over { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { result }
     }
 }
 
