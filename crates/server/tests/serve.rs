@@ -204,9 +204,44 @@ fn a_full_queue_says_429_and_when_to_come_back() {
         check_error(&answer, 429, "queue_full");
         assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
         assert_eq!(get(at, "/readyz").status, 200);
+        // Who is refused asks again on the connection that he has.
+        let mut kept = connect(at);
+        for _ in 0..2 {
+            send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
+            let answer = receive(&mut kept).unwrap();
+            assert_eq!((answer.status, answer.header("connection")), (429, None));
+        }
         model.blocked.store(false, Ordering::SeqCst);
         held.into_iter().for_each(|request| assert_eq!(request.join().unwrap(), 200));
     });
+}
+
+/// Closing with unread bytes is a reset: the client that is still writing would see it instead of the answer.
+#[test]
+fn a_body_that_is_too_large_is_answered_to_a_client_that_sends_all_of_it() {
+    let server = serve(&Arc::default());
+    let body = vec![b' '; 8 << 20];
+    let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    let announced = format!("content-length: {}", body.len());
+    for (length, body) in [(announced.as_str(), &body), ("transfer-encoding: chunked", &chunked)] {
+        let mut stream = connect(address(&server));
+        let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n{JSON}{length}\r\n\r\n");
+        for part in [head.as_bytes(), body] {
+            stream.write_all(part).expect("the server takes all of it");
+        }
+        let answer = receive(&mut stream).unwrap();
+        check_error(&answer, 413, "body_too_large");
+        assert_eq!(answer.header("connection"), None);
+        send(&mut stream, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
+        assert_eq!(receive(&mut stream).unwrap().status, 200);
+    }
+    // Curl asks first, and then sends nothing.
+    let mut stream = connect(address(&server));
+    let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n{JSON}content-length: 8388608\r\n");
+    stream.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
+    let answer = receive(&mut stream).unwrap();
+    check_error(&answer, 413, "body_too_large");
+    assert_eq!(answer.header("connection"), Some("close"));
 }
 
 #[test]

@@ -33,6 +33,11 @@ impl ApiError {
         Self { status, kind, code, message, param: None, retry_after_s: None, close: false }
     }
 
+    /// Whether the connection can be kept depends upon whether the request's body has been read.
+    pub fn with_body_read(self, read: bool) -> Self {
+        Self { close: !read, ..self }
+    }
+
     pub fn invalid(param: &'static str, message: impl Into<String>) -> Self {
         Self { param: Some(param), ..Self::new(StatusCode::BAD_REQUEST, "invalid_value", message) }
     }
@@ -62,20 +67,17 @@ impl ApiError {
 
     pub fn body_too_large(bytes_max: u64) -> Self {
         let message = format!("the body is larger than {bytes_max} bytes; send fewer inputs a request");
-        Self { close: true, ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message) }
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
     }
 
     pub fn body_too_slow(seconds: f64) -> Self {
         let message = format!("the body did not arrive within {seconds} s");
-        Self { close: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message) }
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
     }
 
     pub fn media_type() -> Self {
         let message = "send JSON with `Content-Type: application/json`";
-        Self {
-            close: true,
-            ..Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
-        }
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
     }
 
     pub fn timeout(seconds: f64) -> Self {
@@ -88,7 +90,7 @@ impl ApiError {
     }
 
     pub fn draining() -> Self {
-        Self { close: true, ..Self::unavailable("draining", "the server is shutting down") }
+        Self::unavailable("draining", "the server is shutting down")
     }
 
     /// `param` is the field that the job's inputs came from.
@@ -124,7 +126,6 @@ impl From<Refusal> for ApiError {
                 let message = format!("the queue is full; try again in {retry_after_s} s");
                 Self {
                     retry_after_s: Some(retry_after_s),
-                    close: true,
                     ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message)
                 }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, header};
 use serde::{Deserialize, Serialize};
 
 use super::super::admission::Permit;
@@ -52,12 +52,26 @@ impl Work {
         context: RequestContext,
         request: Request<Body>,
     ) -> Result<(Self, Vec<u8>), ApiError> {
+        let (head, mut body) = request.into_parts();
+        match Self::admit(app, context, &head.headers, &mut body).await {
+            Ok(begun) => Ok(begun),
+            // The permit, if there was one, is gone by now: nobody waits for the rest of a body that is refused.
+            Err(error) => Err(error.with_body_read(body::discard(&head.headers, &mut body).await)),
+        }
+    }
+
+    async fn admit(
+        app: Arc<App>,
+        context: RequestContext,
+        headers: &HeaderMap,
+        body: &mut Body,
+    ) -> Result<(Self, Vec<u8>), ApiError> {
         let limits = app.limits;
-        let deadline = Deadline::of(request.headers(), limits.infer_timeout, context.started)?;
-        body::require_json(request.headers())?;
-        let bytes = body::announced_bytes(request.headers(), limits.body_bytes_max)?;
+        let deadline = Deadline::of(headers, limits.infer_timeout, context.started)?;
+        body::require_json(headers)?;
+        let bytes = body::announced_bytes(headers, limits.body_bytes_max)?;
         let permit = app.admission.admit(&context.client, bytes)?;
-        let body = body::read(request.into_body(), limits.body_bytes_max, limits.body_timeout).await?;
+        let body = body::read(body, limits.body_bytes_max, limits.body_timeout).await?;
         Ok((Self { app, context, deadline, permit }, body))
     }
 
