@@ -3,7 +3,7 @@
 
 use super::rules::PACKED;
 use super::{Case, Finding, Rule};
-use crate::upx::{UpxFacts, method_name};
+use crate::upx::{LINUX_AMD64, LINUX_ARM64, UpxFacts, method_name};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// What this reader was checked against: UPX 3.96 (13) and 4.2 (14), linux/amd64 and linux/arm64.
 const KNOWN_VERSIONS: [u8; 2] = [13, 14];
-const KNOWN_FORMATS: [u8; 2] = [22, 42];
+const KNOWN_FORMATS: [u8; 2] = [LINUX_AMD64, LINUX_ARM64];
 pub(super) const NOT_PACKED: &str = "no mark of UPX";
 pub(super) const NOT_PACKED_HINT: &str = "pack the file with UPX 4.2.x, or judge it with `--stage stripped`";
 

@@ -11,7 +11,7 @@
 
 use super::{
     Block, Inner, InnerHeaders, LoaderInfo, PackHeader, Part, Problem, ProgramInfo, UpxFacts, adler32,
-    decompress, outer, u32_at,
+    decompress, filter, outer, u32_at,
 };
 use crate::facts::{Header, PT_LOAD, Segment, inspect_headers};
 
@@ -131,6 +131,7 @@ impl Walk<'_> {
         match self.inner_headers() {
             Ok((inner, inner_bytes)) => {
                 self.body(facts, &inner, segments, header);
+                self.filters(facts.loader.as_ref().and_then(|loader| filter::of_format(loader.format)));
                 let is_version_13 =
                     facts.loader.as_ref().is_some_and(|loader| loader.version == VERSION_OF_3_96);
                 self.problems.extend(outer::headers(
@@ -216,6 +217,20 @@ impl Walk<'_> {
             }
         }
         self.end_marker();
+    }
+
+    /// One filter for each machine, or none. Only that of x86 has a mark.
+    fn filters(&mut self, of_machine: Option<u8>) {
+        let is_odd = |block: &&Block| {
+            let marked = block.filter_cto != 0 && block.filter != filter::X86_CALLS_AND_JUMPS;
+            block.filter != 0 && (Some(block.filter) != of_machine || marked)
+        };
+        if let Some(block) = self.blocks.iter().find(is_odd) {
+            let found = format!("{:#04x}, mark {:#04x}", block.filter, block.filter_cto);
+            let expected =
+                of_machine.map_or("no filter".into(), |filter| format!("filter {filter:#04x} or none"));
+            self.problem(Part::BlockInfo, expected, found);
+        }
     }
 
     /// UPX writes blocks and stub without a seam, but may pad to a word before the stub, and behind it.

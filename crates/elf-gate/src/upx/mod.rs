@@ -122,6 +122,10 @@ impl Inner {
     }
 }
 
+/// Formats, as UPX numbers them.
+pub(crate) const LINUX_AMD64: u8 = 22;
+pub(crate) const LINUX_ARM64: u8 = 42;
+
 /// The program headers that the running program gets to see.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InnerHeaders {

@@ -5,10 +5,9 @@
 
 use std::ops::Range;
 
-use super::{InnerHeaders, Part, Problem, u32_at};
+use super::{InnerHeaders, LINUX_ARM64, Part, Problem, u32_at};
 use crate::facts::{Header, PT_GNU_STACK, PT_LOAD, Segment, hex};
 
-const LINUX_ARM64: u8 = 42;
 /// The largest page that UPX aligns for.
 const PAGE_BYTES_MAX: u64 = 0x1_0000;
 

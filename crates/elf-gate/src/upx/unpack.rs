@@ -25,6 +25,10 @@ pub enum UnpackError {
         offset: u64,
         filter: u8,
     },
+    IdleFilter {
+        offset: u64,
+        filter: u8,
+    },
     Checksum {
         what: &'static str,
         expected: u32,
@@ -42,6 +46,9 @@ impl fmt::Display for UnpackError {
             UnpackError::Block { offset, error } => write!(f, "the block at {offset} holds {error}"),
             UnpackError::UnknownFilter { offset, filter } => {
                 write!(f, "the block at {offset} uses filter {filter:#04x}, which is not known here")
+            }
+            UnpackError::IdleFilter { offset, filter } => {
+                write!(f, "the block at {offset} names filter {filter:#04x}, which changes nothing in it")
             }
             UnpackError::Checksum { what, expected, found } => {
                 write!(f, "Adler-32 of the {what}: expected {expected:08x}, found {found:08x}")
@@ -70,8 +77,12 @@ pub fn unpack(bytes: &[u8], facts: &UpxFacts, limit_bytes: u64) -> Result<Vec<u8
         let offset = block.offset;
         let mut data =
             decompress::block(bytes, block).map_err(|error| UnpackError::Block { offset, error })?;
-        if !block.is_stored() && !filter::undo(&mut data, block.filter, block.filter_cto) {
-            return Err(UnpackError::UnknownFilter { offset, filter: block.filter });
+        if block.filter != 0 {
+            let filter = block.filter;
+            let undone = filter::undo(&mut data, filter, block.filter_cto);
+            let changed = undone.ok_or(UnpackError::UnknownFilter { offset, filter })?;
+            // UPX names no filter that did nothing: somebody else wrote that byte.
+            changed.then_some(()).ok_or(UnpackError::IdleFilter { offset, filter })?;
         }
         unpacked_adler.write(&data);
         let start = block.output_offset as usize;

@@ -152,6 +152,18 @@ fn sizes_that_do_not_add_up() {
     // The stub's size in `l_info` says where the blocks must end.
     let stub = edited("packed-nrv2b", |bytes| bytes[232 + 8] ^= 8);
     check(&stub, "stripped", &rules);
+    // It counts whole words: its low bits must be right too.
+    let stub = edited("packed-nrv2b", |bytes| bytes[232 + 8] ^= 5);
+    check(&stub, "stripped", &rules);
+    // A filter for the code of another machine, on a block in which it finds nothing to change.
+    let last_block = facts(&fixture("packed-nrv2e")).upx.unwrap().blocks.pop().unwrap().offset as usize;
+    let filter = edited("packed-nrv2e", |bytes| bytes[last_block + 9] ^= 0x52);
+    let outcomes = check(&filter, "stripped", &rules);
+    assert!(outcomes.iter().any(|outcome| outcome.found.contains("0x52")), "{outcomes:?}");
+    // The one for this machine, on the same block: the layout is right, and the bytes come out right as well.
+    let idle = edited("packed-nrv2e", |bytes| bytes[last_block + 9] ^= 0x49);
+    let outcomes = check(&idle, "stripped", &["round-trip"]);
+    assert!(outcomes.iter().any(|outcome| outcome.found.contains("changes nothing")), "{outcomes:?}");
     // Where the stub looks for the blocks.
     let word = edited("packed-nrv2b", |bytes| {
         let facts = facts(bytes);
