@@ -26,11 +26,13 @@ mod folder;
 mod kernels;
 mod lone;
 pub mod memory;
+mod room;
 mod tokenizer;
 mod weights;
 mod workers;
 
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +41,7 @@ pub use blas::{BlasInfo, blas_info};
 pub use cancel::Cancel;
 pub use error::{EngineError, ModelError, ModelErrorKind};
 pub use files::EmbeddedFiles;
+pub use room::Room;
 pub use tokenizer::Piece;
 pub use workers::Pool;
 
@@ -106,7 +109,7 @@ impl Embedder {
         texts: &[S],
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.forward(&self.tokenize(texts, cancel)?, cancel)
+        self.forward(&self.tokenize(texts, cancel)?, cancel, &Room::default())
     }
 
     /// One vector a sequence of token ids, in order. The ids are used as they are: special tokens are the caller's.
@@ -114,6 +117,7 @@ impl Embedder {
         &self,
         sequences: &[Vec<u32>],
         cancel: &Cancel,
+        room: &Room,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let tokens_max = self.max_tokens();
         for (index, ids) in sequences.iter().enumerate() {
@@ -126,10 +130,15 @@ impl Embedder {
                 return Err(EngineError::UnknownToken { id, vocabulary });
             }
         }
-        self.forward(sequences, cancel)
+        self.forward(sequences, cancel, room)
     }
 
-    fn forward(&self, sequences: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn forward(
+        &self,
+        sequences: &[Vec<u32>],
+        cancel: &Cancel,
+        room: &Room,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let chunks = batch::chunks(&lengths, self.max_tokens(), self.workers.count());
         let packed =
@@ -138,7 +147,7 @@ impl Embedder {
         // One chunk leaves the other workers idle: BLAS may have their cores.
         let idle_cores = if chunks.len() == 1 { self.workers.count() } else { 1 };
         let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
-        let outputs = self.workers.map(packed, move |chunk: Packed, scratch| {
+        let outputs = self.workers.map_with_room(packed, room, move |chunk: Packed, scratch| {
             if idle_cores > 1 {
                 model.forward_lone(&chunk, scratch, &cancel, idle_cores)
             } else {
@@ -175,7 +184,8 @@ impl Embedder {
         self.each_text(texts, cancel, move |tokenizer, text| tokenizer.pieces(text, special_tokens))
     }
 
-    /// Runs the tokenizer on the workers; a share of texts a job, because a text is far less work than a job costs.
+    /// Runs the tokenizer: a few texts at once and here, because the workers may be at a chunk for a long time, and those who
+    /// wait for these tokens would miss the next batch; more of them on the workers, a share a job.
     fn each_text<S: AsRef<str>, T: Send + 'static>(
         &self,
         texts: &[S],
@@ -183,6 +193,21 @@ impl Embedder {
         run: impl Fn(&TextTokenizer, &str) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Vec<T>, EngineError> {
         const SHARES_PER_WORKER: usize = 4;
+        /// A few milliseconds.
+        const BYTES_HERE_MAX: usize = 16 << 10;
+        let each = move |model: &Model, texts: &mut dyn Iterator<Item = (usize, &str)>, cancel: &Cancel| {
+            let each = texts.map(|(index, text)| {
+                cancel.look()?;
+                run(&model.tokenizer, text).map_err(|reason| EngineError::Tokenize { index, reason })
+            });
+            each.collect::<Result<Vec<_>, EngineError>>()
+        };
+        if texts.iter().map(|text| text.as_ref().len()).sum::<usize>() <= BYTES_HERE_MAX {
+            let mut texts = texts.iter().map(AsRef::as_ref).enumerate();
+            // As on a worker: a panic of the tokenizer costs this call an error.
+            let here = AssertUnwindSafe(|| each(&self.model, &mut texts, cancel));
+            return catch_unwind(here).unwrap_or(Err(EngineError::WorkerFailed));
+        }
         let share = texts.len().div_ceil(self.workers.count() * SHARES_PER_WORKER).max(1);
         let shares = texts.chunks(share).enumerate();
         let shares: Vec<(usize, Vec<String>)> = shares
@@ -190,12 +215,8 @@ impl Embedder {
             .collect();
         let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
         let outputs = self.workers.map(shares, move |(first, texts): (usize, Vec<String>), _| {
-            let each = texts.iter().enumerate().map(|(i, text)| {
-                cancel.look()?;
-                run(&model.tokenizer, text)
-                    .map_err(|reason| EngineError::Tokenize { index: first + i, reason })
-            });
-            each.collect::<Result<Vec<_>, EngineError>>()
+            let mut texts = texts.iter().enumerate().map(|(i, text)| (first + i, text.as_str()));
+            each(&model, &mut texts, &cancel)
         });
         let mut results = Vec::with_capacity(texts.len());
         for output in outputs {

@@ -10,11 +10,13 @@
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 
 use crate::bert::Scratch;
 use crate::blas;
+use crate::room::Room;
 
 type Job = Box<dyn FnOnce(&mut Scratch) + Send>;
 
@@ -65,14 +67,37 @@ impl Workers {
         I: Send + 'static,
         T: Send + 'static,
     {
+        self.map_with_room(inputs, &Room::default(), job)
+    }
+
+    /// As [`Workers::map`], and says when this call leaves a worker idle.
+    pub fn map_with_room<I, T>(
+        &self,
+        inputs: Vec<I>,
+        room: &Room,
+        job: impl Fn(I, &mut Scratch) -> T + Send + Sync + 'static,
+    ) -> Vec<Option<T>>
+    where
+        I: Send + 'static,
+        T: Send + 'static,
+    {
+        if inputs.len() < self.count() {
+            room.reached();
+        }
+        let waiting = Arc::new(AtomicUsize::new(inputs.len()));
         let job = Arc::new(job);
         let (results, inbox) = mpsc::channel();
         let mut outputs: Vec<Option<T>> = inputs.iter().map(|_| None).collect();
         for (i, input) in inputs.into_iter().enumerate() {
             let (job, results) = (Arc::clone(&job), results.clone());
+            let (waiting, room) = (Arc::clone(&waiting), room.clone());
             let task: Job = Box::new(move |scratch| {
+                waiting.fetch_sub(1, Ordering::Relaxed);
                 // The caller may have given up on the whole call; then nobody reads this result.
                 let _ = results.send((i, job(input, scratch)));
+                if waiting.load(Ordering::Relaxed) == 0 {
+                    room.reached();
+                }
             });
             if let Some(queue) = &self.queue {
                 // Fails only when all workers are gone: the results then stay `None`.
@@ -111,10 +136,48 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn two() -> Workers {
         Workers::start(NonZeroUsize::new(2).unwrap()).unwrap()
+    }
+
+    /// Of three jobs on two workers the last waits for a worker: until it runs there is no room, and then there is, though
+    /// the call goes on.
+    #[test]
+    fn room_is_told_when_nothing_waits_and_a_worker_is_idle() {
+        let (told, reached) = mpsc::channel();
+        let room = Room::tell(move || told.send(()).unwrap());
+        let (end, ended) = mpsc::channel::<()>();
+        let (ended, reached) = (Mutex::new(ended), Arc::new(Mutex::new(reached)));
+        let look = Arc::clone(&reached);
+        let results = two().map_with_room(vec![0, 1, 2], &room, move |i: usize, _| match i {
+            // Blocks one worker until the other is idle.
+            0 => ended.lock().unwrap().recv_timeout(Duration::from_secs(20)).is_ok(),
+            1 => look.lock().unwrap().try_recv().is_err(),
+            _ => {
+                let none_yet = look.lock().unwrap().try_recv().is_err();
+                let (look, end) = (Arc::clone(&look), end.clone());
+                std::thread::spawn(move || {
+                    look.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+                    end.send(()).unwrap();
+                });
+                none_yet
+            }
+        });
+        assert_eq!(results, [Some(true); 3]);
+    }
+
+    #[test]
+    fn a_call_for_fewer_workers_than_there_are_leaves_room_at_once() {
+        let (told, reached) = mpsc::channel();
+        let room = Room::tell(move || told.send(()).unwrap());
+        let reached = Mutex::new(reached);
+        let seen =
+            two().map_with_room(vec![()], &room, move |(), _| reached.lock().unwrap().try_recv().is_ok());
+        assert_eq!(seen, [Some(true)]);
     }
 
     #[test]

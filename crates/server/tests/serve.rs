@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, Piece};
+use engine::{Cancel, EngineError, Piece, Room};
 use fake_model::{Fake, address, loader, options, serve, wait_until};
 use http_client::{JSON, check_error, connect, embed, embed_within, get, receive, request, send};
 use inferd::serve::{Drained, Loader, Model, Server, Shape};
@@ -136,7 +136,7 @@ fn a_lock_held_across_the_pass_is_what_the_incident_was() {
         &model,
         || {
             let model = current.read().unwrap();
-            model.step(&[vec![1]], &Cancel::default()).unwrap();
+            model.step(&[vec![1]], &Cancel::default(), &Room::default()).unwrap();
         },
         || *current.write().unwrap() = Arc::default(),
         |_| drop(current.read().unwrap()),
@@ -158,7 +158,7 @@ fn a_permit_is_held_until_the_work_has_really_stopped() {
         fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
             Ok(Vec::new())
         }
-        fn step(&self, _: &[Vec<u32>], _: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
+        fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
             while !self.0.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -242,6 +242,27 @@ fn a_body_that_is_too_large_is_answered_to_a_client_that_sends_all_of_it() {
     let answer = receive(&mut stream).unwrap();
     check_error(&answer, 413, "body_too_large");
     assert_eq!(answer.header("connection"), Some("close"));
+}
+
+/// A batch that is formed while there is no room for it holds fewer than it could, and later ones wait behind it.
+#[test]
+fn the_next_batch_is_formed_when_there_is_room_for_it() {
+    let model = Arc::new(Fake { narrow: true, blocked: true.into(), ..Fake::default() });
+    let server = serve(&model);
+    let at = address(&server);
+    std::thread::scope(|scope| {
+        let ask = || scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
+        let first = ask();
+        wait_until("the first step runs", || model.steps.load(Ordering::SeqCst) == 1);
+        let later: Vec<_> = (0..8).map(|_| ask()).collect();
+        wait_until("all are held", || server.requests_held() == 9);
+        // Time enough to form a batch of the first that came.
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(model.steps.load(Ordering::SeqCst), 1);
+        model.blocked.store(false, Ordering::SeqCst);
+        later.into_iter().chain([first]).for_each(|request| assert_eq!(request.join().unwrap(), 200));
+    });
+    assert_eq!(*model.batches.lock().unwrap(), [vec![1], vec![1; 8]]);
 }
 
 #[test]

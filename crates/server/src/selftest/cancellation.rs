@@ -3,7 +3,7 @@
 //! Counted, not timed: the engine must look at the flag once before every layer, wherever in the pass it is set. Then a
 //! client goes away in the middle of a request of many batches, through the real routes.
 
-use engine::{Cancel, EngineError};
+use engine::{Cancel, EngineError, Room};
 
 use super::rehearsal::{Gated, Rehearsal};
 use super::{Outcome, embedded_model};
@@ -15,7 +15,7 @@ pub fn stops() -> Outcome {
     let expected = "the forward pass looks at the flag before each of its layers and ends with the first look that sees it; a client \
                     that goes away stops its request after the batches under way, and no permit is left";
     let found = embedded_model::shared().and_then(|embedder| {
-        let layers = every_layer(embedder.layers(), |cancel| embedder.embed_tokens(&[vec![0; 8]], cancel))?;
+        let layers = every_layer(embedder.layers(), |cancel| embedder.embed_tokens(&[vec![0; 8]], cancel, &Room::default()))?;
         let (begun, permits) = client_gone()?;
         let batches = begun < BATCHES && permits == (0, 0);
         let found = format!(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
-use engine::{Cancel, EngineError, Piece};
+use engine::{Cancel, EngineError, Piece, Room};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -159,12 +159,12 @@ impl Model for Gated {
         Model::pieces(&*self.model, texts, special_tokens, cancel)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
         self.gate().begun += 1;
         while !self.gate().open && !cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let result = self.model.embed_tokens(batch, cancel);
+        let result = self.model.embed_tokens(batch, cancel, room);
         if matches!(result, Err(EngineError::Cancelled)) {
             self.gate().cancelled += 1;
         }

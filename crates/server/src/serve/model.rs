@@ -5,7 +5,7 @@
 //! sequence after one step. A decoder would be asked again for the same sequence until it ends; the scheduler already
 //! comes back to a request as often as it has sequences left, and checks for cancellation each time.
 
-use engine::{Cancel, Embedder, EngineError, Piece};
+use engine::{Cancel, Embedder, EngineError, Piece, Room};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -42,7 +42,8 @@ pub trait Model: Send + Sync {
     }
 
     /// One vector a sequence, in order. Blocks; when it returns, no work of the call is left.
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError>;
+    /// `room` is told when the next batch may begin beside the rest of this one; at the return at the latest it may.
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError>;
 }
 
 impl Model for Embedder {
@@ -71,7 +72,7 @@ impl Model for Embedder {
         Embedder::check(self)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.embed_tokens(batch, cancel)
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.embed_tokens(batch, cancel, room)
     }
 }

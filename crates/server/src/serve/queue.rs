@@ -137,12 +137,13 @@ impl Queue {
         self.clients.values().flatten().any(|entry| matches!(entry.rest, Rest::Texts(_)))
     }
 
-    pub fn take(&mut self, batch_tokens: usize) -> Option<Work> {
+    /// A batch only with `room` for it.
+    pub fn take(&mut self, batch_tokens: usize, room: bool) -> Option<Work> {
         let texts = self.take_texts();
         if !texts.is_empty() {
             return Some(Work::Tokenize(texts));
         }
-        self.take_batch(batch_tokens).map(Work::Step)
+        if room { self.take_batch(batch_tokens).map(Work::Step) } else { None }
     }
 
     /// Texts of every client, of each as many bytes.

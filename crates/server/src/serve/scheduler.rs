@@ -1,18 +1,20 @@
 //! Runs the queue: two threads take turns at forming a batch and waiting for the model.
 //!
-//! Batches form by themselves: while one is computed, requests gather for the next. Two threads, so that the tail of one
+//! Batches form by themselves: while one is computed, requests gather for the next. Two threads, so that the end of one
 //! batch, when some of the engine's workers are idle already, overlaps with the start of the next; the computing itself
-//! always happens on the engine's one pool, however many models there are.
+//! always happens on the engine's one pool, however many models there are. The next batch is not formed before there is
+//! [`Room`] for it: formed early it would be small, and what comes later would wait behind it.
 //!
 //! The lock guards the queue's data and is never held while a model computes. A batch that fails because a worker
 //! panicked is run again, request by request, so that the one that causes it fails alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError};
+use engine::{Cancel, EngineError, Room};
 
 use super::admission::Permit;
 use super::client::Client;
@@ -53,6 +55,8 @@ struct State {
     queue: Queue,
     /// Jobs of the batches that are being computed.
     running: Vec<Arc<Job>>,
+    /// Batches that leave no room for another one.
+    crowding: usize,
     closed: bool,
 }
 
@@ -201,9 +205,11 @@ impl Shared {
                 return None;
             }
             let delay = self.delay(&state.queue);
+            let room = state.crowding == 0;
             if delay.is_zero()
-                && let Some(work) = state.queue.take(self.settings.batch_tokens)
+                && let Some(work) = state.queue.take(self.settings.batch_tokens, room)
             {
+                state.crowding += usize::from(matches!(work, Work::Step(_)));
                 return Some(work);
             }
             state = if delay.is_zero() {
@@ -223,15 +229,29 @@ impl Shared {
         queue.oldest().map_or(Duration::ZERO, |since| batch_delay.saturating_sub(since.elapsed()))
     }
 
-    fn run(&self, work: Work) {
+    fn run(self: &Arc<Self>, work: Work) {
         match work {
             Work::Tokenize(jobs) => {
                 for group in tokenizing::alike(jobs) {
                     self.tokenize(group);
                 }
             }
-            Work::Step(batch) => self.step(batch),
+            Work::Step(batch) => {
+                let room = RoomAtLast(self.room());
+                self.step(batch, &room.0);
+            }
         }
+    }
+
+    /// For a batch that was just taken: the next one may be, once.
+    fn room(self: &Arc<Self>) -> Room {
+        let (shared, told) = (Arc::clone(self), AtomicBool::new(false));
+        Room::tell(move || {
+            if !told.swap(true, Ordering::Relaxed) {
+                shared.lock().crowding -= 1;
+                shared.wake.notify_one();
+            }
+        })
     }
 
     /// Entries are dropped outside of the lock.
@@ -240,7 +260,7 @@ impl Shared {
         drop(gone);
     }
 
-    fn step(&self, Batch { model, items }: Batch) {
+    fn step(&self, Batch { model, items }: Batch, room: &Room) {
         let jobs = jobs_of(&items);
         jobs.iter().for_each(|job| job.step_begins());
         let cancel = Cancel::shared(jobs.iter().map(|job| job.cancel.clone()).collect());
@@ -249,8 +269,9 @@ impl Shared {
         let tokens = sequences.iter().map(Vec::len).sum();
         let started = Instant::now();
         self.lock().running.extend(jobs.iter().cloned());
-        let result = catch_unwind(AssertUnwindSafe(|| model.step(&sequences, &cancel)))
+        let result = catch_unwind(AssertUnwindSafe(|| model.step(&sequences, &cancel, room)))
             .unwrap_or(Err(EngineError::WorkerFailed));
+        room.reached();
         self.lock().running.retain(|running| !jobs.iter().any(|job| Arc::ptr_eq(job, running)));
         self.metrics.batch(sequences.len(), tokens, started.elapsed());
         match result {
@@ -264,7 +285,7 @@ impl Shared {
                 let items: Vec<_> =
                     items.map(|((job, index), sequence)| Item { job, index, sequence }).collect();
                 for items in by_job(items) {
-                    self.step(Batch { model: Arc::clone(&model), items });
+                    self.step(Batch { model: Arc::clone(&model), items }, room);
                 }
             }
             Err(error) => {
@@ -275,6 +296,15 @@ impl Shared {
                 self.forget_cancelled();
             }
         }
+    }
+}
+
+/// A panic must not leave the queue without room for ever.
+struct RoomAtLast(Room);
+
+impl Drop for RoomAtLast {
+    fn drop(&mut self) {
+        self.0.reached();
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, Piece};
+use engine::{Cancel, EngineError, Piece, Room};
 use inferd::serve::{
     AdmissionLimits, BatchSettings, ConnectionLimits, Listen, Loader, LogFormat, Model, Options, Origins,
     RequestLimits, Server, Shape,
@@ -19,6 +19,8 @@ use inferd::serve::{
 pub struct Fake {
     /// Layers of a step, each a look at the cancel flag and a pause of 1 ms.
     pub layers: usize,
+    /// There is room for one step at a time; else for as many as come.
+    pub narrow: bool,
     /// While set, a step does not end unless it is cancelled.
     pub blocked: AtomicBool,
     pub steps: AtomicUsize,
@@ -50,7 +52,10 @@ impl Model for Fake {
         Ok(texts.iter().map(one).collect())
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
+        if !self.narrow {
+            room.reached();
+        }
         self.steps.fetch_add(1, Ordering::SeqCst);
         self.batches.lock().unwrap().push(batch.iter().map(Vec::len).collect());
         assert!(!batch.iter().flatten().any(|id| *id == PANICS), "a panic that a test wants");

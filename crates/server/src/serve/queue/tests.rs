@@ -1,4 +1,4 @@
-use engine::{Cancel, EngineError, Piece};
+use engine::{Cancel, EngineError, Piece, Room};
 
 use super::super::admission::{Admission, Limits};
 use super::super::job::Wants;
@@ -17,7 +17,7 @@ impl Model for Nothing {
     fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
         Err(EngineError::Cancelled)
     }
-    fn step(&self, _: &[Vec<u32>], _: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
         Err(EngineError::Cancelled)
     }
 }
@@ -35,7 +35,7 @@ fn sequences(count: usize, tokens: usize) -> Rest {
 }
 
 fn step(queue: &mut Queue, tokens: usize) -> Batch {
-    match queue.take(tokens) {
+    match queue.take(tokens, true) {
         Some(Work::Step(batch)) => batch,
         _ => panic!("no batch"),
     }
@@ -70,11 +70,11 @@ fn texts_keep_their_place_while_they_are_tokenized_and_later_requests_pass() {
     let (mut queue, model) = (Queue::default(), Arc::new(Nothing) as Arc<dyn Model>);
     let first = push(&mut queue, &model, "a", Rest::Texts(vec!["x".into()]));
     push(&mut queue, &model, "a", Rest::Texts(vec!["y".into()]));
-    let Some(Work::Tokenize(texts)) = queue.take(100) else { panic!("no texts") };
+    let Some(Work::Tokenize(texts)) = queue.take(100, true) else { panic!("no texts") };
     assert_eq!(texts.len(), 2);
     push(&mut queue, &model, "a", sequences(1, 10));
     assert_eq!(step(&mut queue, 100).items.len(), 1);
-    assert!(queue.take(100).is_none());
+    assert!(queue.take(100, true).is_none());
     assert!(queue.tokenized(&first, vec![vec![0]]));
     assert!(Arc::ptr_eq(&step(&mut queue, 100).items[0].job, &first));
     assert!(!queue.tokenized(&first, vec![vec![0]]));
@@ -91,7 +91,7 @@ fn a_batch_is_of_one_model_and_within_its_tokens_but_never_empty() {
     assert_eq!((batch.items.len(), of(&batch, "a")), (1, 1));
     assert_eq!(of(&step(&mut queue, 100), "b"), 1);
     assert_eq!(of(&step(&mut queue, 100), "a"), 1);
-    assert!(queue.take(100).is_none() && queue.turns.is_empty());
+    assert!(queue.take(100, true).is_none() && queue.turns.is_empty());
 }
 
 /// A model of another kind.
@@ -107,8 +107,8 @@ impl Model for Nothing2 {
     fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
         Err(EngineError::Cancelled)
     }
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel) -> Result<Vec<Vec<f32>>, EngineError> {
-        Nothing.step(batch, cancel)
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
+        Nothing.step(batch, cancel, room)
     }
 }
 
