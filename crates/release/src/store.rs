@@ -11,6 +11,7 @@ mod lock;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +35,35 @@ pub struct Store {
     runner: Runner,
     /// Entries that this store gave out, each with its shared lock.
     held: Arc<Mutex<BTreeMap<PathBuf, File>>>,
+    digests: Mutex<Digests>,
+}
+
+/// Of large files that this process has read already: a run looks at the compiler first and takes it later, and its 170 MiB
+/// need not be read twice. A file that was written in between has another time.
+#[derive(Default)]
+struct Digests(BTreeMap<PathBuf, (Stamp, Digest)>);
+
+/// Size, inode, and the times of change of contents and of inode in nanoseconds.
+type Stamp = (u64, u64, (i64, i64), (i64, i64));
+
+const REMEMBERED_BYTES_MIN: u64 = 1 << 20;
+
+impl Digests {
+    fn of(&mut self, path: &Path) -> anyhow::Result<Digest> {
+        let meta = path.metadata().with_context(|| format!("looking at {}", path.display()))?;
+        let stamp =
+            (meta.len(), meta.ino(), (meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
+        if let Some((then, digest)) = self.0.get(path)
+            && *then == stamp
+        {
+            return Ok(digest.clone());
+        }
+        let digest = Digest::of_file(path)?;
+        if stamp.0 >= REMEMBERED_BYTES_MIN {
+            self.0.insert(path.into(), (stamp, digest.clone()));
+        }
+        Ok(digest)
+    }
 }
 
 /// A whole entry, verified when it was opened.
@@ -86,7 +116,7 @@ impl Record {
 
 impl Store {
     pub fn new(root: PathBuf, runner: Runner) -> Self {
-        Self { root, runner, held: Arc::default() }
+        Self { root, runner, held: Arc::default(), digests: Mutex::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -100,7 +130,7 @@ impl Store {
 
     /// The entry if it is there and holds. Touches nothing.
     pub fn find(&self, name: &str) -> Option<Entry> {
-        verify(&self.path_of(name), &self.runner).ok()
+        self.verify(&self.path_of(name)).ok()
     }
 
     /// The entry, made by `make` in a staging folder if it is not there or does not hold.
@@ -115,7 +145,7 @@ impl Store {
         let lock_path = lock_of(&path);
 
         let shared = hold(&lock_path, Hold::Shared, &self.runner)?;
-        if let Ok(entry) = verify(&path, &self.runner) {
+        if let Ok(entry) = self.verify(&path) {
             return self.give(entry, shared);
         }
         self.runner.check()?;
@@ -124,7 +154,7 @@ impl Store {
         self.locks().remove(&path);
         let alone = hold(&lock_path, Hold::Exclusive, &self.runner)?;
         if path.exists() {
-            match verify(&path, &self.runner) {
+            match self.verify(&path) {
                 Ok(entry) => {
                     wait_for(&alone, Hold::Shared, &lock_path, &self.runner)?;
                     return self.give(entry, alone);
@@ -170,6 +200,28 @@ impl Store {
         );
         self.locks().insert(entry.path.clone(), shared);
         Ok(entry)
+    }
+
+    /// Key files always; all files where that is quick.
+    fn verify(&self, path: &Path) -> anyhow::Result<Entry> {
+        let record = read_record(path)?;
+        for (file, expected) in &record.files {
+            let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = digests.of(&path.join(file))?;
+            if found != *expected {
+                return Err(Failure::new(format!(
+                    "`{file}` has changed: expected {expected}, found {found}"
+                ))
+                .into());
+            }
+        }
+        if record.contents.is_some()
+            && record.size_bytes <= WHOLLY_COMPARED_BYTES_MAX
+            && let Some(difference) = compare(path, &record, &self.runner)?.first()
+        {
+            return Err(Failure::new(difference.clone()).into());
+        }
+        Ok(Entry { path: path.into(), record, reused: true })
     }
 
     fn locks(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, File>> {
@@ -234,26 +286,6 @@ fn sweep(parent: &Path, path: &Path) {
     }
 }
 
-/// Key files always; all files where that is quick.
-fn verify(path: &Path, runner: &Runner) -> anyhow::Result<Entry> {
-    let record = read_record(path)?;
-    for (file, expected) in &record.files {
-        let found = Digest::of_file(&path.join(file))?;
-        if found != *expected {
-            return Err(
-                Failure::new(format!("`{file}` has changed: expected {expected}, found {found}")).into()
-            );
-        }
-    }
-    if record.contents.is_some()
-        && record.size_bytes <= WHOLLY_COMPARED_BYTES_MAX
-        && let Some(difference) = compare(path, &record, runner)?.first()
-    {
-        return Err(Failure::new(difference.clone()).into());
-    }
-    Ok(Entry { path: path.into(), record, reused: true })
-}
-
 fn read_record(path: &Path) -> anyhow::Result<Record> {
     let text = std::fs::read_to_string(path.join(RECORD)).context("its record is missing")?;
     serde_json::from_str(&text).context("its record cannot be read")
@@ -301,6 +333,27 @@ mod tests {
         assert!(store.find("a").is_none());
         assert!(!store.get_or_make("a", make("one")).unwrap().reused);
         assert_eq!(std::fs::read_to_string(entry.path.join("key")).unwrap(), "one");
+    }
+
+    #[test]
+    fn a_large_key_file_that_is_written_after_a_look_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().into(), Runner::deaf());
+        let large = vec![7; REMEMBERED_BYTES_MIN as usize];
+        let make = |staging: &Path| {
+            std::fs::write(staging.join("key"), &large)?;
+            let mut record = Record::default();
+            record.seal(staging, "key")?;
+            Ok(record)
+        };
+        let entry = store.get_or_make("a", make).unwrap();
+        assert!(store.find("a").is_some() && store.digests.lock().unwrap().0.len() == 1);
+        // Longer than the coarsest clock of a file system ticks.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let mut damaged = large.clone();
+        damaged[9] = 8;
+        std::fs::write(entry.path.join("key"), damaged).unwrap();
+        assert!(store.find("a").is_none());
     }
 
     #[test]

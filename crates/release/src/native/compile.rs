@@ -2,6 +2,7 @@
 //!
 //! Both write a log in which every compiler call stands as it was made; [`crate::vendor::liveness`] reads it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +42,18 @@ pub struct Yard<'a> {
     pub quiet: bool,
 }
 
+/// All that a build sees of its surroundings, besides the folders of its own caches. Less than what other children see:
+/// whatever is in here belongs to the name of the result.
+pub fn environment(site: &Site) -> BTreeMap<&'static str, String> {
+    let mut folders: Vec<String> = Vec::new();
+    // PATH is another one in each shell; which of its folders hold the tools of a makefile is not.
+    for tool in ["sh", "make", "cc", "sed", "awk", "grep", "perl"] {
+        let folder = site.which(tool).and_then(|path| Some(path.parent()?.to_str()?.to_string()));
+        folders.extend(folder.filter(|folder| !folders.contains(folder)));
+    }
+    [("PATH", folders.join(":")), ("LANG", "C.UTF-8".into()), ("LC_ALL", "C.UTF-8".into())].into()
+}
+
 impl Yard<'_> {
     /// The archive, in `staging` under its final name.
     pub fn compile(&self) -> anyhow::Result<PathBuf> {
@@ -57,10 +70,13 @@ impl Yard<'_> {
 
     /// A child of the build, with caches of its own: what an earlier build left must not get into this one.
     pub fn command(&self, program: &Path) -> Command {
-        let mut command = self.site.command(program);
+        let mut command = Command::new(program);
         command
+            .env_clear()
+            .envs(environment(self.site))
             .current_dir(self.tree)
             .env("ZIG_GLOBAL_CACHE_DIR", self.site.store.path_of("zig"))
+            .env("TMPDIR", self.staging)
             .env("ZIG_LOCAL_CACHE_DIR", self.staging.join("zig-cache"));
         if let Some(epoch) = self.circumstances.epoch_seconds {
             command.env("SOURCE_DATE_EPOCH", epoch.to_string());

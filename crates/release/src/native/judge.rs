@@ -1,7 +1,8 @@
 //! What an archive must show before anybody may link it: what the configuration wrote, the patches in the code of their
 //! functions, every chosen kernel with its registers, and the facts of [`archive_facts`]. All by data of the library.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -26,6 +27,8 @@ pub fn judge(
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         violations.extend(configured_violations(configured, &text));
     }
+    let configuration: Vec<&str> = build.configured.iter().map(|configured| &*configured.file).collect();
+    violations.extend(unfrozen(tree, &configuration)?);
     let expected: Vec<ExpectedKernels> = library
         .kernels
         .iter()
@@ -79,11 +82,13 @@ pub fn judge(
         facts.members.len(),
         facts.undefined.len()
     );
+    let frozen = (!configuration.is_empty())
+        .then(|| format!("{} written before the first object and not again", configuration.join(" and ")));
     let sizes = build
         .sizes
         .iter()
         .map(|size| format!("{} of {} is for {threads_max} threads", size.symbol, size.member));
-    Ok(patches.chain(kernels).chain(sizes).chain([members]).collect())
+    Ok(frozen.into_iter().chain(patches).chain(kernels).chain(sizes).chain([members]).collect())
 }
 
 fn configured_violations(configured: &Configured, text: &str) -> Vec<String> {
@@ -108,9 +113,67 @@ fn configured_violations(configured: &Configured, text: &str) -> Vec<String> {
     found
 }
 
+/// Files of the configuration that were written when an object was there already: that object may have been compiled by
+/// another configuration, and with several jobs it is chance which.
+fn unfrozen(tree: &Path, configuration: &[&str]) -> anyhow::Result<Vec<String>> {
+    if configuration.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut first: Option<(SystemTime, PathBuf)> = None;
+    oldest_object(tree, &mut first).with_context(|| format!("looking for objects in {}", tree.display()))?;
+    let Some((first, object)) = first else { return Ok(Vec::new()) };
+    let object = object.strip_prefix(tree).unwrap_or(&object).display();
+    let mut found = Vec::new();
+    for file in configuration {
+        if tree.join(file).metadata()?.modified()? > first {
+            found.push(format!(
+                "{file}: expected to be written before the first object, found newer than {object}; the library's make \
+                 must configure first and compile then"
+            ));
+        }
+    }
+    Ok(found)
+}
+
+fn oldest_object(folder: &Path, oldest: &mut Option<(SystemTime, PathBuf)>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            oldest_object(&path, oldest)?;
+        } else if path.extension().is_some_and(|extension| extension == "o") {
+            let time = entry.metadata()?.modified()?;
+            if oldest.as_ref().is_none_or(|(first, _)| time < *first) {
+                *oldest = Some((time, path));
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_that_is_written_again_beside_objects_is_refused() {
+        let tree = tempfile::tempdir().unwrap();
+        let write = |name: &str, second: u64| {
+            let path = tree.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
+            std::fs::File::create(path).unwrap().set_modified(time).unwrap();
+        };
+        write("config.h", 10);
+        write("Makefile.conf", 11);
+        assert!(unfrozen(tree.path(), &["config.h", "Makefile.conf"]).unwrap().is_empty());
+        write("kernel/a.o", 12);
+        write("b.o", 13);
+        assert!(unfrozen(tree.path(), &["config.h", "Makefile.conf"]).unwrap().is_empty());
+        write("config.h", 13);
+        let found = unfrozen(tree.path(), &["config.h", "Makefile.conf"]).unwrap();
+        assert!(found.len() == 1 && found[0].contains("newer than kernel/a.o"), "{found:?}");
+    }
 
     #[test]
     fn lines_of_the_configuration_are_asked_for() {

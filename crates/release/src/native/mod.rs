@@ -57,10 +57,23 @@ pub struct StaticLib {
 pub const COMPILE_LOG: &str = "compile.log";
 
 /// What goes in, in words and digests.
-pub fn fingerprint(plan: &Plan, toolchain: &Toolchain, library: &LibraryPlan) -> anyhow::Result<Fingerprint> {
+pub fn fingerprint(
+    plan: &Plan,
+    site: &Site,
+    toolchain: &Toolchain,
+    library: &LibraryPlan,
+) -> anyhow::Result<Fingerprint> {
     let mut fingerprint = Fingerprint::default();
     fingerprint
-        .part("recipe", 3)
+        .part("recipe", 4)
+        .part(
+            "environment",
+            compile::environment(site)
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        )
         .part("target", &plan.target)
         .part("vendor", &library.vendor_digest)
         .part("build.toml", Digest::of(library.build().text()?.as_bytes()))
@@ -70,7 +83,9 @@ pub fn fingerprint(plan: &Plan, toolchain: &Toolchain, library: &LibraryPlan) ->
         .part("wrappers", &toolchain.wrappers.sha256);
     if let Recipe::Make { .. } = library.build().recipe {
         // The machine's own compiler makes the programs that write the configuration.
-        fingerprint.part("make", &toolchain.make.version).part("host cc", &toolchain.host_cc.version);
+        for tool in [&toolchain.make, &toolchain.host_cc] {
+            fingerprint.part(tool.name, &tool.version).part(&format!("{} sha256", tool.name), &tool.sha256);
+        }
     }
     Ok(fingerprint)
 }
@@ -82,7 +97,7 @@ pub fn folder(
     toolchain: &Toolchain,
     library: &LibraryPlan,
 ) -> anyhow::Result<PathBuf> {
-    Ok(site.store.path_of(&entry_name(library, &fingerprint(plan, toolchain, library)?.digest())))
+    Ok(site.store.path_of(&entry_name(library, &fingerprint(plan, site, toolchain, library)?.digest())))
 }
 
 fn entry_name(library: &LibraryPlan, fingerprint: &Digest) -> String {
@@ -111,7 +126,7 @@ pub fn build(
     jobs: &Jobs,
     library: &LibraryPlan,
 ) -> anyhow::Result<StaticLib> {
-    let what = fingerprint(plan, toolchain, library)?;
+    let what = fingerprint(plan, site, toolchain, library)?;
     let digest = what.digest();
     let entry = site.store.get_or_make(&entry_name(library, &digest), |staging| {
         let mut record = make(plan, site, toolchain, jobs, library, staging, &Circumstances::default())?;

@@ -95,7 +95,7 @@ pub fn repeat(
         }
         site.runner.check()?;
     }
-    let entry = entry_name(library, &fingerprint(plan, toolchain, library)?.digest());
+    let entry = entry_name(library, &fingerprint(plan, site, toolchain, library)?.digest());
     let started = Instant::now();
     if site.store.find(&entry).is_some() {
         report.check_seconds = Some(started.elapsed().as_secs_f64());
