@@ -182,6 +182,14 @@ fn a_packed_file_needs_its_parent() {
     check(&["@packed-nrv2b", "--parent", "@stripped"], 0, "judged as the parent of");
     // Equal to its parent, and the parent breaks a rule of its own.
     check(&["@packed-no-stack-size", "--parent", "@no-stack-size"], 1, "2 in violation");
+    // The last block of packed-nrv2e names the filter for calls, and has none. UPX unpacks that without a word.
+    let folder = tempfile::tempdir().unwrap();
+    let mut idle = std::fs::read(fixture("packed-nrv2e")).unwrap();
+    assert_eq!(idle[567..571], 6000u32.to_le_bytes(), "the last block is somewhere else");
+    idle[567 + 9] = 0x49;
+    let path = folder.path().join("idle-filter");
+    std::fs::write(&path, idle).unwrap();
+    check(&[path.to_str().unwrap(), "--parent", "@stripped"], 1, "changes nothing in it");
     // A policy that demands nothing else demands this.
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("p.toml");

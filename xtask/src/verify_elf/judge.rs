@@ -271,10 +271,14 @@ fn unpacked_sha256(bytes: &[u8], facts: &Facts) -> Option<Result<String, String>
     use elf_gate::upx::UnpackError;
     match elf_gate::upx::unpack(bytes, facts.upx.as_ref()?, UNPACKED_BYTES_MAX) {
         Ok(original) => Some(Ok(sha256_hex(&original))),
+        // UPX would unpack it, and ask nothing.
         Err(
-            error @ (UnpackError::Layout(_) | UnpackError::Checksum { .. } | UnpackError::TooLarge { .. }),
+            error @ (UnpackError::Layout(_)
+            | UnpackError::IdleFilter { .. }
+            | UnpackError::Checksum { .. }
+            | UnpackError::TooLarge { .. }),
         ) => Some(Err(error.to_string())),
-        // A method or filter that the gate does not know: UPX may.
+        // A method that the gate does not know: UPX may.
         Err(error) => Some(unpack_with_upx(bytes)?.map_err(|upx| format!("{error}; {upx:#}"))),
     }
 }
