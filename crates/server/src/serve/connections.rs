@@ -32,16 +32,18 @@ pub struct ConnectionLimits {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HEADER_BYTES_MAX: usize = 64 << 10;
 
-/// Two things that connections are told: `closing` after the last answer, and `cut` when the time for that is over.
+/// What listeners and connections are told in turn: to accept nobody more, to close after the last answer, and that the
+/// time for that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ending {
     Open,
+    Deaf,
     Closing,
     Cut,
 }
 
-/// One listener's. Runs until `ending` says [`Ending::Closing`] and every connection has ended. `free` are the connections that
-/// all listeners together may still open.
+/// One listener's. Runs until `ending` says [`Ending::Deaf`] and every connection has ended. `free` are the connections that all
+/// listeners together may still open.
 pub async fn serve(
     listener: Listener,
     router: Router,
@@ -52,15 +54,21 @@ pub async fn serve(
 ) {
     let mut connections = JoinSet::new();
     let mut last_complaint = None::<Instant>;
+    let mut closing = ending.clone();
     loop {
         while connections.try_join_next().is_some() {}
+        // Who has connected already is asked in, also at the end: a listener that closes resets them. But not for ever.
         let place = tokio::select! {
-            _ = ending.wait_for(|ending| *ending >= Ending::Closing) => break,
+            biased;
+            _ = closing.wait_for(|ending| *ending >= Ending::Closing) => break,
             place = Arc::clone(&free).acquire_owned() => place,
+            _ = ending.wait_for(|ending| *ending >= Ending::Deaf) => break,
         };
         let accepted = tokio::select! {
-            _ = ending.wait_for(|ending| *ending >= Ending::Closing) => break,
+            biased;
+            _ = closing.wait_for(|ending| *ending >= Ending::Closing) => break,
             accepted = listener.accept() => accepted,
+            _ = ending.wait_for(|ending| *ending >= Ending::Deaf) => break,
         };
         match accepted {
             Ok((stream, client)) => {

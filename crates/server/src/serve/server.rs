@@ -70,6 +70,8 @@ pub struct Server {
     addresses: Vec<Listen>,
     ending: watch::Sender<Ending>,
     serving: JoinSet<()>,
+    /// Connections that may still be opened.
+    free: Arc<Semaphore>,
     log_writer: Option<Writer>,
 }
 
@@ -83,8 +85,9 @@ pub enum Drained {
 
 /// HTTP is little work beside computing: two threads, or one on a single core.
 const HTTP_THREADS_MAX: usize = 2;
-/// Between the last answer and the end: a client that is just sending on a kept connection is told 503, not cut off.
-const LAST_CALL: Duration = Duration::from_millis(100);
+/// Between the last answer and the end, while there are connections that clients have kept: who sends on one is told 503 and
+/// that it closes. One that closes while a request is on its way loses it.
+const LAST_CALL: Duration = Duration::from_secs(1);
 /// For connections to take the last answers.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(5);
@@ -171,7 +174,7 @@ impl Server {
             serving.spawn_on(one, runtime.handle());
         }
         let options = Arc::new(options);
-        Ok(Self { runtime, app, options, addresses, ending, serving, log_writer: Some(log_writer) })
+        Ok(Self { runtime, app, options, addresses, ending, serving, free, log_writer: Some(log_writer) })
     }
 
     /// Where it listens, with the port that the system chose, if it was asked to.
@@ -264,7 +267,13 @@ impl Server {
         let mut serving = std::mem::take(&mut self.serving);
         let drained = self.runtime.block_on(async {
             let drained = settle(&self.app, time_max).await;
-            tokio::time::sleep(LAST_CALL).await;
+            self.ending.send_replace(Ending::Deaf);
+            let until = Instant::now() + LAST_CALL;
+            while self.free.available_permits() < self.options.connections.connections_max
+                && Instant::now() < until
+            {
+                tokio::time::sleep(POLL).await;
+            }
             self.ending.send_replace(Ending::Closing);
             let closed = async { while serving.join_next().await.is_some() {} };
             if tokio::time::timeout(CLOSING_TIME_MAX, closed).await.is_err() {
