@@ -10,7 +10,7 @@ use release::run::Runner;
 use release::sources;
 use release::store::Store;
 use release::surroundings::Surroundings;
-use release::toolchain::{Finding, Site, StdPreference, survey, survey_fetchers};
+use release::toolchain::{Asked, Finding, Site, StdPreference, survey, survey_fetchers};
 use release::vendor::Vendored;
 
 #[derive(Args, Clone)]
@@ -107,6 +107,7 @@ impl Common {
             store: Store::new(surroundings.cache_dir.clone(), runner.clone()),
             runner,
             environment: surroundings.environment.clone(),
+            asked: Asked::default(),
             offline: self.offline,
         };
         Ok((site, surroundings))

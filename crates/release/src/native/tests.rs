@@ -14,7 +14,7 @@ use crate::plan::Choices;
 use crate::run::Runner;
 use crate::store::Store;
 use crate::surroundings::{Commit, Surroundings};
-use crate::toolchain::{Origin, Rust, StdOrigin, Tool, Wrappers};
+use crate::toolchain::{Asked, Origin, Rust, StdOrigin, Tool, Wrappers};
 
 const ONE: &str = "int two(int);\nint one(int x) { return two(x) + 1; }\n";
 const TWO: &str = "int two(int x) { return 2 * x; }\n";
@@ -92,6 +92,7 @@ impl Tiny {
             store: Store::new(folder.join("cache"), runner.clone()),
             runner,
             environment,
+            asked: Asked::default(),
             offline: true,
         };
         Self { folder: folder.into(), plan, site, toolchain: toolchain(cc) }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -25,7 +26,7 @@ pub use wrappers::{Wrappers, warm_linker};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::failure::{Failure, Problems};
-use crate::run::{Job, Runner};
+use crate::run::{Job, Runner, quote};
 use crate::store::Store;
 
 /// Where work is done: children, cache, and what children may see. Shared by all stages; nobody changes it.
@@ -33,6 +34,7 @@ pub struct Site {
     pub runner: Runner,
     pub store: Store,
     pub environment: BTreeMap<String, OsString>,
+    pub asked: Asked,
     pub offline: bool,
 }
 
@@ -88,6 +90,11 @@ pub struct Toolchain {
     pub wrappers: Wrappers,
 }
 
+/// What programs said of themselves: a run looks at the tools first and takes them later, and asking takes longer than all
+/// else when nothing has changed.
+#[derive(Debug, Clone, Default)]
+pub struct Asked(Arc<Mutex<BTreeMap<String, String>>>);
+
 impl Site {
     /// The same place for work that goes on side by side with other work: see [`Runner::side_by_side`].
     pub fn side_by_side(&self) -> Self {
@@ -96,6 +103,7 @@ impl Site {
             store: Store::new(self.store.root().into(), runner.clone()),
             runner,
             environment: self.environment.clone(),
+            asked: self.asked.clone(),
             offline: self.offline,
         }
     }
@@ -117,8 +125,19 @@ impl Site {
     pub fn version_line(&self, program: &Path, argument: &str) -> Option<String> {
         let mut command = self.command(program);
         command.arg(argument);
-        let finished = self.runner.run(Job::new("ask for a version", command)).ok()?;
-        Some(finished.stdout_text().lines().next().unwrap_or_default().to_string())
+        Some(self.ask("ask for a version", command)?.lines().next().unwrap_or_default().to_string())
+    }
+
+    /// What a program prints that prints the same each time; it is run once.
+    fn ask(&self, what: &str, command: Command) -> Option<String> {
+        let question = quote(&command);
+        let asked = || self.asked.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(said) = asked().get(&question) {
+            return Some(said.clone());
+        }
+        let said = self.runner.run(Job::new(what, command)).ok()?.stdout_text();
+        asked().insert(question, said.clone());
+        Some(said)
     }
 
     /// A program that every build machine has; only its absence is a problem.
@@ -195,10 +214,15 @@ fn machine_tools(site: &Site) -> [(&'static str, Result<Tool, Failure>); 3] {
 
 /// Looks at everything and changes nothing: one finding a tool, whether or not an earlier one is missing.
 pub fn survey(site: &Site, config: &Config, target: &str, std: StdPreference) -> Vec<Finding> {
-    let mut findings =
-        vec![zig::survey(site, config), rust::survey(site, target, std), upx::survey(site, config)];
-    findings.extend(machine_tools(site).iter().map(|(name, found)| Finding::of(found.as_ref(), name)));
-    findings
+    // The digest of the compiler takes as long as all other looks together.
+    std::thread::scope(|scope| {
+        let zig = scope.spawn(|| zig::survey(site, config));
+        let (rust, upx) = (rust::survey(site, target, std), upx::survey(site, config));
+        let machine = machine_tools(site);
+        let mut findings = vec![zig.join().expect("a look does not panic"), rust, upx];
+        findings.extend(machine.iter().map(|(name, found)| Finding::of(found.as_ref(), name)));
+        findings
+    })
 }
 
 /// The programs that fetch what the findings say would be fetched; none when nothing would be.

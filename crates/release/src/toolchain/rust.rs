@@ -59,8 +59,7 @@ fn installed(site: &Site, target: &str) -> Option<Rust> {
     let (cargo, rustc) = (site.which("cargo")?, site.which("rustc")?);
     let mut ask = site.command(&rustc);
     ask.args(["--print", "target-libdir", "--target", target]);
-    let folder =
-        PathBuf::from(site.runner.run(Job::new("ask rustc for its libraries", ask)).ok()?.stdout_text());
+    let folder = PathBuf::from(site.ask("ask rustc for its libraries", ask)?);
     let has_std = std::fs::read_dir(folder).ok()?.flatten().any(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
