@@ -184,8 +184,8 @@ impl Embedder {
         self.each_text(texts, cancel, move |tokenizer, text| tokenizer.pieces(text, special_tokens))
     }
 
-    /// Runs the tokenizer: a few texts at once and here, because the workers may be at a chunk for a long time, and those who
-    /// wait for these tokens would miss the next batch; more of them on the workers, a share a job.
+    /// Runs the tokenizer on the workers, a share of the texts a job. A few texts are not worth waiting for: while workers are at
+    /// chunks, which take long, they are tokenized here, so that they can be in the next batch.
     fn each_text<S: AsRef<str>, T: Send + 'static>(
         &self,
         texts: &[S],
@@ -202,7 +202,8 @@ impl Embedder {
             });
             each.collect::<Result<Vec<_>, EngineError>>()
         };
-        if texts.iter().map(|text| text.as_ref().len()).sum::<usize>() <= BYTES_HERE_MAX {
+        let bytes = texts.iter().map(|text| text.as_ref().len()).sum::<usize>();
+        if bytes <= BYTES_HERE_MAX && !self.workers.are_idle() {
             let mut texts = texts.iter().map(AsRef::as_ref).enumerate();
             // As on a worker: a panic of the tokenizer costs this call an error.
             let here = AssertUnwindSafe(|| each(&self.model, &mut texts, cancel));

@@ -6,9 +6,10 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
 use tokenizers::{
-    Encoding, Model as _, NormalizerWrapper, OffsetType, PostProcessor as _, PreTokenizer as _,
-    PreTokenizerWrapper, Tokenizer, TruncationParams,
+    Encoding, Model as _, NormalizerWrapper, OffsetType, PostProcessor as _, PostProcessorWrapper,
+    PreTokenizer as _, PreTokenizerWrapper, Tokenizer, TruncationParams,
 };
 
 use crate::error::{ModelError, ModelErrorKind as Kind};
@@ -47,6 +48,9 @@ impl TextTokenizer {
             .map_err(|error| folder::malformed(file, expected, error))?;
         let mut tokenizer =
             Tokenizer::from_bytes(bytes).map_err(|error| folder::malformed(file, expected, error))?;
+        if let Some(problem) = tokenizer.get_post_processor().and_then(template_problem) {
+            return Err(folder::malformed(file, "a template that can be filled in", problem));
+        }
         tokenizer.with_padding(None);
         let truncation = TruncationParams { max_length: recipe.max_tokens, ..TruncationParams::default() };
         let cut = tokenizer.with_truncation(Some(truncation));
@@ -144,6 +148,33 @@ impl TextTokenizer {
     fn cased<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.lower_case { text.to_lowercase().into() } else { text.into() }
     }
+}
+
+/// What the crate looks up in a template without asking whether it is there: it would panic at the first text.
+fn template_problem(processor: &PostProcessorWrapper) -> Option<String> {
+    problem_in(&serde_json::to_value(processor).ok()?)
+}
+
+fn problem_in(processor: &Value) -> Option<String> {
+    if let Some(processors) = processor["processors"].as_array() {
+        return processors.iter().find_map(problem_in);
+    }
+    let special_tokens = &processor["special_tokens"];
+    processor["single"].as_array()?.iter().find_map(|piece| {
+        let sequence = &piece["Sequence"]["id"];
+        if *sequence == "B" {
+            return Some("`single` asks for a second text, `B`".into());
+        }
+        let name = piece["SpecialToken"]["id"].as_str()?;
+        let lengths = ["ids", "tokens"].map(|list| special_tokens[name][list].as_array().map(Vec::len));
+        match lengths {
+            [Some(ids), Some(tokens)] if ids == tokens => None,
+            [None, _] | [_, None] => {
+                Some(format!("`single` names {name:?}, which `special_tokens` does not have"))
+            }
+            _ => Some(format!("{name:?} has another number of `ids` than of `tokens`")),
+        }
+    })
 }
 
 fn bounded(text: &str) -> Result<&str, String> {

@@ -38,13 +38,15 @@ pub(crate) struct Workers {
     /// `None` only while dropping: closing the queue is what ends the threads.
     queue: Option<mpsc::Sender<Job>>,
     threads: Vec<JoinHandle<()>>,
+    /// Jobs that wait or run.
+    jobs: Arc<AtomicUsize>,
 }
 
 impl Workers {
     pub fn start(count: NonZeroUsize) -> std::io::Result<Workers> {
         let (queue, jobs) = mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
-        let mut workers = Workers { queue: Some(queue), threads: Vec::new() };
+        let mut workers = Workers { queue: Some(queue), threads: Vec::new(), jobs: Arc::default() };
         for i in 0..count.get() {
             let jobs = Arc::clone(&jobs);
             let builder = Builder::new().name(format!("embed-{i}")).stack_size(blas::CALLER_STACK_BYTES);
@@ -55,6 +57,10 @@ impl Workers {
 
     pub fn count(&self) -> usize {
         self.threads.len()
+    }
+
+    pub fn are_idle(&self) -> bool {
+        self.jobs.load(Ordering::Relaxed) == 0
     }
 
     /// Runs `job` on each input and gives the results in order. `None` stands for a job that panicked.
@@ -91,7 +97,9 @@ impl Workers {
         for (i, input) in inputs.into_iter().enumerate() {
             let (job, results) = (Arc::clone(&job), results.clone());
             let (waiting, room) = (Arc::clone(&waiting), room.clone());
+            let counted = Counted::new(&self.jobs);
             let task: Job = Box::new(move |scratch| {
+                let _counted = counted;
                 waiting.fetch_sub(1, Ordering::Relaxed);
                 // The caller may have given up on the whole call; then nobody reads this result.
                 let _ = results.send((i, job(input, scratch)));
@@ -118,6 +126,22 @@ impl Drop for Workers {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+/// A job as long as it is one, also when it panics or is never run.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(jobs: &Arc<AtomicUsize>) -> Counted {
+        jobs.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(jobs))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -195,6 +195,27 @@ fn json_that_is_none_is_refused_with_its_place() {
     copy.refused(Kind::Malformed, "tokenizer.json", "tokenizer", "line");
 }
 
+/// The crate looks these up without asking, and panics at the first text; found by fuzzing.
+#[test]
+fn a_template_that_cannot_be_filled_in_is_refused() {
+    let check = |test: &str, found: &str, edit: fn(&mut Value)| {
+        let copy =
+            Copy::new(test).edit_json("tokenizer.json", |tokenizer| edit(&mut tokenizer["post_processor"]));
+        copy.refused(Kind::Malformed, "tokenizer.json", "a template that can be filled in", found);
+    };
+    check("template-token", "names \"[CLX]\"", |template| {
+        template["single"][0]["SpecialToken"]["id"] = json!("[CLX]");
+    });
+    check("template-pair", "a second text", |template| template["single"][1]["Sequence"]["id"] = json!("B"));
+    check("template-ids", "another number of `ids`", |template| {
+        template["special_tokens"]["[SEP]"]["ids"] = json!([1, 2]);
+    });
+    check("template-inside", "names \"[CLX]\"", |template| {
+        template["single"][0]["SpecialToken"]["id"] = json!("[CLX]");
+        *template = json!({ "type": "Sequence", "processors": [template] });
+    });
+}
+
 #[test]
 fn contradictions_in_the_configuration_are_found() {
     let config = |test: &str, field: &str, value: Value| {

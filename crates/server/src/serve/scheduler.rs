@@ -247,8 +247,15 @@ impl Shared {
     fn room(self: &Arc<Self>) -> Room {
         let (shared, told) = (Arc::clone(self), AtomicBool::new(false));
         Room::tell(move || {
-            if !told.swap(true, Ordering::Relaxed) {
-                shared.lock().crowding -= 1;
+            if told.swap(true, Ordering::Relaxed) {
+                return;
+            }
+            let mut state = shared.lock();
+            state.crowding -= 1;
+            let is_awaited = state.queue.requests() > 0;
+            drop(state);
+            // A thread that wakes for nothing takes a core just when the products of a lone text want all of them.
+            if is_awaited {
                 shared.wake.notify_one();
             }
         })
