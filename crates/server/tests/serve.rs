@@ -387,6 +387,22 @@ fn draining_answers_those_inside_and_tells_503_to_others() {
     assert!(std::net::TcpStream::connect(at).is_err());
 }
 
+/// A client that keeps its connection cannot know that the server is going; cut off while it sends, it would lose the request.
+#[test]
+fn who_asks_on_a_kept_connection_after_the_last_answer_is_told_503() {
+    let server = serve(&Arc::default());
+    let mut kept = connect(address(&server));
+    send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
+    assert_eq!(receive(&mut kept).unwrap().status, 200);
+    let drain = std::thread::spawn(move || server.drain(Duration::from_secs(20)));
+    // Nothing is left to answer by now.
+    std::thread::sleep(Duration::from_millis(300));
+    send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
+    let answer = receive(&mut kept).unwrap();
+    check_error(&answer, 503, "draining");
+    assert_eq!((answer.header("connection"), drain.join().unwrap()), (Some("close"), Drained::Clean));
+}
+
 #[test]
 fn a_drain_ends_at_its_deadline_and_says_503_to_what_it_cuts() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });

@@ -15,7 +15,9 @@ pub fn stops() -> Outcome {
     let expected = "the forward pass looks at the flag before each of its layers and ends with the first look that sees it; a client \
                     that goes away stops its request after the batches under way, and no permit is left";
     let found = embedded_model::shared().and_then(|embedder| {
-        let layers = every_layer(embedder.layers(), |cancel| embedder.embed_tokens(&[vec![0; 8]], cancel, &Room::default()))?;
+        let layers = every_layer(embedder.layers(), |cancel| {
+            embedder.embed_tokens(&[vec![0; 8]], cancel, &Room::default())
+        })?;
         let (begun, permits) = client_gone()?;
         let batches = begun < BATCHES && permits == (0, 0);
         let found = format!(
