@@ -1,0 +1,38 @@
+//! One diagnostic for everything that a person is told: a stable code, a subject, what was expected and found, and a hint.
+//!
+//! - [`Code`]: what went wrong, by a name that scripts and documentation can rely on. Each crate lists its codes with
+//!   [`codes!`]; [`explain`] and [`markdown`] render them.
+//! - [`Diagnostic`], [`Diagnostics`]: one problem, or all problems of one pass. Both are errors and travel through
+//!   [`anyhow`]; [`collect`] finds them again at the edge of a program.
+//! - [`render`]: text for terminals, JSON for programs. Nothing else formats a diagnostic, and nothing parses one.
+//!
+//! The crate prints nothing and reads no file.
+#![forbid(unsafe_code)]
+
+mod code;
+mod diagnostic;
+pub mod render;
+
+pub use code::{Class, Code, Section, explain, markdown};
+pub use diagnostic::{
+    Diagnostic, Diagnostics, Fields, Location, Severity, Subject, collect, exit_code, has_code,
+};
+
+codes! {
+    /// An operation of the operating system failed.
+    pub IO = Environment "io": "an operation of the operating system failed" {
+        "cause": "a file, folder, pipe or socket could not be used; the message ends in the system's own words",
+        "fix": "check that the path exists, that you may use it, and that its disk has free space",
+    }
+    /// A disk is full.
+    pub DISK_FULL = Environment "disk-full": "a disk is full" {
+        "cause": "the cache, target/, dist/ or TMPDIR lies on a disk without free space",
+        "fix": "free space (`df -h` shows the disk; target/ and the cache that `cargo xtask doctor` names are the large folders), \
+                or name other folders: `--cache-dir`, `--dist-dir`, TMPDIR",
+    }
+    /// An error that no code describes.
+    pub UNCLASSIFIED = Environment "unclassified": "an error without a code of its own" {
+        "cause": "a library or a program reported an error that is passed on as it is",
+        "fix": "read the message and its causes; report it if it does not say what to do",
+    }
+}
