@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use release::failure::Failure;
-use release::store::inventory::{self, Held, Kind, State, Verdict, Wish};
 use release::toolchain::{Finding, Site, provide};
-use release::units::{ByteSize, human_bytes};
 use serde_json::json;
+use store::inventory::{self, Held, Kind, State, Verdict, Wish};
+use units::ByteSize;
 
 use crate::Outcome;
 use crate::setup::Common;
@@ -103,7 +102,7 @@ fn ls(output: &Output) -> anyhow::Result<Outcome> {
         let width = all.iter().map(|held| held.name.len()).max().unwrap_or(0);
         for held in &all {
             let in_use = if held.in_use { "in use" } else { "" };
-            let (name, size) = (&held.name, human_bytes(held.size_bytes));
+            let (name, size) = (&held.name, ByteSize(held.size_bytes).rounded());
             let _ = writeln!(
                 text,
                 "  {name:width$}  {size:>10}  {:>6} files  used {:>7} ago  {in_use:6}  {}",
@@ -112,8 +111,11 @@ fn ls(output: &Output) -> anyhow::Result<Outcome> {
                 state(held)
             );
         }
-        let _ =
-            writeln!(text, "{} in all; `cargo xtask cache verify` compares the bytes", human_bytes(total));
+        let _ = writeln!(
+            text,
+            "{} in all; `cargo xtask cache verify` compares the bytes",
+            ByteSize(total).rounded()
+        );
         text
     };
     let json = json!({ "cache": site.store.root(), "size_bytes": total, "entries": all });
@@ -187,16 +189,21 @@ fn gc(output: &Output, wish: Wish, dry_run: bool) -> anyhow::Result<Outcome> {
         if dry_run || removed {
             gone += held.size_bytes;
         }
-        let _ =
-            writeln!(text, "  {}  {}  {what}: {}", held.name, human_bytes(held.size_bytes), doomed.reason);
+        let _ = writeln!(
+            text,
+            "  {}  {}  {what}: {}",
+            held.name,
+            ByteSize(held.size_bytes).rounded(),
+            doomed.reason
+        );
         results.push(json!({ "name": held.name, "reason": doomed.reason, "removed": removed }));
     }
     let stays = total(all.iter()) - gone;
     let summary = format!(
         "{} {}, {} {}\n",
-        human_bytes(gone),
+        ByteSize(gone).rounded(),
         if dry_run { "would go" } else { "removed" },
-        human_bytes(stays),
+        ByteSize(stays).rounded(),
         if dry_run { "would stay" } else { "left" }
     );
     output
@@ -228,7 +235,7 @@ fn planned(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
         }
         Err(error) => {
             eprintln!("warning: native builds and wrappers stay: which ones the plan uses is not known");
-            eprintln!("  {}", Failure::hint_of(&error).unwrap_or_else(|| format!("{error:#}")));
+            eprintln!("  {}", diag::hint_of(&error).unwrap_or_else(|| format!("{error:#}")));
             planned.extend(unknown_without_tools(site));
         }
     }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use crate::config::{Config, Model};
-use crate::failure::Failure;
-use crate::store::Record;
 use crate::toolchain::pip::Wheel;
 use crate::toolchain::{Fetcher, Finding, Origin, Site};
+use diag::Diagnostic;
+use store::Record;
 
 const WEIGHTS: &str = "model.safetensors";
 
@@ -41,10 +41,10 @@ pub fn folder(site: &Site, config: &Config) -> anyhow::Result<PathBuf> {
     let model = &config.model;
     let name = entry_name(model);
     if site.offline && site.store.find(&name).is_none() {
-        return Err(Failure::new(format!(
-            "the model {} is not in the cache, and `--offline` forbids to fetch it",
-            model.package
-        ))
+        return Err(Diagnostic::new(
+            &crate::GENERAL,
+            format!("the model {} is not in the cache, and `--offline` forbids to fetch it", model.package),
+        )
         .hint("run `cargo xtask model` once with a network")
         .into());
     }

@@ -3,12 +3,12 @@
 use anyhow::Context;
 
 use crate::artifact::{Artifact, Packed, Stripped};
-use crate::digest::{Digest, Fingerprint};
 use crate::gate;
 use crate::plan::Plan;
-use crate::run::Job;
-use crate::store::{Record, Store};
 use crate::toolchain::{Site, Toolchain};
+use process::Task;
+use store::{Digest, Fingerprint};
+use store::{Record, Store};
 
 const PACKED: &str = "packed";
 const ROUND_TRIP: &str = "round-trip-sha256";
@@ -29,11 +29,11 @@ pub fn pack(plan: &Plan, site: &Site, toolchain: &Toolchain, stripped: Stripped)
             .arg("-o")
             .arg(&packed)
             .arg(&stripped.file.path);
-        site.runner.run(Job::new("pack the binary", upx))?;
+        site.runner.run(Task::new("pack the binary", upx))?;
         let back = staging.join("back");
         let mut unpack = site.command(&toolchain.upx.path);
         unpack.args(["-d", "--quiet", "--no-progress", "-o"]).arg(&back).arg(&packed);
-        site.runner.run(Job::new("unpack the packed binary again", unpack))?;
+        site.runner.run(Task::new("unpack the packed binary again", unpack))?;
         let mut record = Record::default();
         record.seal(staging, PACKED)?.note(ROUND_TRIP, Digest::of_file(&back)?.as_str());
         std::fs::remove_file(&back)?;

@@ -10,10 +10,10 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{Site, Tool};
-use crate::digest::{Digest, Fingerprint};
 use crate::jobs::Jobs;
-use crate::run::Job;
-use crate::store::Record;
+use process::Task;
+use store::Record;
+use store::{Digest, Fingerprint};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Wrappers {
@@ -95,7 +95,7 @@ pub fn warm_linker(site: &Site, wrappers: &Wrappers, jobs: &Jobs) -> anyhow::Res
         cc.env(name, site.store.path_of("zig"));
     }
     let _token = jobs.token()?;
-    site.runner.run(Job::new("link a first program", cc)).map(|_| ())
+    site.runner.run(Task::new("link a first program", cc)).map(|_| ())
 }
 
 #[cfg(test)]

@@ -5,16 +5,20 @@ use std::os::unix::fs::PermissionsExt;
 use super::pip::Wheel;
 use super::{Fetcher, Finding, Origin, Site, Tool, offline};
 use crate::config::Config;
-use crate::digest::Digest;
-use crate::failure::Failure;
-use crate::store::{Entry, Record};
+use diag::Diagnostic;
+use store::Digest;
+use store::{Entry, Record};
 
 const BINARY: &str = "ziglang/zig";
 
-fn pinned(config: &Config) -> Result<(&str, String), Failure> {
+fn pinned(config: &Config) -> Result<(&str, String), Diagnostic> {
     let arch = std::env::consts::ARCH;
     let sha256 = config.zig.wheel_sha256.get(arch).ok_or_else(|| {
-        Failure::new(format!("release.toml pins no zig wheel for a build machine of {arch}")).hint(format!(
+        Diagnostic::new(
+            &crate::GENERAL,
+            format!("release.toml pins no zig wheel for a build machine of {arch}"),
+        )
+        .hint(format!(
             "install zig {} yourself, or pin `toolchain.zig.wheel_sha256.{arch}`",
             config.zig.version
         ))
@@ -87,5 +91,6 @@ pub fn provide(site: &Site, config: &Config) -> anyhow::Result<Tool> {
         record.seal(staging, BINARY)?.note("wheel_sha256", sha256);
         Ok(record)
     })?;
-    from_entry(entry, config).ok_or_else(|| Failure::new("the cached zig has no record").into())
+    from_entry(entry, config)
+        .ok_or_else(|| Diagnostic::new(&crate::GENERAL, "the cached zig has no record").into())
 }
