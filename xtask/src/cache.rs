@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use release::toolchain::{Finding, Site, provide};
 use serde_json::json;
-use store::inventory::{self, Held, Kind, State, Verdict, Wish};
+use store::inventory::{self, CacheEntryInfo, GcPolicy, Kind, State, Verdict};
 use units::ByteSize;
 
 use crate::Outcome;
@@ -73,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         Verb::Ls { output } => ls(&output),
         Verb::Verify { output, repair } => verify(&output, repair),
         Verb::Gc { output, older_than, max_size, scratch, dry_run } => {
-            let wish = Wish {
+            let wish = GcPolicy {
                 older_than: older_than.map(|days| Duration::from_secs(days.saturating_mul(86_400))),
                 bytes_max: max_size.map(|size| size.0),
                 scratch,
@@ -140,7 +140,7 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
             }
             Verdict::Broken(problems) => {
                 broken += 1;
-                repaired = repair && inventory::sweep(held)?;
+                repaired = repair && inventory::remove(held)?;
                 removed += usize::from(repaired);
                 let mut told = format!("BROKEN: {}", problems[0]);
                 if problems.len() > 1 {
@@ -171,16 +171,16 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
     Ok(Outcome::Pass)
 }
 
-fn gc(output: &Output, wish: Wish, dry_run: bool) -> anyhow::Result<Outcome> {
+fn gc(output: &Output, wish: GcPolicy, dry_run: bool) -> anyhow::Result<Outcome> {
     let planned = planned(&output.common)?;
     let (site, _) = output.common.site()?;
     let all = inventory::list(site.store.root())?;
-    let doomed = inventory::doomed(&all, &Wish { planned, ..wish });
+    let doomed = inventory::gc_candidates(&all, &GcPolicy { planned, ..wish });
     let (mut text, mut gone, mut results) = (String::new(), 0, Vec::new());
     for doomed in &doomed {
         let held = &doomed.held;
         site.runner.check()?;
-        let removed = !dry_run && inventory::sweep(held)?;
+        let removed = !dry_run && inventory::remove(held)?;
         let what = match (dry_run, removed) {
             (true, _) => "would go",
             (false, true) => "removed",
@@ -243,14 +243,14 @@ fn planned(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn unknown_without_tools(site: &Site) -> [PathBuf; 2] {
-    ["native", "wrappers"].map(|kind| site.store.path_of(kind))
+    ["native", "wrappers"].map(|kind| site.store.entry_path(kind))
 }
 
-fn total<'a>(all: impl Iterator<Item = &'a Held>) -> u64 {
+fn total<'a>(all: impl Iterator<Item = &'a CacheEntryInfo>) -> u64 {
     all.map(|held| held.size_bytes).sum()
 }
 
-fn state(held: &Held) -> String {
+fn state(held: &CacheEntryInfo) -> String {
     match (held.kind, &held.state) {
         (Kind::Staging, _) if held.in_use => "being made".into(),
         (Kind::Staging, _) => "left by a run that was killed".into(),

@@ -43,6 +43,6 @@ mod tests {
     fn quotes_what_a_shell_would_split_or_expand() {
         let mut command = Command::new("/bin/echo");
         command.args(["a b", "", "it's", "$HOME", "plain-1.0/x=y"]).current_dir("/tmp/a b");
-        assert_eq!(quote(&command), "cd '/tmp/a b' && /bin/echo 'a b' '' \"it's\" '$HOME' plain-1.0/x=y");
+        assert_eq!(quote(&command), "cd '/tmp/a b' && /bin/echo 'a b' '' \"it's\" '$HOME' 'plain-1.0/x=y'");
     }
 }

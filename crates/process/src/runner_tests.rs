@@ -18,7 +18,7 @@ fn a_failure_quotes_the_command_and_the_first_error() {
     let text = error.to_string();
     assert!(text.contains("could not compile x.c") && text.contains("exit status 3"), "{text}");
     assert!(text.contains("x.c:1: error: lost"), "{text}");
-    assert!(diag::collect(&error)[0].fields().hint.clone().unwrap().contains("sh -c 'echo"), "{error:?}");
+    assert!(diag::collect(&error)[0].fields().hint.clone().unwrap().contains("sh -c \"echo"), "{error:?}");
 }
 
 #[test]

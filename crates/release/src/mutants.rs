@@ -148,7 +148,7 @@ pub fn repack(
         .part("damage", damage::INNER_DAMAGE_VERSION)
         .digest();
     let store = Store::new(plan.paths.work.join("mutants"), site.runner.clone());
-    let entry = store.get_or_make(name.short(), |staging| {
+    let entry = store.get_or_create(name.short(), |staging| {
         use std::os::unix::fs::PermissionsExt;
         let damaged = staging.join("damaged");
         let mut bytes = stripped.read()?;
@@ -164,10 +164,10 @@ pub fn repack(
         site.runner.run(Task::new("pack a damaged copy of the binary", upx))?;
         std::fs::remove_file(&damaged)?;
         let mut record = Record::default();
-        record.seal(staging, REPACKED)?;
+        record.add_file(staging, REPACKED)?;
         Ok(record)
     })?;
-    store.keep_only(name.short())?;
+    store.prune_except(name.short())?;
     Ok(entry.path.join(REPACKED))
 }
 

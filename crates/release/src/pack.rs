@@ -21,7 +21,7 @@ pub fn pack(plan: &Plan, site: &Site, toolchain: &Toolchain, stripped: Stripped)
         .part("args", plan.config.pack_args.join("\n"))
         .digest();
     let store = Store::new(plan.paths.work.join("packed"), site.runner.clone());
-    let entry = store.get_or_make(name.short(), |staging| {
+    let entry = store.get_or_create(name.short(), |staging| {
         let packed = staging.join(PACKED);
         let mut upx = site.command(&toolchain.upx.path);
         upx.args(["--quiet", "--no-progress"])
@@ -35,11 +35,11 @@ pub fn pack(plan: &Plan, site: &Site, toolchain: &Toolchain, stripped: Stripped)
         unpack.args(["-d", "--quiet", "--no-progress", "-o"]).arg(&back).arg(&packed);
         site.runner.run(Task::new("unpack the packed binary again", unpack))?;
         let mut record = Record::default();
-        record.seal(staging, PACKED)?.note(ROUND_TRIP, Digest::of_file(&back)?.as_str());
+        record.add_file(staging, PACKED)?.set_note(ROUND_TRIP, Digest::of_file(&back)?.as_str());
         std::fs::remove_file(&back)?;
         Ok(record)
     })?;
-    store.keep_only(name.short())?;
+    store.prune_except(name.short())?;
     let unpacked: Digest = serde_json::from_value(
         entry.record.notes.get(ROUND_TRIP).context("a packed entry without its round trip")?.as_str().into(),
     )?;

@@ -141,5 +141,5 @@ fn or_abandon<T>(site: &Site, result: anyhow::Result<T>) -> anyhow::Result<T> {
 fn lock(plan: &Plan, site: &Site) -> anyhow::Result<std::fs::File> {
     std::fs::create_dir_all(&plan.paths.work)
         .map_err(|error| store::cannot_write(&plan.paths.work, error))?;
-    store::lock(&plan.paths.work.join(".lock"), &site.runner)
+    store::lock_exclusive(&plan.paths.work.join(".lock"), &site.runner)
 }

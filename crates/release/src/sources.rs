@@ -67,7 +67,7 @@ pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf
         ))
         .into());
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         let mut tried = Vec::new();
         for source in &manifest.sources {
             site.runner.check()?;
@@ -75,7 +75,7 @@ pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf
                 Ok(path) => {
                     let file = path.strip_prefix(staging)?.to_string_lossy().into_owned();
                     let mut record = Record::default();
-                    record.seal(staging, &file)?.note("from", source.describe());
+                    record.add_file(staging, &file)?.set_note("from", source.describe());
                     return Ok(record);
                 }
                 Err(error) => tried.push(format!("{}: {error:#}", source.describe())),

@@ -9,14 +9,14 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::Digest;
-use crate::lock::{Hold, try_hold};
-use crate::{RECORD, compare, contents, lock_of, read_record, remove};
+use crate::lock::{LockMode, try_acquire};
+use crate::{RECORD, compare, contents, lock_of, read_record, remove_entry};
 use diag::Diagnostic;
 use process::Runner;
 
 /// One thing in the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Held {
+pub struct CacheEntryInfo {
     /// Below the cache: `native/openblas-9da1ce232e664188`.
     pub name: String,
     #[serde(skip)]
@@ -66,7 +66,7 @@ pub enum Verdict {
 
 /// What may go. Nothing that another process holds ever does.
 #[derive(Debug, Clone, Default)]
-pub struct Wish {
+pub struct GcPolicy {
     /// Files and folders that the present plan uses: what they are in, or holds them, stays, whatever the other wishes say.
     pub planned: Vec<PathBuf>,
     /// Only what was not used for so long.
@@ -77,7 +77,7 @@ pub struct Wish {
     pub scratch: bool,
 }
 
-impl Wish {
+impl GcPolicy {
     fn is_planned(&self, entry: &Path) -> bool {
         self.planned.iter().any(|used| used.starts_with(entry) || entry.starts_with(used))
     }
@@ -85,14 +85,14 @@ impl Wish {
 
 /// Something that may go, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Doomed {
+pub struct GcCandidate {
     #[serde(flatten)]
-    pub held: Held,
+    pub held: CacheEntryInfo,
     pub reason: String,
 }
 
 /// Everything below the cache folder, by name. An empty or missing cache is an empty list.
-pub fn list(root: &Path) -> anyhow::Result<Vec<Held>> {
+pub fn list(root: &Path) -> anyhow::Result<Vec<CacheEntryInfo>> {
     let mut all = Vec::new();
     if !root.exists() {
         return Ok(all);
@@ -119,7 +119,7 @@ pub fn list(root: &Path) -> anyhow::Result<Vec<Held>> {
     Ok(all)
 }
 
-fn child_of_ours(root: &Path, child: &Path) -> anyhow::Result<Option<Held>> {
+fn child_of_ours(root: &Path, child: &Path) -> anyhow::Result<Option<CacheEntryInfo>> {
     let name = crate::file_name(child);
     if is_lock(child) {
         let gone = !locked_by(child).exists();
@@ -139,7 +139,7 @@ fn child_of_ours(root: &Path, child: &Path) -> anyhow::Result<Option<Held>> {
     }
 }
 
-fn entry(root: &Path, path: &Path) -> anyhow::Result<Held> {
+fn entry(root: &Path, path: &Path) -> anyhow::Result<CacheEntryInfo> {
     let state = match read_record(path) {
         Err(why) => State::Broken(vec![format!("{why:#}")]),
         Ok(record) => {
@@ -155,7 +155,7 @@ fn entry(root: &Path, path: &Path) -> anyhow::Result<Held> {
     held(root, path, Kind::Entry, state)
 }
 
-fn held(root: &Path, path: &Path, kind: Kind, state: State) -> anyhow::Result<Held> {
+fn held(root: &Path, path: &Path, kind: Kind, state: State) -> anyhow::Result<CacheEntryInfo> {
     let files = if path.is_dir() { contents::files_below(path)?.len() } else { 1 };
     let lock = lock_that_guards(path, kind);
     let last_used = match kind {
@@ -163,22 +163,22 @@ fn held(root: &Path, path: &Path, kind: Kind, state: State) -> anyhow::Result<He
         _ => modified(path),
     };
     let unused = last_used.and_then(|time| time.elapsed().ok()).unwrap_or_default();
-    Ok(Held {
+    Ok(CacheEntryInfo {
         name: path.strip_prefix(root).unwrap_or(path).display().to_string(),
         path: path.into(),
         kind,
         files,
         size_bytes: size_of(path)?,
         unused_seconds: unused.as_secs(),
-        in_use: kind != Kind::Scratch && lock.exists() && try_hold(&lock, Hold::Exclusive)?.is_none(),
+        in_use: kind != Kind::Scratch && lock.exists() && try_acquire(&lock, LockMode::Exclusive)?.is_none(),
         state,
     })
 }
 
 /// Every file of an entry against the digests of its record.
-pub fn verify(held: &Held, runner: &Runner) -> anyhow::Result<Verdict> {
+pub fn verify(held: &CacheEntryInfo, runner: &Runner) -> anyhow::Result<Verdict> {
     // Whoever makes or removes it is waited for: a moving target has no verdict.
-    let _lock = crate::lock::hold(&lock_of(&held.path), Hold::Shared, runner)?;
+    let _lock = crate::lock::acquire(&lock_of(&held.path), LockMode::Shared, runner)?;
     let record = match read_record(&held.path) {
         Ok(record) => record,
         Err(why) => return Ok(Verdict::Broken(vec![format!("{why:#}")])),
@@ -213,12 +213,12 @@ pub fn verify(held: &Held, runner: &Runner) -> anyhow::Result<Verdict> {
 }
 
 /// Decides, and touches nothing.
-pub fn doomed(all: &[Held], wish: &Wish) -> Vec<Doomed> {
-    let mut doomed: Vec<Doomed> = Vec::new();
-    let doom = |doomed: &mut Vec<Doomed>, held: &Held, reason: String| {
-        doomed.push(Doomed { held: held.clone(), reason });
+pub fn gc_candidates(all: &[CacheEntryInfo], wish: &GcPolicy) -> Vec<GcCandidate> {
+    let mut doomed: Vec<GcCandidate> = Vec::new();
+    let doom = |doomed: &mut Vec<GcCandidate>, held: &CacheEntryInfo, reason: String| {
+        doomed.push(GcCandidate { held: held.clone(), reason });
     };
-    let mut optional: Vec<&Held> = Vec::new();
+    let mut optional: Vec<&CacheEntryInfo> = Vec::new();
     for held in all.iter().filter(|held| !held.in_use) {
         match (held.kind, &held.state) {
             (Kind::Staging, _) => doom(&mut doomed, held, "left by a run that was killed".into()),
@@ -250,16 +250,16 @@ pub fn doomed(all: &[Held], wish: &Wish) -> Vec<Doomed> {
 }
 
 /// Removes one thing unless somebody has taken it since it was listed; says whether it did.
-pub fn sweep(doomed: &Held) -> anyhow::Result<bool> {
+pub fn remove(doomed: &CacheEntryInfo) -> anyhow::Result<bool> {
     let path = &doomed.path;
     if doomed.kind == Kind::Scratch {
         std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))?;
         return Ok(true);
     }
     let lock = lock_that_guards(path, doomed.kind);
-    let Some(_alone) = try_hold(&lock, Hold::Exclusive)? else { return Ok(false) };
+    let Some(_alone) = try_acquire(&lock, LockMode::Exclusive)? else { return Ok(false) };
     match doomed.kind {
-        Kind::Entry if path.exists() => remove(path)?,
+        Kind::Entry if path.exists() => remove_entry(path)?,
         Kind::Staging if path.is_dir() => {
             std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()))?;
         }
@@ -273,7 +273,7 @@ pub fn sweep(doomed: &Held) -> anyhow::Result<bool> {
 }
 
 /// The error of a verb that was asked to remove what is in use.
-pub fn in_use(held: &Held) -> Diagnostic {
+pub fn in_use(held: &CacheEntryInfo) -> Diagnostic {
     Diagnostic::new(&crate::ENTRY_IN_USE, format!("{} is held by another process", held.path.display()))
         .hint("wait for the build that uses it, then run this again")
 }

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::contents::files_below;
 pub use self::digest::{Digest, Fingerprint, is_sha256_hex, sha256_hex};
-use self::lock::{Hold, hold, wait_for};
-pub use self::lock::{lock, lock_folder};
+use self::lock::{LockMode, acquire, wait_for};
+pub use self::lock::{lock_exclusive, lock_folder};
 use diag::Diagnostic;
 use process::Runner;
 
@@ -117,18 +117,18 @@ pub struct Record {
 
 impl Record {
     /// Records the digest of a key file in an entry that is being made.
-    pub fn seal(&mut self, staging: &Path, file: &str) -> anyhow::Result<&mut Self> {
+    pub fn add_file(&mut self, staging: &Path, file: &str) -> anyhow::Result<&mut Self> {
         self.files.insert(file.into(), Digest::of_file(&staging.join(file))?);
         Ok(self)
     }
 
-    pub fn note(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
+    pub fn set_note(&mut self, name: &str, value: impl Into<String>) -> &mut Self {
         self.notes.insert(name.into(), value.into());
         self
     }
 
     /// Lists every file of a finished entry and writes list and record into it.
-    fn close(&mut self, staging: &Path, runner: &Runner) -> anyhow::Result<()> {
+    fn finalize(&mut self, staging: &Path, runner: &Runner) -> anyhow::Result<()> {
         let list = contents::to_text(&contents::of_folder(staging, runner)?);
         self.contents = Some(Digest::of(list.as_bytes()));
         self.size_bytes = inventory::size_of(staging)?;
@@ -150,27 +150,27 @@ impl Store {
     }
 
     /// Where an entry is or would be.
-    pub fn path_of(&self, name: &str) -> PathBuf {
+    pub fn entry_path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     /// The entry if it is there and holds. Touches nothing.
     pub fn find(&self, name: &str) -> Option<Entry> {
-        self.verify(&self.path_of(name)).ok()
+        self.verify(&self.entry_path(name)).ok()
     }
 
     /// The entry, made by `make` in a staging folder if it is not there or does not hold.
-    pub fn get_or_make(
+    pub fn get_or_create(
         &self,
         name: &str,
         make: impl FnOnce(&Path) -> anyhow::Result<Record>,
     ) -> anyhow::Result<Entry> {
-        let path = self.path_of(name);
+        let path = self.entry_path(name);
         let parent = path.parent().context("an entry without a folder")?;
         std::fs::create_dir_all(parent).map_err(|error| cannot_write(parent, error))?;
         let lock_path = lock_of(&path);
 
-        let shared = hold(&lock_path, Hold::Shared, &self.runner)?;
+        let shared = acquire(&lock_path, LockMode::Shared, &self.runner)?;
         if let Ok(entry) = self.verify(&path) {
             return self.give(entry, shared);
         }
@@ -178,11 +178,11 @@ impl Store {
         // Our own shared lock of an earlier look would keep us waiting for ourselves.
         drop(shared);
         self.locks().remove(&path);
-        let alone = hold(&lock_path, Hold::Exclusive, &self.runner)?;
+        let alone = acquire(&lock_path, LockMode::Exclusive, &self.runner)?;
         if path.exists() {
             match self.verify(&path) {
                 Ok(entry) => {
-                    wait_for(&alone, Hold::Shared, &lock_path, &self.runner)?;
+                    wait_for(&alone, LockMode::Shared, &lock_path, &self.runner)?;
                     return self.give(entry, alone);
                 }
                 Err(why) => {
@@ -195,7 +195,7 @@ impl Store {
                         .file(&path)
                         .cause(format!("{why:#}")),
                     );
-                    remove(&path)?;
+                    remove_entry(&path)?;
                 }
             }
         }
@@ -205,11 +205,11 @@ impl Store {
             .tempdir_in(parent)
             .map_err(|error| cannot_write(parent, error))?;
         let mut record = make(staging.path())?;
-        record.close(staging.path(), &self.runner)?;
+        record.finalize(staging.path(), &self.runner)?;
         std::fs::rename(staging.path(), &path).with_context(|| format!("naming {}", path.display()))?;
         // It has a name of its own now; the guard would only look for the old one.
         let _ = staging.keep();
-        wait_for(&alone, Hold::Shared, &lock_path, &self.runner)?;
+        wait_for(&alone, LockMode::Shared, &lock_path, &self.runner)?;
         self.give(Entry { path, record, reused: false }, alone)
     }
 
@@ -263,11 +263,11 @@ impl Store {
     }
 
     /// Removes the other entries of a store that keeps only what the last build made.
-    pub fn keep_only(&self, name: &str) -> anyhow::Result<()> {
+    pub fn prune_except(&self, name: &str) -> anyhow::Result<()> {
         for entry in std::fs::read_dir(&self.root)?.flatten() {
             let other = entry.file_name();
             if entry.path().join(RECORD).exists() && other != name {
-                remove(&entry.path())?;
+                remove_entry(&entry.path())?;
                 let _ = std::fs::remove_file(lock_of(&entry.path()));
             }
         }
@@ -280,7 +280,7 @@ fn lock_of(entry: &Path) -> PathBuf {
 }
 
 /// By way of a name that nobody trusts: an entry that a killed process removed by half would still have its own.
-fn remove(entry: &Path) -> anyhow::Result<()> {
+fn remove_entry(entry: &Path) -> anyhow::Result<()> {
     let doomed = entry.with_file_name(format!(".staging-{}-removed", file_name(entry)));
     let _ = std::fs::remove_dir_all(&doomed);
     std::fs::rename(entry, &doomed)
@@ -342,7 +342,7 @@ mod tests {
         move |staging| {
             std::fs::write(staging.join("key"), text)?;
             let mut record = Record::default();
-            record.seal(staging, "key")?;
+            record.add_file(staging, "key")?;
             Ok(record)
         }
     }
@@ -352,8 +352,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().into(), Runner::without_signals());
         assert!(store.find("tools/a").is_none());
-        assert!(!store.get_or_make("tools/a", make("one")).unwrap().reused);
-        let again = store.get_or_make("tools/a", |_| panic!("made twice")).unwrap();
+        assert!(!store.get_or_create("tools/a", make("one")).unwrap().reused);
+        let again = store.get_or_create("tools/a", |_| panic!("made twice")).unwrap();
         assert!(again.reused);
         assert!(store.find("tools/a").is_some());
     }
@@ -362,10 +362,10 @@ mod tests {
     fn a_corrupted_entry_is_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().into(), Runner::without_signals());
-        let entry = store.get_or_make("a", make("one")).unwrap();
+        let entry = store.get_or_create("a", make("one")).unwrap();
         std::fs::write(entry.path.join("key"), "two").unwrap();
         assert!(store.find("a").is_none());
-        assert!(!store.get_or_make("a", make("one")).unwrap().reused);
+        assert!(!store.get_or_create("a", make("one")).unwrap().reused);
         assert_eq!(std::fs::read_to_string(entry.path.join("key")).unwrap(), "one");
     }
 
@@ -377,10 +377,10 @@ mod tests {
         let make = |staging: &Path| {
             std::fs::write(staging.join("key"), &large)?;
             let mut record = Record::default();
-            record.seal(staging, "key")?;
+            record.add_file(staging, "key")?;
             Ok(record)
         };
-        let entry = store.get_or_make("a", make).unwrap();
+        let entry = store.get_or_create("a", make).unwrap();
         assert!(store.find("a").is_some() && store.digests.lock().unwrap().0.len() == 1);
         // Longer than the coarsest clock of a file system ticks.
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -398,10 +398,10 @@ mod tests {
             std::fs::write(staging.join("config.h"), "#define A 1")?;
             make("one")(staging)
         };
-        let entry = store.get_or_make("a", with_header).unwrap();
+        let entry = store.get_or_create("a", with_header).unwrap();
         std::fs::write(entry.path.join("config.h"), "#define A 2").unwrap();
         assert!(store.find("a").is_none());
-        assert!(!store.get_or_make("a", with_header).unwrap().reused);
+        assert!(!store.get_or_create("a", with_header).unwrap().reused);
         std::fs::write(entry.path.join("stray.h"), "").unwrap();
         assert!(store.find("a").is_none());
     }
@@ -410,12 +410,12 @@ mod tests {
     fn a_record_of_the_first_version_serves_by_its_key_files() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().into(), Runner::without_signals());
-        let entry = store.get_or_make("a", make("one")).unwrap();
+        let entry = store.get_or_create("a", make("one")).unwrap();
         std::fs::remove_file(entry.path.join(CONTENTS)).unwrap();
         let old =
             format!("{{\"files\":{},\"notes\":{{}}}}", serde_json::to_string(&entry.record.files).unwrap());
         std::fs::write(entry.path.join(RECORD), old).unwrap();
-        assert!(store.get_or_make("a", |_| panic!("made again")).unwrap().reused);
+        assert!(store.get_or_create("a", |_| panic!("made again")).unwrap().reused);
         std::fs::write(entry.path.join("key"), "two").unwrap();
         assert!(store.find("a").is_none());
     }
@@ -424,12 +424,12 @@ mod tests {
     fn what_was_given_out_is_held_until_the_store_goes() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().into(), Runner::without_signals());
-        let entry = store.get_or_make("a", make("one")).unwrap();
-        let is_free = || lock::try_hold(&lock_of(&entry.path), Hold::Exclusive).unwrap().is_some();
+        let entry = store.get_or_create("a", make("one")).unwrap();
+        let is_free = || lock::try_acquire(&lock_of(&entry.path), LockMode::Exclusive).unwrap().is_some();
         assert!(!is_free());
         // nor does it wait for itself when the entry breaks under its hands
         std::fs::write(entry.path.join("key"), "two").unwrap();
-        assert!(!store.get_or_make("a", make("one")).unwrap().reused);
+        assert!(!store.get_or_create("a", make("one")).unwrap().reused);
         drop(store);
         assert!(is_free());
     }
@@ -438,7 +438,7 @@ mod tests {
     fn a_failed_make_leaves_no_entry_and_no_staging() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().into(), Runner::without_signals());
-        let failed = store.get_or_make("a", |staging| {
+        let failed = store.get_or_create("a", |staging| {
             std::fs::write(staging.join("key"), "half")?;
             anyhow::bail!("no luck")
         });
@@ -453,7 +453,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().into(), Runner::without_signals());
         std::fs::create_dir(folder.path().join(".staging-a-dead")).unwrap();
-        store.get_or_make("a", make("one")).unwrap();
+        store.get_or_create("a", make("one")).unwrap();
         assert!(!folder.path().join(".staging-a-dead").exists());
     }
 
@@ -466,7 +466,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     let entry =
-                        Store::new(root.clone(), Runner::without_signals()).get_or_make("a", |staging| {
+                        Store::new(root.clone(), Runner::without_signals()).get_or_create("a", |staging| {
                             made.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
                             std::thread::sleep(std::time::Duration::from_millis(50));
                             make("one")(staging)

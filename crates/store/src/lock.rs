@@ -16,7 +16,7 @@ use process::Runner;
 const QUIET_WAIT: Duration = Duration::from_millis(300);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
+pub enum LockMode {
     /// Reads what is there: any number at once.
     Shared,
     /// Makes or removes it: alone.
@@ -24,21 +24,21 @@ pub enum Hold {
 }
 
 /// Waits for its turn to be alone, and for Ctrl-C.
-pub fn lock(path: &Path, runner: &Runner) -> anyhow::Result<File> {
-    hold(path, Hold::Exclusive, runner)
+pub fn lock_exclusive(path: &Path, runner: &Runner) -> anyhow::Result<File> {
+    acquire(path, LockMode::Exclusive, runner)
 }
 
 /// The same for a folder that others read, where a lock file would be in their way.
 pub fn lock_folder(path: &Path, runner: &Runner) -> anyhow::Result<File> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    wait_for(&file, Hold::Exclusive, path, runner)?;
+    wait_for(&file, LockMode::Exclusive, path, runner)?;
     Ok(file)
 }
 
-pub(crate) fn hold(path: &Path, hold: Hold, runner: &Runner) -> anyhow::Result<File> {
+pub(crate) fn acquire(path: &Path, mode: LockMode, runner: &Runner) -> anyhow::Result<File> {
     loop {
         let file = open(path).map_err(|error| cannot_write(path, error))?;
-        wait_for(&file, hold, path, runner)?;
+        wait_for(&file, mode, path, runner)?;
         if is_still(&file, path) {
             return Ok(file);
         }
@@ -46,10 +46,10 @@ pub(crate) fn hold(path: &Path, hold: Hold, runner: &Runner) -> anyhow::Result<F
 }
 
 /// The lock if nobody is in the way.
-pub(crate) fn try_hold(path: &Path, hold: Hold) -> anyhow::Result<Option<File>> {
+pub(crate) fn try_acquire(path: &Path, mode: LockMode) -> anyhow::Result<Option<File>> {
     loop {
         let file = open(path).map_err(|error| cannot_write(path, error))?;
-        if !take(&file, hold).with_context(|| format!("locking {}", path.display()))? {
+        if !take(&file, mode).with_context(|| format!("locking {}", path.display()))? {
             return Ok(None);
         }
         if is_still(&file, path) {
@@ -72,10 +72,10 @@ fn is_still(file: &File, path: &Path) -> bool {
     same().unwrap_or(false)
 }
 
-fn take(file: &File, hold: Hold) -> io::Result<bool> {
-    let taken = match hold {
-        Hold::Shared => file.try_lock_shared(),
-        Hold::Exclusive => file.try_lock(),
+fn take(file: &File, mode: LockMode) -> io::Result<bool> {
+    let taken = match mode {
+        LockMode::Shared => file.try_lock_shared(),
+        LockMode::Exclusive => file.try_lock(),
     };
     match taken {
         Ok(()) => Ok(true),
@@ -85,10 +85,10 @@ fn take(file: &File, hold: Hold) -> io::Result<bool> {
 }
 
 /// Also turns a hold of one kind into one of the other.
-pub(crate) fn wait_for(file: &File, hold: Hold, path: &Path, runner: &Runner) -> anyhow::Result<()> {
+pub(crate) fn wait_for(file: &File, mode: LockMode, path: &Path, runner: &Runner) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut told = false;
-    while !take(file, hold).with_context(|| format!("locking {}", path.display()))? {
+    while !take(file, mode).with_context(|| format!("locking {}", path.display()))? {
         if !told && began.elapsed() > QUIET_WAIT {
             runner.events().step(format!("waiting for another run that holds {}", path.display()));
             told = true;
@@ -107,12 +107,12 @@ mod tests {
     fn readers_share_and_a_maker_is_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".a.lock");
-        let first = try_hold(&path, Hold::Shared).unwrap().unwrap();
-        let second = try_hold(&path, Hold::Shared).unwrap().unwrap();
-        assert!(try_hold(&path, Hold::Exclusive).unwrap().is_none());
+        let first = try_acquire(&path, LockMode::Shared).unwrap().unwrap();
+        let second = try_acquire(&path, LockMode::Shared).unwrap().unwrap();
+        assert!(try_acquire(&path, LockMode::Exclusive).unwrap().is_none());
         drop((first, second));
-        let alone = try_hold(&path, Hold::Exclusive).unwrap().unwrap();
-        assert!(try_hold(&path, Hold::Shared).unwrap().is_none());
+        let alone = try_acquire(&path, LockMode::Exclusive).unwrap().unwrap();
+        assert!(try_acquire(&path, LockMode::Shared).unwrap().is_none());
         drop(alone);
     }
 
@@ -120,10 +120,11 @@ mod tests {
     fn a_lock_file_that_was_replaced_is_not_held() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".a.lock");
-        let old = try_hold(&path, Hold::Exclusive).unwrap().unwrap();
+        let old = try_acquire(&path, LockMode::Exclusive).unwrap().unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(!is_still(&old, &path));
-        let new = try_hold(&path, Hold::Exclusive).unwrap().expect("another file, so nobody is in the way");
+        let new =
+            try_acquire(&path, LockMode::Exclusive).unwrap().expect("another file, so nobody is in the way");
         assert!(is_still(&new, &path));
     }
 }

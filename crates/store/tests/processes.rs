@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use process::Runner;
-use store::inventory::{self, Verdict, Wish};
+use store::inventory::{self, GcPolicy, Verdict};
 use store::{Record, Store};
 
 const ROLE: &str = "MUSLIN_TEST_CACHE_ROLE";
@@ -23,7 +23,7 @@ fn fill(staging: &Path) -> anyhow::Result<Record> {
         std::fs::write(staging.join(format!("file-{index}")), format!("{index}").repeat(4096))?;
         std::thread::sleep(Duration::from_millis(2));
     }
-    record.seal(staging, "file-0")?;
+    record.add_file(staging, "file-0")?;
     Ok(record)
 }
 
@@ -40,7 +40,7 @@ fn store(root: &Path) -> Store {
 /// What a build does: takes the entry, and reads all of it.
 fn take(root: &Path) {
     let store = store(root);
-    let entry = store.get_or_make(ENTRY, fill).expect("an entry");
+    let entry = store.get_or_create(ENTRY, fill).expect("an entry");
     for index in 0..FILES {
         // a build takes its time, and the collector must wait for it
         std::thread::sleep(Duration::from_millis(1));
@@ -50,8 +50,8 @@ fn take(root: &Path) {
 }
 
 fn collect(root: &Path) {
-    for doomed in inventory::doomed(&inventory::list(root).unwrap_or_default(), &Wish::default()) {
-        let _ = inventory::sweep(&doomed.held);
+    for doomed in inventory::gc_candidates(&inventory::list(root).unwrap_or_default(), &GcPolicy::default()) {
+        let _ = inventory::remove(&doomed.held);
     }
 }
 
@@ -63,7 +63,7 @@ fn play(role: &str, root: &Path) {
             std::thread::sleep(Duration::from_micros(200));
         }),
         "hang" => {
-            let _ = store(root).get_or_make(ENTRY, |staging| {
+            let _ = store(root).get_or_create(ENTRY, |staging| {
                 std::fs::write(staging.join("half"), "half")?;
                 std::thread::sleep(Duration::from_secs(600));
                 anyhow::bail!("was not killed")

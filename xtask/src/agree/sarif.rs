@@ -102,7 +102,7 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
         .hint("run `cargo xtask agree` once without --offline")
         .into());
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         let work = tempfile::tempdir_in(staging)?;
         std::fs::create_dir(work.path().join("src"))?;
         std::fs::write(work.path().join("src/lib.rs"), "")?;
@@ -124,7 +124,7 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
         }
         std::fs::copy(&source, staging.join(FILE))?;
         let mut record = Record::default();
-        record.seal(staging, FILE)?;
+        record.add_file(staging, FILE)?;
         Ok(record)
     })?;
     Ok(entry.path.join(FILE))

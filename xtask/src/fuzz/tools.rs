@@ -25,7 +25,7 @@ pub fn provide(site: &Site) -> anyhow::Result<Tools> {
     if site.offline && site.store.find(&name).is_none() {
         return Err(offline(&format!("cargo-fuzz {VERSION}")));
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         eprintln!("installing cargo-fuzz {VERSION}");
         let mut install = site.command("cargo");
         install.args(["install", "--locked", "--quiet", "--version", VERSION, "--root"]).arg(staging);
@@ -35,7 +35,7 @@ pub fn provide(site: &Site) -> anyhow::Result<Tools> {
                 .hint("it is compiled from crates.io: check the network and the proxy variables"),
         )?;
         let mut record = Record::default();
-        record.seal(staging, PROGRAM)?;
+        record.add_file(staging, PROGRAM)?;
         Ok(record)
     })?;
     Ok(Tools { cargo_fuzz: entry.path.join(PROGRAM) })

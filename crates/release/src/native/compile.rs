@@ -75,7 +75,7 @@ impl Yard<'_> {
             .env_clear()
             .envs(environment(self.site))
             .current_dir(self.tree)
-            .env("ZIG_GLOBAL_CACHE_DIR", self.site.store.path_of("zig"))
+            .env("ZIG_GLOBAL_CACHE_DIR", self.site.store.entry_path("zig"))
             .env("TMPDIR", self.staging)
             .env("ZIG_LOCAL_CACHE_DIR", self.staging.join("zig-cache"));
         if let Some(epoch) = self.circumstances.epoch_seconds {

@@ -97,7 +97,7 @@ pub fn folder(
     toolchain: &Toolchain,
     library: &LibraryPlan,
 ) -> anyhow::Result<PathBuf> {
-    Ok(site.store.path_of(&entry_name(library, &fingerprint(plan, site, toolchain, library)?.digest())))
+    Ok(site.store.entry_path(&entry_name(library, &fingerprint(plan, site, toolchain, library)?.digest())))
 }
 
 fn entry_name(library: &LibraryPlan, fingerprint: &Digest) -> String {
@@ -128,10 +128,10 @@ pub fn build(
 ) -> anyhow::Result<StaticLib> {
     let what = fingerprint(plan, site, toolchain, library)?;
     let digest = what.digest();
-    let entry = site.store.get_or_make(&entry_name(library, &digest), |staging| {
+    let entry = site.store.get_or_create(&entry_name(library, &digest), |staging| {
         let mut record = make(plan, site, toolchain, jobs, library, staging, &Circumstances::default())?;
         std::fs::write(staging.join("fingerprint.txt"), what.listing())?;
-        record.note("patches", library.patches.join("\n"));
+        record.set_note("patches", library.patches.join("\n"));
         Ok(record)
     })?;
     let lines = |name: &str| {
@@ -196,9 +196,9 @@ fn make(
     std::fs::remove_dir_all(staging.join("zig-cache")).ok();
     std::fs::remove_file(staging.join("delaying-cc")).ok();
     let mut record = Record::default();
-    record.seal(staging, &library.build().archive)?.note("proofs", proofs.join("\n"));
-    record.note("liveness", serde_json::to_string(&chains)?);
-    record.note("times", steps.0.join("\n"));
+    record.add_file(staging, &library.build().archive)?.set_note("proofs", proofs.join("\n"));
+    record.set_note("liveness", serde_json::to_string(&chains)?);
+    record.set_note("times", steps.0.join("\n"));
     Ok(record)
 }
 

@@ -186,7 +186,7 @@ fn from_debian(site: &Site) -> anyhow::Result<Rust> {
     if site.offline && site.store.find(ENTRY).is_none() {
         return Err(offline("a Rust std for musl"));
     }
-    let entry = site.store.get_or_make(ENTRY, |staging| {
+    let entry = site.store.get_or_create(ENTRY, |staging| {
         let packages = apt::fetch_matched(site, staging, &PACKAGES)?;
         // Compiler and source must be of one build: std uses what its own compiler has.
         let versions: Vec<&str> = packages.iter().map(|package| package.version.as_str()).collect();
@@ -210,9 +210,12 @@ fn from_debian(site: &Site) -> anyhow::Result<Rust> {
             std::fs::write(staging.join(wrapper), script)?;
             std::fs::set_permissions(staging.join(wrapper), std::fs::Permissions::from_mode(0o755))?;
         }
-        record.seal(staging, WRAPPER)?.seal(staging, RUSTDOC_WRAPPER)?.seal(staging, "usr/bin/rustc")?;
+        record
+            .add_file(staging, WRAPPER)?
+            .add_file(staging, RUSTDOC_WRAPPER)?
+            .add_file(staging, "usr/bin/rustc")?;
         for package in packages {
-            record.note(&package.name, package.version.clone());
+            record.set_note(&package.name, package.version.clone());
         }
         Ok(record)
     })?;

@@ -72,7 +72,7 @@ pub fn provide(site: &Site, config: &Config) -> anyhow::Result<Tool> {
     if site.offline && site.store.find(ENTRY).is_none() {
         return Err(offline("UPX 4.2"));
     }
-    let entry = site.store.get_or_make(ENTRY, |staging| {
+    let entry = site.store.get_or_create(ENTRY, |staging| {
         let mut record = Record::default();
         let fits_wanted =
             |version: &str| fits(version.split('-').next().unwrap_or(version), &config.upx_version);
@@ -84,7 +84,10 @@ pub fn provide(site: &Site, config: &Config) -> anyhow::Result<Tool> {
             )
             .hint("apt-get install libstdc++6, or install UPX 4.2 yourself")
         })?;
-        record.seal(staging, BINARY)?.note("version", version).note("package", package.to_string());
+        record
+            .add_file(staging, BINARY)?
+            .set_note("version", version)
+            .set_note("package", package.to_string());
         Ok(record)
     })?;
     from_entry(&entry, config).ok_or_else(|| {

@@ -84,11 +84,11 @@ pub fn provide(site: &Site, config: &Config) -> anyhow::Result<Tool> {
     if site.offline && site.store.find(&name).is_none() {
         return Err(offline(&format!("zig {}", config.zig.version)));
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         Wheel { package: "ziglang", version: &config.zig.version, sha256 }.unpack_into(site, staging)?;
         std::fs::set_permissions(staging.join(BINARY), std::fs::Permissions::from_mode(0o755))?;
         let mut record = Record::default();
-        record.seal(staging, BINARY)?.note("wheel_sha256", sha256);
+        record.add_file(staging, BINARY)?.set_note("wheel_sha256", sha256);
         Ok(record)
     })?;
     from_entry(entry, config)

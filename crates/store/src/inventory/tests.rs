@@ -18,14 +18,14 @@ impl Cache {
 
     /// A store that lets go of what it made.
     fn make(&self, name: &str) {
-        self.store().get_or_make(name, filled(name)).unwrap();
+        self.store().get_or_create(name, filled(name)).unwrap();
     }
 
     fn store(&self) -> Store {
         Store::new(self.root().into(), Runner::without_signals())
     }
 
-    fn find(&self, name: &str) -> Held {
+    fn find(&self, name: &str) -> CacheEntryInfo {
         let all = list(self.root()).unwrap();
         all.iter().find(|held| held.name == name).unwrap_or_else(|| panic!("no {name} in {all:?}")).clone()
     }
@@ -49,12 +49,12 @@ fn filled(name: &str) -> impl FnOnce(&Path) -> anyhow::Result<Record> {
         std::fs::write(staging.join("key"), &text)?;
         std::fs::write(staging.join("other"), "other")?;
         let mut record = Record::default();
-        record.seal(staging, "key")?;
+        record.add_file(staging, "key")?;
         Ok(record)
     }
 }
 
-fn names(doomed: &[Doomed]) -> Vec<&str> {
+fn names(doomed: &[GcCandidate]) -> Vec<&str> {
     doomed.iter().map(|doomed| doomed.held.name.as_str()).collect()
 }
 
@@ -140,10 +140,10 @@ fn without_a_wish_only_what_the_plan_does_not_use_goes() {
     }
     cache.write("zig/o/x", "x");
     cache.write("tools/.staging-a-dead", "");
-    let wish = Wish { planned: vec![cache.root().join("tools/a/bin/tool")], ..Wish::default() };
-    let gone = doomed(&list(cache.root()).unwrap(), &wish);
+    let wish = GcPolicy { planned: vec![cache.root().join("tools/a/bin/tool")], ..GcPolicy::default() };
+    let gone = gc_candidates(&list(cache.root()).unwrap(), &wish);
     assert_eq!(names(&gone), ["tools/.staging-a-dead", "tools/b"]);
-    let gone = doomed(&list(cache.root()).unwrap(), &Wish { scratch: true, ..wish });
+    let gone = gc_candidates(&list(cache.root()).unwrap(), &GcPolicy { scratch: true, ..wish });
     assert!(names(&gone).contains(&"zig"));
 }
 
@@ -156,30 +156,30 @@ fn age_and_size_choose_the_least_recently_used() {
     }
     let all = list(cache.root()).unwrap();
     let planned = vec![cache.root().join("tools/planned")];
-    let wish = Wish { planned, ..Wish::default() };
+    let wish = GcPolicy { planned, ..GcPolicy::default() };
     let days = |days: u64| Some(Duration::from_secs(days * 86_400));
-    let older = doomed(&all, &Wish { older_than: days(20), ..wish.clone() });
+    let older = gc_candidates(&all, &GcPolicy { older_than: days(20), ..wish.clone() });
     assert_eq!(names(&older), ["tools/older", "tools/old"]);
     let total: u64 = all.iter().map(|held| held.size_bytes).sum();
-    let smaller = doomed(&all, &Wish { bytes_max: Some(total - 1), ..wish.clone() });
+    let smaller = gc_candidates(&all, &GcPolicy { bytes_max: Some(total - 1), ..wish.clone() });
     assert_eq!(names(&smaller), ["tools/older"]);
-    assert!(doomed(&all, &Wish { bytes_max: Some(total), ..wish.clone() }).is_empty());
-    assert_eq!(doomed(&all, &Wish { bytes_max: Some(0), ..wish }).len(), 3, "the planned one stays");
+    assert!(gc_candidates(&all, &GcPolicy { bytes_max: Some(total), ..wish.clone() }).is_empty());
+    assert_eq!(gc_candidates(&all, &GcPolicy { bytes_max: Some(0), ..wish }).len(), 3, "the planned one stays");
 }
 
 #[test]
 fn what_is_held_stays() {
     let cache = Cache::new();
     let store = cache.store();
-    store.get_or_make("tools/a", filled("tools/a")).unwrap();
+    store.get_or_create("tools/a", filled("tools/a")).unwrap();
     let before = cache.find("tools/a");
     assert!(before.in_use);
-    assert!(doomed(&list(cache.root()).unwrap(), &Wish::default()).is_empty());
-    assert!(!sweep(&before).unwrap(), "it was taken after it was listed");
+    assert!(gc_candidates(&list(cache.root()).unwrap(), &GcPolicy::default()).is_empty());
+    assert!(!remove(&before).unwrap(), "it was taken after it was listed");
     assert!(before.path.exists());
     drop(store);
-    let gone = doomed(&list(cache.root()).unwrap(), &Wish::default());
-    assert!(sweep(&gone[0].held).unwrap());
+    let gone = gc_candidates(&list(cache.root()).unwrap(), &GcPolicy::default());
+    assert!(remove(&gone[0].held).unwrap());
     assert!(list(cache.root()).unwrap().is_empty(), "neither entry nor lock is left");
 }
 
@@ -188,8 +188,8 @@ fn leftovers_and_their_locks_go() {
     let cache = Cache::new();
     cache.write("native/.staging-c-x1y2z3/half", "half");
     cache.write("native/.c.lock", "");
-    for doomed in doomed(&list(cache.root()).unwrap(), &Wish::default()) {
-        assert!(sweep(&doomed.held).unwrap());
+    for doomed in gc_candidates(&list(cache.root()).unwrap(), &GcPolicy::default()) {
+        assert!(remove(&doomed.held).unwrap());
     }
     assert_eq!(std::fs::read_dir(cache.root().join("native")).unwrap().count(), 0);
 }
