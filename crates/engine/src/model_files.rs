@@ -8,9 +8,9 @@ use std::fs::File;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use crate::config;
 use crate::error::{ModelError, ModelErrorKind as Kind};
-use crate::file_guard::MappedFile;
-use crate::folder;
+use crate::sigbus_guard::MappedFile;
 
 /// The files of one model inside the program: path within the model's folder, and content. The weights are used in place, so
 /// their content must lie on a 4-byte boundary; that is checked.
@@ -31,7 +31,7 @@ pub(crate) struct ModelFile {
 }
 
 /// The bytes of a weight file, not copied.
-pub(crate) enum Mapped {
+pub(crate) enum WeightBytes {
     File(MappedFile),
     Embedded(&'static [u8]),
 }
@@ -75,7 +75,7 @@ impl ModelFile {
     pub fn bytes(&self) -> Result<Cow<'static, [u8]>, ModelError> {
         match self.embedded {
             Some(files) => self.find(files).map(Cow::Borrowed),
-            None => std::fs::read(&self.path).map(Cow::Owned).map_err(|error| folder::io(&self.path, &error)),
+            None => std::fs::read(&self.path).map(Cow::Owned).map_err(|error| config::io(&self.path, &error)),
         }
     }
 
@@ -85,11 +85,11 @@ impl ModelFile {
             Some(files) => self.find(files).map(|bytes| bytes.len() as u64),
             None => std::fs::metadata(&self.path)
                 .map(|file| file.len())
-                .map_err(|error| folder::io(&self.path, &error)),
+                .map_err(|error| config::io(&self.path, &error)),
         }
     }
 
-    pub fn map(&self) -> Result<Mapped, ModelError> {
+    pub fn map(&self) -> Result<WeightBytes, ModelError> {
         if let Some(files) = self.embedded {
             let bytes = self.find(files)?;
             if !bytes.as_ptr().addr().is_multiple_of(align_of::<f32>()) {
@@ -103,21 +103,21 @@ impl ModelFile {
                     hint,
                 ));
             }
-            return Ok(Mapped::Embedded(bytes));
+            return Ok(WeightBytes::Embedded(bytes));
         }
-        let handle = File::open(&self.path).map_err(|error| folder::io(&self.path, &error))?;
-        MappedFile::open(handle).map(Mapped::File).map_err(|error| folder::io(&self.path, &error))
+        let handle = File::open(&self.path).map_err(|error| config::io(&self.path, &error))?;
+        MappedFile::open(handle).map(WeightBytes::File).map_err(|error| config::io(&self.path, &error))
     }
 
     fn find(&self, files: EmbeddedFiles) -> Result<&'static [u8], ModelError> {
         let found = files.iter().find(|(path, _)| Path::new(path) == self.relative);
         found
             .map(|(_, bytes)| *bytes)
-            .ok_or_else(|| folder::io(&self.path, &std::io::Error::from(std::io::ErrorKind::NotFound)))
+            .ok_or_else(|| config::io(&self.path, &std::io::Error::from(std::io::ErrorKind::NotFound)))
     }
 }
 
-impl Mapped {
+impl WeightBytes {
     pub fn read_ahead(&self) {
         if let Self::File(file) = self {
             file.read_ahead();
@@ -133,7 +133,7 @@ impl Mapped {
     }
 }
 
-impl Deref for Mapped {
+impl Deref for WeightBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {

@@ -1,4 +1,4 @@
-//! The small files of a model folder as sentence-transformers writes it, read strictly into one checked [`Recipe`].
+//! The small files of a model folder as sentence-transformers writes it, read strictly into one checked [`ModelConfig`].
 //!
 //! Here every question about configuration is answered, once: what later code holds is known to make sense. Fields
 //! that change nothing about inference (dropout, initializer range) are not read. Fields that would change it in a way
@@ -13,11 +13,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{ModelError, ModelErrorKind as Kind};
-use crate::files::{ModelFile, ModelFiles};
+use crate::model_files::{ModelFile, ModelFiles};
 
 /// All that is needed to run the model, apart from its weights and its tokenizer.
 #[derive(Debug, Clone)]
-pub(crate) struct Recipe {
+pub(crate) struct ModelConfig {
     pub bert: BertConfig,
     pub pooling: Pooling,
     pub normalize: bool,
@@ -61,7 +61,7 @@ const LAYERS_MAX: usize = 512;
 /// [CLS], one token of text, [SEP].
 const TOKENS_MIN: usize = 3;
 
-pub(crate) fn read(files: &ModelFiles) -> Result<Recipe, ModelError> {
+pub(crate) fn read(files: &ModelFiles) -> Result<ModelConfig, ModelError> {
     let bert = bert_config(&files.file("config.json"))?;
     let modules = modules(&files.file("modules.json"))?;
     let pooling = pooling(&files.file(modules.pooling.join("config.json")), bert.hidden_size)?;
@@ -70,7 +70,7 @@ pub(crate) fn read(files: &ModelFiles) -> Result<Recipe, ModelError> {
     let max_tokens = max_tokens(&sentence_file, &sentence, &bert)?;
     let name = files.name();
     let lower_case = sentence.do_lower_case;
-    Ok(Recipe { bert, pooling, normalize: modules.normalize, max_tokens, lower_case, name })
+    Ok(ModelConfig { bert, pooling, normalize: modules.normalize, max_tokens, lower_case, name })
 }
 
 fn bert_config(file: &ModelFile) -> Result<BertConfig, ModelError> {
