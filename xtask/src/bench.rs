@@ -84,7 +84,7 @@ fn beside(
     command: &[&str],
 ) -> anyhow::Result<()> {
     let binary = shipped(plan, &plan.names.packed)?;
-    let model = release::model::folder(site, &plan.config)?;
+    let model = release::fixtures::folder(site, &plan.config, "model")?;
     let python = match python {
         Some(python) => python,
         None => reference_python(plan, site)?,
@@ -106,7 +106,7 @@ fn memory(plan: &Plan, site: &Site) -> anyhow::Result<()> {
     let mut models = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     models.retain(|path| path.join("model.safetensors").is_file());
     models.sort();
-    models.push(release::model::folder(site, &plan.config)?);
+    models.push(release::fixtures::folder(site, &plan.config, "model")?);
     let mut bench = site.command("python3");
     bench.arg(plan.paths.root.join("crates/server/benches/memory.py"));
     bench.arg(shipped(plan, &plan.names.unpacked)?).args(models);

@@ -41,7 +41,7 @@ pub struct Args {
     /// Clients at once
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
     clients: u16,
-    /// The model folder [default: the one of `cargo xtask model`]
+    /// The model folder [default: the one of `cargo xtask fetch-model`]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// The server [default: the packed file in dist/]
@@ -82,7 +82,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let binary = std::path::absolute(&binary).context("the path of the server")?;
     let model = match args.model {
         Some(model) => model,
-        None => release::model::folder(site, &plan.config)?,
+        None => release::fixtures::folder(site, &plan.config, "model")?,
     };
     let named = format!("minilm={}", model.display());
     // Threads of this verb ask it; the runner's own flag serves children only.

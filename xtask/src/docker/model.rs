@@ -22,7 +22,7 @@ pub fn mountable(folder: &Path) -> Result<Model, Diagnostic> {
     let named = |error: String| {
         Diagnostic::new(&release::GENERAL, format!("model folder {}: {error}", folder.display()))
     };
-    let fetch = "`cargo xtask model` fetches the real all-MiniLM-L6-v2 and prints its folder";
+    let fetch = "`cargo xtask fetch-model` fetches the real all-MiniLM-L6-v2 and prints its folder";
     let root = folder.canonicalize().map_err(|error| named(error.to_string()).hint(fetch))?;
     if !root.is_dir() {
         return Err(named("is not a folder".into()).hint(fetch));
