@@ -36,7 +36,7 @@ pub(crate) fn chunks(lengths: &[usize], longest_max: usize, workers: usize) -> V
 }
 
 /// Tokens of the largest chunk that calls of at most `call_tokens` can give.
-pub(crate) fn largest_chunk(call_tokens: usize, longest_max: usize, workers: usize) -> usize {
+pub(crate) fn chunk_tokens_bound(call_tokens: usize, longest_max: usize, workers: usize) -> usize {
     let even_share = call_tokens.div_ceil(workers.max(1)) + longest_max;
     even_share.min(call_tokens.max(longest_max)).min(CHUNK_TOKENS_MAX.max(longest_max))
 }
@@ -68,7 +68,7 @@ mod tests {
     fn no_chunk_is_larger_than_the_memory_estimate_says() {
         for (texts, workers) in [(1, 1), (1, 8), (3, 2), (40, 3), (300, 2)] {
             let lengths: Vec<usize> = (0..texts).map(|i| 2 + (i * 7919) % 255).collect();
-            let bound = largest_chunk(lengths.iter().sum(), 256, workers);
+            let bound = chunk_tokens_bound(lengths.iter().sum(), 256, workers);
             for chunk in chunks(&lengths, 256, workers) {
                 assert!(load(&chunk, &lengths) <= bound, "{texts} texts, {workers} workers");
             }

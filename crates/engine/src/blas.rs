@@ -22,34 +22,34 @@ struct Callers {
 static CALLERS: Mutex<Callers> = Mutex::new(Callers { active: 0, entered: 0 });
 
 /// Right to call BLAS until dropped.
-pub(crate) struct Caller {
+pub(crate) struct BlasGuard {
     /// The count of entries when this one, alone, was let in.
-    alone_since: Option<u64>,
+    exclusive_since: Option<u64>,
 }
 
-/// Enters with BLAS on one thread, or on `alone_threads` when nobody else computes now. One that enters later takes the
+/// Enters with BLAS on one thread, or on `exclusive_threads` when nobody else computes now. One that enters later takes the
 /// threads away again: calls that have begun end with what they have.
-pub(crate) fn enter(alone_threads: usize) -> Caller {
+pub(crate) fn acquire(exclusive_threads: usize) -> BlasGuard {
     let mut callers = lock();
     callers.active += 1;
     callers.entered += 1;
     let alone = callers.active == 1;
-    let threads = if alone { alone_threads.max(1) } else { 1 };
+    let threads = if alone { exclusive_threads.max(1) } else { 1 };
     // Asked, not remembered: a probe of ours may have set another number meanwhile.
     if openblas_sys::num_threads() != threads {
         openblas_sys::set_num_threads(threads);
     }
-    Caller { alone_since: alone.then_some(callers.entered) }
+    BlasGuard { exclusive_since: alone.then_some(callers.entered) }
 }
 
-impl Caller {
+impl BlasGuard {
     /// Whether nobody else has computed since this caller entered.
-    pub fn stayed_alone(&self) -> bool {
-        self.alone_since == Some(lock().entered)
+    pub fn stayed_exclusive(&self) -> bool {
+        self.exclusive_since == Some(lock().entered)
     }
 }
 
-impl Drop for Caller {
+impl Drop for BlasGuard {
     fn drop(&mut self) {
         lock().active -= 1;
     }
@@ -128,13 +128,13 @@ mod tests {
     #[test]
     fn a_second_caller_ends_the_first_ones_solitude() {
         for _ in 0..10_000 {
-            let first = enter(1);
-            if !first.stayed_alone() {
+            let first = acquire(1);
+            if !first.stayed_exclusive() {
                 continue;
             }
-            let second = enter(4);
-            assert!(!first.stayed_alone());
-            assert!(!second.stayed_alone());
+            let second = acquire(4);
+            assert!(!first.stayed_exclusive());
+            assert!(!second.stayed_exclusive());
             return;
         }
         panic!("never alone in 10000 attempts");

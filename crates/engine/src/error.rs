@@ -89,7 +89,7 @@ pub enum EngineError {
     /// Token ids that cannot be one sequence: none, or more than the model reads.
     SequenceLength { index: usize, tokens: usize, tokens_max: usize },
     /// The tokenizer produced an id that the embedding table does not have.
-    UnknownToken { id: u32, vocabulary: usize },
+    UnknownToken { id: u32, vocab_size: usize },
     /// A worker panicked on this call. The panic's message is on stderr; other calls are not affected.
     WorkerFailed,
     /// The call was cancelled before it ended.
@@ -107,9 +107,9 @@ impl fmt::Display for EngineError {
             EngineError::SequenceLength { index, tokens, tokens_max } => {
                 write!(f, "sequence {index} has {tokens} tokens; the model reads 1 to {tokens_max}")
             }
-            EngineError::UnknownToken { id, vocabulary } => write!(
+            EngineError::UnknownToken { id, vocab_size } => write!(
                 f,
-                "the tokenizer produced token id {id}, but `word_embeddings` has {vocabulary} rows\nhint: `tokenizer.json` \
+                "the tokenizer produced token id {id}, but `word_embeddings` has {vocab_size} rows\nhint: `tokenizer.json` \
                  and `model.safetensors` come from different models: fetch the model folder again"
             ),
             EngineError::WorkerFailed => f.write_str(

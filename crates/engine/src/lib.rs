@@ -19,14 +19,14 @@ mod batch;
 mod bert;
 mod blas;
 mod cancel;
+mod config;
+mod cost_model;
 mod error;
-mod file_guard;
-mod files;
-mod folder;
+mod idle_signal;
 mod kernels;
-mod lone;
 pub mod memory;
-mod room;
+mod model_files;
+mod sigbus_guard;
 mod tokenizer;
 mod weights;
 mod workers;
@@ -40,14 +40,14 @@ use std::time::{Duration, Instant};
 pub use blas::{BlasInfo, blas_info};
 pub use cancel::Cancel;
 pub use error::{EngineError, ModelError, ModelErrorKind};
-pub use files::EmbeddedFiles;
-pub use room::Room;
-pub use tokenizer::Piece;
-pub use workers::Pool;
+pub use idle_signal::IdleSignal;
+pub use model_files::EmbeddedFiles;
+pub use tokenizer::TokenWithOffsets;
+pub use workers::WorkerPool;
 
-use bert::{Bert, Packed, Scratch, Stage, StageTimes};
-use files::ModelFiles;
-use lone::{Pace, Way};
+use bert::{Bert, PackedSequences, Scratch, Stage, StageTimes};
+use cost_model::{CostModel, Threading};
+use model_files::ModelFiles;
 use tokenizer::TextTokenizer;
 use workers::Workers;
 
@@ -62,7 +62,7 @@ struct Model {
     tokenizer: TextTokenizer,
     bert: Bert,
     times: Mutex<StageTimes>,
-    lone_pace: Mutex<Pace>,
+    cost_model: Mutex<CostModel>,
 }
 
 impl Embedder {
@@ -72,7 +72,7 @@ impl Embedder {
     }
 
     /// Opens a model folder to be run by threads that other models use too.
-    pub fn open_on(dir: &Path, pool: &Pool) -> Result<Embedder, ModelError> {
+    pub fn open_with_pool(dir: &Path, pool: &WorkerPool) -> Result<Embedder, ModelError> {
         Self::open_files(ModelFiles::folder(dir)?, || Ok(pool.clone()))
     }
 
@@ -87,29 +87,29 @@ impl Embedder {
 
     fn open_files(
         files: ModelFiles,
-        pool: impl FnOnce() -> Result<Pool, ModelError>,
+        pool: impl FnOnce() -> Result<WorkerPool, ModelError>,
     ) -> Result<Embedder, ModelError> {
-        let recipe = folder::read(&files)?;
-        let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &recipe)?;
-        let bert = bert::open(&files.file("model.safetensors"), recipe)?;
+        let config = config::read(&files)?;
+        let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &config)?;
+        let bert = bert::open(&files.file("model.safetensors"), config)?;
         Ok(Embedder {
-            model: Arc::new(Model { tokenizer, bert, times: Mutex::default(), lone_pace: Mutex::default() }),
+            model: Arc::new(Model { tokenizer, bert, times: Mutex::default(), cost_model: Mutex::default() }),
             workers: pool()?.0,
         })
     }
 
     /// One vector a text, in order. The empty text is a text; no texts give no vectors.
     pub fn embed<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.embed_unless(texts, &Cancel::default())
+        self.embed_cancellable(texts, &Cancel::default())
     }
 
     /// As [`Embedder::embed`], until `cancel` says stop. When this returns, no work of the call is left.
-    pub fn embed_unless<S: AsRef<str>>(
+    pub fn embed_cancellable<S: AsRef<str>>(
         &self,
         texts: &[S],
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.forward(&self.tokenize(texts, cancel)?, cancel, &Room::default())
+        self.forward(&self.tokenize(texts, cancel)?, cancel, &IdleSignal::default())
     }
 
     /// One vector a sequence of token ids, in order. The ids are used as they are: special tokens are the caller's.
@@ -117,7 +117,7 @@ impl Embedder {
         &self,
         sequences: &[Vec<u32>],
         cancel: &Cancel,
-        room: &Room,
+        idle: &IdleSignal,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let tokens_max = self.max_tokens();
         for (index, ids) in sequences.iter().enumerate() {
@@ -125,33 +125,35 @@ impl Embedder {
             if tokens == 0 || tokens > tokens_max {
                 return Err(EngineError::SequenceLength { index, tokens, tokens_max });
             }
-            let vocabulary = self.vocabulary();
-            if let Some(id) = ids.iter().copied().find(|id| *id as usize >= vocabulary) {
-                return Err(EngineError::UnknownToken { id, vocabulary });
+            let vocab_size = self.vocab_size();
+            if let Some(id) = ids.iter().copied().find(|id| *id as usize >= vocab_size) {
+                return Err(EngineError::UnknownToken { id, vocab_size });
             }
         }
-        self.forward(sequences, cancel, room)
+        self.forward(sequences, cancel, idle)
     }
 
     fn forward(
         &self,
         sequences: &[Vec<u32>],
         cancel: &Cancel,
-        room: &Room,
+        idle: &IdleSignal,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let chunks = batch::chunks(&lengths, self.max_tokens(), self.workers.count());
-        let packed =
-            chunks.iter().map(|chunk| Packed::new(chunk.iter().map(|i| &sequences[*i][..]))).collect();
+        let packed = chunks
+            .iter()
+            .map(|chunk| PackedSequences::new(chunk.iter().map(|i| &sequences[*i][..])))
+            .collect();
 
         // One chunk leaves the other workers idle: BLAS may have their cores.
         let idle_cores = if chunks.len() == 1 { self.workers.count() } else { 1 };
         let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
-        let outputs = self.workers.map_with_room(packed, room, move |chunk: Packed, scratch| {
+        let outputs = self.workers.map_with_signal(packed, idle, move |chunk: PackedSequences, scratch| {
             if idle_cores > 1 {
-                model.forward_lone(&chunk, scratch, &cancel, idle_cores)
+                model.forward_single_chunk(&chunk, scratch, &cancel, idle_cores)
             } else {
-                let _caller = blas::enter(1);
+                let _caller = blas::acquire(1);
                 model.forward(&chunk, scratch, &cancel)
             }
         });
@@ -175,13 +177,15 @@ impl Embedder {
     }
 
     /// Every token of each text with its place in it, not cut.
-    pub fn pieces<S: AsRef<str>>(
+    pub fn tokens_with_offsets<S: AsRef<str>>(
         &self,
         texts: &[S],
         special_tokens: bool,
         cancel: &Cancel,
-    ) -> Result<Vec<Vec<Piece>>, EngineError> {
-        self.each_text(texts, cancel, move |tokenizer, text| tokenizer.pieces(text, special_tokens))
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+        self.each_text(texts, cancel, move |tokenizer, text| {
+            tokenizer.tokens_with_offsets(text, special_tokens)
+        })
     }
 
     /// Runs the tokenizer on the workers, a share of the texts a job. A few texts are not worth waiting for: while workers are at
@@ -197,7 +201,7 @@ impl Embedder {
         const BYTES_HERE_MAX: usize = 16 << 10;
         let each = move |model: &Model, texts: &mut dyn Iterator<Item = (usize, &str)>, cancel: &Cancel| {
             let each = texts.map(|(index, text)| {
-                cancel.look()?;
+                cancel.check()?;
                 run(&model.tokenizer, text).map_err(|reason| EngineError::Tokenize { index, reason })
             });
             each.collect::<Result<Vec<_>, EngineError>>()
@@ -230,19 +234,19 @@ impl Embedder {
     /// in and takes all the memory that calls will need. For a pool that does nothing else yet.
     pub fn warm_up(&self, call_tokens: usize) -> Result<(), EngineError> {
         let (workers, longest) = (self.workers.count(), self.max_tokens());
-        let mut tokens = batch::largest_chunk(call_tokens, longest, workers);
+        let mut tokens = batch::chunk_tokens_bound(call_tokens, longest, workers);
         let mut sequences = Vec::new();
         while tokens > 0 {
             sequences.push(vec![0; tokens.min(longest)]);
             tokens -= tokens.min(longest);
         }
-        let chunk = || Packed::new(sequences.iter().map(|sequence| &sequence[..]));
+        let chunk = || PackedSequences::new(sequences.iter().map(|sequence| &sequence[..]));
         let chunks = (0..workers).map(|_| chunk()).collect();
         // Each worker takes one and waits for the others: none takes two.
         let (all, model) = (Barrier::new(workers), Arc::clone(&self.model));
-        let outputs = self.workers.map(chunks, move |chunk: Packed, scratch| {
+        let outputs = self.workers.map(chunks, move |chunk: PackedSequences, scratch| {
             all.wait();
-            let _caller = blas::enter(1);
+            let _caller = blas::acquire(1);
             model.forward(&chunk, scratch, &Cancel::default()).map(drop)
         });
         outputs.into_iter().try_for_each(|output| output.unwrap_or(Err(EngineError::WorkerFailed)))
@@ -250,32 +254,32 @@ impl Embedder {
 
     /// Length of a vector.
     pub fn dimension(&self) -> usize {
-        self.model.bert.recipe().bert.hidden_size
+        self.model.bert.config().bert.hidden_size
     }
 
     /// Longer texts are cut to this many tokens, two of them special, as sentence-transformers does.
     pub fn max_tokens(&self) -> usize {
-        self.model.bert.recipe().max_tokens
+        self.model.bert.config().max_tokens
     }
 
     /// Layers of the forward pass: before each of them a call looks whether it is still wanted.
     pub fn layers(&self) -> usize {
-        self.model.bert.recipe().bert.num_hidden_layers
+        self.model.bert.config().bert.num_hidden_layers
     }
 
     /// Token ids are below this.
-    pub fn vocabulary(&self) -> usize {
-        self.model.bert.recipe().bert.vocab_size
+    pub fn vocab_size(&self) -> usize {
+        self.model.bert.config().bert.vocab_size
     }
 
     /// The weights are still those that were opened. Cheap: asks the file system for its length and time.
-    pub fn check(&self) -> Result<(), EngineError> {
-        self.model.bert.check()
+    pub fn check_weights(&self) -> Result<(), EngineError> {
+        self.model.bert.check_weights()
     }
 
     /// The name of the model's folder.
     pub fn name(&self) -> &str {
-        &self.model.bert.recipe().name
+        &self.model.bert.config().name
     }
 
     /// Where the workers' time went since the model was opened: stage by stage, summed over the workers.
@@ -285,8 +289,8 @@ impl Embedder {
     }
 }
 
-fn start(model: &Path, threads: NonZeroUsize) -> Result<Pool, ModelError> {
-    Pool::start(threads).map_err(|error| {
+fn start(model: &Path, threads: NonZeroUsize) -> Result<WorkerPool, ModelError> {
+    WorkerPool::start(threads).map_err(|error| {
         let (expected, hint) =
             (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or ask for fewer threads");
         ModelError::new(ModelErrorKind::NoThreads, model, expected, error.to_string(), hint)
@@ -296,31 +300,31 @@ fn start(model: &Path, threads: NonZeroUsize) -> Result<Pool, ModelError> {
 impl Model {
     fn forward(
         &self,
-        chunk: &Packed,
+        chunk: &PackedSequences,
         scratch: &mut Scratch,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let vectors = self.bert.forward(chunk, scratch, cancel);
         lock(&self.times).add(&scratch.take_times());
         // Whatever went wrong on numbers that are not the model's is not worth telling.
-        self.bert.check()?;
+        self.bert.check_weights()?;
         vectors
     }
 
     /// The same for a call of one chunk: alone, it may use `cores` by BLAS's threads.
-    fn forward_lone(
+    fn forward_single_chunk(
         &self,
-        chunk: &Packed,
+        chunk: &PackedSequences,
         scratch: &mut Scratch,
         cancel: &Cancel,
         cores: usize,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
-        let way = lock(&self.lone_pace).choose();
-        let caller = blas::enter(if way == Way::AllThreads { cores } else { 1 });
+        let threading = lock(&self.cost_model).choose();
+        let caller = blas::acquire(if threading == Threading::Multi { cores } else { 1 });
         let start = Instant::now();
         let vectors = self.forward(chunk, scratch, cancel)?;
-        if caller.stayed_alone() {
-            lock(&self.lone_pace).record(way, chunk.ids.len(), start.elapsed());
+        if caller.stayed_exclusive() {
+            lock(&self.cost_model).record(threading, chunk.ids.len(), start.elapsed());
         }
         Ok(vectors)
     }

@@ -12,10 +12,10 @@ use std::path::Path;
 use crate::batch;
 use crate::bert;
 use crate::blas;
+use crate::config;
 use crate::error::ModelError;
-use crate::files::{EmbeddedFiles, ModelFiles};
-use crate::folder;
-use crate::weights::Finder;
+use crate::model_files::{EmbeddedFiles, ModelFiles};
+use crate::weights::WeightsReader;
 
 /// Element formats of weight files. The quantized ones store blocks: elements a block, bytes a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl ElementFormat {
         }
     }
 
-    /// Bytes of a tensor. A last block that is not full takes its whole room.
+    /// Bytes of a tensor. A last block that is not full takes its whole idle.
     pub fn bytes(self, elements: u64) -> u64 {
         let (per_block, bytes) = self.block();
         elements.div_ceil(per_block) * bytes
@@ -63,7 +63,7 @@ pub fn kv_cache_bytes(
 
 /// What runs beside the model decides what it needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub struct Workload {
     pub threads: usize,
     /// Tokens of one call at most.
     pub batch_tokens: usize,
@@ -71,8 +71,8 @@ pub struct Load {
 
 /// Bytes, by what they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemoryNeed {
-    /// Mapped from files.
+pub struct MemoryBudget {
+    /// WeightBytes from files.
     pub weights: u64,
     /// Keys and values of all slots; 0 for a model that keeps no state between calls.
     pub kv_cache: u64,
@@ -85,7 +85,7 @@ pub struct MemoryNeed {
     pub stacks: u64,
 }
 
-impl MemoryNeed {
+impl MemoryBudget {
     pub fn anonymous(&self) -> u64 {
         self.kv_cache + self.scratch + self.blas + self.tokenizer + self.stacks
     }
@@ -106,30 +106,30 @@ mod measured {
 }
 
 /// Reads the configuration, the header of the weights and the size of the tokenizer; no weight.
-pub fn need(dir: &Path, load: Load) -> Result<MemoryNeed, ModelError> {
-    need_of(ModelFiles::folder(dir)?, load)
+pub fn budget(dir: &Path, load: Workload) -> Result<MemoryBudget, ModelError> {
+    budget_of(ModelFiles::folder(dir)?, load)
 }
 
 /// The same for a model that is part of the program: its weights count as mapped, as they would be from a folder.
-pub fn need_embedded(name: &str, files: EmbeddedFiles, load: Load) -> Result<MemoryNeed, ModelError> {
-    need_of(ModelFiles::embedded(name, files), load)
+pub fn budget_embedded(name: &str, files: EmbeddedFiles, load: Workload) -> Result<MemoryBudget, ModelError> {
+    budget_of(ModelFiles::embedded(name, files), load)
 }
 
-fn need_of(files: ModelFiles<'_>, load: Load) -> Result<MemoryNeed, ModelError> {
-    let recipe = folder::read(&files)?;
-    let longest = recipe.max_tokens;
-    let finder = Finder::open(&files.file("model.safetensors"))?;
+fn budget_of(files: ModelFiles<'_>, load: Workload) -> Result<MemoryBudget, ModelError> {
+    let config = config::read(&files)?;
+    let longest = config.max_tokens;
+    let finder = WeightsReader::open(&files.file("model.safetensors"))?;
     let tokenizer = files.file("tokenizer.json");
     let tokenizer_bytes = tokenizer.len()?;
 
     let threads = load.threads.max(1);
-    let chunk_tokens = batch::largest_chunk(load.batch_tokens, longest, threads);
-    let scratch = 4 * bert::scratch_floats(&recipe, chunk_tokens, longest) as u64;
-    Ok(MemoryNeed {
+    let chunk_tokens = batch::chunk_tokens_bound(load.batch_tokens, longest, threads);
+    let scratch = 4 * bert::scratch_floats(&config, chunk_tokens, longest) as u64;
+    Ok(MemoryBudget {
         weights: finder.tensor_bytes(),
         kv_cache: 0,
         scratch: scratch * threads as u64,
-        blas: blas::packed_bytes(&openblas_sys::core_name(), &bert::products(&recipe), chunk_tokens) as u64
+        blas: blas::packed_bytes(&openblas_sys::core_name(), &bert::products(&config), chunk_tokens) as u64
             * threads as u64,
         tokenizer: tokenizer_bytes * measured::TOKENIZER_QUARTERS_A_BYTE / 4,
         stacks: measured::STACK_BYTES_A_THREAD * threads as u64,
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn weights_are_the_sum_of_the_tensors_and_scratch_grows_with_threads() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models/tiny-bert");
-        let one = need(&dir, Load { threads: 1, batch_tokens: 1024 }).unwrap();
-        let four = need(&dir, Load { threads: 4, batch_tokens: 4096 }).unwrap();
+        let one = budget(&dir, Workload { threads: 1, batch_tokens: 1024 }).unwrap();
+        let four = budget(&dir, Workload { threads: 4, batch_tokens: 4096 }).unwrap();
         let file = std::fs::metadata(dir.join("model.safetensors")).unwrap().len();
         assert!(one.weights <= file && one.weights + 8192 > file, "{} of {file}", one.weights);
         assert_eq!(one.weights, four.weights);

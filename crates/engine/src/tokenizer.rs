@@ -12,9 +12,9 @@ use tokenizers::{
     PreTokenizer as _, PreTokenizerWrapper, Tokenizer, TruncationParams,
 };
 
+use crate::config::{self, ModelConfig};
 use crate::error::{ModelError, ModelErrorKind as Kind};
-use crate::files::ModelFile;
-use crate::folder::{self, Recipe};
+use crate::model_files::ModelFile;
 
 /// Shorter texts go to the tokenizer as they are.
 const WHOLE_BYTES_MAX: usize = 16 << 10;
@@ -23,14 +23,14 @@ const TEXT_BYTES_MAX: usize = 128 << 10;
 
 /// One token of a text, and where in the text it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct TokenWithOffsets {
     pub id: u32,
     /// The part of the text that it stands for; of a token that stands for none, its name in the vocabulary.
     pub text: String,
     /// Added by the model's own rules, such as `[CLS]`.
     pub special: bool,
     /// In characters of the text: first, and one beyond the last.
-    pub span: Option<(usize, usize)>,
+    pub offsets: Option<(usize, usize)>,
 }
 
 pub(crate) struct TextTokenizer {
@@ -40,30 +40,30 @@ pub(crate) struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    pub fn open(file: &ModelFile, recipe: &Recipe) -> Result<TextTokenizer, ModelError> {
+    pub fn open(file: &ModelFile, config: &ModelConfig) -> Result<TextTokenizer, ModelError> {
         let bytes = file.bytes()?;
         let expected = "a tokenizer as the `tokenizers` crate 0.23 reads it";
         // The crate panics on JSON that is broken inside of `decoder`.
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
-            .map_err(|error| folder::malformed(file, expected, error))?;
+            .map_err(|error| config::malformed(file, expected, error))?;
         let mut tokenizer =
-            Tokenizer::from_bytes(bytes).map_err(|error| folder::malformed(file, expected, error))?;
+            Tokenizer::from_bytes(bytes).map_err(|error| config::malformed(file, expected, error))?;
         if let Some(problem) = tokenizer.get_post_processor().and_then(template_problem) {
-            return Err(folder::malformed(file, "a template that can be filled in", problem));
+            return Err(config::malformed(file, "a template that can be filled in", problem));
         }
         tokenizer.with_padding(None);
-        let truncation = TruncationParams { max_length: recipe.max_tokens, ..TruncationParams::default() };
+        let truncation = TruncationParams { max_length: config.max_tokens, ..TruncationParams::default() };
         let cut = tokenizer.with_truncation(Some(truncation));
         cut.map_err(|error| {
-            folder::malformed(file, "room for special tokens below `max_seq_length`", error)
+            config::malformed(file, "room for special tokens below `max_seq_length`", error)
         })?;
-        let (words, rows) = (tokenizer.get_vocab_size(true), recipe.bert.vocab_size);
+        let (words, rows) = (tokenizer.get_vocab_size(true), config.bert.vocab_size);
         if words > rows {
             let expected = format!("at most {rows} words, the `vocab_size` of config.json");
             let hint = "tokenizer.json and config.json come from different models: fetch the folder again";
             return Err(ModelError::new(Kind::Contradiction, file, expected, words.to_string(), hint));
         }
-        Ok(TextTokenizer { tokenizer, lower_case: recipe.lower_case, tokens_max: recipe.max_tokens })
+        Ok(TextTokenizer { tokenizer, lower_case: config.lower_case, tokens_max: config.max_tokens })
     }
 
     /// Ids with the special tokens, at most `max_tokens` of them.
@@ -76,7 +76,11 @@ impl TextTokenizer {
     }
 
     /// Every token of a text with its place, not cut at `max_tokens`.
-    pub fn pieces(&self, text: &str, special_tokens: bool) -> Result<Vec<Piece>, String> {
+    pub fn tokens_with_offsets(
+        &self,
+        text: &str,
+        special_tokens: bool,
+    ) -> Result<Vec<TokenWithOffsets>, String> {
         let cased = self.cased(bounded(text)?);
         let encoding = self.encode_whole(cased.trim(), special_tokens).map_err(|error| error.to_string())?;
         // Lower case may be longer: places in it are then none in the text.
@@ -87,11 +91,11 @@ impl TextTokenizer {
                 Some(places) if !special => places.find(encoding.get_offsets()[index]),
                 _ => None,
             };
-            let (text, span) = match place {
-                Some((text, span)) => (text.to_owned(), Some(span)),
+            let (text, offsets) = match place {
+                Some((text, offsets)) => (text.to_owned(), Some(offsets)),
                 None => (encoding.get_tokens()[index].clone(), None),
             };
-            Piece { id: encoding.get_ids()[index], text, special, span }
+            TokenWithOffsets { id: encoding.get_ids()[index], text, special, offsets }
         };
         Ok((0..encoding.len()).map(piece).collect())
     }

@@ -4,7 +4,7 @@
 //! The header is read by the safetensors crate, which proves that tensors do not overlap and fill the file exactly. On
 //! top of that: alignment, element type and shape of every tensor that the model asks for.
 //!
-//! A file that changes while it is mapped is found out, see [`crate::file_guard`]; model files are replaced by rename.
+//! A file that changes while it is mapped is found out, see [`crate::sigbus_guard`]; model files are replaced by rename.
 //!
 //! Deliberately not here: conversion of element types (f16 and bf16 come with an issue of their own).
 
@@ -12,20 +12,20 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 
+use crate::config;
 use crate::error::{EngineError, ModelError, ModelErrorKind as Kind};
-use crate::files::{Mapped, ModelFile};
-use crate::folder;
+use crate::model_files::{ModelFile, WeightBytes};
 
 /// Floats of one tensor: where they lie in the map. Resolved by [`Weights::floats`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tensor {
+pub(crate) struct TensorRef {
     /// From the start of the file; a multiple of 4.
     pub offset_bytes: usize,
     pub len: usize,
 }
 
 pub(crate) struct Weights {
-    map: Mapped,
+    map: WeightBytes,
 }
 
 impl Weights {
@@ -34,7 +34,7 @@ impl Weights {
         if self.map.intact() { Ok(()) } else { Err(EngineError::WeightsChanged) }
     }
 
-    pub fn floats(&self, tensor: Tensor) -> &[f32] {
+    pub fn floats(&self, tensor: TensorRef) -> &[f32] {
         let bytes = &self.map[tensor.offset_bytes..tensor.offset_bytes + 4 * tensor.len];
         // SAFETY: every bit pattern is an f32.
         let (before, floats, after) = unsafe { bytes.align_to::<f32>() };
@@ -44,9 +44,9 @@ impl Weights {
 }
 
 /// An open weight file while the model looks for its tensors. Collects what is missing, so that one error names all.
-pub(crate) struct Finder {
+pub(crate) struct WeightsReader {
     file: PathBuf,
-    map: Mapped,
+    map: WeightBytes,
     metadata: Metadata,
     data_start: usize,
     /// "bert." when the file was saved from a model with a head (`BertForMaskedLM`), else "".
@@ -54,14 +54,14 @@ pub(crate) struct Finder {
     missing: Vec<String>,
 }
 
-impl Finder {
-    pub fn open(file: &ModelFile) -> Result<Finder, ModelError> {
+impl WeightsReader {
+    pub fn open(file: &ModelFile) -> Result<WeightsReader, ModelError> {
         let map = file.map()?;
         let (header_len, metadata) =
             SafeTensors::read_metadata(&map).map_err(|error| header_error(file, &map, error))?;
         let prefix =
             if metadata.info("bert.embeddings.word_embeddings.weight").is_some() { "bert." } else { "" };
-        Ok(Finder {
+        Ok(WeightsReader {
             file: file.to_path_buf(),
             map,
             metadata,
@@ -77,12 +77,12 @@ impl Finder {
         ranges.values().map(|info| (info.data_offsets.1 - info.data_offsets.0) as u64).sum()
     }
 
-    /// The named tensor, checked. A missing one is remembered for [`Finder::finish`] and stands in as empty.
-    pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
+    /// The named tensor, checked. A missing one is remembered for [`WeightsReader::finish`] and stands in as empty.
+    pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<TensorRef, ModelError> {
         let name = format!("{}{name}", self.prefix);
         let Some(info) = self.metadata.info(&name) else {
             self.missing.push(name);
-            return Ok(Tensor { offset_bytes: 0, len: 0 });
+            return Ok(TensorRef { offset_bytes: 0, len: 0 });
         };
         if info.dtype != Dtype::F32 {
             let (expected, found) = (format!("`{name}` as F32"), format!("{:?}", info.dtype));
@@ -101,7 +101,7 @@ impl Finder {
             let hint = "save the weights again with safetensors 0.3.1 or newer, which aligns them";
             return Err(ModelError::new(Kind::Misaligned, &self.file, expected, found, hint));
         }
-        Ok(Tensor { offset_bytes, len: shape.iter().product() })
+        Ok(TensorRef { offset_bytes, len: shape.iter().product() })
     }
 
     pub fn finish(self) -> Result<Weights, ModelError> {
@@ -138,7 +138,7 @@ fn header_error(file: &Path, map: &[u8], error: SafeTensorError) -> ModelError {
         SafeTensorError::MetadataIncompleteBuffer => truncated(
             promised_length(map).map_or("as many bytes as the header says".into(), |n| format!("{n} bytes")),
         ),
-        other => folder::malformed(file, "a safetensors header", other),
+        other => config::malformed(file, "a safetensors header", other),
     }
 }
 

@@ -6,7 +6,7 @@
 //! own: its callers wait for their result, so there are never more jobs than waiting calls have chunks. Admission is
 //! the server's concern.
 //!
-//! Several models can share them, see [`Pool`]: then as many threads compute as one model alone would use.
+//! Several models can share them, see [`WorkerPool`]: then as many threads compute as one model alone would use.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,17 +16,17 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::bert::Scratch;
 use crate::blas;
-use crate::room::Room;
+use crate::idle_signal::IdleSignal;
 
 type Job = Box<dyn FnOnce(&mut Scratch) + Send>;
 
 /// The threads that compute, for every model that is opened on them. They end with the last model and the last clone.
 #[derive(Clone)]
-pub struct Pool(pub(crate) Arc<Workers>);
+pub struct WorkerPool(pub(crate) Arc<Workers>);
 
-impl Pool {
-    pub fn start(threads: NonZeroUsize) -> std::io::Result<Pool> {
-        Workers::start(threads).map(|workers| Pool(Arc::new(workers)))
+impl WorkerPool {
+    pub fn start(threads: NonZeroUsize) -> std::io::Result<WorkerPool> {
+        Workers::start(threads).map(|workers| WorkerPool(Arc::new(workers)))
     }
 
     pub fn threads(&self) -> usize {
@@ -73,14 +73,14 @@ impl Workers {
         I: Send + 'static,
         T: Send + 'static,
     {
-        self.map_with_room(inputs, &Room::default(), job)
+        self.map_with_signal(inputs, &IdleSignal::default(), job)
     }
 
     /// As [`Workers::map`], and says when this call leaves a worker idle.
-    pub fn map_with_room<I, T>(
+    pub fn map_with_signal<I, T>(
         &self,
         inputs: Vec<I>,
-        room: &Room,
+        idle: &IdleSignal,
         job: impl Fn(I, &mut Scratch) -> T + Send + Sync + 'static,
     ) -> Vec<Option<T>>
     where
@@ -88,7 +88,7 @@ impl Workers {
         T: Send + 'static,
     {
         if inputs.len() < self.count() {
-            room.reached();
+            idle.notify();
         }
         let waiting = Arc::new(AtomicUsize::new(inputs.len()));
         let job = Arc::new(job);
@@ -96,7 +96,7 @@ impl Workers {
         let mut outputs: Vec<Option<T>> = inputs.iter().map(|_| None).collect();
         for (i, input) in inputs.into_iter().enumerate() {
             let (job, results) = (Arc::clone(&job), results.clone());
-            let (waiting, room) = (Arc::clone(&waiting), room.clone());
+            let (waiting, idle) = (Arc::clone(&waiting), idle.clone());
             let counted = Counted::new(&self.jobs);
             let task: Job = Box::new(move |scratch| {
                 let _counted = counted;
@@ -104,7 +104,7 @@ impl Workers {
                 // The caller may have given up on the whole call; then nobody reads this result.
                 let _ = results.send((i, job(input, scratch)));
                 if waiting.load(Ordering::Relaxed) == 0 {
-                    room.reached();
+                    idle.notify();
                 }
             });
             if let Some(queue) = &self.queue {
@@ -168,16 +168,16 @@ mod tests {
         Workers::start(NonZeroUsize::new(2).unwrap()).unwrap()
     }
 
-    /// Of three jobs on two workers the last waits for a worker: until it runs there is no room, and then there is, though
+    /// Of three jobs on two workers the last waits for a worker: until it runs there is no idle, and then there is, though
     /// the call goes on.
     #[test]
     fn room_is_told_when_nothing_waits_and_a_worker_is_idle() {
         let (told, reached) = mpsc::channel();
-        let room = Room::tell(move || told.send(()).unwrap());
+        let idle = IdleSignal::new(move || told.send(()).unwrap());
         let (end, ended) = mpsc::channel::<()>();
         let (ended, reached) = (Mutex::new(ended), Arc::new(Mutex::new(reached)));
         let look = Arc::clone(&reached);
-        let results = two().map_with_room(vec![0, 1, 2], &room, move |i: usize, _| match i {
+        let results = two().map_with_signal(vec![0, 1, 2], &idle, move |i: usize, _| match i {
             // Blocks one worker until the other is idle.
             0 => ended.lock().unwrap().recv_timeout(Duration::from_secs(20)).is_ok(),
             1 => look.lock().unwrap().try_recv().is_err(),
@@ -197,10 +197,10 @@ mod tests {
     #[test]
     fn a_call_for_fewer_workers_than_there_are_leaves_room_at_once() {
         let (told, reached) = mpsc::channel();
-        let room = Room::tell(move || told.send(()).unwrap());
+        let idle = IdleSignal::new(move || told.send(()).unwrap());
         let reached = Mutex::new(reached);
         let seen =
-            two().map_with_room(vec![()], &room, move |(), _| reached.lock().unwrap().try_recv().is_ok());
+            two().map_with_signal(vec![()], &idle, move |(), _| reached.lock().unwrap().try_recv().is_ok());
         assert_eq!(seen, [Some(true)]);
     }
 

@@ -108,7 +108,10 @@ fn a_cancelled_call_ends_with_cancelled_and_the_next_one_runs() {
     let (embedder, golden) = tiny();
     let cancel = engine::Cancel::default();
     cancel.cancel();
-    assert!(matches!(embedder.embed_unless(&golden.texts, &cancel), Err(engine::EngineError::Cancelled)));
+    assert!(matches!(
+        embedder.embed_cancellable(&golden.texts, &cancel),
+        Err(engine::EngineError::Cancelled)
+    ));
     assert_eq!(embedder.embed(&golden.texts).unwrap().len(), golden.texts.len());
 }
 
@@ -116,8 +119,8 @@ fn a_cancelled_call_ends_with_cancelled_and_the_next_one_runs() {
 fn pieces_are_the_golden_tokens_and_stand_where_they_say() {
     for (embedder, golden) in [tiny(), real()] {
         let cancel = engine::Cancel::default();
-        let all = embedder.pieces(&golden.texts, true, &cancel).unwrap();
-        let plain = embedder.pieces(&golden.texts, false, &cancel).unwrap();
+        let all = embedder.tokens_with_offsets(&golden.texts, true, &cancel).unwrap();
+        let plain = embedder.tokens_with_offsets(&golden.texts, false, &cancel).unwrap();
         for (((text, ids), pieces), plain) in golden.texts.iter().zip(&golden.ids).zip(&all).zip(&plain) {
             let of_pieces: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
             if pieces.len() <= golden.max_tokens {
@@ -132,20 +135,20 @@ fn pieces_are_the_golden_tokens_and_stand_where_they_say() {
                 plain.iter().collect::<Vec<_>>()
             );
             for piece in plain {
-                let Some((start, stop)) = piece.span else { continue };
+                let Some((start, stop)) = piece.offsets else { continue };
                 let part: String = text.chars().skip(start).take(stop - start).collect();
                 assert_eq!(part, piece.text, "{text:?}");
             }
         }
         // Longer than any model reads, with spaces around it.
         let long = format!("  {}", "fox ".repeat(3000));
-        let pieces = &embedder.pieces(&[&long], true, &cancel).unwrap()[0];
+        let pieces = &embedder.tokens_with_offsets(&[&long], true, &cancel).unwrap()[0];
         let cut = &embedder.tokenize(&[&long], &cancel).unwrap()[0];
         assert_eq!(cut.len(), embedder.max_tokens());
         assert!(pieces.len() >= 3002 && pieces[0].special && pieces[pieces.len() - 1].special);
         let last = &pieces[pieces.len() - 2];
         assert!(
-            !last.special && last.span.is_some_and(|(_, stop)| stop == long.trim_end().chars().count()),
+            !last.special && last.offsets.is_some_and(|(_, stop)| stop == long.trim_end().chars().count()),
             "{last:?}"
         );
     }
@@ -176,7 +179,7 @@ fn the_beginning_of_a_long_text_gives_the_same_ids_as_the_whole() {
         let endless = "x".repeat(4 << 20);
         let error = embedder.tokenize(&[&endless], &cancel).unwrap_err().to_string();
         assert!(error.contains("4194304 bytes"), "{error}");
-        assert!(embedder.pieces(&[&endless], true, &cancel).is_err());
+        assert!(embedder.tokens_with_offsets(&[&endless], true, &cancel).is_err());
         assert!(embedder.tokenize(&["x".repeat(100 << 10)], &cancel).is_ok());
     }
 }

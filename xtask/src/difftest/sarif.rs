@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use release::digest::Digest;
-use release::failure::Failure;
-use release::run::Job;
-use release::store::Record;
+use diag::Diagnostic;
+use process::Task;
 use release::toolchain::Site;
 use release::toolchain::pip::environment;
 use serde_json::Value;
+use store::Digest;
+use store::Record;
 
 use crate::setup::workspace_root;
 
@@ -63,7 +63,7 @@ pub fn check(site: &Site) -> anyhow::Result<bool> {
     command.args(["-c", SCRIPT]).arg(&schema);
     let lines: String =
         documents.iter().chain(&corrupted).map(|(_, document)| format!("{document}\n")).collect();
-    let run = site.runner.run(Job::new("validate SARIF", command).stdin(lines))?;
+    let run = site.runner.run(Task::new("validate SARIF", command).stdin(lines))?;
     let text = run.stdout_text();
     let results: Vec<&str> = text.lines().collect();
     if results.len() != documents.len() + corrupted.len() {
@@ -78,11 +78,11 @@ pub fn check(site: &Site) -> anyhow::Result<bool> {
         let results = document["runs"][0]["results"].as_array().map_or(0, Vec::len);
         println!("SARIF: verify-elf {name}: {results} results, {result}");
     }
-    for ((name, _), result) in spoilt.iter().zip(of_corrupted) {
+    for ((name, _), result) in corrupted.iter().zip(of_corrupted) {
         println!("SARIF: {name}: {result}");
     }
-    let is_valid = |result: &&str| **result == "valid";
-    Ok(of_reports.iter().all(|result| is_valid(&result)) && !of_corrupted.iter().any(|result| is_valid(&result)))
+    let valid = |results: &[&str]| results.iter().filter(|result| **result == "valid").count();
+    Ok(valid(of_reports) == of_reports.len() && valid(of_corrupted) == 0)
 }
 
 fn report(root: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
@@ -98,13 +98,14 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
     const FILE: &str = "sarif-2.1.0.schema.json";
     let name = format!("tools/sarif-schema-{CRATE_VERSION}");
     if site.offline && site.store.find(&name).is_none() {
-        return Err(Failure::new(
+        return Err(Diagnostic::new(
+            &release::GENERAL,
             "the SARIF schema is not in the cache, and --offline forbids the download",
         )
         .hint("run `cargo xtask difftest` once without --offline")
         .into());
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         let work = tempfile::tempdir_in(staging)?;
         std::fs::create_dir(work.path().join("src"))?;
         std::fs::write(work.path().join("src/lib.rs"), "")?;
@@ -114,11 +115,11 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
         std::fs::write(work.path().join("Cargo.toml"), manifest)?;
         let mut vendor = site.command("cargo");
         vendor.current_dir(work.path()).args(["vendor", "--quiet", "vendor"]);
-        site.runner.run(Job::new(format!("fetch {CRATE} {CRATE_VERSION}"), vendor))?;
+        site.runner.run(Task::new(format!("fetch {CRATE} {CRATE_VERSION}"), vendor))?;
         let source = work.path().join("vendor").join(CRATE).join("src/schema.json");
         let found = Digest::of_file(&source)?;
         if found.as_str() != SCHEMA_SHA256 {
-            return Err(Failure::new("the SARIF schema differs from the pinned one")
+            return Err(Diagnostic::new(&release::GENERAL, "the SARIF schema differs from the pinned one")
                 .expected(SCHEMA_SHA256)
                 .found(found.as_str())
                 .hint("crates.io never changes a published version: check the cargo configuration for a replaced registry")
@@ -126,7 +127,7 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
         }
         std::fs::copy(&source, staging.join(FILE))?;
         let mut record = Record::default();
-        record.seal(staging, FILE)?;
+        record.add_file(staging, FILE)?;
         Ok(record)
     })?;
     Ok(entry.path.join(FILE))

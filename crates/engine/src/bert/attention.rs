@@ -6,11 +6,17 @@
 use openblas_sys::{Matrix, Transpose, sgemm};
 
 use super::scratch::Buffers;
-use super::{Packed, Qkv};
+use super::{PackedSequences, Qkv};
 use crate::kernels::{self, Simd};
 
 /// `context = softmax(query * key^T / sqrt(head_size)) * value`, for each sequence and head.
-pub(super) fn attention(simd: Simd, packed: &Packed, qkv: &Qkv, head_size: usize, s: &mut Buffers<'_>) {
+pub(super) fn attention(
+    simd: Simd,
+    packed: &PackedSequences,
+    qkv: &Qkv,
+    head_size: usize,
+    s: &mut Buffers<'_>,
+) {
     let stride = qkv.bias.len();
     let hidden = s.context.len() / packed.ids.len().max(1);
     let scale = 1.0 / (head_size as f32).sqrt();

@@ -1,11 +1,11 @@
 //! Finds the tensors of a BERT in its weight file and decides how query, key and value are multiplied.
 
-use super::{Bert, Block, Embeddings, Layer, Linear, Norm, Qkv};
+use super::{Bert, Embeddings, EncoderLayer, Linear, Norm, ProjectionBlock, Qkv};
+use crate::config::ModelConfig;
 use crate::error::{ModelError, ModelErrorKind};
-use crate::files::ModelFile;
-use crate::folder::Recipe;
 use crate::kernels::Simd;
-use crate::weights::{Finder, Tensor, Weights};
+use crate::model_files::ModelFile;
+use crate::weights::{TensorRef, Weights, WeightsReader};
 
 /// Rows that mean nothing which one fused product may carry: two biases lie between three matrices. More would mean
 /// that the file is laid out otherwise, and three products are then cheaper.
@@ -22,20 +22,20 @@ struct LayerTensors {
     output_norm: Norm,
 }
 
-pub(crate) fn open(file: &ModelFile, recipe: Recipe) -> Result<Bert, ModelError> {
-    let config = &recipe.bert;
-    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-    let mut finder = Finder::open(file)?;
+pub(crate) fn open(file: &ModelFile, config: ModelConfig) -> Result<Bert, ModelError> {
+    let bert = &config.bert;
+    let (hidden, inner) = (bert.hidden_size, bert.intermediate_size);
+    let mut finder = WeightsReader::open(file)?;
     let embeddings = Embeddings {
-        words: finder.tensor("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?,
+        words: finder.tensor("embeddings.word_embeddings.weight", &[bert.vocab_size, hidden])?,
         positions: finder
-            .tensor("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?,
+            .tensor("embeddings.position_embeddings.weight", &[bert.max_position_embeddings, hidden])?,
         token_types: finder
-            .tensor("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?,
+            .tensor("embeddings.token_type_embeddings.weight", &[bert.type_vocab_size, hidden])?,
         norm: norm(&mut finder, "embeddings.LayerNorm", hidden)?,
     };
     let mut layers = Vec::new();
-    for i in 0..config.num_hidden_layers {
+    for i in 0..bert.num_hidden_layers {
         let mut linear = |part: &str, outputs: usize, inputs: usize| {
             linear(&mut finder, &format!("encoder.layer.{i}.{part}"), outputs, inputs)
         };
@@ -57,7 +57,7 @@ pub(crate) fn open(file: &ModelFile, recipe: Recipe) -> Result<Bert, ModelError>
     let weights = finder.finish()?;
     let layers = layers
         .into_iter()
-        .map(|t| Layer {
+        .map(|t| EncoderLayer {
             qkv: Qkv::plan(&weights, [&t.query, &t.key, &t.value], hidden),
             attention_out: t.attention_out,
             attention_norm: t.attention_norm,
@@ -71,15 +71,20 @@ pub(crate) fn open(file: &ModelFile, recipe: Recipe) -> Result<Bert, ModelError>
         let hint = "put a whole file there by rename, and try again";
         return Err(ModelError::new(ModelErrorKind::Unreadable, file, expected, "it changed", hint));
     }
-    Ok(Bert { weights, recipe, simd: Simd::detect(), embeddings, layers })
+    Ok(Bert { weights, config, simd: Simd::detect(), embeddings, layers })
 }
 
-fn linear(finder: &mut Finder, name: &str, outputs: usize, inputs: usize) -> Result<Linear, ModelError> {
+fn linear(
+    finder: &mut WeightsReader,
+    name: &str,
+    outputs: usize,
+    inputs: usize,
+) -> Result<Linear, ModelError> {
     let weight = finder.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
     Ok(Linear { weight, bias: finder.tensor(&format!("{name}.bias"), &[outputs])? })
 }
 
-fn norm(finder: &mut Finder, name: &str, width: usize) -> Result<Norm, ModelError> {
+fn norm(finder: &mut WeightsReader, name: &str, width: usize) -> Result<Norm, ModelError> {
     let weight = finder.tensor(&format!("{name}.weight"), &[width])?;
     Ok(Norm { weight, bias: finder.tensor(&format!("{name}.bias"), &[width])? })
 }
@@ -93,13 +98,17 @@ impl Qkv {
         let whole_rows = offsets.iter().all(|offset| (offset - first).is_multiple_of(row_bytes));
         let rows = (last - first) / row_bytes + hidden;
         if whole_rows && rows <= 3 * hidden + GAP_ROWS_MAX {
-            let block = Block { weight: Tensor { offset_bytes: first, len: rows * hidden }, first_column: 0 };
+            let block = ProjectionBlock {
+                weight: TensorRef { offset_bytes: first, len: rows * hidden },
+                first_column: 0,
+            };
             Qkv::new(weights, parts, rows, vec![block], offsets.map(|offset| (offset - first) / row_bytes))
         } else {
             let columns = [0, hidden, 2 * hidden];
             let blocks = parts.iter().zip(columns);
-            let blocks =
-                blocks.map(|(part, first_column)| Block { weight: part.weight, first_column }).collect();
+            let blocks = blocks
+                .map(|(part, first_column)| ProjectionBlock { weight: part.weight, first_column })
+                .collect();
             Qkv::new(weights, parts, 3 * hidden, blocks, columns)
         }
     }
@@ -108,7 +117,7 @@ impl Qkv {
         weights: &Weights,
         parts: [&Linear; 3],
         width: usize,
-        blocks: Vec<Block>,
+        blocks: Vec<ProjectionBlock>,
         columns: [usize; 3],
     ) -> Qkv {
         let mut bias = vec![0.0; width];

@@ -17,39 +17,39 @@ mod tests;
 use openblas_sys::{Matrix, Transpose, sgemm};
 
 use crate::cancel::Cancel;
+use crate::config::{ModelConfig, Pooling};
 use crate::error::EngineError;
-use crate::folder::{Pooling, Recipe};
 use crate::kernels::{self, Simd};
-use crate::weights::{Tensor, Weights};
+use crate::weights::{TensorRef, Weights};
 pub(crate) use load::open;
 pub(crate) use scratch::{Scratch, Stage, StageTimes};
 
 pub(crate) struct Bert {
     weights: Weights,
-    recipe: Recipe,
+    config: ModelConfig,
     simd: Simd,
     embeddings: Embeddings,
-    layers: Vec<Layer>,
+    layers: Vec<EncoderLayer>,
 }
 
 struct Embeddings {
-    words: Tensor,
-    positions: Tensor,
-    token_types: Tensor,
+    words: TensorRef,
+    positions: TensorRef,
+    token_types: TensorRef,
     norm: Norm,
 }
 
 struct Norm {
-    weight: Tensor,
-    bias: Tensor,
+    weight: TensorRef,
+    bias: TensorRef,
 }
 
 struct Linear {
-    weight: Tensor,
-    bias: Tensor,
+    weight: TensorRef,
+    bias: TensorRef,
 }
 
-struct Layer {
+struct EncoderLayer {
     qkv: Qkv,
     attention_out: Linear,
     attention_norm: Norm,
@@ -65,7 +65,7 @@ struct Layer {
 /// whose rows mean nothing; multiplying by them costs 0.2 %, three products instead of one cost more.
 struct Qkv {
     /// One block when the file allows it, else three.
-    blocks: Vec<Block>,
+    blocks: Vec<ProjectionBlock>,
     /// What the output holds before the products: biases in their columns, 0 in the columns that mean nothing.
     bias: Vec<f32>,
     query: usize,
@@ -74,21 +74,21 @@ struct Qkv {
 }
 
 /// Rows of weights that make the columns `first_column..` of the output.
-struct Block {
-    weight: Tensor,
+struct ProjectionBlock {
+    weight: TensorRef,
     first_column: usize,
 }
 
 /// Sequences packed one after another.
-pub(crate) struct Packed {
+pub(crate) struct PackedSequences {
     pub ids: Vec<u32>,
     /// Where each sequence begins, and the end of the last.
     pub bounds: Vec<usize>,
 }
 
-impl Packed {
-    pub fn new<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Packed {
-        let mut packed = Packed { ids: Vec::new(), bounds: vec![0] };
+impl PackedSequences {
+    pub fn new<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> PackedSequences {
+        let mut packed = PackedSequences { ids: Vec::new(), bounds: vec![0] };
         for sequence in sequences {
             packed.ids.extend_from_slice(sequence);
             packed.bounds.push(packed.ids.len());
@@ -106,33 +106,33 @@ impl Packed {
 }
 
 /// Floats of one worker's scratch memory at most.
-pub(crate) fn scratch_floats(recipe: &Recipe, tokens: usize, longest: usize) -> usize {
-    let bert = &recipe.bert;
+pub(crate) fn scratch_floats(config: &ModelConfig, tokens: usize, longest: usize) -> usize {
+    let bert = &config.bert;
     let qkv = 3 * bert.hidden_size + load::GAP_ROWS_MAX;
     let widths = scratch::Widths { hidden: bert.hidden_size, qkv, wide: bert.intermediate_size };
     scratch::floats(tokens, longest, widths)
 }
 
 /// Outputs and inputs of the products with weights, as `(columns, inner)`.
-pub(crate) fn products(recipe: &Recipe) -> [(usize, usize); 4] {
-    let (hidden, wide) = (recipe.bert.hidden_size, recipe.bert.intermediate_size);
+pub(crate) fn products(config: &ModelConfig) -> [(usize, usize); 4] {
+    let (hidden, wide) = (config.bert.hidden_size, config.bert.intermediate_size);
     [(3 * hidden + load::GAP_ROWS_MAX, hidden), (hidden, hidden), (wide, hidden), (hidden, wide)]
 }
 
 impl Bert {
-    pub fn recipe(&self) -> &Recipe {
-        &self.recipe
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
     /// One vector a sequence, in order.
     pub fn forward(
         &self,
-        packed: &Packed,
+        packed: &PackedSequences,
         scratch: &mut Scratch,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let tokens = packed.ids.len();
-        let (hidden, simd) = (self.recipe.bert.hidden_size, self.simd);
+        let (hidden, simd) = (self.config.bert.hidden_size, self.simd);
         let (mut s, clock) = scratch.for_chunk(tokens, packed.longest(), self.widths());
 
         self.embed_tokens(packed, s.x)?;
@@ -140,7 +140,7 @@ impl Bert {
         clock.lap(Stage::Embed);
 
         for layer in &self.layers {
-            cancel.look()?;
+            cancel.check()?;
 
             fill_rows(s.qkv, &layer.qkv.bias);
             for block in &layer.qkv.blocks {
@@ -149,7 +149,7 @@ impl Bert {
                 add_product(s.x, hidden, self.floats(block.weight), columns, out, layer.qkv.bias.len());
             }
             clock.lap(Stage::Qkv);
-            attention::attention(simd, packed, &layer.qkv, self.recipe.bert.head_size(), &mut s);
+            attention::attention(simd, packed, &layer.qkv, self.config.bert.head_size(), &mut s);
             clock.lap(Stage::Attention);
             add_product(s.context, hidden, self.floats(layer.attention_out.weight), hidden, s.x, hidden);
             clock.lap(Stage::AttentionOut);
@@ -175,8 +175,8 @@ impl Bert {
     }
 
     /// Word + position + token type, which is 0 for a single text.
-    fn embed_tokens(&self, packed: &Packed, x: &mut [f32]) -> Result<(), EngineError> {
-        let hidden = self.recipe.bert.hidden_size;
+    fn embed_tokens(&self, packed: &PackedSequences, x: &mut [f32]) -> Result<(), EngineError> {
+        let hidden = self.config.bert.hidden_size;
         let words = self.floats(self.embeddings.words);
         let positions = self.floats(self.embeddings.positions);
         let token_type = &self.floats(self.embeddings.token_types)[..hidden];
@@ -185,7 +185,7 @@ impl Bert {
             for (id, position) in packed.ids[sequence].iter().zip(positions.chunks_exact(hidden)) {
                 let start = *id as usize * hidden;
                 let Some(word) = words.get(start..start + hidden) else {
-                    return Err(EngineError::UnknownToken { id: *id, vocabulary: words.len() / hidden });
+                    return Err(EngineError::UnknownToken { id: *id, vocab_size: words.len() / hidden });
                 };
                 let row = rows.next().unwrap_or_default();
                 for (i, value) in row.iter_mut().enumerate() {
@@ -196,40 +196,40 @@ impl Bert {
         Ok(())
     }
 
-    fn normalize(&self, x: &mut [f32], bias: Option<Tensor>, norm: &Norm) {
+    fn normalize(&self, x: &mut [f32], bias: Option<TensorRef>, norm: &Norm) {
         let bias = bias.map_or(&[][..], |bias| self.floats(bias));
         let (weight, shift) = (self.floats(norm.weight), self.floats(norm.bias));
-        kernels::add_bias_and_normalize(self.simd, x, bias, weight, shift, self.recipe.bert.layer_norm_eps);
+        kernels::add_bias_and_normalize(self.simd, x, bias, weight, shift, self.config.bert.layer_norm_eps);
     }
 
     /// The vector of one sequence from its hidden states.
     fn pool(&self, states: &[f32]) -> Vec<f32> {
-        let hidden = self.recipe.bert.hidden_size;
+        let hidden = self.config.bert.hidden_size;
         let mut vector = states[..hidden].to_vec();
-        if self.recipe.pooling == Pooling::Mean {
+        if self.config.pooling == Pooling::Mean {
             for row in states.chunks_exact(hidden).skip(1) {
                 vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
             let tokens = (states.len() / hidden) as f32;
             vector.iter_mut().for_each(|value| *value /= tokens);
         }
-        if self.recipe.normalize {
+        if self.config.normalize {
             kernels::unit_length(&mut vector);
         }
         vector
     }
 
     /// The weights are still those that were opened.
-    pub fn check(&self) -> Result<(), EngineError> {
+    pub fn check_weights(&self) -> Result<(), EngineError> {
         self.weights.check()
     }
 
-    fn floats(&self, tensor: Tensor) -> &[f32] {
+    fn floats(&self, tensor: TensorRef) -> &[f32] {
         self.weights.floats(tensor)
     }
 
     fn widths(&self) -> scratch::Widths {
-        let bert = &self.recipe.bert;
+        let bert = &self.config.bert;
         // A file may lay out its layers differently: room for the widest.
         let qkv = self.layers.iter().map(|layer| layer.qkv.bias.len()).max().unwrap_or(0);
         scratch::Widths { hidden: bert.hidden_size, qkv, wide: bert.intermediate_size }

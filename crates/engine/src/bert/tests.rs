@@ -11,10 +11,10 @@ use crate::tokenizer::TextTokenizer;
 use golden::{Golden, fixtures, max_abs, real_model};
 
 fn open(dir: &Path) -> (TextTokenizer, Bert) {
-    let files = crate::files::ModelFiles::folder(dir).unwrap();
-    let recipe = crate::folder::read(&files).unwrap();
-    let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &recipe).unwrap();
-    (tokenizer, load::open(&files.file("model.safetensors"), recipe).unwrap())
+    let files = crate::model_files::ModelFiles::folder(dir).unwrap();
+    let config = crate::config::read(&files).unwrap();
+    let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &config).unwrap();
+    (tokenizer, load::open(&files.file("model.safetensors"), config).unwrap())
 }
 
 fn assert_stages_match(dir: &Path, golden: &Golden) {
@@ -22,7 +22,7 @@ fn assert_stages_match(dir: &Path, golden: &Golden) {
     for (text, ids) in golden.texts.iter().zip(&golden.ids) {
         assert_eq!(tokenizer.ids(text).unwrap(), *ids, "token ids of {text:?}");
     }
-    let packed = Packed::new([&golden.ids[golden.hidden_text][..]]);
+    let packed = PackedSequences::new([&golden.ids[golden.hidden_text][..]]);
     let expected: Vec<&[f32]> = golden.hidden_states().collect();
     assert_eq!(expected.len(), bert.layers.len() + 1);
     for layers in (0..expected.len()).rev() {
@@ -67,18 +67,19 @@ fn query_key_and_value_are_one_product_in_files_sorted_by_name() {
 fn three_products_give_what_one_gives() {
     let (tokenizer, mut bert) = open(&fixtures().join("models/tiny-bert"));
     let ids = tokenizer.ids("the quick brown fox").unwrap();
-    let packed = Packed::new([&ids[..]]);
+    let packed = PackedSequences::new([&ids[..]]);
     let run = |bert: &Bert| {
         in_worker(|| bert.forward(&packed, &mut Scratch::default(), &Cancel::default()).unwrap())
     };
     let fused = run(&bert);
-    let hidden = bert.recipe.bert.hidden_size;
+    let hidden = bert.config.bert.hidden_size;
     for layer in &mut bert.layers {
         let qkv = &mut layer.qkv;
         let whole = qkv.blocks[0].weight.offset_bytes;
-        let part = |row: usize| Tensor { offset_bytes: whole + 4 * hidden * row, len: hidden * hidden };
-        qkv.blocks =
-            [qkv.query, qkv.key, qkv.value].map(|row| Block { weight: part(row), first_column: row }).into();
+        let part = |row: usize| TensorRef { offset_bytes: whole + 4 * hidden * row, len: hidden * hidden };
+        qkv.blocks = [qkv.query, qkv.key, qkv.value]
+            .map(|row| ProjectionBlock { weight: part(row), first_column: row })
+            .into();
     }
     assert!(max_abs(&fused[0], &run(&bert)[0]) < 1e-6);
 }
