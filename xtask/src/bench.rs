@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
+use diag::Diagnostic;
 use elf_gate::{Evidence, Policy, Stage, inspect, judge};
-use release::failure::Failure;
+use process::Task;
 use release::plan::Plan;
-use release::run::Job;
 use release::toolchain::Site;
-use release::units::human_bytes;
+use units::ByteSize;
 
 use crate::Outcome;
 use crate::setup::Common;
@@ -70,7 +70,9 @@ fn shipped(plan: &Plan, name: &str) -> anyhow::Result<PathBuf> {
     if path.is_file() {
         return Ok(path);
     }
-    Err(Failure::new(format!("{} is not there", path.display())).hint("cargo xtask dist").into())
+    Err(Diagnostic::new(&release::GENERAL, format!("{} is not there", path.display()))
+        .hint("cargo xtask dist")
+        .into())
 }
 
 /// The shipped binary and the reference in one run. A command that ends in `--model` gets the folder behind it.
@@ -92,7 +94,7 @@ fn beside(
     if command.ends_with(&["--model"]) {
         bench.arg(&model);
     }
-    let finished = site.runner.run(Job::new("measure embeddings", bench).show(true))?;
+    let finished = site.runner.run(Task::new("measure embeddings", bench).inherit_stderr(true))?;
     println!("{}", finished.stdout_text());
     Ok(())
 }
@@ -108,7 +110,7 @@ fn memory(plan: &Plan, site: &Site) -> anyhow::Result<()> {
     let mut bench = site.command("python3");
     bench.arg(plan.paths.root.join("crates/server/benches/memory.py"));
     bench.arg(shipped(plan, &plan.names.unpacked)?).args(models);
-    let finished = site.runner.run(Job::new("measure memory", bench).show(true))?;
+    let finished = site.runner.run(Task::new("measure memory", bench).inherit_stderr(true))?;
     println!("{}", finished.stdout_text());
     Ok(())
 }
@@ -128,10 +130,10 @@ fn reference_python(plan: &Plan, site: &Site) -> anyhow::Result<PathBuf> {
     );
     let mut venv = site.command("python3");
     venv.args(["-m", "venv", "--clear"]).arg(&folder);
-    site.runner.run(Job::new("make a Python environment", venv))?;
+    site.runner.run(Task::new("make a Python environment", venv))?;
     let mut install = site.command(&python);
     install.args(["-m", "pip", "install", "--quiet"]).args(REFERENCE);
-    site.runner.run(Job::new("install sentence-transformers", install).show(true))?;
+    site.runner.run(Task::new("install sentence-transformers", install).inherit_stderr(true))?;
     std::fs::write(&ready, REFERENCE.join("\n")).context("marking the environment as complete")?;
     Ok(python)
 }
@@ -147,7 +149,7 @@ fn start(plan: &Plan, site: &Site) -> anyhow::Result<()> {
             let mut command = Command::new(path);
             command.env_clear().arg("--version");
             let started = Instant::now();
-            site.runner.run(Job::new("start the binary", command))?;
+            site.runner.run(Task::new("start the binary", command))?;
             times.push(started.elapsed());
         }
     }
@@ -166,7 +168,11 @@ fn gate(plan: &Plan) -> anyhow::Result<()> {
     let packed = shipped(plan, &plan.names.packed)?;
     for (name, path, stage) in [("linked", &linked, Stage::Linked), ("packed", &packed, Stage::Packed)] {
         let times = (0..20).map(|_| judged(path, stage, plan)).collect::<anyhow::Result<Vec<_>>>()?;
-        println!("  {name:<8} {:>10}  {:>6.1} ms", human_bytes(path.metadata()?.len()), median(times) * 1e3);
+        println!(
+            "  {name:<8} {:>10}  {:>6.1} ms",
+            ByteSize(path.metadata()?.len()).rounded(),
+            median(times) * 1e3
+        );
     }
     Ok(())
 }

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use release::failure::Failure;
-use release::store::inventory::{self, Held, Kind, State, Verdict, Wish};
 use release::toolchain::{Finding, Site, provide};
-use release::units::{ByteSize, human_bytes};
 use serde_json::json;
+use store::inventory::{self, CacheEntryInfo, GcPolicy, Kind, State, Verdict};
+use units::ByteSize;
 
 use crate::Outcome;
 use crate::setup::Common;
@@ -74,7 +73,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         Verb::Ls { output } => ls(&output),
         Verb::Verify { output, repair } => verify(&output, repair),
         Verb::Gc { output, older_than, max_size, scratch, dry_run } => {
-            let wish = Wish {
+            let wish = GcPolicy {
                 older_than: older_than.map(|days| Duration::from_secs(days.saturating_mul(86_400))),
                 bytes_max: max_size.map(|size| size.0),
                 scratch,
@@ -103,7 +102,7 @@ fn ls(output: &Output) -> anyhow::Result<Outcome> {
         let width = all.iter().map(|held| held.name.len()).max().unwrap_or(0);
         for held in &all {
             let in_use = if held.in_use { "in use" } else { "" };
-            let (name, size) = (&held.name, human_bytes(held.size_bytes));
+            let (name, size) = (&held.name, ByteSize(held.size_bytes).rounded());
             let _ = writeln!(
                 text,
                 "  {name:width$}  {size:>10}  {:>6} files  used {:>7} ago  {in_use:6}  {}",
@@ -112,8 +111,11 @@ fn ls(output: &Output) -> anyhow::Result<Outcome> {
                 state(held)
             );
         }
-        let _ =
-            writeln!(text, "{} in all; `cargo xtask cache verify` compares the bytes", human_bytes(total));
+        let _ = writeln!(
+            text,
+            "{} in all; `cargo xtask cache verify` compares the bytes",
+            ByteSize(total).rounded()
+        );
         text
     };
     let json = json!({ "cache": site.store.root(), "size_bytes": total, "entries": all });
@@ -138,7 +140,7 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
             }
             Verdict::Broken(problems) => {
                 broken += 1;
-                repaired = repair && inventory::sweep(held)?;
+                repaired = repair && inventory::remove(held)?;
                 removed += usize::from(repaired);
                 let mut told = format!("BROKEN: {}", problems[0]);
                 if problems.len() > 1 {
@@ -169,16 +171,16 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
     Ok(Outcome::Pass)
 }
 
-fn gc(output: &Output, wish: Wish, dry_run: bool) -> anyhow::Result<Outcome> {
+fn gc(output: &Output, wish: GcPolicy, dry_run: bool) -> anyhow::Result<Outcome> {
     let planned = planned(&output.common)?;
     let (site, _) = output.common.site()?;
     let all = inventory::list(site.store.root())?;
-    let doomed = inventory::doomed(&all, &Wish { planned, ..wish });
+    let doomed = inventory::gc_candidates(&all, &GcPolicy { planned, ..wish });
     let (mut text, mut gone, mut results) = (String::new(), 0, Vec::new());
     for doomed in &doomed {
         let held = &doomed.held;
         site.runner.check()?;
-        let removed = !dry_run && inventory::sweep(held)?;
+        let removed = !dry_run && inventory::remove(held)?;
         let what = match (dry_run, removed) {
             (true, _) => "would go",
             (false, true) => "removed",
@@ -187,16 +189,21 @@ fn gc(output: &Output, wish: Wish, dry_run: bool) -> anyhow::Result<Outcome> {
         if dry_run || removed {
             gone += held.size_bytes;
         }
-        let _ =
-            writeln!(text, "  {}  {}  {what}: {}", held.name, human_bytes(held.size_bytes), doomed.reason);
+        let _ = writeln!(
+            text,
+            "  {}  {}  {what}: {}",
+            held.name,
+            ByteSize(held.size_bytes).rounded(),
+            doomed.reason
+        );
         results.push(json!({ "name": held.name, "reason": doomed.reason, "removed": removed }));
     }
     let stays = total(all.iter()) - gone;
     let summary = format!(
         "{} {}, {} {}\n",
-        human_bytes(gone),
+        ByteSize(gone).rounded(),
         if dry_run { "would go" } else { "removed" },
-        human_bytes(stays),
+        ByteSize(stays).rounded(),
         if dry_run { "would stay" } else { "left" }
     );
     output
@@ -228,7 +235,7 @@ fn planned(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
         }
         Err(error) => {
             eprintln!("warning: native builds and wrappers stay: which ones the plan uses is not known");
-            eprintln!("  {}", Failure::hint_of(&error).unwrap_or_else(|| format!("{error:#}")));
+            eprintln!("  {}", diag::hint_of(&error).unwrap_or_else(|| format!("{error:#}")));
             planned.extend(unknown_without_tools(site));
         }
     }
@@ -236,14 +243,14 @@ fn planned(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn unknown_without_tools(site: &Site) -> [PathBuf; 2] {
-    ["native", "wrappers"].map(|kind| site.store.path_of(kind))
+    ["native", "wrappers"].map(|kind| site.store.entry_path(kind))
 }
 
-fn total<'a>(all: impl Iterator<Item = &'a Held>) -> u64 {
+fn total<'a>(all: impl Iterator<Item = &'a CacheEntryInfo>) -> u64 {
     all.map(|held| held.size_bytes).sum()
 }
 
-fn state(held: &Held) -> String {
+fn state(held: &CacheEntryInfo) -> String {
     match (held.kind, &held.state) {
         (Kind::Staging, _) if held.in_use => "being made".into(),
         (Kind::Staging, _) => "left by a run that was killed".into(),

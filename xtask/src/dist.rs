@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, ValueEnum};
+use process::CpuTime;
 use release::pipeline::{self, Times};
 use release::plan::Plan;
-use release::run::children_cpu_seconds;
 use release::ship::Shipped;
-use release::units::human_bytes;
+use units::ByteSize;
 
 use crate::Outcome;
 use crate::setup::Common;
@@ -86,10 +86,15 @@ fn summary(
         writeln!(out, "{:<10} {seconds:>6.1} s {:>12.2}", time.stage, time.cpu_seconds / seconds.max(0.001))?;
     }
     let seconds = elapsed.as_secs_f64();
-    writeln!(out, "{:<10} {seconds:>6.1} s {:>12.2}", "all", children_cpu_seconds() / seconds.max(0.001))?;
+    writeln!(
+        out,
+        "{:<10} {seconds:>6.1} s {:>12.2}",
+        "all",
+        CpuTime::now().since(CpuTime::now()).as_secs_f64() / seconds.max(0.001)
+    )?;
     writeln!(out)?;
     for stage in &shipped.manifest.stages {
-        let size = human_bytes(stage.size_bytes);
+        let size = ByteSize(stage.size_bytes).rounded();
         writeln!(out, "{:<10} {size:>10}  {} rules: {}", stage.stage, stage.rules.len(), stage.verdict)?;
     }
     let mutants = &shipped.manifest.mutants;
@@ -99,7 +104,7 @@ fn summary(
     writeln!(out)?;
     for file in &shipped.files {
         let path = plan.paths.dist.join(&file.name);
-        writeln!(out, "{:>10}  {}", human_bytes(file.size_bytes), path.display())?;
+        writeln!(out, "{:>10}  {}", ByteSize(file.size_bytes).rounded(), path.display())?;
     }
     writeln!(out)?;
     writeln!(out, "image      {}", shipped.image.reference)?;

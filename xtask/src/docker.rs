@@ -15,9 +15,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use release::failure::Problems;
-use release::run::Runner;
-use release::units::Span;
+use diag::Diagnostics;
+use process::Runner;
+use units::TimeSpan;
 
 use crate::Outcome;
 use crate::setup::workspace_root;
@@ -41,11 +41,11 @@ pub struct Args {
     tag: Option<String>,
     /// How long each of the two containers may run
     #[arg(long, value_name = "TIME", default_value = "2 min", value_parser = parse_span)]
-    timeout: Span,
+    timeout: TimeSpan,
 }
 
-fn parse_span(text: &str) -> Result<Span, String> {
-    Span::try_from(text.to_string())
+fn parse_span(text: &str) -> Result<TimeSpan, String> {
+    text.parse::<TimeSpan>().map_err(|error| error.to_string())
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (image, model) = match (DistImage::find(&dist), model::mountable(&model)) {
         (Ok(image), Ok(model)) => (image, model),
         (image, model) => {
-            Problems([image.err(), model.err()].into_iter().flatten().collect()).into_result()?;
+            Diagnostics([image.err(), model.err()].into_iter().flatten().collect()).into_result()?;
             unreachable!("a problem was reported: one of the two has failed");
         }
     };
@@ -70,7 +70,7 @@ fn load_and_try(
     model: &Model,
     left: &mut LeftBehind,
 ) -> anyhow::Result<Outcome> {
-    let engine = Engine::find(Runner::new()?, image)?;
+    let engine = Engine::find(Runner::new(crate::progress::events(false))?, image)?;
     let reference = &image.archive.reference;
     eprintln!("engine {} answers; loading {}", engine.version, image.path.display());
 

@@ -42,7 +42,11 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     line(format!("commit    {}", commit(&surroundings.commit)));
     findings.iter().for_each(|finding| line(describe(finding)));
     for problem in &problems {
-        line(format!("IN THE WAY: {problem}\n{:<9} hint: {}", "", problem.hint_text().unwrap_or_default()));
+        line(format!(
+            "IN THE WAY: {problem}\n{:<9} hint: {}",
+            "",
+            problem.fields().hint.clone().unwrap_or_default()
+        ));
     }
     stdout::print(&text)?;
     let missing = findings.iter().filter(|finding| finding.is_missing()).count() + problems.len();

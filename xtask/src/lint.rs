@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: format and lints over the whole workspace. Both run, so that one report has everything.
 
 use clap::Args as ClapArgs;
-use release::run::Job;
+use process::Task;
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
@@ -25,7 +25,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     for (what, arguments) in steps {
         let mut cargo = site.command("cargo");
         cargo.current_dir(workspace_root()).args(arguments);
-        let finished = site.runner.finish(Job::new(what, cargo).show(true).echo())?;
+        let finished = site.runner.output(Task::new(what, cargo).inherit_stderr(true).tee_stdout())?;
         if !finished.status.success() {
             violated = true;
             eprintln!("error: could not {what}: exit code {}", finished.shell_code());

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
-use release::failure::{Failure, Interrupted};
-use release::units::Span;
+use diag::Diagnostic;
+use units::TimeSpan;
 
 use crate::Outcome;
 use crate::setup::Common;
@@ -37,7 +37,7 @@ pub struct Args {
     what: Vec<What>,
     /// How long the overload lasts
     #[arg(long, value_name = "TIME", default_value = "5 min", value_parser = parse_span)]
-    time: Span,
+    time: TimeSpan,
     /// Clients at once
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
     clients: u16,
@@ -66,8 +66,8 @@ enum What {
 /// A third more than this is what `--queue` is set to: one address holds three quarters of it at most.
 const QUEUE: usize = 48;
 
-fn parse_span(text: &str) -> Result<Span, String> {
-    Span::try_from(text.to_string())
+fn parse_span(text: &str) -> Result<TimeSpan, String> {
+    text.parse::<TimeSpan>().map_err(|error| error.to_string())
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -75,7 +75,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (plan, site) = (&setup.plan, &setup.site);
     let binary = args.binary.unwrap_or_else(|| plan.paths.dist.join(&plan.names.packed));
     if !binary.is_file() {
-        return Err(Failure::new(format!("{} is not there", binary.display()))
+        return Err(Diagnostic::new(&release::GENERAL, format!("{} is not there", binary.display()))
             .hint("cargo xtask dist")
             .into());
     }
@@ -115,7 +115,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             }
         }
         if stop.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(Interrupted.into());
+            return Err(Diagnostic::new(&process::INTERRUPTED, "interrupted").into());
         }
     }
     Ok(if findings.hold() { Outcome::Pass } else { Outcome::Violated })

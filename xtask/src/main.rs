@@ -15,6 +15,7 @@ mod lint;
 mod load;
 mod model;
 mod native;
+mod progress;
 mod setup;
 mod stdout;
 mod test;
@@ -24,7 +25,6 @@ mod verify_elf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use release::failure::{Failure, Interrupted};
 use release::gate::GateFailure;
 use release::mutants::MutantFailure;
 use release::prove::ProofFailure;
@@ -108,17 +108,10 @@ fn main() -> ExitCode {
 }
 
 fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
-    if let Some(hint) = Failure::hint_of(error) {
-        eprintln!("hint: {}", hint.replace('\n', "\n      "));
-    }
+    let diagnostics = diag::collect(error);
+    eprint!("{}", diag::render::human(&diagnostics, diag::render::Style::default()));
     let violated = error.downcast_ref::<GateFailure>().is_some_and(GateFailure::is_violation)
         || error.downcast_ref::<MutantFailure>().is_some()
         || error.downcast_ref::<ProofFailure>().is_some();
-    let interrupted = error.downcast_ref::<Interrupted>().is_some();
-    ExitCode::from(match (violated, interrupted) {
-        (true, _) => 1,
-        (_, true) => 130,
-        _ => 2,
-    })
+    ExitCode::from(if violated { 1 } else { diag::exit_code(&diagnostics) })
 }

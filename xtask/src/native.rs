@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use release::jobs::Jobs;
 use release::native::{StaticLib, build, repeat};
 use release::toolchain::provide;
-use release::units::human_bytes;
+use units::ByteSize;
 
 use crate::Outcome;
 use crate::setup::Common;
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 fn shown(library: &StaticLib) -> Result<String, std::fmt::Error> {
     let made = if library.reused { "in the cache" } else { "built" };
     let mut text = String::new();
-    let size = human_bytes(library.archive.size_bytes);
+    let size = ByteSize(library.archive.size_bytes).rounded();
     writeln!(text, "{} {} ({made}), {size}, {}", library.name, library.version, library.licence)?;
     writeln!(text, "archive      {}", library.archive.path.display())?;
     writeln!(text, "sha256       {}", library.archive.sha256)?;

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use patchset::Vendored;
+use process::Runner;
 use release::config::Config;
 use release::plan::{Choices, Plan};
-use release::run::Runner;
 use release::sources;
-use release::store::Store;
 use release::surroundings::Surroundings;
 use release::toolchain::{Asked, Finding, Site, StdPreference, survey, survey_fetchers};
-use release::vendor::Vendored;
+use store::Store;
 
 #[derive(Args, Clone)]
 pub struct Common {
@@ -94,7 +94,7 @@ impl Common {
     /// A site without a plan: for verbs that only look or fetch.
     pub fn site(&self) -> anyhow::Result<(Site, Surroundings)> {
         let mut surroundings = Surroundings::read(&workspace_root(), self.cache_dir.clone())?;
-        let runner = Runner::new()?.verbose(self.verbose);
+        let runner = Runner::new(crate::progress::events(self.verbose))?;
         // cargo decides `auto` by its own stderr, which is ours.
         if let Some(color) = match self.color {
             Color::Auto => None,

@@ -79,6 +79,7 @@ macro_rules! codes {
             };
         )+
         /// All codes of this list, in their order.
+        #[allow(dead_code)]
         pub static CODES: &[&$crate::Code] = &[$(&$name),+];
     };
 }

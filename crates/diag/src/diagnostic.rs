@@ -270,6 +270,11 @@ pub fn has_code(error: &anyhow::Error, code: &Code) -> bool {
     collect(error).iter().any(|diagnostic| diagnostic.code() == code)
 }
 
+/// The hint of the first diagnostic in an error.
+pub fn hint_of(error: &anyhow::Error) -> Option<String> {
+    collect(error).into_iter().find_map(|diagnostic| diagnostic.0.hint)
+}
+
 /// The exit status of a program that ends with these: 130 after a signal, 1 when a rule is known to be violated, else 2.
 pub fn exit_code(diagnostics: &[Diagnostic]) -> u8 {
     let any = |class: Class| diagnostics.iter().any(|diagnostic| diagnostic.code().class == class);

@@ -4,6 +4,7 @@
 //!   [`codes!`]; [`explain`] and [`markdown`] render them.
 //! - [`Diagnostic`], [`Diagnostics`]: one problem, or all problems of one pass. Both are errors and travel through
 //!   [`anyhow`]; [`collect`] finds them again at the edge of a program.
+//! - [`Event`], [`Events`]: progress and warnings of libraries, for the program to show.
 //! - [`render`]: text for terminals, JSON for programs. Nothing else formats a diagnostic, and nothing parses one.
 //!
 //! The crate prints nothing and reads no file.
@@ -11,12 +12,14 @@
 
 mod code;
 mod diagnostic;
+mod event;
 pub mod render;
 
 pub use code::{Class, Code, Section, explain, markdown};
 pub use diagnostic::{
-    Diagnostic, Diagnostics, Fields, Location, Severity, Subject, collect, exit_code, has_code,
+    Diagnostic, Diagnostics, Fields, Location, Severity, Subject, collect, exit_code, has_code, hint_of,
 };
+pub use event::{Event, Events};
 
 codes! {
     /// An operation of the operating system failed.

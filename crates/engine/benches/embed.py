@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Throughput of a program that embeds, beside sentence-transformers, in one run on the same cores.
+"""Throughput of an embedding program compared with sentence-transformers, in one run on the same cores.
 
     python3 -m venv VENV
     VENV/bin/pip install torch sentence-transformers
     VENV/bin/python crates/engine/benches/embed.py MODEL_DIR -- inferd embed --model MODEL_DIR
 
-What follows `--` reads one text a line on stdin and writes one JSON object a line, `{"index": 0, "embedding": [...]}`,
-as `inferd embed` does. 256 texts of 8 to 128 words, fixed seed; batch 32 for the reference. Rounds alternate, so that
-other load on the machine meets both; the best round of each counts. The program's time includes its start and the
-loading of the model, unless a warm-up of one text is subtracted (both are printed). Vectors are compared too: speed
-without equality is worth nothing.
+The command after `--` reads one text per line from stdin and writes one JSON object per line, `{"index": 0,
+"embedding": [...]}`, as `inferd embed` does. The input is 256 texts of 8 to 128 words from a fixed seed; the reference
+uses batches of 32. Rounds alternate, so other load on the machine affects both programs; the best round of each counts.
+The time of the program includes its start and the loading of the model; a second result subtracts the time of a run with
+one text. The vectors are compared as well.
 
-Data on stdout (one JSON object), talk on stderr. Exit 0 when measured, 1 when vectors differ, 2 when not measured.
+Output: one JSON object on stdout, progress on stderr. Exit status: 0 measured, 1 the vectors differ, 2 not measured.
 """
 
 import json
@@ -37,7 +37,7 @@ def run(command, lines):
     child = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True)
     seconds = time.perf_counter() - start
     if child.returncode != 0:
-        sys.exit(f"`{' '.join(command)}` ended with {child.returncode}:\n{child.stderr}")
+        sys.exit(f"`{' '.join(command)}` exited with status {child.returncode}:\n{child.stderr}")
     rows = sorted((json.loads(line) for line in child.stdout.splitlines()), key=lambda row: row["index"])
     return seconds, [row["embedding"] for row in rows]
 
@@ -67,16 +67,16 @@ def main():
         program.append(seconds)
         start_up.append(run(command, lines[:1])[0])
         print(f"round {number}: reference {reference[-1]:.3f} s, program {seconds:.3f} s, "
-              f"of it start {start_up[-1]:.3f} s", file=sys.stderr)
+              f"of which start {start_up[-1]:.3f} s", file=sys.stderr)
     distance = float(numpy.abs(numpy.array(found, dtype=numpy.float32) - expected).max())
-    whole, net = min(program), min(program) - min(start_up)
+    total, without_start = min(program), min(program) - min(start_up)
     print(json.dumps({
         "texts": TEXTS, "tokens": tokens, "threads": torch.get_num_threads(), "torch": torch.__version__,
         "reference_texts_per_second": round(TEXTS / min(reference), 1),
-        "program_texts_per_second": round(TEXTS / whole, 1),
-        "program_texts_per_second_without_start": round((TEXTS - 1) / net, 1),
-        "ratio": round(min(reference) / whole, 3),
-        "ratio_without_start": round(min(reference) / net, 3),
+        "program_texts_per_second": round(TEXTS / total, 1),
+        "program_texts_per_second_without_start": round((TEXTS - 1) / without_start, 1),
+        "ratio": round(min(reference) / total, 3),
+        "ratio_without_start": round(min(reference) / without_start, 3),
         "max_abs": distance,
     }))
     return 0 if distance < MAX_ABS else 1
@@ -85,8 +85,8 @@ def main():
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except SystemExit as end:
-        if isinstance(end.code, str):
-            print(end.code, file=sys.stderr)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
             sys.exit(2)
         raise

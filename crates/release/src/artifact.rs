@@ -7,8 +7,8 @@ use anyhow::Context;
 use elf_gate::RuleOutcome;
 use serde::Serialize;
 
-use crate::digest::Digest;
 use crate::mutants::KillMatrix;
+use store::Digest;
 
 /// A file by its bytes.
 #[derive(Debug, Clone, Serialize)]

@@ -11,8 +11,8 @@ use crate::gate;
 use crate::jobs::Jobs;
 use crate::native::{self, LibraryPlan, StaticLib};
 use crate::plan::Plan;
-use crate::run::Job;
 use crate::toolchain::{Site, Toolchain};
+use process::Task;
 
 /// A cargo command with everything that product builds and product tests share.
 pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> anyhow::Result<Command> {
@@ -33,8 +33,8 @@ pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> a
         .env("RUSTC_WORKSPACE_WRAPPER", "")
         .env(linker_variable(&plan.target), &toolchain.wrappers.cc)
         .env("CARGO_TARGET_DIR", &plan.paths.target)
-        .env("ZIG_GLOBAL_CACHE_DIR", site.store.path_of("zig"))
-        .env("ZIG_LOCAL_CACHE_DIR", site.store.path_of("zig"))
+        .env("ZIG_GLOBAL_CACHE_DIR", site.store.entry_path("zig"))
+        .env("ZIG_LOCAL_CACHE_DIR", site.store.entry_path("zig"))
         .env("SOURCE_DATE_EPOCH", plan.commit.epoch_seconds.to_string())
         .env("MUSLIN_COMMIT", format!("{}{dirty}", plan.commit.id))
         .env("MUSLIN_TARGET", &plan.target)
@@ -64,7 +64,9 @@ fn described(libraries: &[LibraryPlan]) -> String {
 pub fn fetch(plan: &Plan, site: &Site) -> anyhow::Result<()> {
     let mut cargo = site.command("cargo");
     cargo.current_dir(&plan.paths.root).args(["fetch", "--locked"]);
-    site.runner.run(Job::new("fetch the crates of Cargo.lock", cargo).show(!plan.quiet)).map(|_| ())
+    site.runner
+        .run(Task::new("fetch the crates of Cargo.lock", cargo).inherit_stderr(!plan.quiet))
+        .map(|_| ())
 }
 
 fn linker_variable(target: &str) -> String {
@@ -77,7 +79,7 @@ pub fn compile_libraries(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: 
     cargo.args(["--package", &plan.config.product.package, "--lib"]);
     jobs.share_with_cargo(&mut cargo);
     let _token = jobs.token()?;
-    site.runner.run(Job::new("compile the libraries", cargo).show(!plan.quiet)).map(|_| ())
+    site.runner.run(Task::new("compile the libraries", cargo).inherit_stderr(!plan.quiet)).map(|_| ())
 }
 
 /// The binary, judged with its symbols still in it.
@@ -102,12 +104,12 @@ pub fn link(
     cargo.args(["--", "-Cdebuginfo=0"]);
     jobs.share_with_cargo(&mut cargo);
     let _token = jobs.token()?;
-    site.runner.run(Job::new("link the binary", cargo).show(!plan.quiet))?;
+    site.runner.run(Task::new("link the binary", cargo).inherit_stderr(!plan.quiet))?;
     // A copy of our own: the next cargo command may replace cargo's.
     let folder = plan.paths.work.join("linked");
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let path = folder.join(&plan.config.product.name);
-    crate::output::copy(&plan.paths.linked, &path)?;
+    store::atomic_write::copy(&plan.paths.linked, &path)?;
     let file = Artifact::of(path)?;
     let verdicts = gate::linked(plan, &file)?;
     Ok(Linked { file, verdicts })

@@ -12,8 +12,8 @@ use elf_gate::policy::PolicyDocument;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::failure::{Failure, Problems};
-use crate::units::{ByteSize, Span};
+use diag::{Diagnostic, Diagnostics};
+use units::{ByteSize, TimeSpan};
 
 /// musl takes no more than this from PT_GNU_STACK (`DEFAULT_STACK_MAX`).
 pub const MUSL_STACK_CEILING: ByteSize = ByteSize(8 << 20);
@@ -77,7 +77,7 @@ pub struct Zig {
 #[serde(deny_unknown_fields)]
 pub struct Prove {
     pub environment_counts: Vec<u32>,
-    pub timeout: Span,
+    pub timeout: TimeSpan,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -158,7 +158,7 @@ struct RawPack {
 impl Config {
     pub fn load(path: &Path) -> anyhow::Result<Config> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::new(format!("cannot read {}: {error}", path.display()))
+            Diagnostic::new(&crate::GENERAL, format!("cannot read {}: {error}", path.display()))
                 .hint("run this inside a checkout of the project, or name the file with `--config FILE`")
         })?;
         Config::parse(&text, path)
@@ -179,10 +179,15 @@ impl Config {
         };
         let raw: Raw = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or_else(|| path.display().to_string(), &place);
-            Failure::new(format!("{at}: {}", error.message().trim()))
+            Diagnostic::new(&crate::GENERAL, format!("{at}: {}", error.message().trim()))
                 .hint("docs/release.md lists every key of release.toml with its unit")
         })?;
-        raw.check(&|span, failure_text| Failure::new(format!("{}: {failure_text}", place(span))), &place)
+        raw.check(
+            &|span, failure_text| {
+                Diagnostic::new(&crate::GENERAL, format!("{}: {failure_text}", place(span)))
+            },
+            &place,
+        )
     }
 }
 
@@ -193,7 +198,7 @@ impl Raw {
         at: check::At,
         place: &dyn Fn(std::ops::Range<usize>) -> String,
     ) -> anyhow::Result<Config> {
-        Problems(check::problems(&self, at)).into_result()?;
+        Diagnostics(check::problems(&self, at)).into_result()?;
         let native = self.native.into_iter().map(|(name, raw)| {
             let RawNative { vendor, threads_max, kernels, options } = raw.into_inner();
             let native = Native {
@@ -252,7 +257,7 @@ mod tests {
             assert!(GOOD.contains(from), "the anchor `{from}` is gone from release.toml");
             let text = GOOD.replacen(from, to, 1);
             let error = parse(&text).expect_err(&format!("`{to}` was accepted"));
-            let told = format!("{error:#} {}", Failure::hint_of(&error).unwrap_or_default());
+            let told = format!("{error:#} {}", diag::hint_of(&error).unwrap_or_default());
             assert!(told.starts_with("release.toml:"), "no place in: {told}");
             assert!(!told.contains("problems"), "one mistake is told as many: {told}");
             let line: usize = told.split(':').nth(1).and_then(|n| n.parse().ok()).expect("a line number");

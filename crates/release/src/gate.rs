@@ -9,9 +9,9 @@ use elf_gate::{Date, Evidence, Facts, Policy, RuleOutcome, Stage, Verdict};
 
 use crate::artifact::Artifact;
 use crate::config::Config;
-use crate::digest::Digest;
-use crate::failure::Failure;
 use crate::plan::Plan;
+use diag::Diagnostic;
+use store::Digest;
 
 /// A file did not keep its promises. All rules that it broke are in here.
 #[derive(Debug)]
@@ -97,8 +97,9 @@ fn build_folders(plan: &Plan) -> Vec<String> {
 fn facts(plan: &Plan, stage: Stage, path: &Path, bytes: &[u8]) -> anyhow::Result<Facts> {
     let local_paths = plan.config.gate.at(stage).local_paths.into_iter().chain(build_folders(plan));
     let local_paths = LocalPathSearch::new(local_paths);
-    elf_gate::inspect_for(bytes, &local_paths)
-        .map_err(|error| Failure::new(format!("{}: {error}", path.display())).hint(error.hint()).into())
+    elf_gate::inspect_for(bytes, &local_paths).map_err(|error| {
+        Diagnostic::new(&crate::GENERAL, format!("{}: {error}", path.display())).hint(error.hint()).into()
+    })
 }
 
 fn judge(

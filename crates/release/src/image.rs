@@ -22,7 +22,7 @@ pub struct ImageFacts {
     /// The digest of the image's configuration: what `docker images` shows after a load.
     pub image_id: String,
     pub ships: Ships,
-    pub binary_sha256: crate::digest::Digest,
+    pub binary_sha256: store::Digest,
 }
 
 /// The one of the two proved binaries that the configuration names.

@@ -3,27 +3,27 @@
 pub mod artifact;
 pub mod cargo;
 pub mod config;
-pub mod digest;
-pub mod failure;
 pub mod gate;
 pub mod image;
 pub mod jobs;
 pub mod model;
 pub mod mutants;
 pub mod native;
-mod output;
 mod pack;
 pub mod pipeline;
 pub mod plan;
 pub mod previous;
 pub mod prove;
-pub mod run;
 pub mod ship;
 pub mod sources;
-pub mod store;
 mod strip;
 pub mod surroundings;
 pub mod testing;
 pub mod toolchain;
-pub mod units;
-pub mod vendor;
+
+diag::codes! {
+    /// To be split into one code for each kind of problem.
+    pub GENERAL = Environment "pipeline": "a step of the pipeline failed" {
+        "fix": "read the message and its hint",
+    }
+}

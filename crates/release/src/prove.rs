@@ -10,10 +10,10 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use crate::artifact::{Artifact, Challenged, Proof, Proved};
-use crate::failure::Failure;
 use crate::plan::Plan;
-use crate::run::{Finished, Job, quote};
 use crate::toolchain::Site;
+use diag::Diagnostic;
+use process::{Output, Task, quote};
 
 /// How far a golden embedding may be from the committed one; the same bound as the engine's own tests.
 const GOLDEN_MAX_ABS: f64 = 1e-5;
@@ -82,13 +82,13 @@ fn run(
     file: &Artifact,
     prepare: impl FnOnce(&mut Command),
     stdin: &[u8],
-) -> anyhow::Result<(Finished, String)> {
+) -> anyhow::Result<(Output, String)> {
     let mut command = Command::new(&file.path);
     command.env_clear();
     prepare(&mut command);
     let quoted = quote(&command);
-    let job = Job::new("run the packed binary", command).timeout(plan.config.prove.timeout.0).stdin(stdin);
-    Ok((site.runner.finish(job)?, quoted))
+    let job = Task::new("run the packed binary", command).timeout(plan.config.prove.timeout.0).stdin(stdin);
+    Ok((site.runner.output(job)?, quoted))
 }
 
 /// Public for the tests that run it on files which must fail.
@@ -212,8 +212,11 @@ impl Golden {
             vector: usize,
         }
         let missing = |path: &Path, error: std::io::Error| {
-            Failure::new(format!("the golden numbers are missing: {}: {error}", path.display()))
-                .hint("restore them: git checkout fixtures/goldens")
+            Diagnostic::new(
+                &crate::GENERAL,
+                format!("the golden numbers are missing: {}: {error}", path.display()),
+            )
+            .hint("restore them: git checkout fixtures/goldens")
         };
         let text = std::fs::read_to_string(json).map_err(|error| missing(json, error))?;
         let index: Index =

@@ -10,14 +10,14 @@ use elf_gate::{RuleOutcome, Verdict};
 use serde::Serialize;
 
 use crate::artifact::{Artifact, Proof, Proved};
-use crate::digest::Digest;
 use crate::image::{Built, ImageFacts};
 use crate::mutants::KillMatrix;
 use crate::native::StaticLib;
-use crate::output;
 use crate::plan::Plan;
-use crate::store::{cannot_write, lock_folder};
 use crate::toolchain::{Site, Toolchain};
+use store::Digest;
+use store::atomic_write;
+use store::{cannot_write, lock_folder};
 
 /// What a run made, for the summary at its end.
 pub struct Shipped {
@@ -97,11 +97,11 @@ pub fn ship(
     let packed = &proved.packed;
     let stripped = &packed.stripped;
 
-    output::copy(&packed.file.path, &at(&names.packed))?;
-    output::copy(&stripped.file.path, &at(&names.unpacked))?;
-    output::copy(&stripped.debug.path, &at(&names.debug))?;
-    output::write(&at(&names.docker_tar), 0o644, |file| image.image.write_docker_tar(file))?;
-    output::write(&at(&names.oci_tar), 0o644, |file| image.image.write_oci_tar(file))?;
+    atomic_write::copy(&packed.file.path, &at(&names.packed))?;
+    atomic_write::copy(&stripped.file.path, &at(&names.unpacked))?;
+    atomic_write::copy(&stripped.debug.path, &at(&names.debug))?;
+    atomic_write::write(&at(&names.docker_tar), 0o644, |file| image.image.write_docker_tar(file))?;
+    atomic_write::write(&at(&names.oci_tar), 0o644, |file| image.image.write_oci_tar(file))?;
 
     // Read back from disk: the sums are of what is there, not of what was meant.
     let mut files = Vec::new();
@@ -143,7 +143,7 @@ pub fn ship(
     };
     let mut text = serde_json::to_string_pretty(&manifest)?;
     text.push('\n');
-    output::bytes(&at(&names.manifest), 0o644, text.as_bytes())?;
+    atomic_write::bytes(&at(&names.manifest), 0o644, text.as_bytes())?;
     let manifest_sum = Artifact::of(at(&names.manifest))?;
     let mut summed = files.clone();
     summed.push(NamedFile {
@@ -153,7 +153,7 @@ pub fn ship(
     });
     summed.sort_by(|a, b| a.name.cmp(&b.name));
     let sums: String = summed.iter().map(|file| format!("{}  {}\n", file.sha256, file.name)).collect();
-    output::bytes(&at(&names.sums), 0o644, sums.as_bytes())?;
+    atomic_write::bytes(&at(&names.sums), 0o644, sums.as_bytes())?;
 
     publish(dist, staging.path(), &summed, names)?;
     Ok(Shipped { files: summed, image: image.facts.clone(), manifest })

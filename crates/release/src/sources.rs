@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::digest::Digest;
-use crate::failure::Failure;
-use crate::run::Job;
-use crate::store::Record;
 use crate::toolchain::{Fetcher, Finding, Origin, Site, apt, crates};
-use crate::vendor::manifest::{Source, SourceManifest};
+use diag::Diagnostic;
+use patchset::manifest::{Source, SourceManifest};
+use process::Task;
+use store::Digest;
+use store::Record;
 
 /// The name of the survey's finding.
 pub const FINDING: &str = "source";
@@ -54,17 +54,20 @@ pub fn survey(site: &Site, manifest: &SourceManifest, named: Option<&Path>) -> F
 pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf> {
     let name = entry_name(manifest);
     if site.offline && site.store.find(&name).is_none() {
-        return Err(Failure::new(format!(
-            "the source of {} {} is not in the cache, and `--offline` forbids to fetch it",
-            manifest.name, manifest.version
-        ))
+        return Err(Diagnostic::new(
+            &crate::GENERAL,
+            format!(
+                "the source of {} {} is not in the cache, and `--offline` forbids to fetch it",
+                manifest.name, manifest.version
+            ),
+        )
         .hint(format!(
             "name a tarball with `--source {}=FILE`, or run `cargo xtask doctor --fetch` once with a network",
             manifest.name
         ))
         .into());
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         let mut tried = Vec::new();
         for source in &manifest.sources {
             site.runner.check()?;
@@ -72,7 +75,7 @@ pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf
                 Ok(path) => {
                     let file = path.strip_prefix(staging)?.to_string_lossy().into_owned();
                     let mut record = Record::default();
-                    record.seal(staging, &file)?.note("from", source.describe());
+                    record.add_file(staging, &file)?.set_note("from", source.describe());
                     return Ok(record);
                 }
                 Err(error) => tried.push(format!("{}: {error:#}", source.describe())),
@@ -80,11 +83,14 @@ pub fn tarball(site: &Site, manifest: &SourceManifest) -> anyhow::Result<PathBuf
         }
         // Ctrl-C in the last one is no failure to fetch.
         site.runner.check()?;
-        Err(Failure::new(format!("no source of {} {} could be fetched", manifest.name, manifest.version))
-            .expected("one of the sources of source.toml")
-            .found(tried.join("\n"))
-            .hint(format!("check the network, or name a tarball with `--source {}=FILE`", manifest.name))
-            .into())
+        Err(Diagnostic::new(
+            &crate::GENERAL,
+            format!("no source of {} {} could be fetched", manifest.name, manifest.version),
+        )
+        .expected("one of the sources of source.toml")
+        .found(tried.join("\n"))
+        .hint(format!("check the network, or name a tarball with `--source {}=FILE`", manifest.name))
+        .into())
     })?;
     let file = entry.record.files.keys().next().context("a cached source without a file")?;
     Ok(entry.path.join(file))
@@ -102,10 +108,13 @@ fn fetch(
             let path = apt::fetch_orig_tarball(site, staging, package, &manifest.version)?;
             let found = Digest::of_file(&path)?;
             if found.as_str() != orig_sha256 {
-                return Err(Failure::new(format!("{} is not the pinned tarball", path.display()))
-                    .expected(orig_sha256.as_str())
-                    .found(found.as_str())
-                    .into());
+                return Err(Diagnostic::new(
+                    &crate::GENERAL,
+                    format!("{} is not the pinned tarball", path.display()),
+                )
+                .expected(orig_sha256.as_str())
+                .found(found.as_str())
+                .into());
             }
             Ok(path)
         }
@@ -113,10 +122,13 @@ fn fetch(
             let path = crates::fetch(site, staging, package, version)?;
             let found = Digest::of_file(&path)?;
             if found.as_str() != sha256 {
-                return Err(Failure::new(format!("{} is not the pinned package", path.display()))
-                    .expected(sha256.as_str())
-                    .found(found.as_str())
-                    .into());
+                return Err(Diagnostic::new(
+                    &crate::GENERAL,
+                    format!("{} is not the pinned package", path.display()),
+                )
+                .expected(sha256.as_str())
+                .found(found.as_str())
+                .into());
             }
             Ok(path)
         }
@@ -127,7 +139,7 @@ fn fetch(
             curl.args(["--fail", "--location", "--silent", "--show-error", "--proto", "=https", "--output"])
                 .arg(&path)
                 .arg(url);
-            site.runner.run(Job::new(format!("fetch {url}"), curl))?;
+            site.runner.run(Task::new(format!("fetch {url}"), curl))?;
             Ok(path)
         }
     }

@@ -6,8 +6,8 @@ use anyhow::Context;
 use crate::artifact::{Artifact, Linked, Stripped};
 use crate::gate;
 use crate::plan::Plan;
-use crate::run::Job;
 use crate::toolchain::{Site, Toolchain};
+use process::Task;
 
 pub fn strip(plan: &Plan, site: &Site, toolchain: &Toolchain, linked: Linked) -> anyhow::Result<Stripped> {
     let folder = plan.paths.work.join("stripped");
@@ -22,14 +22,14 @@ pub fn strip(plan: &Plan, site: &Site, toolchain: &Toolchain, linked: Linked) ->
 
     let mut split = objcopy(&["--only-keep-debug"]);
     split.arg(&linked.file.path).arg(&debug);
-    site.runner.run(Job::new("split the debug file off", split))?;
+    site.runner.run(Task::new("split the debug file off", split))?;
 
     // Only sections that are not loaded: told to remove a loaded one, objcopy writes the program headers anew and sets
     // the size of PT_GNU_STACK to 0.
     let mut strip = objcopy(&["--strip-all", "--remove-section=.comment"]);
     // The folder is objcopy's, so that the link holds the bare name and no path of this machine.
     strip.arg(format!("--add-gnu-debuglink={}", plan.names.debug)).arg(&linked.file.path).arg(&file);
-    site.runner.run(Job::new("strip the binary", strip))?;
+    site.runner.run(Task::new("strip the binary", strip))?;
 
     let (file, debug) = (Artifact::of(file)?, Artifact::of(debug)?);
     let verdicts = gate::stripped(plan, &file, &debug)?;

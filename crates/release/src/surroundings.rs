@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::failure::Failure;
+use diag::Diagnostic;
 
 /// Names of variables that reach children: what finds programs and registries, and nothing that steers a compiler.
 const PASSED_ON: [&str; 20] = [
@@ -80,7 +80,7 @@ impl Surroundings {
             None => folder("XDG_CACHE_HOME")
                 .or_else(|| Some(folder("HOME")?.join(".cache")))
                 .ok_or_else(|| {
-                    Failure::new("this user has no home folder and XDG_CACHE_HOME is not set, so there is no place for the cache")
+                    Diagnostic::new(&crate::GENERAL, "this user has no home folder and XDG_CACHE_HOME is not set, so there is no place for the cache")
                         .hint("name one: cargo xtask dist --cache-dir DIR")
                 })?
                 .join("muslin"),
@@ -105,7 +105,7 @@ impl Surroundings {
 
 impl Surroundings {
     /// What would change the build behind our back, each with its remedy.
-    pub fn problems(&self) -> Vec<Failure> {
+    pub fn problems(&self) -> Vec<Diagnostic> {
         let variables = self.hostile.iter().map(|(name, value)| {
             let what = if name.ends_with("RUSTFLAGS") {
                 "cargo would take it in place of `.cargo/config.toml`, and the link flags that set the stack size would \
@@ -113,13 +113,13 @@ impl Surroundings {
             } else {
                 "cargo would obey it, and something else would be made than what this project describes"
             };
-            Failure::new(format!("{name} is set: {what}"))
+            Diagnostic::new(&crate::GENERAL, format!("{name} is set: {what}"))
                 .expected(format!("{name} unset"))
                 .found(format!("{name}=\"{value}\""))
                 .hint(format!("unset {name}"))
         });
         let profiles = self.profiles.iter().map(|file| {
-            Failure::new(format!("{} sets a [profile], which outranks the one in Cargo.toml", file.display()))
+            Diagnostic::new(&crate::GENERAL, format!("{} sets a [profile], which outranks the one in Cargo.toml", file.display()))
                 .expected("the profiles of this project only")
                 .hint(format!(
                     "move the section into the projects that it is for, or have cargo look elsewhere for one run:\n\
@@ -165,7 +165,7 @@ impl Commit {
         let epoch_seconds = match epoch.map(|value| value.to_string_lossy().into_owned()).or(time) {
             None => 0,
             Some(text) => text.parse().map_err(|_| {
-                Failure::new("SOURCE_DATE_EPOCH is no time")
+                Diagnostic::new(&crate::GENERAL, "SOURCE_DATE_EPOCH is no time")
                     .expected("seconds since 1970")
                     .found(text)
                     .hint("unset SOURCE_DATE_EPOCH, or: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)")

@@ -9,8 +9,8 @@ use crate::model;
 use crate::native;
 use crate::pipeline::{self, Built, Times};
 use crate::plan::Plan;
-use crate::run::Job;
 use crate::toolchain::Site;
+use process::Task;
 
 /// Sums over all test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -104,7 +104,8 @@ fn suite(
 ) -> anyhow::Result<()> {
     eprintln!("testing the {name}");
     cargo.args(filter);
-    let finished = site.runner.finish(Job::new(format!("test the {name}"), cargo).show(true).echo())?;
+    let finished =
+        site.runner.output(Task::new(format!("test the {name}"), cargo).inherit_stderr(true).tee_stdout())?;
     let failed_before = totals.failed;
     let summaries = totals.add(&finished.stdout_text());
     // A suite that fails without a failed test did not compile, or died.

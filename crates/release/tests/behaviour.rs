@@ -13,12 +13,12 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use inputs::input;
+use patchset::behaviour::{self, Behaviour};
+use patchset::manifest::{FileList, verify_and_copy};
+use patchset::unpack::unpack;
+use patchset::{Input, Vendored};
 use release::config::Config;
 use release::native::COMPILE_LOG;
-use release::vendor::behaviour::{self, Behaviour};
-use release::vendor::manifest::{FileList, verify_and_copy};
-use release::vendor::unpack::unpack;
-use release::vendor::{Input, Vendored};
 
 const LOST: u64 = 128 << 10;
 const PROMISED: u64 = 8 << 20;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use inputs::input;
+use patchset::liveness::{Chain, walk};
+use patchset::{Input, Prepared, Vendored};
 use release::native::COMPILE_LOG;
-use release::vendor::liveness::{Chain, walk};
-use release::vendor::{Input, Prepared, Vendored};
 
 struct Build {
     folder: tempfile::TempDir,

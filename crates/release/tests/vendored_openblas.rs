@@ -4,10 +4,10 @@ mod inputs;
 
 use std::path::{Path, PathBuf};
 
-use release::vendor::patch::Patch;
-use release::vendor::series::Standing;
-use release::vendor::working::Target;
-use release::vendor::{Input, Vendored};
+use patchset::patch::Patch;
+use patchset::series::Standing;
+use patchset::working::Target;
+use patchset::{Input, Vendored};
 
 use inputs::input;
 

@@ -50,13 +50,9 @@ pub fn get() -> BuildInfo {
 
 /// Stack size of every thread, in bytes: `stack_size` of release.toml. The self-test compares each measured thread with it.
 ///
-/// `None` in a build without the pipeline. Threads then get the default of the standard library, and the self-test reports the
-/// stack checks as not measured.
+/// `None` in a build without the pipeline: the self-test then reports the stack checks as not measured.
 pub const STACK_SIZE_BYTES: Option<u64> = match option_env!("MUSLIN_STACK_SIZE") {
-    Some(text) => match u64::from_str_radix(text, 10) {
-        Ok(bytes) => Some(bytes),
-        Err(_) => panic!("MUSLIN_STACK_SIZE must be a whole number of bytes"),
-    },
+    Some(_) => Some(engine::STACK_SIZE_BYTES as u64),
     None => None,
 };
 

@@ -77,9 +77,9 @@ diag::codes! {
     }
 }
 
-/// The diagnostic codes that this program prints: its own and the shared ones.
+/// The diagnostic codes that this program prints: its own, those of the engine, and the shared ones.
 pub fn all() -> impl Iterator<Item = &'static Code> {
-    CODES.iter().chain(diag::CODES).copied()
+    CODES.iter().chain(engine::codes::CODES).chain(diag::CODES).copied()
 }
 
 /// The text of the section `fix`, for the hint of a diagnostic.

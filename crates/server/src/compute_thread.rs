@@ -8,7 +8,7 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-use crate::build_info::STACK_SIZE_BYTES;
+use engine::STACK_SIZE_BYTES;
 
 /// Name in `/proc/self/task/*/comm`; the kernel keeps 15 bytes.
 pub const NAME: &str = "inferd-compute";
@@ -23,9 +23,5 @@ pub fn spawn_named<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    let builder = Builder::new().name(name);
-    match STACK_SIZE_BYTES {
-        Some(bytes) => builder.stack_size(bytes as usize).spawn(work),
-        None => builder.spawn(work),
-    }
+    Builder::new().name(name).stack_size(STACK_SIZE_BYTES).spawn(work)
 }

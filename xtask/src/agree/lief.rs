@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use release::run::Job;
+use process::Task;
 use release::toolchain::Site;
 use release::toolchain::pip::environment;
 use serde_json::Value;
@@ -21,7 +21,7 @@ pub fn read(site: &Site, files: &[PathBuf]) -> anyhow::Result<BTreeMap<PathBuf, 
     let mut command = site.command(&python);
     command.args(["-c", SCRIPT]);
     let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
-    let run = site.runner.run(Job::new("read with LIEF", command).stdin(list))?;
+    let run = site.runner.run(Task::new("read with LIEF", command).stdin(list))?;
     let text = run.stdout_text();
     let lines = text.lines().map(|line| {
         let value: Value =

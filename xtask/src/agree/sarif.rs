@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use release::digest::Digest;
-use release::failure::Failure;
-use release::run::Job;
-use release::store::Record;
+use diag::Diagnostic;
+use process::Task;
 use release::toolchain::Site;
 use release::toolchain::pip::environment;
 use serde_json::Value;
+use store::Digest;
+use store::Record;
 
 use crate::setup::workspace_root;
 
@@ -61,7 +61,7 @@ pub fn check(site: &Site) -> anyhow::Result<bool> {
     command.args(["-c", SCRIPT]).arg(&schema);
     let lines: String =
         documents.iter().chain(&spoilt).map(|(_, document)| format!("{document}\n")).collect();
-    let run = site.runner.run(Job::new("validate SARIF", command).stdin(lines))?;
+    let run = site.runner.run(Task::new("validate SARIF", command).stdin(lines))?;
     let text = run.stdout_text();
     let verdicts: Vec<&str> = text.lines().collect();
     if verdicts.len() != documents.len() + spoilt.len() {
@@ -95,13 +95,14 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
     const FILE: &str = "sarif-2.1.0.schema.json";
     let name = format!("tools/sarif-schema-{CRATE_VERSION}");
     if site.offline && site.store.find(&name).is_none() {
-        return Err(Failure::new(
+        return Err(Diagnostic::new(
+            &release::GENERAL,
             "the schema of SARIF is not in the cache, and --offline forbids to fetch it",
         )
         .hint("run `cargo xtask agree` once without --offline")
         .into());
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         let work = tempfile::tempdir_in(staging)?;
         std::fs::create_dir(work.path().join("src"))?;
         std::fs::write(work.path().join("src/lib.rs"), "")?;
@@ -111,11 +112,11 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
         std::fs::write(work.path().join("Cargo.toml"), manifest)?;
         let mut vendor = site.command("cargo");
         vendor.current_dir(work.path()).args(["vendor", "--quiet", "vendor"]);
-        site.runner.run(Job::new(format!("fetch {CRATE} {CRATE_VERSION}"), vendor))?;
+        site.runner.run(Task::new(format!("fetch {CRATE} {CRATE_VERSION}"), vendor))?;
         let source = work.path().join("vendor").join(CRATE).join("src/schema.json");
         let found = Digest::of_file(&source)?;
         if found.as_str() != SCHEMA_SHA256 {
-            return Err(Failure::new("the schema of SARIF is not the pinned one")
+            return Err(Diagnostic::new(&release::GENERAL, "the schema of SARIF is not the pinned one")
                 .expected(SCHEMA_SHA256)
                 .found(found.as_str())
                 .hint("crates.io never changes a version: look for a replaced registry in cargo's configuration")
@@ -123,7 +124,7 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
         }
         std::fs::copy(&source, staging.join(FILE))?;
         let mut record = Record::default();
-        record.seal(staging, FILE)?;
+        record.add_file(staging, FILE)?;
         Ok(record)
     })?;
     Ok(entry.path.join(FILE))

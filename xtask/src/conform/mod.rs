@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
-use release::failure::Failure;
+use diag::Diagnostic;
+use process::Task;
 use release::pipeline::{self, Times};
-use release::run::Job;
 use release::toolchain::pip;
 
 use crate::Outcome;
@@ -46,16 +46,20 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     if args.self_check {
         script.arg("--self-check");
     }
-    let finished = site.runner.finish(
-        Job::new("hold the server against its document", script).show(true).echo().timeout(TIME_MAX),
+    let finished = site.runner.output(
+        Task::new("hold the server against its document", script)
+            .inherit_stderr(true)
+            .tee_stdout()
+            .timeout(TIME_MAX),
     )?;
     match finished.shell_code() {
         0 => Ok(Outcome::Pass),
         FOUND => Ok(Outcome::Violated),
-        code => {
-            Err(Failure::new(format!("the script of `conform` ended with {code} and has found nothing out"))
-                .hint("what it printed last says where; `--verbose` shows its command")
-                .into())
-        }
+        code => Err(Diagnostic::new(
+            &release::GENERAL,
+            format!("the script of `conform` ended with {code} and has found nothing out"),
+        )
+        .hint("what it printed last says where; `--verbose` shows its command")
+        .into()),
     }
 }

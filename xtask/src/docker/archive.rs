@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use diag::Diagnostic;
 use oci_image::LoadableImage;
-use release::failure::Failure;
 use serde_json::Value;
 
 const MANIFEST: &str = "dist-manifest.json";
@@ -16,11 +16,12 @@ pub struct DistImage {
 }
 
 impl DistImage {
-    pub fn find(dist: &Path) -> Result<Self, Failure> {
+    pub fn find(dist: &Path) -> Result<Self, Diagnostic> {
         let manifest = read_manifest(dist)?;
         let path = find_image(dist, manifest.as_ref())?;
         let archive = LoadableImage::read(&path).map_err(|error| {
-            Failure::new(format!("{error:#}")).hint("`cargo xtask dist` writes the archive anew")
+            Diagnostic::new(&release::GENERAL, format!("{error:#}"))
+                .hint("`cargo xtask dist` writes the archive anew")
         })?;
         if let Some(manifest) = &manifest {
             compare(&path, &archive, &manifest["image"])?;
@@ -39,10 +40,11 @@ impl DistImage {
     }
 }
 
-fn read_manifest(dist: &Path) -> Result<Option<Value>, Failure> {
+fn read_manifest(dist: &Path) -> Result<Option<Value>, Diagnostic> {
     let path = dist.join(MANIFEST);
     let broken = |error: String| {
-        Failure::new(format!("{}: {error}", path.display())).hint("`cargo xtask dist` writes it anew")
+        Diagnostic::new(&release::GENERAL, format!("{}: {error}", path.display()))
+            .hint("`cargo xtask dist` writes it anew")
     };
     match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| broken(error.to_string())),
@@ -52,7 +54,7 @@ fn read_manifest(dist: &Path) -> Result<Option<Value>, Failure> {
 }
 
 /// The archive that the manifest lists, or without a manifest the only one there is.
-fn find_image(dist: &Path, manifest: Option<&Value>) -> Result<PathBuf, Failure> {
+fn find_image(dist: &Path, manifest: Option<&Value>) -> Result<PathBuf, Diagnostic> {
     let names: Vec<String> = match manifest {
         Some(manifest) => manifest["files"]
             .as_array()
@@ -63,7 +65,7 @@ fn find_image(dist: &Path, manifest: Option<&Value>) -> Result<PathBuf, Failure>
             .collect(),
         None => {
             let entries = std::fs::read_dir(dist).map_err(|error| {
-                Failure::new(format!("{}: {error}", dist.display()))
+                Diagnostic::new(&release::GENERAL, format!("{}: {error}", dist.display()))
                     .hint("`cargo xtask dist` makes it; --dist names another folder")
             })?;
             let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
@@ -72,15 +74,18 @@ fn find_image(dist: &Path, manifest: Option<&Value>) -> Result<PathBuf, Failure>
     };
     match names.as_slice() {
         [name] => Ok(dist.join(name)),
-        _ => Err(Failure::new(format!("{}: which image is to be loaded?", dist.display()))
-            .expected(format!("one *{SUFFIX}"))
-            .found(if names.is_empty() { "none".into() } else { names.join(", ") })
-            .hint("`cargo xtask dist` makes it; --dist names another folder")),
+        _ => Err(Diagnostic::new(
+            &release::GENERAL,
+            format!("{}: which image is to be loaded?", dist.display()),
+        )
+        .expected(format!("one *{SUFFIX}"))
+        .found(if names.is_empty() { "none".into() } else { names.join(", ") })
+        .hint("`cargo xtask dist` makes it; --dist names another folder")),
     }
 }
 
 /// What was proved, what was hashed and what is about to run must be the same bytes.
-fn compare(path: &Path, archive: &LoadableImage, promised: &Value) -> Result<(), Failure> {
+fn compare(path: &Path, archive: &LoadableImage, promised: &Value) -> Result<(), Diagnostic> {
     let program = archive.entrypoint.first().and_then(|program| archive.file_digests.get(program));
     let program = program.map(|digest| digest.trim_start_matches("sha256:"));
     for (field, found) in [
@@ -91,10 +96,10 @@ fn compare(path: &Path, archive: &LoadableImage, promised: &Value) -> Result<(),
     ] {
         let expected = promised[field].as_str();
         if expected.is_none() || expected != found {
-            return Err(Failure::new(format!(
-                "{} is not the image that {MANIFEST} describes",
-                path.display()
-            ))
+            return Err(Diagnostic::new(
+                &release::GENERAL,
+                format!("{} is not the image that {MANIFEST} describes", path.display()),
+            )
             .expected(format!("image.{field} = {}", expected.unwrap_or("(missing in the manifest)")))
             .found(found.unwrap_or("nothing"))
             .hint("`cargo xtask dist` makes both anew; do not mix files of two runs"));

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use release::failure::{Failure, Interrupted};
-use release::run::{Finished, Job, Runner, quote};
+use diag::Diagnostic;
+use process::{Output, Runner, Task, quote};
 
 use super::archive::DistImage;
 use super::left_behind::LeftBehind;
@@ -82,16 +82,16 @@ impl Engine {
     pub fn find(runner: Runner, image: &DistImage) -> anyhow::Result<Self> {
         let command = docker(&["version", "--format", "{{.Server.Version}}"]);
         let quoted = quote(&command);
-        let found = match runner.finish(Job::new("ask the container engine", command).timeout(ANSWER)) {
+        let found = match runner.output(Task::new("ask the container engine", command).timeout(ANSWER)) {
             Ok(finished) if finished.status.success() && !finished.stdout_text().is_empty() => {
                 return Ok(Self { version: finished.stdout_text(), runner });
             }
             Ok(finished) => format!("exit code {}\n{}", finished.shell_code(), stderr_text(&finished)),
-            Err(error) if error.downcast_ref::<Interrupted>().is_some() => return Err(error),
+            Err(error) if diag::has_code(&error, &process::INTERRUPTED) => return Err(error),
             Err(error) => format!("{error:#}"),
         };
         let (path, reference) = (image.path.display(), &image.archive.reference);
-        Err(Failure::new("no container engine answers; the image was not tried")
+        Err(Diagnostic::new(&release::GENERAL, "no container engine answers; the image was not tried")
             .expected(format!("a version from\n{quoted}"))
             .found(found)
             .hint(format!(
@@ -107,27 +107,29 @@ impl Engine {
     pub fn image_id(&self, reference: &str) -> anyhow::Result<Option<String>> {
         let command = docker(&["image", "inspect", "--format", "{{.Id}}", reference]);
         let quoted = quote(&command);
-        let finished = self.runner.finish(Job::new("look for an image", command).timeout(ANSWER))?;
+        let finished = self.runner.output(Task::new("look for an image", command).timeout(ANSWER))?;
         let stderr = stderr_text(&finished);
         match finished.status.success() {
             true => Ok(Some(finished.stdout_text())),
             false if stderr.to_lowercase().contains("no such image") => Ok(None),
-            false => Err(Failure::new(format!("could not look for the image {reference}"))
-                .expected("the image's ID, or that there is none")
-                .found(stderr)
-                .hint(format!("to run it by hand:\n{quoted}"))
-                .into()),
+            false => {
+                Err(Diagnostic::new(&release::GENERAL, format!("could not look for the image {reference}"))
+                    .expected("the image's ID, or that there is none")
+                    .found(stderr)
+                    .hint(format!("to run it by hand:\n{quoted}"))
+                    .into())
+            }
         }
     }
 
     pub fn load(&self, image: &DistImage) -> anyhow::Result<()> {
         let mut command = docker(&["load", "--quiet", "--input"]);
         command.arg(&image.path);
-        self.runner.run(Job::new("load the image", command).timeout(LOAD)).map(drop)
+        self.runner.run(Task::new("load the image", command).timeout(LOAD)).map(drop)
     }
 
     pub fn tag(&self, id: &str, tag: &str) -> anyhow::Result<()> {
-        self.runner.run(Job::new("tag the image", docker(&["tag", id, tag])).timeout(ANSWER)).map(drop)
+        self.runner.run(Task::new("tag the image", docker(&["tag", id, tag])).timeout(ANSWER)).map(drop)
     }
 
     /// Runs a container to its end. If it does not come to one (time-out, Ctrl-C), the container is removed by its name:
@@ -136,8 +138,8 @@ impl Engine {
         let command = container.command();
         let quoted = quote(&command);
         let job =
-            Job::new(format!("run `{}` in a container", container.what), command).timeout(container.timeout);
-        let finished = match self.runner.finish(job) {
+            Task::new(format!("run `{}` in a container", container.what), command).timeout(container.timeout);
+        let finished = match self.runner.output(job) {
             Ok(finished) => finished,
             Err(error) => {
                 left.containers.push(remove_by_force(&container.name));
@@ -153,15 +155,18 @@ impl Engine {
         };
         if ended.code == ENGINE_FAILED {
             left.containers.push(remove_by_force(&container.name));
-            return Err(Failure::new(format!("the engine could not run `{}`", container.what))
-                .expected("a container with 8 GiB, a read-only root and no network")
-                .found(ended.stderr)
-                .hint(format!("to run it by hand:\n{}", ended.command))
-                .into());
+            return Err(Diagnostic::new(
+                &release::GENERAL,
+                format!("the engine could not run `{}`", container.what),
+            )
+            .expected("a container with 8 GiB, a read-only root and no network")
+            .found(ended.stderr)
+            .hint(format!("to run it by hand:\n{}", ended.command))
+            .into());
         }
         // Some kernels cannot limit memory; the engine then says so and goes on without the limit.
         if ended.stderr.contains("Limitation discarded") {
-            return Err(Failure::new(format!("`{}` ran without a memory limit, which is not what was to be tried", container.what))
+            return Err(Diagnostic::new(&release::GENERAL, format!("`{}` ran without a memory limit, which is not what was to be tried", container.what))
                 .expected("an engine that keeps --memory 8g")
                 .found(ended.stderr)
                 .hint("enable the memory controller of cgroups (kernel parameter cgroup_enable=memory) and start again")
@@ -174,9 +179,9 @@ impl Engine {
 /// Says in one line what became of the container. Uses a runner of its own: after Ctrl-C the first one starts nothing.
 fn remove_by_force(name: &str) -> String {
     let by_hand = format!("container {name} may still be there; to remove it: docker rm --force {name}");
-    let Ok(runner) = Runner::new() else { return by_hand };
-    let job = Job::new("remove a container", docker(&["rm", "--force", name])).timeout(ANSWER);
-    match runner.finish(job) {
+    let Ok(runner) = Runner::new(crate::progress::events(false)) else { return by_hand };
+    let job = Task::new("remove a container", docker(&["rm", "--force", name])).timeout(ANSWER);
+    match runner.output(job) {
         // Engines differ in the exit code for a container that does not exist, not in the words.
         Ok(finished) if stderr_text(&finished).contains("No such container") => {
             format!("container {name}: none")
@@ -186,6 +191,6 @@ fn remove_by_force(name: &str) -> String {
     }
 }
 
-fn stderr_text(finished: &Finished) -> String {
+fn stderr_text(finished: &Output) -> String {
     String::from_utf8_lossy(&finished.stderr).trim().to_string()
 }

@@ -7,7 +7,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use release::failure::Failure;
+use diag::Diagnostic;
 use serde_json::Value;
 
 /// A folder in which everything can be read from inside a container.
@@ -18,8 +18,10 @@ pub struct Model {
     pub dimension: Option<u64>,
 }
 
-pub fn mountable(folder: &Path) -> Result<Model, Failure> {
-    let named = |error: String| Failure::new(format!("model folder {}: {error}", folder.display()));
+pub fn mountable(folder: &Path) -> Result<Model, Diagnostic> {
+    let named = |error: String| {
+        Diagnostic::new(&release::GENERAL, format!("model folder {}: {error}", folder.display()))
+    };
     let fetch = "`cargo xtask model` fetches the real all-MiniLM-L6-v2 and prints its folder";
     let root = folder.canonicalize().map_err(|error| named(error.to_string()).hint(fetch))?;
     if !root.is_dir() {

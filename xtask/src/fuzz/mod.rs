@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
-use release::failure::Failure;
-use release::run::Job;
+use diag::Diagnostic;
+use process::Task;
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
@@ -54,9 +54,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         false => args.targets.iter().map(String::as_str).collect(),
     };
     let tools = tools::provide(&site)?;
-    site.runner.run(Job::new("seed the corpus", site.command(root.join("fuzz/seed.sh"))))?;
+    site.runner.run(Task::new("seed the corpus", site.command(root.join("fuzz/seed.sh"))))?;
     let build = tools.build(&site, &root);
-    site.runner.run(Job::new("build the fuzz targets", build).show(true))?;
+    site.runner.run(Task::new("build the fuzz targets", build).inherit_stderr(true))?;
 
     let seconds = match args.total {
         Some(total) => total.div_ceil(targets.len() as u32),
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             .arg(root.join("fuzz/corpus").join(target));
         std::fs::create_dir_all(artifacts(&root, target)).context("making a folder for findings")?;
         let log = root.join("fuzz/artifacts").join(format!("{target}.log"));
-        let finished = site.runner.finish(Job::new(format!("fuzz `{target}`"), fuzz).log(&log))?;
+        let finished = site.runner.output(Task::new(format!("fuzz `{target}`"), fuzz).log(&log))?;
         let text = String::from_utf8_lossy(
             &std::fs::read(&log).with_context(|| format!("reading {}", log.display()))?,
         )
@@ -86,7 +86,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         let executions = statistic(&text, "stat::number_of_executed_units:");
         let Some(executions) = executions.filter(|count| *count > 0) else {
             // A target that never ran an input found nothing, and proves nothing.
-            return Err(Failure::new(format!("the target `{target}` ran no input"))
+            return Err(Diagnostic::new(&release::GENERAL, format!("the target `{target}` ran no input"))
                 .hint(format!("the whole log is {}", log.display()))
                 .into());
         };

@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use release::failure::Failure;
-use release::run::Job;
-use release::store::Record;
+use diag::Diagnostic;
+use process::Task;
 use release::toolchain::Site;
+use store::Record;
 
 const VERSION: &str = "0.13.2";
 const PROGRAM: &str = "bin/cargo-fuzz";
@@ -25,17 +25,17 @@ pub fn provide(site: &Site) -> anyhow::Result<Tools> {
     if site.offline && site.store.find(&name).is_none() {
         return Err(offline(&format!("cargo-fuzz {VERSION}")));
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         eprintln!("installing cargo-fuzz {VERSION}");
         let mut install = site.command("cargo");
         install.args(["install", "--locked", "--quiet", "--version", VERSION, "--root"]).arg(staging);
         install.arg("cargo-fuzz");
         site.runner.run(
-            Job::new(format!("install cargo-fuzz {VERSION}"), install)
+            Task::new(format!("install cargo-fuzz {VERSION}"), install)
                 .hint("it is compiled from crates.io: check the network and the proxy variables"),
         )?;
         let mut record = Record::default();
-        record.seal(staging, PROGRAM)?;
+        record.add_file(staging, PROGRAM)?;
         Ok(record)
     })?;
     Ok(Tools { cargo_fuzz: entry.path.join(PROGRAM) })
@@ -43,7 +43,8 @@ pub fn provide(site: &Site) -> anyhow::Result<Tools> {
 
 fn nightly(site: &Site) -> anyhow::Result<()> {
     if site.which("rustup").is_none() {
-        return Err(Failure::new(
+        return Err(Diagnostic::new(
+            &release::GENERAL,
             "`rustup` is not in PATH; it brings the nightly compiler, which has sanitizers",
         )
         .hint("https://rustup.rs installs it beside any other Rust")
@@ -51,7 +52,7 @@ fn nightly(site: &Site) -> anyhow::Result<()> {
     }
     let mut ask = outside(site.command("rustup"));
     ask.args(["run", "nightly", "rustc", "--version"]);
-    if site.runner.run(Job::new("ask for a nightly compiler", ask)).is_ok() {
+    if site.runner.run(Task::new("ask for a nightly compiler", ask)).is_ok() {
         return Ok(());
     }
     if site.offline {
@@ -61,14 +62,14 @@ fn nightly(site: &Site) -> anyhow::Result<()> {
     let mut install = outside(site.command("rustup"));
     install.args(["toolchain", "install", "nightly", "--profile", "minimal", "--no-self-update"]);
     site.runner
-        .run(Job::new("install a nightly compiler", install).hint(
+        .run(Task::new("install a nightly compiler", install).hint(
             "check the network and the proxy variables, or `rustup toolchain install nightly` by hand",
         ))?;
     Ok(())
 }
 
 fn offline(what: &str) -> anyhow::Error {
-    Failure::new(format!("{what} is not here, and `--offline` forbids to fetch it"))
+    Diagnostic::new(&release::GENERAL, format!("{what} is not here, and `--offline` forbids to fetch it"))
         .hint("run `cargo xtask fuzz --seconds 1 config` once with a network")
         .into()
 }

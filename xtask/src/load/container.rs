@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context;
-use release::run::{Job, Runner};
+use process::{Runner, Task};
 
 use super::findings::Findings;
 use super::server::Server;
@@ -24,7 +24,7 @@ pub fn run(
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let image = DistImage::find(dist)?;
-    let runner = Runner::new()?;
+    let runner = Runner::new(crate::progress::events(false))?;
     let engine = Engine::find(runner.clone(), &image)?;
     engine.load(&image)?;
     let id = engine.image_id(&image.archive.reference)?.context("the engine has not kept the image")?;
@@ -58,10 +58,11 @@ fn refuses_what_cannot_fit(
     let name = format!("muslin-refuse-{}", std::process::id());
     let mut command = docker_run(id, &name, model, &["--memory", "64m", "--memory-swap", "64m"]);
     command.args(["serve", "--model", "minilm=/model", "--listen", "127.0.0.1:0"]);
-    let finished = runner.finish(Job::new("start a container that is too small", command).timeout(ANSWER))?;
+    let finished =
+        runner.output(Task::new("start a container that is too small", command).timeout(ANSWER))?;
     let said = String::from_utf8_lossy(&finished.stderr).trim().to_string();
     let state = inspect(runner, &name, "{{.State.OOMKilled}} {{.State.StartedAt}} {{.State.FinishedAt}}")?;
-    runner.run(Job::new("remove a container", docker(&["rm", "--force", &name])).timeout(ANSWER))?;
+    runner.run(Task::new("remove a container", docker(&["rm", "--force", &name])).timeout(ANSWER))?;
     let mut parts = state.split(' ');
     let killed = parts.next().unwrap_or_default().to_string();
     let seconds = match (parts.next().and_then(seconds_of_day), parts.next().and_then(seconds_of_day)) {
@@ -108,7 +109,8 @@ fn docker_run(id: &str, name: &str, model: &Path, limits: &[&str]) -> Command {
 }
 
 fn inspect(runner: &Runner, name: &str, format: &str) -> anyhow::Result<String> {
-    let job = Job::new("look at a container", docker(&["inspect", "--format", format, name])).timeout(ANSWER);
+    let job =
+        Task::new("look at a container", docker(&["inspect", "--format", format, name])).timeout(ANSWER);
     Ok(runner.run(job)?.stdout_text())
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use release::failure::Failure;
+use diag::Diagnostic;
 
 use super::client::Client;
 
@@ -56,7 +56,7 @@ impl Server {
     }
 
     fn spawn(mut command: Command, container: Option<String>) -> anyhow::Result<Self> {
-        let quoted = release::run::quote(&command);
+        let quoted = process::quote(&command);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -83,7 +83,7 @@ impl Server {
         match address {
             Some(address) => server.address = address,
             None => {
-                return Err(Failure::new("the server does not listen")
+                return Err(Diagnostic::new(&release::GENERAL, "the server does not listen")
                     .expected("a line `listening url=…` in its log")
                     .found(server.log())
                     .hint(format!("to run it by hand:\n{quoted}"))

@@ -68,7 +68,7 @@ impl Traffic<'_> {
                 break;
             }
             let sent = Instant::now();
-            tally.note(client.post("/v1/embeddings", body), sent.elapsed());
+            tally.set_note(client.post("/v1/embeddings", body), sent.elapsed());
             if let Some(interval) = interval {
                 // Who is late does not catch up: that would be a rate that nobody asked for.
                 next = (next + interval).max(Instant::now());
@@ -79,7 +79,7 @@ impl Traffic<'_> {
 }
 
 impl Tally {
-    fn note(&mut self, answer: Result<Answer, Missed>, time: Duration) {
+    fn set_note(&mut self, answer: Result<Answer, Missed>, time: Duration) {
         match answer {
             Ok(answer) => {
                 if matches!(answer.status, 429 | 503) && !answer.retry_after {
@@ -143,9 +143,9 @@ mod tests {
         let mut tally = Tally::default();
         for status in [200, 429, 500, 500] {
             let answer = Answer { status, retry_after: false, body: Vec::new() };
-            tally.note(Ok(answer), Duration::ZERO);
+            tally.set_note(Ok(answer), Duration::ZERO);
         }
-        tally.note(Err(Missed::Lost("reset".into())), Duration::ZERO);
+        tally.set_note(Err(Missed::Lost("reset".into())), Duration::ZERO);
         assert_eq!(tally.others(&[200, 429]), [(500, 2)]);
         assert_eq!((tally.no_retry_after, tally.lost.len()), (1, 1));
     }

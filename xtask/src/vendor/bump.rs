@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use release::failure::Failure;
-use release::run::Job;
+use diag::Diagnostic;
+use patchset::bump::Files;
+use patchset::series::{Standing, told_without_digests};
+use process::Task;
 use release::toolchain::Site;
-use release::vendor::bump::Files;
-use release::vendor::series::{Standing, told_without_digests};
 
 use super::{Library, input};
 use crate::Outcome;
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let staging = tempfile::tempdir()?;
     let source = std::path::absolute(&args.source).context("the file of `--source`")?;
     if !source.exists() {
-        return Err(Failure::new(format!("`{}` is not there", source.display()))
+        return Err(Diagnostic::new(&release::GENERAL, format!("`{}` is not there", source.display()))
             .hint("name a tarball of the other version, or a folder that holds it")
             .into());
     }
@@ -86,7 +86,7 @@ fn list(site: &Site, folder: &Path, tree: &Path) -> anyhow::Result<Option<String
     }
     let mut sh = site.command("sh");
     sh.arg(&program).arg(tree);
-    Ok(Some(site.runner.run(Job::new("list the files of the other version", sh))?.stdout_text()))
+    Ok(Some(site.runner.run(Task::new("list the files of the other version", sh))?.stdout_text()))
 }
 
 fn told_files(files: &Files) -> String {

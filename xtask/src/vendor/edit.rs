@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use release::vendor::series::told_without_digests;
-use release::vendor::working::{Proposal, Target};
+use patchset::series::told_without_digests;
+use patchset::working::{Proposal, Target};
 
 use super::Library;
 use crate::Outcome;

@@ -1,9 +1,9 @@
 //! `cargo xtask vendor status --explain NAME`: a check, or what the guard of a patch demands.
 
-use release::failure::Failure;
-use release::vendor::Vendored;
-use release::vendor::checks;
-use release::vendor::series::is_number_of;
+use diag::Diagnostic;
+use patchset::Vendored;
+use patchset::checks;
+use patchset::series::is_number_of;
 
 use super::folders;
 use crate::setup::Common;
@@ -26,7 +26,7 @@ pub fn explain(common: &Common, name: &str) -> anyhow::Result<String> {
             known.push(patch.name.clone());
         }
     }
-    Err(Failure::new(format!("neither a check nor a patch is named `{name}`"))
+    Err(Diagnostic::new(&release::GENERAL, format!("neither a check nor a patch is named `{name}`"))
         .expected(known.join(", "))
         .hint("cargo xtask vendor status --explain")
         .into())

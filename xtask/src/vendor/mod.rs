@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
-use release::failure::Failure;
+use diag::Diagnostic;
+use patchset::series::{OnTree, Standing};
+use patchset::{Input, Vendored};
 use release::sources;
 use release::toolchain::Site;
-use release::vendor::series::{OnTree, Standing};
-use release::vendor::{Input, Vendored};
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
@@ -85,7 +85,7 @@ impl Library {
             }
             names.push(vendored.manifest.name);
         }
-        Err(Failure::new(format!("release.toml has no library `{}`", self.name))
+        Err(Diagnostic::new(&release::GENERAL, format!("release.toml has no library `{}`", self.name))
             .expected(names.join(", "))
             .hint("`cargo xtask vendor status` lists them with their patches")
             .into())

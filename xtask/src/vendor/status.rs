@@ -4,10 +4,9 @@ use std::fmt::Write;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use release::failure::Failure;
+use patchset::Vendored;
+use patchset::series::{Standing, Texts, told};
 use release::toolchain::{Site, provide};
-use release::vendor::Vendored;
-use release::vendor::series::{Standing, Texts, told};
 use serde_json::json;
 
 use super::{folders, input, source, word};
@@ -52,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
             Ok(vendored) => vendored,
             Err(error) => {
                 eprintln!("error: {error:#}");
-                if let Some(hint) = Failure::hint_of(&error) {
+                if let Some(hint) = diag::hint_of(&error) {
                     eprintln!("hint: {hint}");
                 }
                 is_violated = true;

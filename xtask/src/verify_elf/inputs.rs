@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
-use release::failure::Failure;
+use diag::Diagnostic;
 
 /// One file to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,9 +114,12 @@ impl Inputs {
             _ => fs::File::open(list).and_then(|mut file| file.read_to_string(&mut text)),
         };
         if let Err(error) = read {
-            return Err(Failure::new(format!("cannot read the list `{list}`: {error}"))
-                .hint("give a file whose name begins with @ as `./@...`")
-                .into());
+            return Err(Diagnostic::new(
+                &release::GENERAL,
+                format!("cannot read the list `{list}`: {error}"),
+            )
+            .hint("give a file whose name begins with @ as `./@...`")
+            .into());
         }
         for line in text.lines().filter(|line| !line.is_empty()) {
             self.operand(Path::new(line), false)?;
@@ -128,9 +131,12 @@ impl Inputs {
         let paths = match glob::glob(pattern) {
             Ok(paths) => paths,
             Err(error) => {
-                return Err(Failure::new(format!("`{pattern}` is neither a file nor a pattern: {error}"))
-                    .hint("in a pattern `[` opens a set of characters: `[[]` stands for itself")
-                    .into());
+                return Err(Diagnostic::new(
+                    &release::GENERAL,
+                    format!("`{pattern}` is neither a file nor a pattern: {error}"),
+                )
+                .hint("in a pattern `[` opens a set of characters: `[[]` stands for itself")
+                .into());
             }
         };
         let before = self.files.len() + self.links.len() + self.seen_before + self.not_files;

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::bail;
+use diag::Diagnostic;
 use elf_gate::containers::{self, Format, Found, Limits};
 use elf_gate::facts::Form;
 use elf_gate::policy::{self, Owner};
 use elf_gate::report::FileReport;
 use elf_gate::{Evidence, Facts, Stage};
-use release::failure::Failure;
 use release::previous::Previous;
 
 use super::beside;
@@ -54,8 +54,9 @@ pub enum PreviousRelease {
 
 impl PreviousRelease {
     pub fn of(path: &Path) -> anyhow::Result<PreviousRelease> {
-        let bytes =
-            read::file(path).map_err(|unreadable| Failure::new(unreadable.error).hint(unreadable.hint))?;
+        let bytes = read::file(path).map_err(|unreadable| {
+            Diagnostic::new(&release::GENERAL, unreadable.error).hint(unreadable.hint)
+        })?;
         match std::str::from_utf8(&bytes).ok().filter(|text| text.trim_start().starts_with('{')) {
             Some(_) => Ok(PreviousRelease::Manifest(Previous::read(path)?)),
             None => Ok(PreviousRelease::FileBytes(bytes.len() as u64)),

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use diag::Diagnostic;
 use elf_gate::facts::LocalPathSearch;
 use elf_gate::policy::{Date, PolicyDocument, StackSize};
 use elf_gate::report::FileReport;
 use elf_gate::{Policy, Stage};
 use release::config::Config;
-use release::failure::Failure;
 use release::gate;
 
 #[derive(clap::Args)]
@@ -47,11 +47,14 @@ impl Policies {
         let mut release = None;
         let document = match &args.policy {
             None => PolicyDocument::preset(args.preset.as_deref().unwrap_or("static-musl"))
-                .map_err(|error| Failure::new(error.to_string()))?,
+                .map_err(|error| Diagnostic::new(&release::GENERAL, error.to_string()))?,
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|error| {
-                    Failure::new(format!("cannot read the policy `{}`: {error}", path.display()))
-                        .hint("`--preset static-musl` needs no file; docs/gates.md says how to write one")
+                    Diagnostic::new(
+                        &release::GENERAL,
+                        format!("cannot read the policy `{}`: {error}", path.display()),
+                    )
+                    .hint("`--preset static-musl` needs no file; docs/gates.md says how to write one")
                 })?;
                 if Config::is_in(&text) {
                     let config = Config::parse(&text, path)?;
@@ -60,7 +63,8 @@ impl Policies {
                     document
                 } else {
                     PolicyDocument::parse(&text).map_err(|error| {
-                        Failure::new(format!("policy `{}`: {error}", path.display())).hint(error.hint())
+                        Diagnostic::new(&release::GENERAL, format!("policy `{}`: {error}", path.display()))
+                            .hint(error.hint())
                     })?
                 }
             }

@@ -8,17 +8,17 @@ use elf_gate::Stage;
 use toml::Spanned;
 
 use super::{Image, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, Model, Product, Prove, Raw, RawNative, Zig};
-use crate::digest::is_sha256_hex;
-use crate::failure::Failure;
-use crate::units::ByteSize;
+use diag::Diagnostic;
+use store::is_sha256_hex;
+use units::ByteSize;
 
 /// More variables than a kernel hands to a program (2 MiB for all of them by default, at up to 217 bytes each).
 const ENVIRONMENT_COUNT_MAX: u32 = 8192;
 
 /// Makes the error for a place in the file.
-pub type At<'a> = &'a dyn Fn(Range<usize>, &str) -> Failure;
+pub type At<'a> = &'a dyn Fn(Range<usize>, &str) -> Diagnostic;
 
-pub fn problems(raw: &Raw, at: At) -> Vec<Failure> {
+pub fn problems(raw: &Raw, at: At) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     problems.extend(stack_size(&raw.link.stack_size, at));
     product(&raw.product, at, &mut problems);
@@ -35,7 +35,7 @@ pub fn problems(raw: &Raw, at: At) -> Vec<Failure> {
     problems
 }
 
-fn stack_size(size: &Spanned<ByteSize>, at: At) -> Option<Failure> {
+fn stack_size(size: &Spanned<ByteSize>, at: At) -> Option<Diagnostic> {
     let found = *size.get_ref();
     let range = format!("more than {MUSL_STACK_DEFAULT} and at most {MUSL_STACK_CEILING}");
     let problem = |what: &str| at(size.span(), what).found(found.to_string());
@@ -62,7 +62,7 @@ fn stack_size(size: &Spanned<ByteSize>, at: At) -> Option<Failure> {
     }
 }
 
-fn product(product: &Spanned<Product>, at: At, problems: &mut Vec<Failure>) {
+fn product(product: &Spanned<Product>, at: At, problems: &mut Vec<Diagnostic>) {
     let Product { name, package, targets } = product.get_ref();
     for (key, value, names) in
         [("product.name", name, "files and an image"), ("product.package", package, "a package of cargo")]
@@ -90,7 +90,7 @@ fn product(product: &Spanned<Product>, at: At, problems: &mut Vec<Failure>) {
     }
 }
 
-fn gate(raw: &Raw, at: At, problems: &mut Vec<Failure>) {
+fn gate(raw: &Raw, at: At, problems: &mut Vec<Diagnostic>) {
     let gate = raw.gate.get_ref();
     if let Err(error) = gate.check() {
         for problem in &error.problems {
@@ -124,7 +124,7 @@ fn gate(raw: &Raw, at: At, problems: &mut Vec<Failure>) {
 }
 
 /// Only what holds for any library; its own `build.toml` is asked when there is a Plan to be made.
-fn native(name: &str, library: &Spanned<RawNative>, at: At, problems: &mut Vec<Failure>) {
+fn native(name: &str, library: &Spanned<RawNative>, at: At, problems: &mut Vec<Diagnostic>) {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if name.is_empty() || !name.chars().all(plain) {
         problems.push(
@@ -153,7 +153,7 @@ fn native(name: &str, library: &Spanned<RawNative>, at: At, problems: &mut Vec<F
     }
 }
 
-fn upx(version: &Spanned<String>, at: At) -> Option<Failure> {
+fn upx(version: &Spanned<String>, at: At) -> Option<Diagnostic> {
     let found = version.get_ref();
     let fits = found == "4.2" || found.starts_with("4.2.");
     (!fits).then(|| {
@@ -164,7 +164,7 @@ fn upx(version: &Spanned<String>, at: At) -> Option<Failure> {
     })
 }
 
-fn pack(args: &[Spanned<String>], at: At, problems: &mut Vec<Failure>) {
+fn pack(args: &[Spanned<String>], at: At, problems: &mut Vec<Diagnostic>) {
     for arg in args {
         if !arg.get_ref().starts_with('-') || arg.get_ref().starts_with("-o") {
             problems.push(
@@ -175,7 +175,7 @@ fn pack(args: &[Spanned<String>], at: At, problems: &mut Vec<Failure>) {
     }
 }
 
-fn prove(prove: &Spanned<Prove>, at: At, problems: &mut Vec<Failure>) {
+fn prove(prove: &Spanned<Prove>, at: At, problems: &mut Vec<Diagnostic>) {
     let Prove { environment_counts, timeout } = prove.get_ref();
     if environment_counts.is_empty() {
         problems.push(
@@ -202,14 +202,14 @@ fn prove(prove: &Spanned<Prove>, at: At, problems: &mut Vec<Failure>) {
     }
 }
 
-fn zig(zig: &Spanned<Zig>, at: At, problems: &mut Vec<Failure>) {
+fn zig(zig: &Spanned<Zig>, at: At, problems: &mut Vec<Diagnostic>) {
     for (machine, digest) in &zig.get_ref().wheel_sha256 {
         let key = format!("toolchain.zig.wheel_sha256.{machine}");
         problems.extend(sha256(&key, digest, zig.span(), at));
     }
 }
 
-fn model(model: &Spanned<Model>, at: At, problems: &mut Vec<Failure>) {
+fn model(model: &Spanned<Model>, at: At, problems: &mut Vec<Diagnostic>) {
     problems.extend(sha256("model.wheel_sha256", &model.get_ref().wheel_sha256, model.span(), at));
     let folder = &model.get_ref().folder;
     if !stays_inside(folder) {
@@ -221,7 +221,7 @@ fn model(model: &Spanned<Model>, at: At, problems: &mut Vec<Failure>) {
     }
 }
 
-fn sha256(key: &str, digest: &str, span: Range<usize>, at: At) -> Option<Failure> {
+fn sha256(key: &str, digest: &str, span: Range<usize>, at: At) -> Option<Diagnostic> {
     (!is_sha256_hex(digest)).then(|| {
         at(span, &format!("`{key}` is no SHA-256"))
             .expected("64 lower-case hexadecimal digits")
@@ -229,7 +229,7 @@ fn sha256(key: &str, digest: &str, span: Range<usize>, at: At) -> Option<Failure
     })
 }
 
-fn image(image: &Spanned<Image>, at: At, problems: &mut Vec<Failure>) {
+fn image(image: &Spanned<Image>, at: At, problems: &mut Vec<Diagnostic>) {
     let Image { reference, user, .. } = image.get_ref();
     // As the OCI distribution specification has names; an engine refuses others when the image is loaded.
     let component = |part: &str| {

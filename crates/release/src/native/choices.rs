@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::{Native, Placed};
-use crate::failure::Failure;
-use crate::vendor::Vendored;
-use crate::vendor::build::{Build, Recipe};
+use diag::Diagnostic;
+use patchset::Vendored;
+use patchset::build::{Build, Recipe};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct LibraryPlan {
@@ -42,20 +42,23 @@ impl LibraryPlan {
         name: &str,
         choices: &Native,
         source: Option<PathBuf>,
-    ) -> Result<Self, Vec<Failure>> {
+    ) -> Result<Self, Vec<Diagnostic>> {
         let vendor = root.join(&choices.vendor);
         let vendored = Vendored::read(&vendor).map_err(|error| {
-            let hint = Failure::hint_of(&error).unwrap_or_else(|| {
+            let hint = diag::hint_of(&error).unwrap_or_else(|| {
                 format!("`git status {}` shows what changed in it", choices.vendor.display())
             });
-            vec![Failure::new(format!("{error:#}")).hint(hint)]
+            vec![Diagnostic::new(&crate::GENERAL, format!("{error:#}")).hint(hint)]
         })?;
         // Nothing else of it would fit; one mistake is one problem.
         if vendored.manifest.name != name {
             return Err(vec![
-                Failure::new(format!("`native.{name}.vendor` is the folder of another library"))
-                    .expected(format!("name = \"{name}\" in {}/source.toml", choices.vendor.display()))
-                    .found(format!("name = \"{}\"", vendored.manifest.name)),
+                Diagnostic::new(
+                    &crate::GENERAL,
+                    format!("`native.{name}.vendor` is the folder of another library"),
+                )
+                .expected(format!("name = \"{name}\" in {}/source.toml", choices.vendor.display()))
+                .found(format!("name = \"{}\"", vendored.manifest.name)),
             ]);
         }
         let mut problems = Vec::new();
@@ -83,8 +86,8 @@ impl LibraryPlan {
     }
 }
 
-fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Failure>) -> Vec<String> {
-    let at = |place: &str, text: String| Failure::new(format!("{place}: {text}"));
+fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagnostic>) -> Vec<String> {
+    let at = |place: &str, text: String| Diagnostic::new(&crate::GENERAL, format!("{place}: {text}"));
     let known: Vec<&str> = build.kernels.keys().map(String::as_str).collect();
     for kernel in choices.kernels.iter().filter(|kernel| !known.contains(&kernel.value.as_str())) {
         problems.push(
@@ -132,8 +135,11 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Failu
                 }
                 (None, None) => {}
                 (Some(_), None) => problems.push(
-                    Failure::new(format!("`native.{name}.threads_max` is missing in release.toml"))
-                        .hint("without it the build machine's core count would decide"),
+                    Diagnostic::new(
+                        &crate::GENERAL,
+                        format!("`native.{name}.threads_max` is missing in release.toml"),
+                    )
+                    .hint("without it the build machine's core count would decide"),
                 ),
                 (None, Some(threads)) => {
                     problems.push(at(&threads.place, format!("{name} has no maximum of threads to choose")));
@@ -142,7 +148,7 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Failu
             if let Some(option) = kernels {
                 if choices.kernels.is_empty() {
                     problems.push(
-                        Failure::new(format!(
+                        Diagnostic::new(&crate::GENERAL, format!(
                             "`native.{name}.kernels` is empty in release.toml: nothing would be dispatched"
                         ))
                         .expected(known.join(", ")),
@@ -161,8 +167,8 @@ fn make_option(
     option: &Placed<String>,
     set: &[&str],
     refused: &std::collections::BTreeMap<String, String>,
-) -> Option<Failure> {
-    let at = |text: String| Failure::new(format!("{}: {text}", option.place));
+) -> Option<Diagnostic> {
+    let at = |text: String| Diagnostic::new(&crate::GENERAL, format!("{}: {text}", option.place));
     let name = option.value.split_once('=').map(|(name, _)| name);
     match name {
         None | Some("") => Some(
@@ -192,7 +198,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let found = LibraryPlan::new(&root, library, &config.native[library], None).expect_err(to);
         assert_eq!(found.len(), 1, "one mistake is told as many: {found:?}");
-        format!("{} {}", found[0], found[0].hint_text().unwrap_or_default())
+        format!("{} {}", found[0], found[0].fields().hint.clone().unwrap_or_default())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From a prepared tree to an archive, by the recipe of the library: its own make, or one compiler call for each source.
 //!
-//! Both write a log in which every compiler call stands as it was made; [`crate::vendor::liveness`] reads it.
+//! Both write a log in which every compiler call stands as it was made; [`patchset::liveness`] reads it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,11 +13,11 @@ use anyhow::Context;
 
 use super::LibraryPlan;
 use super::progress::Progress;
-use crate::failure::Failure;
 use crate::jobs::Jobs;
-use crate::run::{Job, quote};
 use crate::toolchain::{Site, Toolchain};
-use crate::vendor::build::{Recipe, object_of};
+use diag::Diagnostic;
+use patchset::build::{Recipe, object_of};
+use process::{Task, quote};
 
 /// What a build is told besides its inputs, and what must not show in its archive.
 #[derive(Debug, Clone, Default)]
@@ -75,7 +75,7 @@ impl Yard<'_> {
             .env_clear()
             .envs(environment(self.site))
             .current_dir(self.tree)
-            .env("ZIG_GLOBAL_CACHE_DIR", self.site.store.path_of("zig"))
+            .env("ZIG_GLOBAL_CACHE_DIR", self.site.store.entry_path("zig"))
             .env("TMPDIR", self.staging)
             .env("ZIG_LOCAL_CACHE_DIR", self.staging.join("zig-cache"));
         if let Some(epoch) = self.circumstances.epoch_seconds {
@@ -105,8 +105,8 @@ impl Yard<'_> {
         self.jobs.share_with_make(&mut make);
         let progress = Progress::of_log(&self.library.name, self.log, self.quiet);
         let _token = self.jobs.token()?;
-        let job = Job::new(format!("compile {}", self.library.name), make).log(self.log);
-        self.site.runner.run(job.watch(progress.watcher())).map(|_| ())
+        let job = Task::new(format!("compile {}", self.library.name), make).log(self.log);
+        self.site.runner.run(job.on_poll(progress.watcher())).map(|_| ())
     }
 
     /// Before version 4.4 make cannot shuffle. Calls that take a time of their own end in another order.
@@ -126,8 +126,11 @@ impl Yard<'_> {
     fn take(&self, made: &str, archive: &Path) -> anyhow::Result<()> {
         let link = self.tree.join(made);
         let real = link.canonicalize().map_err(|error| {
-            Failure::new(format!("make reported success and left no {}: {error}", link.display()))
-                .hint(format!("read the log of the native build, {}", self.log.display()))
+            Diagnostic::new(
+                &crate::GENERAL,
+                format!("make reported success and left no {}: {error}", link.display()),
+            )
+            .hint(format!("read the log of the native build, {}", self.log.display()))
         })?;
         std::fs::rename(&real, archive).with_context(|| format!("taking {}", real.display()))
     }
@@ -158,7 +161,7 @@ impl Yard<'_> {
             work();
         });
         let log: String = logs.into_iter().map(|log| log.into_inner().expect("no thread panics")).collect();
-        crate::output::bytes(self.log, 0o644, log.as_bytes())?;
+        store::atomic_write::bytes(self.log, 0o644, log.as_bytes())?;
         let mut failures = failures.into_inner().expect("no thread panics");
         failures.sort_by_key(|(index, _)| *index);
         if let Some((_, error)) = failures.into_iter().next() {
@@ -167,7 +170,7 @@ impl Yard<'_> {
         let mut ar = self.command(&self.toolchain.wrappers.ar);
         // `D`: no time, no user; the order is that of the recipe.
         ar.arg("rcsD").arg(archive).args(sources.iter().map(|source| object_of(source)));
-        self.site.runner.run(Job::new(format!("archive {}", self.library.name), ar)).map(|_| ())
+        self.site.runner.run(Task::new(format!("archive {}", self.library.name), ar)).map(|_| ())
     }
 
     fn object(&self, source: &str, includes: &[String], log: &Mutex<String>) -> anyhow::Result<()> {
@@ -181,7 +184,7 @@ impl Yard<'_> {
         // As make prints it: the call alone, without folder and variables.
         let call = whole.find(&program).map_or(whole.as_str(), |at| &whole[at..]).to_owned();
         let _token = self.jobs.token()?;
-        let finished = self.site.runner.finish(Job::new(format!("compile {source}"), cc))?;
+        let finished = self.site.runner.output(Task::new(format!("compile {source}"), cc))?;
         let said = String::from_utf8_lossy(&finished.stderr).into_owned();
         let mut log = log.lock().expect("no thread panics");
         let _ = write!(log, "{call}\n{said}");
@@ -189,7 +192,7 @@ impl Yard<'_> {
             return Ok(());
         }
         let first = said.lines().find(|line| line.contains("error:")).unwrap_or(said.trim());
-        Err(Failure::new(format!("could not compile {source} of {}", self.library.name))
+        Err(Diagnostic::new(&crate::GENERAL, format!("could not compile {source} of {}", self.library.name))
             .expected("exit code 0")
             .found(format!("exit code {}\n{first}", finished.shell_code()))
             .hint(format!("the whole log is {}; to run it by hand:\n{whole}", self.log.display()))
@@ -208,7 +211,7 @@ fn make_shuffles(version: &str) -> bool {
 fn order(count: usize, shuffle: Option<u64>) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     if let Some(seed) = shuffle {
-        order.sort_by_key(|index| crate::digest::Digest::of(format!("{seed} {index}").as_bytes()));
+        order.sort_by_key(|index| store::Digest::of(format!("{seed} {index}").as_bytes()));
     }
     order
 }

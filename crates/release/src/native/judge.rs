@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use anyhow::Context;
 
 use super::LibraryPlan;
-use crate::failure::Failure;
-use crate::vendor::archive_facts::{self, Expected};
-use crate::vendor::build::{Configured, fits};
-use crate::vendor::kernels::{ExpectedKernels, kernel_violations};
+use diag::Diagnostic;
+use patchset::archive_facts::{self, Expected};
+use patchset::build::{Configured, fits};
+use patchset::kernels::{ExpectedKernels, kernel_violations};
 
 /// What was proved, in sentences. `tree` is the one that was compiled, `paths` are those of the machine.
 pub fn judge(
@@ -58,10 +58,10 @@ pub fn judge(
     violations.extend(library.vendored.archive_violations(archive)?);
     violations.extend(kernel_violations(archive, &expected)?);
     if !violations.is_empty() {
-        return Err(Failure::new(format!(
-            "the archive of {} does not show what was asked for",
-            library.name
-        ))
+        return Err(Diagnostic::new(
+            &crate::GENERAL,
+            format!("the archive of {} does not show what was asked for", library.name),
+        )
         .expected("what build.toml and the guards say")
         .found(violations.join("\n"))
         .hint(format!("read the log of the native build, {}", log.display()))

@@ -21,16 +21,16 @@ use serde::Serialize;
 pub use self::choices::LibraryPlan;
 use self::compile::{Circumstances, Yard};
 use crate::artifact::Artifact;
-use crate::digest::{Digest, Fingerprint};
-use crate::failure::Failure;
 use crate::jobs::Jobs;
 use crate::plan::Plan;
-use crate::run::{Job, children_cpu_seconds};
-use crate::store::Record;
 use crate::toolchain::{Site, Toolchain};
-use crate::vendor::build::Recipe;
-use crate::vendor::liveness::{self, Chain};
-use crate::vendor::{Input, Prepared};
+use diag::Diagnostic;
+use patchset::build::Recipe;
+use patchset::liveness::{self, Chain};
+use patchset::{Input, Prepared};
+use process::{CpuTime, Task};
+use store::Record;
+use store::{Digest, Fingerprint};
 
 /// A checked archive of native code.
 #[derive(Debug, Clone, Serialize)]
@@ -97,7 +97,7 @@ pub fn folder(
     toolchain: &Toolchain,
     library: &LibraryPlan,
 ) -> anyhow::Result<PathBuf> {
-    Ok(site.store.path_of(&entry_name(library, &fingerprint(plan, site, toolchain, library)?.digest())))
+    Ok(site.store.entry_path(&entry_name(library, &fingerprint(plan, site, toolchain, library)?.digest())))
 }
 
 fn entry_name(library: &LibraryPlan, fingerprint: &Digest) -> String {
@@ -128,10 +128,10 @@ pub fn build(
 ) -> anyhow::Result<StaticLib> {
     let what = fingerprint(plan, site, toolchain, library)?;
     let digest = what.digest();
-    let entry = site.store.get_or_make(&entry_name(library, &digest), |staging| {
+    let entry = site.store.get_or_create(&entry_name(library, &digest), |staging| {
         let mut record = make(plan, site, toolchain, jobs, library, staging, &Circumstances::default())?;
         std::fs::write(staging.join("fingerprint.txt"), what.listing())?;
-        record.note("patches", library.patches.join("\n"));
+        record.set_note("patches", library.patches.join("\n"));
         Ok(record)
     })?;
     let lines = |name: &str| {
@@ -196,9 +196,9 @@ fn make(
     std::fs::remove_dir_all(staging.join("zig-cache")).ok();
     std::fs::remove_file(staging.join("delaying-cc")).ok();
     let mut record = Record::default();
-    record.seal(staging, &library.build().archive)?.note("proofs", proofs.join("\n"));
-    record.note("liveness", serde_json::to_string(&chains)?);
-    record.note("times", steps.0.join("\n"));
+    record.add_file(staging, &library.build().archive)?.set_note("proofs", proofs.join("\n"));
+    record.set_note("liveness", serde_json::to_string(&chains)?);
+    record.set_note("times", steps.0.join("\n"));
     Ok(record)
 }
 
@@ -208,9 +208,9 @@ struct Steps(Vec<String>);
 
 impl Steps {
     fn time<T>(&mut self, step: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let (started, cpu) = (Instant::now(), children_cpu_seconds());
+        let (started, cpu) = (Instant::now(), CpuTime::now());
         let result = work()?;
-        let (wall, cpu) = (started.elapsed().as_secs_f64(), children_cpu_seconds() - cpu);
+        let (wall, cpu) = (started.elapsed().as_secs_f64(), CpuTime::now().since(cpu).as_secs_f64());
         self.0.push(format!("{step} {wall:.2} s, children {cpu:.2} CPU s"));
         Ok(result)
     }
@@ -247,13 +247,13 @@ fn walk_liveness(yard: &Yard<'_>, prepared: &Prepared) -> anyhow::Result<Vec<Cha
     let run = |folder: &Path, line: &str| {
         let mut shell = yard.command(Path::new("sh"));
         shell.arg("-c").arg(line).current_dir(folder);
-        yard.site.runner.run(Job::new("compile a patched file again", shell)).map(|_| ())
+        yard.site.runner.run(Task::new("compile a patched file again", shell)).map(|_| ())
     };
     let (chains, violations) = liveness::walk(&prepared.steps, &log, yard.tree, &run)?;
     if violations.is_empty() {
         return Ok(chains);
     }
-    Err(Failure::new("a patch is not live in this build")
+    Err(Diagnostic::new(&crate::GENERAL, "a patch is not live in this build")
         .expected("each added line of code in what the compiler sees, each function of a guard changed by its patch")
         .found(violations.join("\n"))
         .hint("lines for another system are listed as `dead` in the guard of the patch")
@@ -276,11 +276,14 @@ pub fn require_linked(libraries: &[StaticLib], linked: &Path) -> anyhow::Result<
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(format!("{} does not hold what the patches change", linked.display()))
-        .expected("each function of a guard in its symbol table")
-        .found(missing.join("\n"))
-        .hint("`cargo xtask native` names the archive; look whether its member is linked at all")
-        .into())
+    Err(Diagnostic::new(
+        &crate::GENERAL,
+        format!("{} does not hold what the patches change", linked.display()),
+    )
+    .expected("each function of a guard in its symbol table")
+    .found(missing.join("\n"))
+    .hint("`cargo xtask native` names the archive; look whether its member is linked at all")
+    .into())
 }
 
 #[cfg(test)]

@@ -11,12 +11,12 @@ use object::read::archive::ArchiveFile;
 
 use super::{Circumstances, LibraryPlan, entry_name, fingerprint, make};
 use crate::artifact;
-use crate::digest::Digest;
 use crate::jobs::Jobs;
 use crate::plan::Plan;
-use crate::run::children_cpu_seconds;
-use crate::store::cannot_write;
 use crate::toolchain::{Site, Toolchain};
+use process::CpuTime;
+use store::Digest;
+use store::cannot_write;
 
 pub struct Report {
     pub library: String,
@@ -58,9 +58,10 @@ pub fn repeat(
         std::fs::create_dir_all(&base).map_err(|error| cannot_write(&base, error))?;
         let staging = tempfile::tempdir_in(&base).map_err(|error| cannot_write(&base, error))?;
         let pool = Jobs::new(jobs)?;
-        let (started, cpu) = (Instant::now(), children_cpu_seconds());
+        let (started, cpu) = (Instant::now(), CpuTime::now());
         let record = make(plan, site, toolchain, &pool, library, staging.path(), &circumstances)?;
-        let (wall_seconds, cpu_seconds) = (started.elapsed().as_secs_f64(), children_cpu_seconds() - cpu);
+        let (wall_seconds, cpu_seconds) =
+            (started.elapsed().as_secs_f64(), CpuTime::now().since(cpu).as_secs_f64());
         let outputs = library
             .build()
             .keeps
@@ -204,7 +205,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vendor::archive_fixture::archive_of;
+    use patchset::archive_fixture::archive_of;
 
     #[test]
     fn what_differs_is_named() {

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{Config, Native, Placed};
-use crate::digest::sha256_hex;
-use crate::failure::Failure;
 use crate::plan::Choices;
-use crate::run::Runner;
-use crate::store::Store;
 use crate::surroundings::{Commit, Surroundings};
 use crate::toolchain::{Asked, Origin, Rust, StdOrigin, Tool, Wrappers};
+use process::Runner;
+use store::Store;
+use store::sha256_hex;
 
 const ONE: &str = "int two(int);\nint one(int x) { return two(x) + 1; }\n";
 const TWO: &str = "int two(int x) { return 2 * x; }\n";
@@ -87,7 +86,7 @@ impl Tiny {
             options: flags.collect(),
         };
         plan.native = vec![LibraryPlan::new(folder, "tiny", &native, Some(tarball)).unwrap()];
-        let runner = Runner::deaf();
+        let runner = Runner::without_signals();
         let site = Site {
             store: Store::new(folder.join("cache"), runner.clone()),
             runner,
@@ -198,7 +197,7 @@ fn a_failing_compile_shows_the_error_the_command_and_the_log_and_leaves_no_entry
     let told = error.to_string();
     assert!(told.contains("could not compile two.c of tiny"), "{told}");
     assert!(told.contains("two.c:1:") && told.contains("error:"), "{told}");
-    let hint = Failure::hint_of(&error).unwrap();
+    let hint = diag::hint_of(&error).unwrap();
     assert!(hint.contains("logs/tiny.log") && hint.contains("-c two.c -o two.o"), "{hint}");
     let log = std::fs::read_to_string(tiny.plan.log("tiny")).unwrap();
     assert!(log.contains("error:"), "{log}");

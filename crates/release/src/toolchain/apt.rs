@@ -11,8 +11,8 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::{Finding, Origin, Site};
-use crate::failure::Failure;
-use crate::run::Job;
+use diag::Diagnostic;
+use process::Task;
 
 /// A package at the version that was resolved today.
 pub struct Package {
@@ -91,10 +91,13 @@ pub fn fetch_binary(
         }
         seen.extend(versions.iter().map(|version| format!("{version} in {suite}")));
     }
-    Err(Failure::new(format!("no suite of this machine's archive has a fitting version of `{package}`"))
-        .found(if seen.is_empty() { "no version at all".into() } else { seen.join("\n") })
-        .hint("check the network and the machine's apt sources, or install the tool yourself")
-        .into())
+    Err(Diagnostic::new(
+        &crate::GENERAL,
+        format!("no suite of this machine's archive has a fitting version of `{package}`"),
+    )
+    .found(if seen.is_empty() { "no version at all".into() } else { seen.join("\n") })
+    .hint("check the network and the machine's apt sources, or install the tool yourself")
+    .into())
 }
 
 /// Fetches packages of the machine's own suites, security included, and unpacks them into `into`. Each name may end in
@@ -108,7 +111,7 @@ pub fn fetch_matched(site: &Site, into: &Path, names: &[&str]) -> anyhow::Result
             Some(stem) => apt.newest_name(stem)?,
         };
         let version = apt.versions(&name)?.into_iter().next().ok_or_else(|| {
-            Failure::new(format!("this machine's suites have no package `{name}`"))
+            Diagnostic::new(&crate::GENERAL, format!("this machine's suites have no package `{name}`"))
                 .hint("check /etc/apt/sources.list.d; the security suite of Debian 12 has it")
         })?;
         packages.push(Package { name, version });
@@ -132,7 +135,7 @@ pub fn fetch_orig_tarball(site: &Site, into: &Path, package: &str, version: &str
         };
         let mut show = apt.command("apt-cache");
         show.args(["showsrc", "--only-source", package]);
-        let shown = apt.site.runner.finish(Job::new(format!("look up {package}"), show))?.stdout_text();
+        let shown = apt.site.runner.output(Task::new(format!("look up {package}"), show))?.stdout_text();
         let found: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("Version: ")).collect();
         // `0.3.34+ds-2` is upstream 0.3.34 less what Debian does not ship.
         let upstream =
@@ -144,14 +147,15 @@ pub fn fetch_orig_tarball(site: &Site, into: &Path, package: &str, version: &str
                 .current_dir(into)
                 .args(["source", "--download-only", "--only-source"])
                 .arg(format!("{package}={fitting}"));
-            site.runner.run(Job::new(format!("fetch the source of {package} {fitting}"), source))?;
+            site.runner.run(Task::new(format!("fetch the source of {package} {fitting}"), source))?;
             return orig_tarball(into, package);
         }
         seen.extend(found.iter().map(|found| format!("{found} in {suite}")));
     }
-    Err(Failure::new(format!(
-        "Debian's suites have no source package `{package}` of upstream version {version}"
-    ))
+    Err(Diagnostic::new(
+        &crate::GENERAL,
+        format!("Debian's suites have no source package `{package}` of upstream version {version}"),
+    )
     .found(if seen.is_empty() { "none".into() } else { seen.join("\n") })
     .into())
 }
@@ -183,7 +187,7 @@ impl<'a> Apt<'a> {
     /// `suites` empty: those of the machine itself.
     fn open(site: &'a Site, beside: &Path, kind: &str, suites: &[&str]) -> anyhow::Result<Self> {
         if site.which("apt-get").is_none() || site.which("dpkg-deb").is_none() {
-            return Err(Failure::new("there is no apt on this machine")
+            return Err(Diagnostic::new(&crate::GENERAL, "there is no apt on this machine")
                 .hint("install zig 0.17, UPX 4.2 and a Rust std for musl yourself: `cargo xtask doctor` lists them")
                 .into());
         }
@@ -209,7 +213,7 @@ impl<'a> Apt<'a> {
         let apt = Self { site, folder };
         let mut update = apt.command("apt-get");
         update.args(["update", "--quiet", "--error-on=any"]);
-        site.runner.run(Job::new("read the package lists of this machine's archive", update))?;
+        site.runner.run(Task::new("read the package lists of this machine's archive", update))?;
         Ok(apt)
     }
 
@@ -223,14 +227,14 @@ impl<'a> Apt<'a> {
     fn versions(&self, package: &str) -> anyhow::Result<Vec<String>> {
         let mut madison = self.command("apt-cache");
         madison.args(["madison", package]);
-        let text = self.site.runner.run(Job::new(format!("look up {package}"), madison))?.stdout_text();
+        let text = self.site.runner.run(Task::new(format!("look up {package}"), madison))?.stdout_text();
         Ok(text.lines().filter_map(|line| Some(line.split('|').nth(1)?.trim().to_string())).collect())
     }
 
     fn newest_name(&self, stem: &str) -> anyhow::Result<String> {
         let mut names = self.command("apt-cache");
         names.args(["pkgnames", stem]);
-        let text = self.site.runner.run(Job::new(format!("look up {stem}*"), names))?.stdout_text();
+        let text = self.site.runner.run(Task::new(format!("look up {stem}*"), names))?.stdout_text();
         let number = |name: &str| -> Option<Vec<u32>> {
             name.strip_prefix(stem)?.split('.').map(|part| part.parse().ok()).collect()
         };
@@ -238,7 +242,10 @@ impl<'a> Apt<'a> {
             .filter_map(|name| Some((number(name)?, name.to_string())))
             .max()
             .map(|(_, name)| name)
-            .ok_or_else(|| Failure::new(format!("this machine's suites have no package `{stem}…`")).into())
+            .ok_or_else(|| {
+                Diagnostic::new(&crate::GENERAL, format!("this machine's suites have no package `{stem}…`"))
+                    .into()
+            })
     }
 
     fn fetch_and_unpack(
@@ -263,13 +270,13 @@ impl<'a> Apt<'a> {
             ]),
         };
         fetch.args(packages);
-        self.site.runner.run(Job::new(format!("fetch {}", packages.join(" ")), fetch))?;
+        self.site.runner.run(Task::new(format!("fetch {}", packages.join(" ")), fetch))?;
         for file in std::fs::read_dir(&debs)? {
             let deb = file?.path();
             if deb.extension().is_some_and(|extension| extension == "deb") {
                 let mut unpack = self.site.command("dpkg-deb");
                 unpack.arg("-x").arg(&deb).arg(into);
-                self.site.runner.run(Job::new(format!("unpack {}", deb.display()), unpack))?;
+                self.site.runner.run(Task::new(format!("unpack {}", deb.display()), unpack))?;
             }
         }
         Ok(())
@@ -292,9 +299,12 @@ fn machine_archives() -> anyhow::Result<Vec<Archive>> {
         }
     }
     if archives.is_empty() {
-        return Err(Failure::new("no usable archive in /etc/apt/sources.list or /etc/apt/sources.list.d")
-            .hint("list the machine's Debian archive there, with the component `main`")
-            .into());
+        return Err(Diagnostic::new(
+            &crate::GENERAL,
+            "no usable archive in /etc/apt/sources.list or /etc/apt/sources.list.d",
+        )
+        .hint("list the machine's Debian archive there, with the component `main`")
+        .into());
     }
     Ok(archives)
 }

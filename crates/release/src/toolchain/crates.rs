@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::Site;
-use crate::failure::Failure;
-use crate::run::Job;
+use diag::Diagnostic;
+use process::Task;
 
 /// The `.crate` file (a .tar.gz), copied into `into`.
 pub fn fetch(site: &Site, into: &Path, package: &str, version: &str) -> anyhow::Result<PathBuf> {
@@ -22,7 +22,7 @@ pub fn fetch(site: &Site, into: &Path, package: &str, version: &str) -> anyhow::
     std::fs::write(asking.path().join("lib.rs"), "")?;
     let mut cargo = site.command("cargo");
     cargo.current_dir(asking.path()).args(["metadata", "--format-version", "1"]);
-    let metadata = site.runner.run(Job::new(format!("fetch the crate {package} {version}"), cargo))?;
+    let metadata = site.runner.run(Task::new(format!("fetch the crate {package} {version}"), cargo))?;
     let metadata: serde_json::Value =
         serde_json::from_slice(&metadata.stdout).context("reading what cargo said of its packages")?;
     let unpacked = metadata["packages"]
@@ -34,7 +34,7 @@ pub fn fetch(site: &Site, into: &Path, package: &str, version: &str) -> anyhow::
         .with_context(|| format!("cargo resolved no {package} {version}"))?;
     // registry/src/INDEX/NAME-VERSION/Cargo.toml was unpacked from registry/cache/INDEX/NAME-VERSION.crate
     let packed = packed(&unpacked).filter(|path| path.is_file()).ok_or_else(|| {
-        Failure::new(format!("cargo has no package file for {}", unpacked.display()))
+        Diagnostic::new(&crate::GENERAL, format!("cargo has no package file for {}", unpacked.display()))
             .expected("a crate of a registry, with its .crate file in cargo's cache")
             .hint("a [source] in cargo's settings that replaces the registry by a folder keeps no such file")
     })?;

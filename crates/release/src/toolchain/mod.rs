@@ -24,10 +24,10 @@ pub use rust::{Rust, StdOrigin, StdPreference};
 pub use wrappers::{Wrappers, warm_linker};
 
 use crate::config::Config;
-use crate::digest::Digest;
-use crate::failure::{Failure, Problems};
-use crate::run::{Job, Runner, quote};
-use crate::store::Store;
+use diag::{Diagnostic, Diagnostics};
+use process::{Runner, Task, quote};
+use store::Digest;
+use store::Store;
 
 /// Where work is done: children, cache, and what children may see. Shared by all stages; nobody changes it.
 pub struct Site {
@@ -96,9 +96,9 @@ pub struct Toolchain {
 pub struct Asked(Arc<Mutex<BTreeMap<String, String>>>);
 
 impl Site {
-    /// The same place for work that goes on side by side with other work: see [`Runner::side_by_side`].
-    pub fn side_by_side(&self) -> Self {
-        let runner = self.runner.side_by_side();
+    /// The same place for work that goes on side by side with other work: see [`Runner::child_scope`].
+    pub fn child_scope(&self) -> Self {
+        let runner = self.runner.child_scope();
         Self {
             store: Store::new(self.store.root().into(), runner.clone()),
             runner,
@@ -135,18 +135,20 @@ impl Site {
         if let Some(said) = asked().get(&question) {
             return Some(said.clone());
         }
-        let said = self.runner.run(Job::new(what, command)).ok()?.stdout_text();
+        let said = self.runner.run(Task::new(what, command)).ok()?.stdout_text();
         asked().insert(question, said.clone());
         Some(said)
     }
 
     /// A program that every build machine has; only its absence is a problem.
-    fn machine_tool(&self, name: &'static str, program: &str, package: &str) -> Result<Tool, Failure> {
+    fn machine_tool(&self, name: &'static str, program: &str, package: &str) -> Result<Tool, Diagnostic> {
         let path = self.which(program).ok_or_else(|| {
-            Failure::new(format!("`{program}` is not in PATH")).hint(format!("apt-get install {package}"))
+            Diagnostic::new(&crate::GENERAL, format!("`{program}` is not in PATH"))
+                .hint(format!("apt-get install {package}"))
         })?;
         let version = self.version_line(&path, "--version").unwrap_or_else(|| "unknown".into());
-        let sha256 = Digest::of_file(&path).map_err(|error| Failure::new(format!("{error:#}")))?;
+        let sha256 =
+            Digest::of_file(&path).map_err(|error| Diagnostic::new(&crate::GENERAL, format!("{error:#}")))?;
         Ok(Tool { name, version, path, sha256, origin: Origin::Machine })
     }
 }
@@ -157,7 +159,7 @@ fn is_program(file: &Path) -> bool {
 }
 
 impl Finding {
-    fn of(result: Result<&Tool, &Failure>, name: &'static str) -> Self {
+    fn of(result: Result<&Tool, &Diagnostic>, name: &'static str) -> Self {
         match result {
             Ok(tool) => Finding::Ready {
                 name,
@@ -168,7 +170,7 @@ impl Finding {
             Err(failure) => Finding::Missing {
                 name,
                 problem: failure.to_string(),
-                hint: Failure::hint_of(&failure.clone().into()).unwrap_or_default(),
+                hint: failure.fields().hint.clone().unwrap_or_default(),
             },
         }
     }
@@ -193,10 +195,10 @@ impl Finding {
     }
 
     /// What is missing, as a problem of a build.
-    pub fn problem(&self) -> Option<Failure> {
+    pub fn problem(&self) -> Option<Diagnostic> {
         match self {
             Finding::Missing { name, problem, hint } => {
-                Some(Failure::new(format!("{name}: {problem}")).hint(hint.as_str()))
+                Some(Diagnostic::new(&crate::GENERAL, format!("{name}: {problem}")).hint(hint.as_str()))
             }
             _ => None,
         }
@@ -204,7 +206,7 @@ impl Finding {
 }
 
 /// The tools that come with any Debian machine that has a Rust toolchain on it.
-fn machine_tools(site: &Site) -> [(&'static str, Result<Tool, Failure>); 3] {
+fn machine_tools(site: &Site) -> [(&'static str, Result<Tool, Diagnostic>); 3] {
     [
         ("make", site.machine_tool("make", "make", "make")),
         ("objcopy", site.machine_tool("objcopy", "objcopy", "binutils")),
@@ -250,8 +252,8 @@ pub fn provide(site: &Site, config: &Config, target: &str, std: StdPreference) -
     let [(_, make), (_, objcopy), (_, host_cc)] = machine_tools(site);
     let mut problems = Vec::new();
     let mut keep = |error: anyhow::Error| {
-        let mut failure = Failure::new(format!("{error:#}"));
-        if let Some(hint) = Failure::hint_of(&error) {
+        let mut failure = Diagnostic::new(&crate::GENERAL, format!("{error:#}"));
+        if let Some(hint) = diag::hint_of(&error) {
             failure = failure.hint(hint);
         }
         problems.push(failure);
@@ -261,7 +263,7 @@ pub fn provide(site: &Site, config: &Config, target: &str, std: StdPreference) -
     let upx = upx.map_err(&mut keep).ok();
     let [make, objcopy, host_cc] = [make, objcopy, host_cc].map(|tool| tool.map_err(|e| keep(e.into())).ok());
     site.runner.check()?;
-    Problems(problems).into_result()?;
+    Diagnostics(problems).into_result()?;
     let whole = "no problem was reported";
     let (zig, rust) = (zig.expect(whole), rust.expect(whole));
     let wrappers = wrappers::provide(site, &zig, target)?;
@@ -278,9 +280,10 @@ pub fn provide(site: &Site, config: &Config, target: &str, std: StdPreference) -
 
 /// The error for something that is neither on the machine nor in the cache when the network may not be used.
 fn offline(what: &str) -> anyhow::Error {
-    Failure::new(format!(
-        "{what} is neither on this machine nor in the cache, and `--offline` forbids to fetch it"
-    ))
+    Diagnostic::new(
+        &crate::GENERAL,
+        format!("{what} is neither on this machine nor in the cache, and `--offline` forbids to fetch it"),
+    )
     .hint("run `cargo xtask doctor --fetch` once with a network")
     .into()
 }

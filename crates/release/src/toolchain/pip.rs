@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{Finding, Origin, Site};
-use crate::digest::Digest;
-use crate::failure::Failure;
-use crate::run::Job;
+use diag::Diagnostic;
+use process::Task;
+use store::Digest;
 
 /// Python with pip in it: Debian has them in two packages.
 pub fn survey(site: &Site) -> Finding {
@@ -22,7 +22,7 @@ pub fn survey(site: &Site) -> Finding {
     };
     let mut ask = site.command(&path);
     ask.args(["-m", "pip", "--version"]);
-    match site.runner.run(Job::new("ask pip for its version", ask)) {
+    match site.runner.run(Task::new("ask pip for its version", ask)) {
         Ok(finished) => {
             // `pip 23.0.1 from /usr/lib/python3/dist-packages/pip (python 3.11)`
             let text = finished.stdout_text();
@@ -48,7 +48,7 @@ impl Wheel<'_> {
     pub fn unpack_into(&self, site: &Site, folder: &Path) -> anyhow::Result<()> {
         let Wheel { package, version, sha256 } = self;
         let python = site.which("python3").ok_or_else(|| {
-            Failure::new("`python3` is not in PATH; it fetches pinned wheels")
+            Diagnostic::new(&crate::GENERAL, "`python3` is not in PATH; it fetches pinned wheels")
                 .hint("apt-get install python3 python3-pip")
         })?;
         eprintln!("fetching {package} {version}");
@@ -70,7 +70,7 @@ impl Wheel<'_> {
         .arg("-d")
         .arg(downloads.path());
         site.runner.run(
-            Job::new(format!("fetch {package} {version}"), pip).hint(
+            Task::new(format!("fetch {package} {version}"), pip).hint(
                 "where a digest differs, pip's index or a folder of PIP_FIND_LINKS holds another file than the pinned one; else check \
                  the network and the proxy variables. `python3 -m pip config list` shows pip's settings. Nothing was kept of \
                  the download",
@@ -79,18 +79,19 @@ impl Wheel<'_> {
         let wheel = only_wheel(downloads.path())?;
         let found = Digest::of_file(&wheel)?;
         if found.as_str() != *sha256 {
-            return Err(Failure::new(format!("the download of {package} {version} is not the pinned file"))
-                .expected(*sha256)
-                .found(found.as_str())
-                .hint(
-                    "try again; if it stays so, compare the digest with the registry's and with release.toml",
-                )
-                .into());
+            return Err(Diagnostic::new(
+                &crate::GENERAL,
+                format!("the download of {package} {version} is not the pinned file"),
+            )
+            .expected(*sha256)
+            .found(found.as_str())
+            .hint("try again; if it stays so, compare the digest with the registry's and with release.toml")
+            .into());
         }
         // Python's own unzip: a wheel is a zip, and python3 is here already.
         let mut unzip = site.command(&python);
         unzip.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(folder);
-        site.runner.run(Job::new(format!("unpack {package} {version}"), unzip))?;
+        site.runner.run(Task::new(format!("unpack {package} {version}"), unzip))?;
         Ok(())
     }
 }
@@ -110,22 +111,27 @@ pub fn environment(site: &Site, name: &str, requirements: &str, instead: &str) -
         let text = format!(
             "the Python packages of `{name}` are not in the cache, and --offline forbids to fetch them"
         );
-        return Err(Failure::new(text).hint(format!("run it once without --offline; {instead}")).into());
+        return Err(Diagnostic::new(&crate::GENERAL, text)
+            .hint(format!("run it once without --offline; {instead}"))
+            .into());
     }
     let system = site.which("python3").ok_or_else(|| {
-        Failure::new("`python3` is not in PATH; it runs what other people wrote in Python")
-            .hint("apt-get install python3 python3-venv")
+        Diagnostic::new(
+            &crate::GENERAL,
+            "`python3` is not in PATH; it runs what other people wrote in Python",
+        )
+        .hint("apt-get install python3 python3-venv")
     })?;
     eprintln!("installing the Python packages of `{name}`");
     let mut venv = site.command(&system);
     venv.args(["-m", "venv", "--clear"]).arg(&folder);
-    site.runner.run(Job::new("make a Python environment", venv))?;
+    site.runner.run(Task::new("make a Python environment", venv))?;
     let file = folder.join("requirements.txt");
     std::fs::write(&file, requirements).context("cannot write to the cache")?;
     let mut pip = site.command(&python);
     pip.args(["-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]);
     pip.args(["--only-binary=:all:", "-r"]).arg(&file);
-    site.runner.run(Job::new(format!("install the Python packages of `{name}`"), pip))?;
+    site.runner.run(Task::new(format!("install the Python packages of `{name}`"), pip))?;
     std::fs::write(&ready, requirements).context("cannot write to the cache")?;
     Ok(python)
 }

@@ -9,9 +9,9 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{Fetcher, Finding, Origin, Site, apt, offline};
-use crate::failure::Failure;
-use crate::run::Job;
-use crate::store::{Entry, Record};
+use diag::Diagnostic;
+use process::Task;
+use store::{Entry, Record};
 
 const ENTRY: &str = "tools/rust-debian";
 const WRAPPER: &str = "rustc";
@@ -79,7 +79,8 @@ fn installed(site: &Site, target: &str) -> Option<Rust> {
 
 fn from_entry(site: &Site, entry: &Entry) -> anyhow::Result<Rust> {
     let cargo = site.which("cargo").ok_or_else(|| {
-        Failure::new("`cargo` is not in PATH").hint("install Rust: rustup, or Debian's package `cargo-web`")
+        Diagnostic::new(&crate::GENERAL, "`cargo` is not in PATH")
+            .hint("install Rust: rustup, or Debian's package `cargo-web`")
     })?;
     let rustc = entry.path.join(WRAPPER);
     let version =
@@ -166,7 +167,7 @@ pub fn provide(site: &Site, target: &str, preference: StdPreference) -> anyhow::
             Err(error) => tried.push(format!("Debian's rustc-web: {error:#}")),
         }
     }
-    Err(Failure::new(format!("no Rust standard library for {target}"))
+    Err(Diagnostic::new(&crate::GENERAL, format!("no Rust standard library for {target}"))
         .expected(
             "one of: the target installed in rustup; `rustup target add`; Debian's rustc-web with its source",
         )
@@ -178,22 +179,25 @@ pub fn provide(site: &Site, target: &str, preference: StdPreference) -> anyhow::
 fn add_target(site: &Site, target: &str) -> anyhow::Result<()> {
     let mut add = site.command("rustup");
     add.args(["target", "add", target]);
-    site.runner.run(Job::new(format!("add the target {target}"), add)).map(|_| ())
+    site.runner.run(Task::new(format!("add the target {target}"), add)).map(|_| ())
 }
 
 fn from_debian(site: &Site) -> anyhow::Result<Rust> {
     if site.offline && site.store.find(ENTRY).is_none() {
         return Err(offline("a Rust std for musl"));
     }
-    let entry = site.store.get_or_make(ENTRY, |staging| {
+    let entry = site.store.get_or_create(ENTRY, |staging| {
         let packages = apt::fetch_matched(site, staging, &PACKAGES)?;
         // Compiler and source must be of one build: std uses what its own compiler has.
         let versions: Vec<&str> = packages.iter().map(|package| package.version.as_str()).collect();
         if versions.iter().any(|version| *version != versions[0]) {
-            return Err(Failure::new("Debian's compiler and its source do not match today")
-                .found(packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
-                .hint("try again later, or: rustup target add x86_64-unknown-linux-musl")
-                .into());
+            return Err(Diagnostic::new(
+                &crate::GENERAL,
+                "Debian's compiler and its source do not match today",
+            )
+            .found(packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            .hint("try again later, or: rustup target add x86_64-unknown-linux-musl")
+            .into());
         }
         prune_source(&staging.join("usr/src"))?;
         let mut record = Record::default();
@@ -206,9 +210,12 @@ fn from_debian(site: &Site) -> anyhow::Result<Rust> {
             std::fs::write(staging.join(wrapper), script)?;
             std::fs::set_permissions(staging.join(wrapper), std::fs::Permissions::from_mode(0o755))?;
         }
-        record.seal(staging, WRAPPER)?.seal(staging, RUSTDOC_WRAPPER)?.seal(staging, "usr/bin/rustc")?;
+        record
+            .add_file(staging, WRAPPER)?
+            .add_file(staging, RUSTDOC_WRAPPER)?
+            .add_file(staging, "usr/bin/rustc")?;
         for package in packages {
-            record.note(&package.name, package.version.clone());
+            record.set_note(&package.name, package.version.clone());
         }
         Ok(record)
     })?;

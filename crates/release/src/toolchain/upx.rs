@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::{Fetcher, Finding, Origin, Site, Tool, apt, offline};
 use crate::config::Config;
-use crate::digest::Digest;
-use crate::failure::Failure;
-use crate::store::{Entry, Record};
+use diag::Diagnostic;
+use store::Digest;
+use store::{Entry, Record};
 
 const BINARY: &str = "usr/bin/upx-ucl";
 const ENTRY: &str = "tools/upx-4.2";
@@ -72,20 +72,26 @@ pub fn provide(site: &Site, config: &Config) -> anyhow::Result<Tool> {
     if site.offline && site.store.find(ENTRY).is_none() {
         return Err(offline("UPX 4.2"));
     }
-    let entry = site.store.get_or_make(ENTRY, |staging| {
+    let entry = site.store.get_or_create(ENTRY, |staging| {
         let mut record = Record::default();
         let fits_wanted =
             |version: &str| fits(version.split('-').next().unwrap_or(version), &config.upx_version);
         let package = apt::fetch_binary(site, staging, "upx-ucl", &fits_wanted)?;
         let version = version_of(site, &staging.join(BINARY)).ok_or_else(|| {
-            Failure::new(format!("{} {} does not run on this machine", package.name, package.version))
-                .hint("apt-get install libstdc++6, or install UPX 4.2 yourself")
+            Diagnostic::new(
+                &crate::GENERAL,
+                format!("{} {} does not run on this machine", package.name, package.version),
+            )
+            .hint("apt-get install libstdc++6, or install UPX 4.2 yourself")
         })?;
-        record.seal(staging, BINARY)?.note("version", version).note("package", package.to_string());
+        record
+            .add_file(staging, BINARY)?
+            .set_note("version", version)
+            .set_note("package", package.to_string());
         Ok(record)
     })?;
     from_entry(&entry, config).ok_or_else(|| {
-        Failure::new("the cached UPX is of another version than release.toml asks for")
+        Diagnostic::new(&crate::GENERAL, "the cached UPX is of another version than release.toml asks for")
             .hint(format!("rm -r {}", entry.path.display()))
             .into()
     })

@@ -10,10 +10,10 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::{Site, Tool};
-use crate::digest::{Digest, Fingerprint};
 use crate::jobs::Jobs;
-use crate::run::Job;
-use crate::store::Record;
+use process::Task;
+use store::Record;
+use store::{Digest, Fingerprint};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Wrappers {
@@ -68,14 +68,14 @@ pub fn provide(site: &Site, zig: &Tool, target: &str) -> anyhow::Result<Wrappers
     }
     let sha256 = what.digest();
     let place = Fingerprint::default().part("scripts", &sha256).part("zig", zig.path.display()).digest();
-    let entry = site.store.get_or_make(&format!("wrappers/{}", place.short()), |staging| {
+    let entry = site.store.get_or_create(&format!("wrappers/{}", place.short()), |staging| {
         let mut record = Record::default();
         for (name, text) in scripts {
             let path = staging.join(name);
             let text = text.replace("@TARGET@", &target).replace("@ZIG@", &zig.path.to_string_lossy());
             std::fs::write(&path, text)?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
-            record.seal(staging, name)?;
+            record.add_file(staging, name)?;
         }
         Ok(record)
     })?;
@@ -92,10 +92,10 @@ pub fn warm_linker(site: &Site, wrappers: &Wrappers, jobs: &Jobs) -> anyhow::Res
     let mut cc = site.command(&wrappers.cc);
     cc.arg(&source).args(["-static", "-lunwind", "-o"]).arg(folder.path().join("empty"));
     for name in ["ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"] {
-        cc.env(name, site.store.path_of("zig"));
+        cc.env(name, site.store.entry_path("zig"));
     }
     let _token = jobs.token()?;
-    site.runner.run(Job::new("link a first program", cc)).map(|_| ())
+    site.runner.run(Task::new("link a first program", cc)).map(|_| ())
 }
 
 #[cfg(test)]

@@ -5,16 +5,20 @@ use std::os::unix::fs::PermissionsExt;
 use super::pip::Wheel;
 use super::{Fetcher, Finding, Origin, Site, Tool, offline};
 use crate::config::Config;
-use crate::digest::Digest;
-use crate::failure::Failure;
-use crate::store::{Entry, Record};
+use diag::Diagnostic;
+use store::Digest;
+use store::{Entry, Record};
 
 const BINARY: &str = "ziglang/zig";
 
-fn pinned(config: &Config) -> Result<(&str, String), Failure> {
+fn pinned(config: &Config) -> Result<(&str, String), Diagnostic> {
     let arch = std::env::consts::ARCH;
     let sha256 = config.zig.wheel_sha256.get(arch).ok_or_else(|| {
-        Failure::new(format!("release.toml pins no zig wheel for a build machine of {arch}")).hint(format!(
+        Diagnostic::new(
+            &crate::GENERAL,
+            format!("release.toml pins no zig wheel for a build machine of {arch}"),
+        )
+        .hint(format!(
             "install zig {} yourself, or pin `toolchain.zig.wheel_sha256.{arch}`",
             config.zig.version
         ))
@@ -80,12 +84,13 @@ pub fn provide(site: &Site, config: &Config) -> anyhow::Result<Tool> {
     if site.offline && site.store.find(&name).is_none() {
         return Err(offline(&format!("zig {}", config.zig.version)));
     }
-    let entry = site.store.get_or_make(&name, |staging| {
+    let entry = site.store.get_or_create(&name, |staging| {
         Wheel { package: "ziglang", version: &config.zig.version, sha256 }.unpack_into(site, staging)?;
         std::fs::set_permissions(staging.join(BINARY), std::fs::Permissions::from_mode(0o755))?;
         let mut record = Record::default();
-        record.seal(staging, BINARY)?.note("wheel_sha256", sha256);
+        record.add_file(staging, BINARY)?.set_note("wheel_sha256", sha256);
         Ok(record)
     })?;
-    from_entry(entry, config).ok_or_else(|| Failure::new("the cached zig has no record").into())
+    from_entry(entry, config)
+        .ok_or_else(|| Diagnostic::new(&crate::GENERAL, "the cached zig has no record").into())
 }

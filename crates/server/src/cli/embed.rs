@@ -70,10 +70,7 @@ fn to_strings(texts: Vec<OsString>) -> Result<Vec<String>, Diagnostic> {
 }
 
 fn embed_all(model: &Path, threads: NonZeroUsize, source: Source) -> Result<(), Stop> {
-    let embedder = Embedder::open(model, threads).map_err(|error| {
-        let diagnostic = codes::from_error(&codes::MODEL_UNUSABLE, &error);
-        Stop::Failed(diagnostic.hint(codes::fix(&codes::MODEL_UNUSABLE)))
-    })?;
+    let embedder = Embedder::open(model, threads).map_err(|error| Stop::Failed(error.diagnostic()))?;
     let mut lines = EmbeddingLines { embedder, output: Output::stdout(), next_index: 0, buffer: Vec::new() };
     match source {
         Source::Arguments(texts) => {
@@ -130,7 +127,13 @@ impl EmbeddingLines {
                 EngineError::Tokenize { index, .. } => format!("text {}", first + index as u64),
                 _ => format!("texts {first} to {}", first + texts.len() as u64 - 1),
             };
-            Stop::Failed(codes::caused(&codes::EMBEDDING_FAILED, format!("cannot embed {which}"), &error))
+            let error = error.diagnostic();
+            let diagnostic = Diagnostic::new(error.code(), format!("cannot embed {which}"));
+            let diagnostic = diagnostic.cause(&error.fields().message);
+            Stop::Failed(match &error.fields().hint {
+                Some(hint) => diagnostic.hint(hint),
+                None => diagnostic,
+            })
         })?;
         for embedding in &vectors {
             let index = self.next_index;

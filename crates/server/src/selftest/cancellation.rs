@@ -3,7 +3,7 @@
 //! The check counts and does not measure time: the engine must check the flag once before every layer, at any point of the forward
 //! pass. Then a client disconnects during a request of many batches.
 
-use engine::{Cancel, EngineError, Room};
+use engine::{Cancel, EngineError, IdleSignal};
 
 use super::check::CheckResult;
 use super::embedded_model;
@@ -18,7 +18,7 @@ pub fn stops() -> CheckResult {
                     client that disconnects stops after the batches that have begun, and no permit is left";
     let found = embedded_model::shared().and_then(|embedder| {
         let layers = every_layer(embedder.layers(), |cancel| {
-            embedder.embed_tokens(&[vec![0; 8]], cancel, &Room::default())
+            embedder.embed_tokens(&[vec![0; 8]], cancel, &IdleSignal::default())
         })?;
         let (begun, inflight) = disconnect()?;
         let found = format!(
@@ -36,7 +36,7 @@ pub fn stops() -> CheckResult {
 /// Sets the flag before the first layer, before the second, .. and after the last.
 fn every_layer<T>(layers: usize, embed: impl Fn(&Cancel) -> Result<T, EngineError>) -> Result<usize, String> {
     for computed in 0..=layers {
-        let stopped = match embed(&Cancel::after_looks(computed)) {
+        let stopped = match embed(&Cancel::after_checks(computed)) {
             Ok(_) => false,
             Err(EngineError::Cancelled) => true,
             Err(other) => return Err(other.to_string()),
@@ -92,7 +92,7 @@ mod tests {
 
     /// A forward pass that checks the flag before the layers that `checks` selects.
     fn pass(layers: usize, checks: impl Fn(usize) -> bool, cancel: &Cancel) -> Result<(), EngineError> {
-        (0..layers).filter(|layer| checks(*layer)).try_for_each(|_| cancel.look())
+        (0..layers).filter(|layer| checks(*layer)).try_for_each(|_| cancel.check())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
-use engine::{Cancel, EngineError, Piece, Room};
+use engine::{Cancel, EngineError, TokenWithOffsets, IdleSignal};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -153,21 +153,21 @@ impl Model for GatedModel {
         Model::tokenize(&*self.model, texts, cancel)
     }
 
-    fn pieces(
+    fn tokens_with_offsets(
         &self,
         texts: &[String],
         special_tokens: bool,
         cancel: &Cancel,
-    ) -> Result<Vec<Vec<Piece>>, EngineError> {
-        Model::pieces(&*self.model, texts, special_tokens, cancel)
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+        Model::tokens_with_offsets(&*self.model, texts, special_tokens, cancel)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
         self.gate().begun += 1;
         while !self.gate().open && !cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let result = self.model.embed_tokens(batch, cancel, room);
+        let result = self.model.embed_tokens(batch, cancel, idle);
         if matches!(result, Err(EngineError::Cancelled)) {
             self.gate().cancelled += 1;
         }

@@ -1,7 +1,7 @@
 //! A footprint that does not fit is rejected to the byte, at any place of the limit: the estimate of the embedded model against
 //! simulated machines.
 
-use engine::memory::{self, Load};
+use engine::memory::{self, Workload};
 
 use super::check::CheckResult;
 use super::embedded_model;
@@ -57,9 +57,9 @@ fn check(reader: Reader) -> CheckResult {
 }
 
 fn estimate() -> Result<Footprint, String> {
-    let load = Load { threads: embedded_model::THREADS.get(), batch_tokens: 2048 };
-    let need = memory::need_embedded(embedded_model::NAME, embedded_model::FILES, load);
-    let footprint = Breakdown::of([need.map_err(|error| error.to_string())?]).footprint();
+    let workload = Workload { threads: embedded_model::THREADS.get(), batch_tokens: 2048 };
+    let budget = memory::budget_embedded(embedded_model::NAME, embedded_model::FILES, workload);
+    let footprint = Breakdown::of([budget.map_err(|error| error.to_string())?]).footprint();
     // A footprint of zero would fit everywhere.
     if footprint.anonymous == 0 || footprint.file_backed == 0 {
         Err(format!("the estimate is {footprint:?}"))

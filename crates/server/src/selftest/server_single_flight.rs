@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use diag::Diagnostic;
+
 use super::check::CheckResult;
 use super::embedded_model;
-use crate::compute_thread;
+use crate::{codes, compute_thread};
 use crate::serve::catalog::Catalog;
 use crate::serve::{Loader, Model};
 
@@ -52,12 +54,14 @@ fn race<G: Fn() -> Loaded + Send + Sync + 'static>(
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&attempts);
     let loader: Loader = Arc::new(move |_, _| match counted.fetch_add(1, Ordering::SeqCst) {
-        0 => Err("the first load fails on purpose".to_string()),
+        0 => Err(Diagnostic::new(&codes::MODEL_UNUSABLE, "the first load fails on purpose")),
         // Without the panic hook, which would print a message about an intended panic.
         1 => std::panic::resume_unwind(Box::new("the second load panics on purpose")),
         _ => {
             std::thread::sleep(LOAD_TIME_MIN);
-            Ok(Arc::new(embedded_model::open()?))
+            let model = embedded_model::open();
+            let model = model.map_err(|error| Diagnostic::new(&codes::MODEL_UNUSABLE, error))?;
+            Ok(Arc::new(model))
         }
     });
     let get = Arc::new(cell(loader));
@@ -95,7 +99,8 @@ mod tests {
     use super::*;
 
     fn load(loader: &Loader) -> Loaded {
-        catch_unwind(AssertUnwindSafe(|| loader("m", Path::new("")))).unwrap_or(Err("panicked".into()))
+        let loaded = catch_unwind(AssertUnwindSafe(|| loader("m", Path::new(""))));
+        loaded.map_or(Err("panicked".into()), |loaded| loaded.map_err(|error| error.to_string()))
     }
 
     #[test]

@@ -9,11 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use diag::Diagnostic;
 
 use super::model::Model;
-use super::single_flight::{LoadError, SingleFlight};
-use crate::codes;
+use super::single_flight::SingleFlight;
 
 /// Opens the model with this name from this folder. Runs on its own thread.
-pub type Loader = Arc<dyn Fn(&str, &Path) -> Result<Arc<dyn Model>, String> + Send + Sync>;
+pub type Loader = Arc<dyn Fn(&str, &Path) -> Result<Arc<dyn Model>, Diagnostic> + Send + Sync>;
 
 /// One model.
 pub struct Entry {
@@ -84,14 +83,14 @@ impl Catalog {
     pub fn changed(&self) -> Option<String> {
         let entries = self.entries();
         let changed =
-            entries.iter().find(|entry| entry.cell.ready().is_some_and(|model| model.check().is_err()));
+            entries.iter().find(|entry| entry.cell.ready().is_some_and(|model| model.check_weights().is_err()));
         changed.map(|entry| entry.name.clone())
     }
 
     /// Loads every model.
     pub async fn load_all(&self) -> Result<(), Diagnostic> {
         for entry in self.entries().iter() {
-            entry.get(self).await.map_err(|error| unusable("load", entry, &error))?;
+            entry.get(self).await?;
         }
         Ok(())
     }
@@ -105,18 +104,12 @@ impl Catalog {
         for (old, new_entry) in old.iter().zip(new.entries().iter()) {
             // A model without a request so far stays unloaded.
             if old.cell.ready().is_some() {
-                new_entry.get(&new).await.map_err(|error| unusable("reload", old, &error))?;
+                new_entry.get(&new).await?;
             }
         }
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = new.entries();
         Ok(())
     }
-}
-
-fn unusable(action: &str, entry: &Entry, error: &LoadError) -> Diagnostic {
-    Diagnostic::new(&codes::MODEL_UNUSABLE, format!("cannot {action} the model `{}`", entry.name))
-        .cause(error)
-        .hint(codes::fix(&codes::MODEL_UNUSABLE))
 }
 
 #[allow(clippy::disallowed_methods, reason = "the rule keeps clocks out of releases; the API reports the time of creation")]
@@ -145,7 +138,7 @@ impl Entry {
     }
 
     /// The model; loads it when necessary.
-    pub async fn get(&self, catalog: &Catalog) -> Result<Arc<dyn Model>, LoadError> {
+    pub async fn get(&self, catalog: &Catalog) -> Result<Arc<dyn Model>, Diagnostic> {
         let (loader, name, dir) = (Arc::clone(&catalog.loader), self.name.clone(), self.dir.clone());
         self.cell.get(move || loader(&name, &dir)).await
     }

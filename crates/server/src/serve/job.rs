@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, Piece};
+use engine::{Cancel, EngineError, TokenWithOffsets};
 use tokio::sync::oneshot;
 
 use super::admission::Permit;
@@ -31,7 +31,7 @@ pub struct Job {
 struct State {
     vectors: Vec<Vec<f32>>,
     missing: usize,
-    tokenized: Vec<Vec<Piece>>,
+    tokenized: Vec<Vec<TokenWithOffsets>>,
     token_count: usize,
     submitted: Instant,
     first_step: Option<Instant>,
@@ -45,7 +45,7 @@ pub struct JobOutput {
     /// In the order of the request; empty for [`OutputKind::Tokens`].
     pub vectors: Vec<Vec<f32>>,
     /// The tokens of each text; empty for [`OutputKind::Embeddings`].
-    pub tokenized: Vec<Vec<Piece>>,
+    pub tokenized: Vec<Vec<TokenWithOffsets>>,
     pub token_count: usize,
     /// Time from submission to the first step, or to the tokenizer for [`OutputKind::Tokens`].
     pub queued: Duration,
@@ -67,7 +67,8 @@ pub enum JobError {
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Engine(error) => error.fmt(f),
+            // The hint is for the operator, not for the client.
+            Self::Engine(error) => f.write_str(&error.diagnostic().fields().message),
             Self::TooManyTokens { tokens, tokens_max } => {
                 write!(f, "the request has {tokens} tokens; the limit of this server is {tokens_max}")
             }
@@ -124,7 +125,7 @@ impl Job {
     }
 
     /// Adds the tokens of all texts and sends the response.
-    pub fn add_tokens(&self, tokenized: Vec<Vec<Piece>>) {
+    pub fn add_tokens(&self, tokenized: Vec<Vec<TokenWithOffsets>>) {
         let mut state = self.lock();
         state.tokenized = tokenized;
         Self::respond(state);

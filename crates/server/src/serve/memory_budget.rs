@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use diag::Diagnostic;
-use engine::memory::{self, Load, MemoryNeed};
+use engine::memory::{self, MemoryBudget, Workload};
 
-use crate::codes;
 use crate::memory::kernel_files::KernelFiles;
 use crate::memory::limits;
 use crate::memory::preflight::{self, Assessment, Footprint};
@@ -28,18 +27,14 @@ pub struct Breakdown {
 
 impl Breakdown {
     /// The estimate for models in folders.
-    pub fn of_models(models: &[(String, PathBuf)], load: Load) -> Result<Self, Diagnostic> {
-        let need = |(name, dir): &(String, PathBuf)| {
-            memory::need(dir, load).map_err(|error| {
-                let message = format!("cannot estimate the memory of the model `{name}`");
-                codes::caused(&codes::MODEL_UNUSABLE, message, &error).hint(codes::fix(&codes::MODEL_UNUSABLE))
-            })
-        };
-        Ok(Self::of(models.iter().map(need).collect::<Result<Vec<_>, _>>()?))
+    pub fn of_models(models: &[(String, PathBuf)], workload: Workload) -> Result<Self, Diagnostic> {
+        let budgets: Result<Vec<_>, _> =
+            models.iter().map(|(_, dir)| memory::budget(dir, workload)).collect();
+        Ok(Self::of(budgets.map_err(|error| error.diagnostic())?))
     }
 
     /// The sum over models.
-    pub fn of(models: impl IntoIterator<Item = MemoryNeed>) -> Self {
+    pub fn of(models: impl IntoIterator<Item = MemoryBudget>) -> Self {
         let mut breakdown = Self { server: SERVER_BYTES, ..Self::default() };
         for model in models {
             breakdown.weights += model.weights;

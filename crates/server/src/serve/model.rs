@@ -4,7 +4,7 @@
 //! step. A decoder would need one step per token; the scheduler already returns to a request until it has no sequences left, and
 //! checks for cancellation each time.
 
-use engine::{Cancel, Embedder, EngineError, Piece, Room};
+use engine::{Cancel, Embedder, EngineError, TokenWithOffsets, IdleSignal};
 
 /// Sizes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +26,12 @@ pub trait Model: Send + Sync {
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError>;
 
     /// All tokens of each text with their offsets, not truncated.
-    fn pieces(
+    fn tokens_with_offsets(
         &self,
         texts: &[String],
         special_tokens: bool,
         cancel: &Cancel,
-    ) -> Result<Vec<Vec<Piece>>, EngineError>;
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError>;
 
     /// Allocates the memory for batches of this size. No other work runs meanwhile.
     fn warm_up(&self, _batch_tokens: usize) -> Result<(), EngineError> {
@@ -39,42 +39,42 @@ pub trait Model: Send + Sync {
     }
 
     /// Fails when the files of the model have changed since it was opened. Cheap, and never blocks.
-    fn check(&self) -> Result<(), EngineError> {
+    fn check_weights(&self) -> Result<(), EngineError> {
         Ok(())
     }
 
     /// Computes one vector per sequence, in order. Blocks until no work of the call is left.
-    /// `room` is signaled when the next batch may begin beside the rest of this one; the return signals it too.
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError>;
+    /// `idle` is notified when the next batch can start beside the rest of this one. The return of the call implies it.
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError>;
 }
 
 impl Model for Embedder {
     fn shape(&self) -> Shape {
-        Shape { dimension: self.dimension(), tokens_max: self.max_tokens(), vocabulary: self.vocabulary() }
+        Shape { dimension: self.dimension(), tokens_max: self.max_tokens(), vocabulary: self.vocab_size() }
     }
 
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Embedder::tokenize(self, texts, cancel)
     }
 
-    fn pieces(
+    fn tokens_with_offsets(
         &self,
         texts: &[String],
         special_tokens: bool,
         cancel: &Cancel,
-    ) -> Result<Vec<Vec<Piece>>, EngineError> {
-        Embedder::pieces(self, texts, special_tokens, cancel)
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+        Embedder::tokens_with_offsets(self, texts, special_tokens, cancel)
     }
 
     fn warm_up(&self, batch_tokens: usize) -> Result<(), EngineError> {
         Embedder::warm_up(self, batch_tokens)
     }
 
-    fn check(&self) -> Result<(), EngineError> {
-        Embedder::check(self)
+    fn check_weights(&self) -> Result<(), EngineError> {
+        Embedder::check_weights(self)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.embed_tokens(batch, cancel, room)
+    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.embed_tokens(batch, cancel, idle)
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use diag::Diagnostic;
-use engine::memory::Load;
+use engine::memory::Workload;
 
 use super::api_keys::ApiKeys;
 use super::memory_budget::{self, Breakdown};
@@ -41,8 +41,8 @@ pub async fn reload(state: &AppState, options: &Options) -> Result<(), Diagnosti
 async fn reload_models(state: &AppState, options: &Options) -> Result<(), Diagnostic> {
     if let (Some(headroom), false) = (options.memory_headroom, options.lazy_weights) {
         // The threads and their memory exist already.
-        let load = Load { threads: 0, batch_tokens: 0 };
-        let footprint = Breakdown::of_models(&options.models, load)?.footprint();
+        let workload = Workload { threads: 0, batch_tokens: 0 };
+        let footprint = Breakdown::of_models(&options.models, workload)?.footprint();
         memory_budget::check(footprint, 0, headroom, Path::new("/"))?;
     }
     let result = state.catalog.reload().await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use diag::Diagnostic;
-use engine::memory::Load;
-use engine::{Embedder, Pool};
+use engine::memory::Workload;
+use engine::{Embedder, STACK_SIZE_BYTES, WorkerPool};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -22,7 +22,6 @@ use super::options::Options;
 use super::shutdown::Shutdown;
 use super::startup_log::{self, AnonymousReadings};
 use super::state::{AppState, MemoryReport};
-use crate::build_info::STACK_SIZE_BYTES;
 use crate::memory::process;
 use crate::{codes, compute_thread};
 
@@ -45,8 +44,8 @@ impl Server {
     /// A server with models of the engine.
     pub fn open(options: Options) -> Result<Self, Diagnostic> {
         let before = process::read(Path::new("/"));
-        let load = Load { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
-        let estimate = Breakdown::of_models(&options.models, load)?;
+        let workload = Workload { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
+        let estimate = Breakdown::of_models(&options.models, workload)?;
         let footprint = estimate.footprint();
         let check = match options.memory_headroom {
             _ if options.lazy_weights => "not checked, because of `--lazy-weights`".to_string(),
@@ -55,9 +54,9 @@ impl Server {
                 memory_budget::check(footprint, options.admission.bytes_max, headroom, Path::new("/"))?
             }
         };
-        let pool = Pool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
+        let pool = WorkerPool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
         let loader: Loader = Arc::new(move |_, dir| {
-            let embedder = Embedder::open_on(dir, &pool).map_err(|error| error.to_string())?;
+            let embedder = Embedder::open_with_pool(dir, &pool).map_err(|error| error.diagnostic())?;
             Ok(Arc::new(embedder) as Arc<dyn Model>)
         });
         let (server, readings) = Self::start(options, loader)?;
@@ -132,16 +131,14 @@ fn thread_error(what: &str, error: &dyn std::error::Error) -> Diagnostic {
 }
 
 fn http_runtime(options: &Options) -> Result<Runtime, Diagnostic> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.threads.get().clamp(1, HTTP_THREADS_MAX))
         .max_blocking_threads(1)
         .thread_name("inferd-http")
-        .enable_all();
-    if let Some(bytes) = STACK_SIZE_BYTES {
-        builder.thread_stack_size(bytes as usize);
-    }
-    builder.build().map_err(|error| thread_error("HTTP threads", &error))
+        .thread_stack_size(STACK_SIZE_BYTES)
+        .enable_all()
+        .build()
+        .map_err(|error| thread_error("HTTP threads", &error))
 }
 
 /// Loads all models and computes one full batch each. Returns the anonymous memory before, between and after these steps.
@@ -170,11 +167,11 @@ async fn warm_up(state: &AppState, batch_tokens: usize) -> Result<(), Diagnostic
             let message = format!("the first batch of the model `{}` failed", entry.name());
             Diagnostic::new(&codes::MODEL_UNUSABLE, message).cause(cause)
         };
-        let model = entry.get(&state.catalog).await.map_err(|error| failed(error.to_string()))?;
+        let model = entry.get(&state.catalog).await?;
         let step = move || model.warm_up(batch_tokens);
-        let thread = compute_thread::spawn(step).map_err(|error| failed(error.to_string()))?;
-        let result = thread.join().map_err(|_| failed("a panic".into()))?;
-        result.map_err(|error| failed(error.to_string()))?;
+        let thread = compute_thread::spawn(step).map_err(|error| thread_error("compute threads", &error))?;
+        let result = thread.join().map_err(|_| failed("a panic; its message is on stderr".into()))?;
+        result.map_err(|error| failed(error.diagnostic().fields().message.clone()))?;
     }
     Ok(())
 }

@@ -6,14 +6,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use diag::Diagnostic;
 use tokio::sync::watch;
 
-use crate::compute_thread;
+use crate::{codes, compute_thread};
 
-/// Reason why the load failed, shared by all waiting callers.
-pub type LoadError = Arc<str>;
-
-type Outcome<T> = Option<Result<T, LoadError>>;
+type Outcome<T> = Option<Result<T, Diagnostic>>;
 
 enum State<T> {
     Empty,
@@ -39,21 +37,21 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
     }
 
     /// The value. Calls `load` unless the value exists or another caller is loading it.
-    pub async fn get(&self, load: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, LoadError> {
+    pub async fn get(&self, load: impl FnOnce() -> Result<T, Diagnostic> + Send + 'static) -> Result<T, Diagnostic> {
         let mut outcome = match self.join_or_start(load)? {
             Joined::Ready(value) => return Ok(value),
             Joined::Waiting(outcome) => outcome,
         };
         match outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
             Ok(Some(result)) => result,
-            _ => Err("the loading thread ended without a result".into()),
+            _ => Err(Diagnostic::new(&codes::INTERNAL_ERROR, "the loading thread ended without a result")),
         }
     }
 
     fn join_or_start(
         &self,
-        load: impl FnOnce() -> Result<T, String> + Send + 'static,
-    ) -> Result<Joined<T>, LoadError> {
+        load: impl FnOnce() -> Result<T, Diagnostic> + Send + 'static,
+    ) -> Result<Joined<T>, Diagnostic> {
         let mut state = lock(&self.0);
         match &*state {
             State::Ready(value) => return Ok(Joined::Ready(value.clone())),
@@ -63,9 +61,9 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
         let (sender, receiver) = watch::channel(None);
         let shared = Arc::clone(&self.0);
         let started = compute_thread::spawn(move || {
-            let result = catch_unwind(AssertUnwindSafe(load))
-                .unwrap_or_else(|_| Err("the load panicked; the message is on stderr".to_string()))
-                .map_err(LoadError::from);
+            let result = catch_unwind(AssertUnwindSafe(load)).unwrap_or_else(|_| {
+                Err(Diagnostic::new(&codes::INTERNAL_ERROR, "the load panicked; the message is on stderr"))
+            });
             *lock(&shared) = match &result {
                 Ok(value) => State::Ready(value.clone()),
                 Err(_) => State::Empty,
@@ -73,7 +71,7 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
             sender.send_replace(Some(result));
         });
         if let Err(error) = started {
-            return Err(format!("cannot start the loading thread: {error}").into());
+            return Err(codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the loading thread", &error));
         }
         *state = State::Loading(receiver.clone());
         Ok(Joined::Waiting(receiver))
@@ -101,14 +99,18 @@ mod tests {
 
     const TIME_MAX: Duration = Duration::from_secs(20);
 
+    fn failure(message: &str) -> Diagnostic {
+        Diagnostic::new(&codes::MODEL_UNUSABLE, message)
+    }
+
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
     /// A load that waits for the sender.
-    fn blocked_load(value: i32) -> (mpsc::Sender<()>, impl FnOnce() -> Result<i32, String> + Send + 'static) {
+    fn blocked_load(value: i32) -> (mpsc::Sender<()>, impl FnOnce() -> Result<i32, Diagnostic> + Send + 'static) {
         let (release, released) = mpsc::channel();
-        (release, move || released.recv_timeout(TIME_MAX).map(|()| value).map_err(|error| error.to_string()))
+        (release, move || released.recv_timeout(TIME_MAX).map(|()| value).map_err(|error| failure(&error.to_string())))
     }
 
     #[test]
@@ -123,7 +125,7 @@ mod tests {
                 callers.spawn(async move {
                     let load = move || {
                         loads.fetch_add(1, Ordering::SeqCst);
-                        let load = lock_value(&load).take().ok_or("a second load")?;
+                        let load = lock_value(&load).take().ok_or_else(|| failure("a second load"))?;
                         load()
                     };
                     cell.get(load).await
@@ -147,9 +149,10 @@ mod tests {
     fn a_caller_after_a_failure_or_a_panic_loads_again() {
         let cell = SingleFlight::empty();
         let runtime = runtime();
-        assert_eq!(&*runtime.block_on(cell.get(|| Err("no such file".into()))).unwrap_err(), "no such file");
+        let failed = runtime.block_on(cell.get(|| Err(failure("no such file")))).unwrap_err();
+        assert_eq!(failed.to_string(), "no such file");
         let panicked = runtime.block_on(cell.get(|| panic!("on purpose"))).unwrap_err();
-        assert_eq!(&*panicked, "the load panicked; the message is on stderr");
+        assert_eq!(panicked.to_string(), "the load panicked; the message is on stderr");
         assert!(cell.ready().is_none());
         assert_eq!(runtime.block_on(cell.get(|| Ok(1))), Ok(1));
         assert_eq!((cell.ready(), runtime.block_on(cell.get(|| Ok(2)))), (Some(1), Ok(1)));

@@ -91,7 +91,7 @@ impl AdmittedRequest {
         let model = self.deadline.limit(entry.get(&self.state.catalog)).await?.map_err(|error| {
             ApiError::unavailable(
                 "model_not_loaded",
-                format!("the model `{}` cannot be loaded: {error}", entry.name()),
+                format!("the model `{}` cannot be loaded: {}", entry.name(), error.fields().message),
             )
         })?;
         let shape = model.shape();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use engine::{Cancel, EngineError, Room};
+use engine::{Cancel, EngineError, IdleSignal};
 
 use super::super::job::{Job, JobError};
 use super::super::queue::{Batch, Item};
@@ -13,14 +13,14 @@ use super::core::Core;
 
 /// Computes a batch that [`Core::next`] has returned.
 pub fn compute(core: &Arc<Core>, batch: Batch) {
-    let capacity = SignalOnDrop(capacity_signal(core));
-    step(core, batch, &capacity.0);
+    let idle = SignalOnDrop(idle_signal(core));
+    step(core, batch, &idle.0);
 }
 
 /// Signals once that the next batch may begin.
-fn capacity_signal(core: &Arc<Core>) -> Room {
+fn idle_signal(core: &Arc<Core>) -> IdleSignal {
     let (core, signaled) = (Arc::clone(core), AtomicBool::new(false));
-    Room::tell(move || {
+    IdleSignal::new(move || {
         if signaled.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -36,15 +36,15 @@ fn capacity_signal(core: &Arc<Core>) -> Room {
 }
 
 /// Signals also after a panic, which would otherwise block the queue for ever.
-struct SignalOnDrop(Room);
+struct SignalOnDrop(IdleSignal);
 
 impl Drop for SignalOnDrop {
     fn drop(&mut self) {
-        self.0.reached();
+        self.0.notify();
     }
 }
 
-fn step(core: &Core, Batch { model, items }: Batch, capacity: &Room) {
+fn step(core: &Core, Batch { model, items }: Batch, idle: &IdleSignal) {
     let jobs = jobs_of(&items);
     jobs.iter().for_each(|job| job.step_begins());
     let cancel = Cancel::shared(jobs.iter().map(|job| job.cancel.clone()).collect());
@@ -53,9 +53,9 @@ fn step(core: &Core, Batch { model, items }: Batch, capacity: &Room) {
     let tokens = sequences.iter().map(Vec::len).sum();
     let started = Instant::now();
     core.lock().running.extend(jobs.iter().cloned());
-    let result = catch_unwind(AssertUnwindSafe(|| model.step(&sequences, &cancel, capacity)))
+    let result = catch_unwind(AssertUnwindSafe(|| model.step(&sequences, &cancel, idle)))
         .unwrap_or(Err(EngineError::WorkerFailed));
-    capacity.reached();
+    idle.notify();
     core.lock().running.retain(|running| !jobs.iter().any(|job| Arc::ptr_eq(job, running)));
     core.metrics().batch(sequences.len(), tokens, started.elapsed());
     match result {
@@ -68,7 +68,7 @@ fn step(core: &Core, Batch { model, items }: Batch, capacity: &Room) {
             let items = targets.into_iter().zip(sequences);
             let items: Vec<_> = items.map(|((job, index), sequence)| Item { job, index, sequence }).collect();
             for items in by_job(items) {
-                step(core, Batch { model: Arc::clone(&model), items }, capacity);
+                step(core, Batch { model: Arc::clone(&model), items }, idle);
             }
         }
         Err(error) => {

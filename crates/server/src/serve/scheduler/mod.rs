@@ -2,8 +2,8 @@
 //!
 //! While one batch is computed, requests collect for the next. Two runners, so that the end of a batch, when some workers of the
 //! engine are idle, overlaps with the start of the next one; all computing happens on the engine's one thread pool, for any number
-//! of models. The next batch is formed when the engine has capacity for it ([`engine::Room`]): formed earlier it would be small,
-//! and later requests would wait behind it.
+//! of models. The next batch is formed when the engine reports an idle worker ([`engine::IdleSignal`]): formed earlier it would be
+//! small, and later requests would wait behind it.
 //!
 //! The lock guards the data of the queue and is never held while a model computes. A batch that fails because a worker panicked is
 //! computed again request by request, so that only the request that causes the panic fails.

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use engine::{Cancel, EngineError, Piece};
+use engine::{Cancel, EngineError, TokenWithOffsets};
 
 use super::super::job::{Job, JobError, OutputKind};
 use super::core::Core;
@@ -12,7 +12,7 @@ type Texts = (Arc<Job>, Vec<String>);
 
 enum Tokenized {
     Ids(Vec<Vec<u32>>),
-    Tokens(Vec<Vec<Piece>>),
+    Tokens(Vec<Vec<TokenWithOffsets>>),
 }
 
 /// Groups of jobs with the same model and output, which one call of the tokenizer can serve.
@@ -42,7 +42,7 @@ pub fn tokenize(core: &Core, mut jobs: Vec<Texts>) {
         OutputKind::Embeddings => model.tokenize(&texts, &cancel).map(Tokenized::Ids),
         OutputKind::Tokens { special_tokens } => {
             jobs.iter().for_each(|(job, _)| job.step_begins());
-            model.pieces(&texts, special_tokens, &cancel).map(Tokenized::Tokens)
+            model.tokens_with_offsets(&texts, special_tokens, &cancel).map(Tokenized::Tokens)
         }
     }));
     match result.unwrap_or(Err(EngineError::WorkerFailed)) {
@@ -83,7 +83,7 @@ fn add_sequences(core: &Core, job: &Arc<Job>, sequences: Vec<Vec<u32>>) {
     }
 }
 
-fn add_tokens(core: &Core, job: &Arc<Job>, tokens: Vec<Vec<Piece>>) {
+fn add_tokens(core: &Core, job: &Arc<Job>, tokens: Vec<Vec<TokenWithOffsets>>) {
     if core.count_tokens(job, tokens.iter().map(Vec::len).sum()) {
         let entry = core.lock().queue.remove(job);
         // Dropped after the lock is released.

@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::http::Response;
-use engine::Piece;
+use engine::TokenWithOffsets;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -57,8 +57,8 @@ pub async fn tokenize(Admitted { request, body }: Admitted) -> Result<Response<B
     counted(&tokens, output.permit)
 }
 
-fn token(piece: &Piece) -> Token<'_> {
-    let Piece { id, text, special, span } = piece;
-    let (start, stop) = span.map_or((None, None), |(start, stop)| (Some(start), Some(stop)));
+fn token(token: &TokenWithOffsets) -> Token<'_> {
+    let TokenWithOffsets { id, text, special, offsets } = token;
+    let (start, stop) = offsets.map_or((None, None), |(start, stop)| (Some(start), Some(stop)));
     Token { id: *id, text, special: *special, start, stop }
 }

@@ -1,0 +1,125 @@
+use super::*;
+
+fn runner() -> Runner {
+    Runner::without_signals()
+}
+
+fn sh(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(script);
+    command
+}
+
+#[test]
+fn a_failure_quotes_the_command_and_the_first_error() {
+    let script =
+        "echo 'x.c:1: error: lost' >&2; for i in 1 2 3 4 5 6 7 8 9; do echo note $i >&2; done; exit 3";
+    let error = runner().run(Task::new("compile x.c", sh(script))).err().expect("exit 3 passed");
+    let text = error.to_string();
+    assert!(text.contains("could not compile x.c") && text.contains("exit status 3"), "{text}");
+    assert!(text.contains("x.c:1: error: lost"), "{text}");
+    assert!(diag::collect(&error)[0].fields().hint.clone().unwrap().contains("sh -c \"echo"), "{error:?}");
+}
+
+#[test]
+fn a_signal_is_reported_as_in_a_shell() {
+    assert_eq!(runner().output(Task::new("die", sh("kill -SEGV $$"))).unwrap().shell_code(), 139);
+}
+
+#[test]
+fn a_timeout_ends_grandchildren_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("pid");
+    let script = format!("sleep 60 & echo $! > {}; wait", mark.display());
+    let error =
+        runner().output(Task::new("wait", sh(&script)).timeout(Duration::from_millis(300))).err().unwrap();
+    assert!(error.to_string().contains("did not end in time"), "{error}");
+    let pid = std::fs::read_to_string(&mark).unwrap();
+    // On a busy machine a killed process takes its time to end.
+    let asked = Instant::now();
+    loop {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        if state.is_empty() || state.contains(") Z ") {
+            break;
+        }
+        assert!(asked.elapsed() < GRACE, "the grandchild lives on: {state}");
+        std::thread::sleep(POLL);
+    }
+}
+
+#[test]
+fn cancel_ends_the_children_of_one_scope() {
+    let runner = runner();
+    let (failing, other) = (runner.child_scope(), runner.child_scope());
+    let worker = failing.clone();
+    let slow = std::thread::spawn(move || worker.run(Task::new("wait", sh("sleep 60"))).err().unwrap());
+    std::thread::sleep(Duration::from_millis(100));
+    failing.cancel();
+    assert!(diag::has_code(&slow.join().unwrap(), &CANCELLED));
+    assert!(failing.check().is_err() && other.check().is_ok() && runner.check().is_ok());
+    other.run(Task::new("go on", sh("exit 0"))).unwrap();
+}
+
+#[test]
+fn an_interrupt_ends_the_wait() {
+    let runner = runner();
+    let flag = Arc::clone(&runner.interrupted);
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        flag.store(true, Ordering::Relaxed);
+    });
+    let started = Instant::now();
+    let error = runner.output(Task::new("sleep", sh("sleep 30"))).err().unwrap();
+    assert!(diag::has_code(&error, &INTERRUPTED), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// Runs as a child of the next test: starts a process tree and is killed while it waits for it.
+#[test]
+fn child_role_killed_runner() {
+    if let Some(mark) = std::env::var_os("MUSLIN_TEST_KILLED_RUNNER") {
+        let script = format!(
+            "trap 'kill $!; exit 1' TERM; sleep 60 & echo $! > {}; while kill -0 $!; do sleep 0.05; done",
+            std::path::Path::new(&mark).display()
+        );
+        let _ = runner().output(Task::new("wait", sh(&script)));
+    }
+}
+
+#[test]
+fn children_end_with_a_killed_runner() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("pid");
+    let mut run = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "runner::tests::child_role_killed_runner"])
+        .env("MUSLIN_TEST_KILLED_RUNNER", &mark)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    let pid = loop {
+        let text = std::fs::read_to_string(&mark).unwrap_or_default();
+        if text.ends_with('\n') {
+            break text.trim().to_string();
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "the child did not start");
+        std::thread::sleep(POLL);
+    };
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let lives = || {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        !state.is_empty() && !state.contains(") Z ")
+    };
+    let killed = Instant::now();
+    while lives() && killed.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(POLL);
+    }
+    assert!(!lives(), "process {pid} lives on");
+}
+
+#[test]
+fn a_missing_program_is_an_error() {
+    let error = runner().run(Task::new("start it", Command::new("/nonexistent/program"))).err().unwrap();
+    assert!(error.to_string().contains("could not start it"), "{error}");
+}
