@@ -167,7 +167,7 @@ mod tests {
         fails(
             |files| {
                 let limits = read_limits(&files[..]);
-                rooms.into_iter().filter(|available| !room.source.contains("/cgroup/a/memory.max")).collect()
+                limits.into_iter().filter(|limit| !limit.source.contains("/cgroup/a/memory.max")).collect()
             },
             "v2 three levels up",
         );

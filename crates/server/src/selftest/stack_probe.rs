@@ -145,7 +145,7 @@ pub fn evaluate_mapping(
     maps: &ProcessMaps,
     required: u64,
 ) -> (bool, String) {
-    let Some(stack) = maps.holding(pointer) else {
+    let Some(stack) = maps.containing(pointer) else {
         return (false, format!("its stack pointer {pointer:#x} is in no mapping"));
     };
     let usable = pointer - stack.start;

@@ -64,7 +64,7 @@ impl Default for Metrics {
             reloads: Family::default(),
         };
         for outcome in ["ok", "failed"] {
-            metrics.reloads.get_or_create(&ReloadLabels { outcome });
+            drop(metrics.reloads.get_or_create(&ReloadLabels { outcome }));
         }
         metrics.registered()
     }
