@@ -47,7 +47,7 @@ class Server:
                 event = json.loads(line)
             except ValueError:
                 sys.exit(f"the server did not start: {line}{self.child.stderr.read()}")
-            if event["event"] == "listening":
+            if event.get("message") == "listening":
                 self.connection = http.client.HTTPConnection(event["url"].removeprefix("http://"), timeout=120)
                 # Its log would fill the pipe: the server then drops lines and goes on.
                 return
