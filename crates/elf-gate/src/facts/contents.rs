@@ -1,26 +1,28 @@
-//! What stands inside of sections on whose place both readings agree: producers, and the dependency list of
-//! `cargo auditable`.
+//! Contents of sections: producers in `.comment`, and the dependency list of `cargo auditable`. Both readers agree on the
+//! position of each section.
 
 use std::io::Read;
 
 use serde::Serialize;
 
-use super::Section;
+use crate::bytes::slice;
+use crate::elf::types::Section;
 
 /// `.dep-v0`: zlib-compressed JSON, written by `cargo auditable`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditableDependencies {
+    /// Size of the section.
     pub compressed_bytes: u64,
-    /// Packages in the list, or why there is none to read.
+    /// Number of packages in the list, or why the list cannot be read.
     pub packages: Result<usize, String>,
 }
 
-pub(super) fn data<'a>(bytes: &'a [u8], sections: &[Section], name: &str) -> Option<&'a [u8]> {
+fn data<'a>(bytes: &'a [u8], sections: &[Section], name: &str) -> Option<&'a [u8]> {
     let section = sections.iter().find(|section| section.name == name && section.has_contents())?;
-    super::slice(bytes, section.offset, section.size_bytes)
+    slice(bytes, section.offset, section.size_bytes)
 }
 
-/// The lines of `.comment`: compilers and linkers that took part, each once.
+/// The distinct lines of `.comment`: the compilers and linkers that wrote parts of the file.
 pub(super) fn producers(bytes: &[u8], sections: &[Section]) -> Vec<String> {
     const KEPT: usize = 64;
     const LINE_BYTES_MAX: usize = 200;
@@ -44,7 +46,7 @@ pub(super) fn auditable(bytes: &[u8], sections: &[Section]) -> Option<AuditableD
 }
 
 fn packages(compressed: &[u8]) -> Result<usize, String> {
-    // The list of a large workspace has some 100 KiB; a file that unpacks to more is an attack, not a list.
+    // The list of a large workspace has about 100 KiB; the bound stops a decompression bomb.
     const UNPACKED_BYTES_MAX: u64 = 8 << 20;
     let mut json = Vec::new();
     let reader = flate2::read::ZlibDecoder::new(compressed);

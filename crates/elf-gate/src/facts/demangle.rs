@@ -1,13 +1,13 @@
-//! Symbol names as people write them, for patterns with `::`, `(` or a space in them.
+//! Demangled symbol names, for patterns that contain `::`, `(` or a space.
 
 use std::fmt;
 
 use cpp_demangle::{DemangleOptions, DemangleWrite};
 
-/// Nothing when the name is neither Rust's nor C++'s. The hash at the end of Rust's older names is left out: it differs
-/// between any two builds.
+/// `None` for a name that is neither mangled by Rust nor by C++. The hash at the end of legacy Rust names is removed,
+/// because it differs between any two builds.
 pub fn demangle(name: &[u8]) -> Option<String> {
-    // Names of generic code run to kilobytes; beyond this they are an attack on the demangler, not a name.
+    // Names of generic code have a few KiB; the bound stops an attack on the demangler.
     const NAME_BYTES_MAX: usize = 16 << 10;
     if name.len() > NAME_BYTES_MAX || !(name.starts_with(b"_R") || name.starts_with(b"_Z")) {
         return None;
@@ -23,7 +23,7 @@ pub fn demangle(name: &[u8]) -> Option<String> {
     Some(text.0)
 }
 
-/// A short name can stand for a very long one: each substitution may repeat the ones before it.
+/// Bounds the output: a short name can expand to a very long one, because each substitution may repeat earlier ones.
 struct Bounded(String);
 
 impl DemangleWrite for Bounded {
@@ -42,7 +42,7 @@ mod tests {
     use cpp_demangle::DemangleWrite;
 
     #[test]
-    fn names() {
+    fn demangles_rust_and_cpp_names_only() {
         let check = |name: &str, expected: Option<&str>| {
             assert_eq!(super::demangle(name.as_bytes()).as_deref(), expected, "{name}");
         };
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_bounded() {
+    fn bounds_the_length_of_the_text() {
         let mut text = super::Bounded(String::new());
         let part = "x".repeat(40 << 10);
         assert!(text.write_string(&part).is_ok() && text.write_string(&part).is_err());

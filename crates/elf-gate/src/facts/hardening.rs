@@ -1,33 +1,39 @@
 //! Traces of the protections that a compiler adds: stack canaries and checked string functions.
 //!
-//! They show in names only. One C library that was built with canaries puts `__stack_chk_fail` into a static program whose
-//! own code has none, so the names of a linked file say "somewhere"; only objects and archives say where.
+//! Only symbol names show them. One C library with canaries puts `__stack_chk_fail` into a static program whose own code has
+//! none. In a linked file the name therefore means "somewhere"; only objects and archives show where.
 
 use serde::Serialize;
 
-use super::{Form, SymbolTable};
+use crate::elf::symbols::SymbolTable;
+use crate::facts::file_kind::FileKind;
 
+/// Whether a protection is present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
-    /// By these names.
-    Seen(Vec<String>),
-    NotSeen,
-    /// There is no code to protect.
+    /// These symbols show it.
+    Present(Vec<String>),
+    /// No symbol shows it.
+    Absent,
+    /// The file has no code.
     NoCode,
-    /// The names are gone.
-    CannotTell,
+    /// The file has no symbol names.
+    Unknown,
 }
 
+/// Compiler protections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hardening {
+    /// `-fstack-protector`.
     pub stack_canary: Protection,
+    /// `_FORTIFY_SOURCE`.
     pub fortify: Protection,
-    /// Functions of the C library that have a checked twin and are called without the check.
+    /// Calls of libc functions that have a checked variant.
     pub unchecked: Vec<String>,
 }
 
-/// Functions with a `__NAME_chk` twin in glibc, those that writers of exploits ask for first.
+/// Functions with a `__NAME_chk` variant in glibc, limited to those that exploits use most.
 const FORTIFIABLE: [&str; 20] = [
     "memcpy",
     "memmove",
@@ -53,7 +59,7 @@ const FORTIFIABLE: [&str; 20] = [
 const CANARY: [&str; 3] = ["__stack_chk_fail", "__stack_chk_fail_local", "__stack_chk_guard"];
 
 pub(super) fn hardening(
-    form: Form,
+    kind: FileKind,
     has_code: bool,
     symbols: Option<&SymbolTable>,
     dynamic_symbols: Option<&SymbolTable>,
@@ -81,14 +87,15 @@ pub(super) fn hardening(
         list.sort_unstable();
         list.truncate(32);
     }
-    // A program without `.symtab` whose C library is shared still lists what it calls there.
-    let is_linked_to_shared_libc = matches!(form, Form::Pie | Form::DynamicExecutable | Form::SharedObject);
-    let can_tell = symbols.is_some() || (is_linked_to_shared_libc && dynamic_symbols.is_some());
+    // Without `.symtab`, `.dynsym` still lists the calls into a shared libc.
+    let uses_shared_libc =
+        matches!(kind, FileKind::Pie | FileKind::DynamicExecutable | FileKind::SharedObject);
+    let is_known = symbols.is_some() || (uses_shared_libc && dynamic_symbols.is_some());
     let protection = |names: Vec<String>| match (names.is_empty(), has_code) {
-        (false, _) => Protection::Seen(names),
+        (false, _) => Protection::Present(names),
         (true, false) => Protection::NoCode,
-        (true, true) if can_tell => Protection::NotSeen,
-        (true, true) => Protection::CannotTell,
+        (true, true) if is_known => Protection::Absent,
+        (true, true) => Protection::Unknown,
     };
     Hardening { stack_canary: protection(canary), fortify: protection(checked), unchecked }
 }

@@ -1,62 +1,69 @@
-//! Places of a build machine that ended up in the bytes: names of people, layout of a CI system, and builds that cannot
-//! be reproduced elsewhere.
+//! Paths of the build machine in the bytes. They disclose user names and the layout of a CI system, and make builds
+//! irreproducible.
 //!
-//! One pass for all prefixes. String literals of Rust stand side by side without an end mark, so the byte before a path
-//! says little; only what is plainly the middle of a path of the system is left out.
+//! One pass searches for all prefixes. Rust string literals have no terminator, so the byte before a path carries little
+//! information; only matches in the middle of a system path are dropped.
 
 use std::sync::OnceLock;
 
 use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
-use super::Section;
+use crate::elf::types::Section;
 
-/// Home folders, and the folders in which build services work.
+/// Home folders, and the working folders of build services.
 pub const LOCAL_PATH_PREFIXES: &[&str] =
     &["/home/", "/root/", "/Users/", "/build/", "/builds/", "/github/workspace/", "/__w/", "/workspace/"];
 
+/// Result of a search.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LocalPaths {
-    /// What was looked for.
+    /// The prefixes that were searched for.
     pub prefixes: Vec<String>,
-    /// Hits in all; one path may stand in many places.
+    /// Number of matches; a path may match several times.
     pub count: usize,
-    /// Hits on paths that are not kept in `found`.
+    /// Matches whose path is not listed in `found`.
     pub unlisted: usize,
+    /// The first distinct paths.
     pub found: Vec<LocalPath>,
 }
 
+/// A path in the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LocalPath {
+    /// Offset of the first match.
     pub offset: u64,
-    /// Nothing when no section holds it.
+    /// Section that contains the offset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub section: Option<String>,
+    /// The path, cut at the first byte that is unusual in paths.
     pub path: String,
 }
 
-/// What to look for; made once and used for many files.
+/// A compiled search, reusable for many files.
 #[derive(Debug)]
 pub struct LocalPathSearch {
     prefixes: Vec<String>,
-    /// Nothing when there is nothing to look for.
+    /// `None` without prefixes.
     automaton: Option<AhoCorasick>,
 }
 
 impl LocalPathSearch {
+    /// Searches for paths that start with one of `prefixes`.
     pub fn new(prefixes: impl IntoIterator<Item = impl Into<String>>) -> LocalPathSearch {
         let prefixes: Vec<String> = prefixes.into_iter().map(Into::into).collect();
-        let wanted = prefixes.iter().filter(|prefix| !prefix.is_empty());
-        let automaton = AhoCorasick::new(wanted).ok().filter(|automaton| automaton.patterns_len() > 0);
+        let patterns = prefixes.iter().filter(|prefix| !prefix.is_empty());
+        let automaton = AhoCorasick::new(patterns).ok().filter(|automaton| automaton.patterns_len() > 0);
         LocalPathSearch { prefixes, automaton }
     }
 
-    pub(super) fn usual() -> &'static LocalPathSearch {
-        static USUAL: OnceLock<LocalPathSearch> = OnceLock::new();
-        USUAL.get_or_init(|| LocalPathSearch::new(LOCAL_PATH_PREFIXES.iter().copied()))
+    /// The search for [`LOCAL_PATH_PREFIXES`].
+    pub(super) fn default_prefixes() -> &'static LocalPathSearch {
+        static DEFAULT: OnceLock<LocalPathSearch> = OnceLock::new();
+        DEFAULT.get_or_init(|| LocalPathSearch::new(LOCAL_PATH_PREFIXES.iter().copied()))
     }
 
-    /// Debug sections are left out: they are full of paths, and go away with `strip`.
+    /// Skips debug sections: they contain many paths, and `strip` removes them.
     pub(super) fn run(&self, bytes: &[u8], sections: &[Section]) -> LocalPaths {
         const KEPT: usize = 64;
         let mut result =
@@ -77,10 +84,10 @@ impl LocalPathSearch {
             let searched = bytes.get(start..end.min(bytes.len())).unwrap_or_default();
             for hit in automaton.find_iter(searched) {
                 let (at, path_end) = (start + hit.start(), start + hit.end());
-                if is_inside_of_a_system_path(bytes, at, &bytes[at..path_end]) {
+                if is_inside_system_path(bytes, at, &bytes[at..path_end]) {
                     continue;
                 }
-                let Some(path) = whole_path(bytes, at, path_end) else { continue };
+                let Some(path) = path_at(bytes, at, path_end) else { continue };
                 result.count += 1;
                 if result.found.iter().any(|found| found.path == path) {
                     continue;
@@ -102,8 +109,8 @@ fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+@~".contains(&byte) || byte >= 0x80
 }
 
-/// At least one more byte of a name must follow: a bare `/home/` is a constant of some program, not somebody's home.
-fn whole_path(bytes: &[u8], at: usize, prefix_end: usize) -> Option<String> {
+/// The path at `at`. At least one byte of a name must follow the prefix: a bare `/home/` is a constant of a program.
+fn path_at(bytes: &[u8], at: usize, prefix_end: usize) -> Option<String> {
     const PATH_BYTES_MAX: usize = 160;
     let rest = &bytes[prefix_end..bytes.len().min(at + PATH_BYTES_MAX).max(prefix_end)];
     let length = rest.iter().position(|&byte| !is_path_byte(byte)).unwrap_or(rest.len());
@@ -113,8 +120,8 @@ fn whole_path(bytes: &[u8], at: usize, prefix_end: usize) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes[at..prefix_end + length]).into_owned())
 }
 
-/// `/usr/share/build/x` is no place of a build machine, nor is `src/build/mod.rs`.
-fn is_inside_of_a_system_path(bytes: &[u8], at: usize, prefix: &[u8]) -> bool {
+/// Excludes paths such as `/usr/share/build/x` and `src/build/mod.rs`.
+fn is_inside_system_path(bytes: &[u8], at: usize, prefix: &[u8]) -> bool {
     const LOOK_BACK_BYTES: usize = 128;
     const SYSTEM: [&[u8]; 11] = [
         b"/usr/", b"/var/", b"/lib", b"/etc/", b"/sys/", b"/proc/", b"/opt/", b"/dev/", b"/run/", b"/bin/",
@@ -124,10 +131,10 @@ fn is_inside_of_a_system_path(bytes: &[u8], at: usize, prefix: &[u8]) -> bool {
     let before = &bytes[at.saturating_sub(LOOK_BACK_BYTES)..at];
     let start = before.iter().rposition(|&byte| !is_path_byte(byte)).map_or(0, |last| last + 1);
     let before = &before[start..];
-    // One folder at the root may as well be one in the middle of another path: `src/build/mod.rs`. Homes and longer
-    // prefixes are what they look like.
-    let could_be_any = prefix.iter().filter(|&&byte| byte == b'/').count() <= 2 && !HOMES.contains(&prefix);
-    SYSTEM.iter().any(|root| before.starts_with(root)) || (could_be_any && !before.is_empty())
+    // A prefix of one folder may be the middle of another path: `src/build/mod.rs`. Home folders and longer prefixes are
+    // unambiguous.
+    let is_ambiguous = prefix.iter().filter(|&&byte| byte == b'/').count() <= 2 && !HOMES.contains(&prefix);
+    SYSTEM.iter().any(|root| before.starts_with(root)) || (is_ambiguous && !before.is_empty())
 }
 
 fn section_of(sections: &[Section], offset: u64) -> Option<String> {
@@ -142,9 +149,9 @@ mod tests {
     use super::LocalPathSearch;
 
     #[test]
-    fn paths() {
+    fn finds_build_paths_and_skips_system_paths() {
         let check = |bytes: &[u8], expected: &[&str]| {
-            let result = LocalPathSearch::usual().run(bytes, &[]);
+            let result = LocalPathSearch::default_prefixes().run(bytes, &[]);
             let found: Vec<&str> = result.found.iter().map(|found| found.path.as_str()).collect();
             assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(bytes));
         };

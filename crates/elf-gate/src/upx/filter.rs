@@ -1,14 +1,14 @@
-//! Undoes the filters that make code compress better: the operands of calls were turned from relative to absolute, so
-//! that many calls of one function look alike.
+//! Reverses the filters that improve compression of code: they convert operands of calls from relative to absolute, so that
+//! all calls of one function have equal bytes.
 
-use super::{LINUX_AMD64, LINUX_ARM64};
+use crate::upx::format::{LINUX_AMD64, LINUX_ARM64};
 
 /// Filter 0x49: CALL and JMP (E8, E9) and the two-byte conditional jumps (0F 80..8F).
 pub(super) const X86_CALLS_AND_JUMPS: u8 = 0x49;
 /// Filter 0x52: B and BL of 64-bit ARM.
 pub(super) const ARM64_BRANCHES: u8 = 0x52;
 
-/// The filter that UPX has for code in files of this format.
+/// The filter for code of this format.
 pub(super) fn of_format(format: u8) -> Option<u8> {
     match format {
         LINUX_AMD64 => Some(X86_CALLS_AND_JUMPS),
@@ -17,7 +17,7 @@ pub(super) fn of_format(format: u8) -> Option<u8> {
     }
 }
 
-/// Whether any byte changed: UPX does not keep a filter that had nothing to do. `None` for one that is not known here.
+/// Whether any byte changed; `None` for an unknown filter. UPX never names a filter that changes nothing.
 pub(super) fn undo(data: &mut [u8], filter: u8, cto: u8) -> Option<bool> {
     match filter {
         X86_CALLS_AND_JUMPS => Some(undo_calls_and_jumps(data, cto)),
@@ -26,10 +26,10 @@ pub(super) fn undo(data: &mut [u8], filter: u8, cto: u8) -> Option<bool> {
     }
 }
 
-/// B and BL hold the distance in words in its lower 26 bits; the filter had added the place of the instruction.
+/// B and BL hold the distance in words in the lower 26 bits; the filter adds the position of the instruction.
 fn undo_arm64_branches(data: &mut [u8]) -> bool {
     const OPERAND: u32 = 0x03ff_ffff;
-    // The topmost bit tells BL from B.
+    // The most significant bit distinguishes BL from B.
     const OPCODE: u32 = 0x7c00_0000;
     const BRANCH: u32 = 0x1400_0000;
     let mut changed = false;
@@ -44,11 +44,11 @@ fn undo_arm64_branches(data: &mut [u8]) -> bool {
     changed
 }
 
-/// Operands are big-endian after filtering, and marked by one byte that occurs nowhere else in their place.
+/// Filtered operands are big-endian. Their first byte is a mark that no other operand starts with.
 fn undo_calls_and_jumps(data: &mut [u8], cto: u8) -> bool {
     let mark = u32::from(cto) << 24;
     let mut changed = false;
-    // End of the last operand that was changed: a conditional jump cannot start with one of its bytes.
+    // End of the last changed operand: a conditional jump cannot start inside of it.
     let mut last_end = 0;
     let mut at = 0;
     while at + 5 <= data.len() {

@@ -1,12 +1,12 @@
-//! The NRV2B, NRV2D and NRV2E decompressors for bit buffers of little-endian 32-bit words, as UPX's stubs carry them.
+//! The NRV2B, NRV2D and NRV2E decompressors for bit buffers of little-endian 32-bit words, the variants of UPX stubs.
 //!
-//! Written from the description of the formats: a stream of control bits, read from 32-bit words that are interleaved
-//! with literal bytes and low offset bytes. The three differ in how a match offset and a match length are coded.
-//! Output is bounded by the size that the block header promises, and input by the block, so no input can make it
-//! run long or grow.
+//! Written from the description of the formats: a stream of control bits in 32-bit words, interleaved with literal bytes and
+//! low offset bytes. The variants differ in the coding of match offsets and match lengths. The declared size bounds the
+//! output and the block bounds the input, so time and memory are bounded for every input.
 
-use super::decompress::DecompressError;
+use crate::upx::error::DecompressError;
 
+/// NRV2B, NRV2D or NRV2E.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Variant {
     B,
@@ -16,7 +16,7 @@ pub(super) enum Variant {
 
 /// Marks the end of the stream where an offset is expected.
 const END_OF_STREAM: u32 = u32::MAX;
-/// Offsets above this are no longer representable by the compressor.
+/// The compressor cannot represent larger offsets.
 const OFFSET_CODE_MAX: u32 = 0x00ff_ffff + 3;
 
 pub(super) fn decompress(
@@ -25,7 +25,7 @@ pub(super) fn decompress(
     variant: Variant,
 ) -> Result<Vec<u8>, DecompressError> {
     let mut bits = Bits { input, at: 0, word: 0, left: 0 };
-    // Reserved only as far as plausible: the promise comes from the file.
+    // The declared size comes from the file, so the reservation is bounded by the input.
     let mut out = Vec::with_capacity(size_bytes.min(input.len().saturating_mul(64)));
     let mut last_offset = 1_usize;
     loop {
@@ -102,7 +102,7 @@ fn long_length(bits: &mut Bits) -> Result<u32, DecompressError> {
     let mut length = 1_u32;
     loop {
         length = length * 2 + bits.next()?;
-        // No block is longer than this, and the doubling must not overflow.
+        // No block is longer, and the doubling must not overflow.
         if length > 1 << 30 {
             return Err(DecompressError::BadLength);
         }
@@ -126,7 +126,7 @@ fn copy_match(
         out.extend_from_within(start..start + length);
         return Ok(());
     }
-    // The match overlaps what it writes: it repeats the last `offset` bytes, which doubles what can be copied at once.
+    // The match overlaps its own output and repeats the last `offset` bytes; each copy doubles the available range.
     let mut left = length;
     while left > 0 {
         let chunk = left.min(out.len() - start);

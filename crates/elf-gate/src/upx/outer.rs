@@ -1,16 +1,20 @@
-//! The parts of a packed file that run: the outer segments, the stub, and the two words by which it finds its data.
+//! The parts of a packed file that run: the outer segments, the stub, and the two words by which the stub finds its data.
 //!
-//! No checksum of UPX covers the outer headers and those words, but all of them follow from the original headers and
-//! from the layout, so each is compared with what it must be.
+//! No checksum of UPX covers the outer headers and these words. All of them follow from the original headers and the layout,
+//! so each is compared with its computed value.
 
 use std::ops::Range;
 
-use super::{InnerHeaders, LINUX_ARM64, Part, Problem, u32_at};
-use crate::facts::{Header, PT_GNU_STACK, PT_LOAD, Segment, hex};
+use crate::bytes::{hex, u32_at};
+use crate::elf::types::{Header, PT_GNU_STACK, PT_LOAD, Segment};
+use crate::upx::format::LINUX_ARM64;
+use crate::upx::problem::{Part, Problem};
+use crate::upx::types::InnerHeaders;
 
-/// The largest page that UPX aligns for.
+/// The largest page size that UPX aligns to.
 const PAGE_BYTES_MAX: u64 = 0x1_0000;
 
+/// The executable segment that contains the entry point.
 pub(super) fn entry_segment<'a>(header: &Header, segments: &'a [Segment]) -> Option<&'a Segment> {
     segments.iter().find(|segment| {
         let into = header.entry.checked_sub(segment.address);
@@ -19,7 +23,7 @@ pub(super) fn entry_segment<'a>(header: &Header, segments: &'a [Segment]) -> Opt
     })
 }
 
-/// The code that the kernel starts; its checksum covers it from the entry point on, and on arm64 one word more.
+/// The code that the kernel starts. Its checksum covers it from the entry point on, on arm64 from one word earlier.
 pub(super) fn stub<'a>(
     bytes: &'a [u8],
     header: &Header,
@@ -38,8 +42,8 @@ fn stub_offset(header: &Header, segments: &[Segment], format: u8) -> Option<u64>
     segment.offset.checked_add(header.entry.checked_sub(segment.address)?)?.checked_sub(before_entry)
 }
 
-/// The stub finds its data by two words right before it: the offset of the first block, and the word's own offset.
-/// Between the last block and these there is nothing but padding.
+/// The stub finds its data by the two words before it: the offset of the first block and the offset of the second word
+/// itself. Only padding lies between the last block and these words.
 pub(super) fn words_before_stub(
     bytes: &[u8],
     header: &Header,
@@ -66,7 +70,7 @@ pub(super) fn words_before_stub(
     }
 }
 
-/// False as well when the range does not lie in the file or runs backwards.
+/// Whether all bytes of the range are zero; false for a range outside of the file.
 pub(super) fn is_zero(bytes: &[u8], start: u64, end: u64) -> bool {
     let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
     range
@@ -74,7 +78,7 @@ pub(super) fn is_zero(bytes: &[u8], start: u64, end: u64) -> bool {
         .is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0))
 }
 
-/// The outer headers are UPX's own: every field of them is a constant, a copy, or follows from the original.
+/// Compares the outer headers with their computed values: each field is a constant, a copy, or follows from the original.
 pub(super) fn headers(
     bytes: &[u8],
     inner: &InnerHeaders,
@@ -92,7 +96,7 @@ pub(super) fn headers(
     problems
 }
 
-/// What the two readings do not hold: fields that only a stranger would set.
+/// Fields that the readers do not extract. UPX writes constants; other values mean that the file was edited.
 fn elf_header(bytes: &[u8], inner_bytes: &[u8], is_version_13: bool) -> Result<(), Problem> {
     let field = |bytes: &[u8], range: Range<usize>| bytes.get(range).map(<[u8]>::to_vec);
     let section_entry = if is_version_13 { 64 } else { 0 };
@@ -116,7 +120,7 @@ fn elf_header(bytes: &[u8], inner_bytes: &[u8], is_version_13: bool) -> Result<(
     Ok(())
 }
 
-/// Two PT_LOADs, then PT_GNU_STACK if the original has one: copied whole.
+/// The segment table: two PT_LOADs, then a copy of the original PT_GNU_STACK if it exists.
 fn kinds(
     bytes: &[u8],
     inner: &InnerHeaders,
@@ -138,14 +142,14 @@ fn kinds(
             |kinds: &[u32]| kinds.iter().map(|kind| format!("{kind:#x}")).collect::<Vec<_>>().join(", ");
         return Err(Problem::new(Part::OuterLoads, format!("segments {}", list(&expected)), list(&found)));
     }
-    // `rwx` and the size are compared by a rule of their own, which says what the program gets.
+    // The rule `outer-inner-agree` compares `rwx` and the size, and reports the values.
     let rest = |entry: Option<Vec<u8>>| {
         entry.map(|entry| [&[entry[4] & !0b111], &entry[5..40], &entry[48..]].concat())
     };
     if let Some(stack) = stack
         && rest(entry(bytes, 2)) != rest(entry(inner_bytes, stack))
     {
-        return Err(Problem::new(Part::OuterStack, "a copy of the original's", "one that differs"));
+        return Err(Problem::new(Part::OuterStack, "a copy of the original segment", "other values"));
     }
     for (index, load) in segments.iter().take(2).enumerate() {
         let physical =
@@ -154,12 +158,12 @@ fn kinds(
             let found = physical.map_or("none".into(), |physical| format!("{physical:#x}"));
             return Err(Problem::new(Part::OuterLoads, format!("p_paddr {:#x}", load.address), found));
         }
-        // 3.96 aligned its own PT_LOAD to 4 KiB whatever the machine.
+        // 3.96 aligns its own PT_LOAD to 4 KiB on every machine.
         let is_equal = is_version_13 || load.align == segments[0].align;
         if !is_equal || !load.align.is_power_of_two() || load.align > PAGE_BYTES_MAX {
             return Err(Problem::new(
                 Part::OuterLoads,
-                "the alignment of a page",
+                "the size of a page as alignment",
                 format!("{:#x}", load.align),
             ));
         }
@@ -167,36 +171,36 @@ fn kinds(
     Ok(())
 }
 
-/// The first PT_LOAD reserves the image of the original, the second one holds everything and stands right behind it.
+/// UPX 4.x: the first PT_LOAD reserves the memory image of the original; the second one holds all bytes and follows it.
 fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
     let outer: Vec<&Segment> = loads_of(segments).collect();
     let [reserved, stub] = outer[..] else {
         return Err(Problem::new(Part::OuterLoads, "two", outer.len().to_string()));
     };
     let (start, stop) = image(inner);
-    // The lowest address may be inside of a page; UPX reserves whole pages.
+    // The lowest address may lie inside of a page; UPX reserves whole pages.
     let covers = start.checked_sub(reserved.address).is_some_and(|inside| inside < PAGE_BYTES_MAX);
     let is_bare = reserved.offset == 0 && reserved.flags_number == READ_WRITE;
     if !is_bare || !covers || end_address(reserved) != stop {
         return Err(Problem::new(
             Part::FirstOuterLoad,
-            format!("rw- for {start:#x}..{stop:#x}, the image of the original"),
+            format!("rw- for {start:#x}..{stop:#x}, the memory image of the original"),
             describe(reserved),
         ));
     }
-    let follows = stub.address.checked_sub(stop).is_some_and(|behind| behind < PAGE_BYTES_MAX);
+    let follows = stub.address.checked_sub(stop).is_some_and(|gap| gap < PAGE_BYTES_MAX);
     if !is_whole(stub) || !follows {
         return Err(Problem::new(
             Part::SecondOuterLoad,
-            format!("r-x, the stub right behind {stop:#x}"),
+            format!("r-x, the stub directly after {stop:#x}"),
             describe(stub),
         ));
     }
     Ok(())
 }
 
-/// Until UPX 3.96: the first PT_LOAD holds everything, at the original's address; the second one, empty in the file,
-/// reserves the rest of the image.
+/// UPX up to 3.96: the first PT_LOAD holds all bytes, at the address of the original; the second one has no bytes and
+/// reserves the rest of the memory image.
 fn loads_of_version_13(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
     let outer: Vec<&Segment> = loads_of(segments).collect();
     let [stub, reserved] = outer[..] else {
@@ -212,7 +216,7 @@ fn loads_of_version_13(inner: &InnerHeaders, segments: &[Segment]) -> Result<(),
     if !is_empty || !follows || end_address(reserved) != stop {
         return Err(Problem::new(
             Part::SecondOuterLoad,
-            format!("rw-, without bytes, up to {stop:#x}"),
+            format!("rw- without bytes, up to {stop:#x}"),
             describe(reserved),
         ));
     }

@@ -1,14 +1,17 @@
-//! What does not fit together in a packed file: the part by name, for programs; expected and found, for people.
+//! Inconsistencies of a packed file: the part as data, expected and found value as text.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// One contradiction between a packed file and what UPX writes.
+/// A difference between a packed file and the output of UPX.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
+    /// The part of the layout.
     pub part: Part,
+    /// What UPX writes.
     pub expected: String,
+    /// What the file holds.
     pub found: String,
 }
 
@@ -26,7 +29,7 @@ impl fmt::Display for Problem {
 
 macro_rules! parts {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
-        /// The parts of the layout, in the order in which they lie in the file.
+        /// The parts of the layout, in file order.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Part {
@@ -44,31 +47,54 @@ macro_rules! parts {
 }
 
 parts! {
+    /// ELF header of the packed file.
     OuterHeader = "outer ELF header",
-    /// In 4.x the one that reserves the image of the original.
+    /// In 4.x it reserves the memory image of the original.
     FirstOuterLoad = "first outer PT_LOAD",
-    /// In 4.x the one that holds the data and the stub; until 3.96 it is the first.
+    /// In 4.x it holds the data and the stub; until 3.96 the first one does.
     SecondOuterLoad = "second outer PT_LOAD",
+    /// PT_LOADs of the packed file.
     OuterLoads = "outer PT_LOAD",
+    /// PT_GNU_STACK of the packed file.
     OuterStack = "outer PT_GNU_STACK",
+    /// Entry point.
     Entry = "entry",
+    /// Header of the stub.
     LoaderInfo = "l_info",
+    /// Sizes of the original.
     ProgramInfo = "p_info",
+    /// `p_filesize`.
     ProgramInfoSize = "p_info size",
+    /// `p_blocksize`.
     ProgramInfoBlockSize = "p_info block size",
+    /// Block of the original headers.
     FirstBlock = "first block",
+    /// Header of a block.
     BlockInfo = "b_info",
+    /// Data of a block.
     Block = "block",
+    /// PT_LOAD of the original.
     InnerLoad = "inner PT_LOAD",
+    /// Bytes between the last block and the stub.
     PaddingBeforeStub = "padding before the stub",
+    /// Offsets by which the stub finds its data.
     WordsBeforeStub = "words before the stub",
+    /// Code that the kernel starts.
     Stub = "stub",
-    PaddingBehindStub = "padding behind the stub",
+    /// Bytes between the stub and the next block.
+    PaddingAfterStub = "padding after the stub",
+    /// Block header that ends the list.
     EndMarker = "end marker",
+    /// Bytes before the trailer.
     PaddingBeforeTrailer = "padding before the trailer",
+    /// PackHeader and overlay offset.
     Trailer = "trailer",
+    /// Checksum of the PackHeader itself.
     PackHeaderChecksum = "PackHeader checksum",
+    /// `u_file_size`.
     PackHeaderSize = "PackHeader size",
+    /// `u_len` and `c_len`.
     PackHeaderLengths = "PackHeader lengths",
+    /// Last word of the file.
     OverlayOffset = "overlay offset",
 }

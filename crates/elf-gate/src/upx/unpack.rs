@@ -1,65 +1,14 @@
-//! The whole original file back from a packed one, in memory, without UPX.
+//! Restores the original file from a packed one, in memory and without UPX.
 //!
-//! This is the independent half of the round trip: `upx -d` and the packer share their code, so a mistake in it could
-//! hide itself. Both checksums that UPX keeps over the data are verified on the way.
+//! `upx -d` shares code with the packer, so a mistake could cancel itself out. This implementation is independent, and it
+//! verifies both checksums that UPX stores over the data.
 
-use std::fmt;
+use crate::upx::decompress;
+use crate::upx::error::UnpackError;
+use crate::upx::filter;
+use crate::upx::types::UpxFacts;
 
-use super::decompress::{self, DecompressError};
-use super::{UpxFacts, filter};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UnpackError {
-    /// The layout does not fit together; the first problem found.
-    Layout(String),
-    /// The original would be larger than the caller is ready to hold.
-    TooLarge {
-        size_bytes: u64,
-        limit_bytes: u64,
-    },
-    Block {
-        offset: u64,
-        error: DecompressError,
-    },
-    UnknownFilter {
-        offset: u64,
-        filter: u8,
-    },
-    IdleFilter {
-        offset: u64,
-        filter: u8,
-    },
-    Checksum {
-        what: &'static str,
-        expected: u32,
-        found: u32,
-    },
-}
-
-impl fmt::Display for UnpackError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            UnpackError::Layout(problem) => write!(f, "the packed layout is damaged: {problem}"),
-            UnpackError::TooLarge { size_bytes, limit_bytes } => {
-                write!(f, "unpacked it would take {size_bytes} bytes, the limit is {limit_bytes}")
-            }
-            UnpackError::Block { offset, error } => write!(f, "the block at {offset} holds {error}"),
-            UnpackError::UnknownFilter { offset, filter } => {
-                write!(f, "the block at {offset} uses filter {filter:#04x}, which is not known here")
-            }
-            UnpackError::IdleFilter { offset, filter } => {
-                write!(f, "the block at {offset} names filter {filter:#04x}, which changes nothing in it")
-            }
-            UnpackError::Checksum { what, expected, found } => {
-                write!(f, "Adler-32 of the {what}: expected {expected:08x}, found {found:08x}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for UnpackError {}
-
-/// `facts` are those of the same bytes.
+/// Unpacks `bytes`; `facts` must come from the same bytes.
 pub fn unpack(bytes: &[u8], facts: &UpxFacts, limit_bytes: u64) -> Result<Vec<u8>, UnpackError> {
     if let Some(problem) = facts.problems.first() {
         return Err(UnpackError::Layout(problem.to_string()));
@@ -81,7 +30,7 @@ pub fn unpack(bytes: &[u8], facts: &UpxFacts, limit_bytes: u64) -> Result<Vec<u8
             let filter = block.filter;
             let undone = filter::undo(&mut data, filter, block.filter_cto);
             let changed = undone.ok_or(UnpackError::UnknownFilter { offset, filter })?;
-            // UPX names no filter that did nothing: somebody else wrote that byte.
+            // UPX never names a filter that changes nothing, so the byte was edited.
             changed.then_some(()).ok_or(UnpackError::IdleFilter { offset, filter })?;
         }
         unpacked_adler.write(&data);
