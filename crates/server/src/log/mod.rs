@@ -21,8 +21,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use crate::compute_thread;
 use queue::LineQueue;
 
-/// Target of the events about single requests. They are dropped first when stderr does not keep up.
-pub const REQUEST: &str = "inferd::request";
+pub use queue::REQUEST;
 
 /// Longest value of a field, in bytes.
 const VALUE_BYTES_MAX: usize = 1024;

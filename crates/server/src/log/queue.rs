@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::REQUEST;
+/// Target of the events about single requests. They are dropped first when stderr does not keep up.
+pub const REQUEST: &str = "inferd::request";
 
 /// Memory that waiting lines may take.
 const BYTES_MAX: usize = 1 << 20;
@@ -55,16 +56,17 @@ impl LineQueue {
         }
     }
 
-    /// Gives the bytes of a written line back.
+    /// Releases the bytes of a written line. After the last one it logs the number of dropped lines.
     fn finish(&self, line: &[u8]) {
         let mut state = self.lock();
-        state.bytes -= cost(line);
         let dropped = if state.lines.is_empty() { std::mem::take(&mut state.dropped) } else { 0 };
         drop(state);
-        self.0.changed.notify_all();
         if dropped > 0 {
             tracing::warn!(count = dropped, "lines_dropped");
         }
+        // Released last, so that `wait_until_empty` waits for the event above.
+        self.lock().bytes -= cost(line);
+        self.0.changed.notify_all();
     }
 
     /// Waits until every line has been written, for at most `time_max`.
@@ -167,9 +169,9 @@ mod tests {
         let queue = LineQueue::default();
         let ((unblock, blocked), (written, received)) = (mpsc::channel(), mpsc::channel());
         let writer = queue.clone();
-        let dispatch = super::super::subscriber(super::super::Format::Text, queue.clone());
+        let subscriber = tracing_subscriber::fmt().with_writer(queue.clone()).with_ansi(false).finish();
         std::thread::spawn(move || {
-            tracing::dispatcher::with_default(&dispatch, || {
+            tracing::subscriber::with_default(subscriber, || {
                 writer.write_to(Blocked { unblock: blocked, written });
             });
         });
@@ -177,7 +179,8 @@ mod tests {
         for _ in 0..5000 {
             assert_eq!(queue.make_writer().write(&line).unwrap(), line.len());
         }
-        let (waiting, dropped) = (queue.lock().bytes, queue.lock().dropped);
+        let waiting = queue.lock().bytes;
+        let dropped = queue.lock().dropped;
         assert!(waiting <= BYTES_MAX && waiting > BYTES_MAX / 2, "{waiting}");
         assert!(dropped > 3000, "{dropped}");
         // Unblocks every write.
@@ -185,7 +188,7 @@ mod tests {
         queue.wait_until_empty(Duration::from_secs(20));
         let lines: Vec<Vec<u8>> = received.try_iter().collect();
         let report = String::from_utf8(lines.last().unwrap().clone()).unwrap();
-        assert!(report.contains(&format!("WARN lines_dropped count={dropped}")), "{report}");
+        assert!(report.contains("lines_dropped") && report.contains(&format!("count={dropped}")), "{report}");
     }
 
     #[test]

@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 
 use super::super::super::model::Shape;
 use super::super::super::state::AppState;
-use super::super::{auth, deadline, json};
+use super::super::auth;
+use super::super::deadline;
+use super::super::json;
 use super::metrics;
 use crate::build_info;
 
