@@ -68,7 +68,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (plan, site) = (&setup.plan, &setup.site);
     let model = match args.model {
         Some(model) => model,
-        None => release::model::folder(site, &plan.config)?,
+        None => release::fixtures::folder(site, &plan.config, "model")?,
     };
     // With the environment of this process, and not a build's: the container engine may be named there (DOCKER_HOST).
     let mut loadtest = Command::new("cargo");

@@ -10,10 +10,10 @@ mod cache;
 mod dist;
 mod docker;
 mod doctor;
+mod fetch_model;
 mod fuzz;
 mod lint;
 mod loadtest;
-mod model;
 mod native;
 mod progress;
 mod setup;
@@ -27,7 +27,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use release::gate::GateFailure;
 use release::mutants::MutantFailure;
-use release::prove::ProofFailure;
 
 /// Build, prove and package `inferd`.
 #[derive(Parser)]
@@ -59,8 +58,8 @@ enum Verb {
     Lint(lint::Args),
     /// Load the server of dist/ beyond its capacity, inject faults, and check its promises
     Loadtest(loadtest::Args),
-    /// Fetch the real all-MiniLM-L6-v2 weights and print their folder
-    Model(model::Args),
+    /// Fetch the model that tests and benchmarks use, and print its folder
+    FetchModel(fetch_model::Args),
     /// Build the native libraries alone and show what was proved of their archives
     Native(native::Args),
     /// Run every test, product tests on the musl target
@@ -93,7 +92,7 @@ fn main() -> ExitCode {
         Verb::Fuzz(args) => fuzz::run(args),
         Verb::Lint(args) => lint::run(args),
         Verb::Loadtest(args) => loadtest::run(args),
-        Verb::Model(args) => model::run(args),
+        Verb::FetchModel(args) => fetch_model::run(args),
         Verb::Native(args) => native::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Vendor(args) => vendor::run(&args),
@@ -111,7 +110,6 @@ fn report(error: &anyhow::Error) -> ExitCode {
     let diagnostics = diag::collect(error);
     eprint!("{}", diag::render::human(&diagnostics, diag::render::Style::default()));
     let violated = error.downcast_ref::<GateFailure>().is_some_and(GateFailure::is_violation)
-        || error.downcast_ref::<MutantFailure>().is_some()
-        || error.downcast_ref::<ProofFailure>().is_some();
+        || error.downcast_ref::<MutantFailure>().is_some();
     ExitCode::from(if violated { 1 } else { diag::exit_code(&diagnostics) })
 }

@@ -43,7 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let setup = args.common.setup(None)?;
     let (plan, site) = (&setup.plan, &setup.site);
     let built = pipeline::packed(plan, site, &mut Times::default())?;
-    let model = release::model::folder(site, &plan.config)?;
+    let model = release::fixtures::folder(site, &plan.config, "model")?;
     let python = pip::environment(site, "api-test", REQUIREMENTS, "")?;
     let folder = tempfile::tempdir().context("creating a folder for the server")?;
     let mut script = site.command(&python);

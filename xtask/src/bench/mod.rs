@@ -101,7 +101,7 @@ fn beside_reference(
     command: &[&str],
 ) -> anyhow::Result<()> {
     let binary = dist_file(plan, &plan.names.packed)?;
-    let model = release::model::folder(site, &plan.config)?;
+    let model = release::fixtures::folder(site, &plan.config, "model")?;
     let python = match python {
         Some(python) => python,
         None => {
@@ -123,7 +123,7 @@ fn memory(plan: &Plan, site: &Site) -> anyhow::Result<()> {
     let mut models = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     models.retain(|path| path.join("model.safetensors").is_file());
     models.sort();
-    models.push(release::model::folder(site, &plan.config)?);
+    models.push(release::fixtures::folder(site, &plan.config, "model")?);
     let mut bench = script_command(plan, site, Path::new("python3"), "memory.py");
     bench.arg(dist_file(plan, &plan.names.unpacked)?).args(models);
     run_script(site, bench)

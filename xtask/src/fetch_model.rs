@@ -1,4 +1,4 @@
-//! `cargo xtask model`: fetches the real all-MiniLM-L6-v2 weights, checks their digest, and says where they are.
+//! `cargo xtask fetch-model`: fetches the fixtures of release.toml, checks their digests, and prints their folders.
 
 use clap::Args as ClapArgs;
 
@@ -10,11 +10,14 @@ use crate::stdout;
 pub struct Args {
     #[command(flatten)]
     common: Common,
+    /// `[fixtures.NAME]` of release.toml
+    #[arg(value_name = "NAME", default_value = "model")]
+    name: String,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (site, _) = args.common.site()?;
-    let folder = release::model::folder(&site, &args.common.config()?)?;
+    let folder = release::fixtures::folder(&site, &args.common.config()?, &args.name)?;
     stdout::print(&format!("{}\n", folder.display()))?;
     Ok(Outcome::Pass)
 }
