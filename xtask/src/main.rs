@@ -10,6 +10,7 @@ mod conform;
 mod dist;
 mod docker;
 mod doctor;
+mod format;
 mod fuzz;
 mod lint;
 mod load;
