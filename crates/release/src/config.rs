@@ -47,20 +47,20 @@ pub struct Product {
 #[derive(Debug, Serialize)]
 pub struct Native {
     pub vendor: PathBuf,
-    pub threads_max: Option<Placed<u32>>,
-    pub kernels: Vec<Placed<String>>,
+    pub threads_max: Option<Located<u32>>,
+    pub kernels: Vec<Located<String>>,
     /// Options of its make, or flags of its compiler.
-    pub options: Vec<Placed<String>>,
+    pub options: Vec<Located<String>>,
 }
 
 /// A value that can only be judged beside other files, with its place for that message.
 #[derive(Debug, Clone)]
-pub struct Placed<T> {
+pub struct Located<T> {
     pub value: T,
     pub place: String,
 }
 
-impl<T: Serialize> Serialize for Placed<T> {
+impl<T: Serialize> Serialize for Located<T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
     }
@@ -93,14 +93,14 @@ pub struct Model {
 #[serde(deny_unknown_fields)]
 pub struct Image {
     pub reference: String,
-    pub ships: Ships,
+    pub ships: ImageVariant,
     pub user: String,
 }
 
 /// Which of the two proved binaries goes into the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ships {
+pub enum ImageVariant {
     Packed,
     Unpacked,
 }
@@ -203,9 +203,9 @@ impl Raw {
             let RawNative { vendor, threads_max, kernels, options } = raw.into_inner();
             let native = Native {
                 vendor: vendor.into_inner().into(),
-                threads_max: threads_max.map(|value| placed(value, place)),
-                kernels: kernels.into_iter().map(|value| placed(value, place)).collect(),
-                options: options.into_iter().map(|value| placed(value, place)).collect(),
+                threads_max: threads_max.map(|value| located(value, place)),
+                kernels: kernels.into_iter().map(|value| located(value, place)).collect(),
+                options: options.into_iter().map(|value| located(value, place)).collect(),
             };
             (name, native)
         });
@@ -224,9 +224,9 @@ impl Raw {
     }
 }
 
-fn placed<T>(spanned: Spanned<T>, place: &dyn Fn(std::ops::Range<usize>) -> String) -> Placed<T> {
+fn located<T>(spanned: Spanned<T>, place: &dyn Fn(std::ops::Range<usize>) -> String) -> Located<T> {
     let place = place(spanned.span());
-    Placed { value: spanned.into_inner(), place }
+    Located { value: spanned.into_inner(), place }
 }
 
 fn inner<T>(spanned: Vec<Spanned<T>>) -> Vec<T> {

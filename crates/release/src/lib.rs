@@ -1,25 +1,31 @@
-//! The release pipeline: from `release.toml` to proved artifacts, one module a stage. [`pipeline::dist`] is the order.
+//! The release pipeline: from `release.toml` to proved artifacts.
+//!
+//! [`pipeline::dist`] runs the stages of [`stage::STAGES`] in their order. Each module of [`stages`] consumes the value of the
+//! stage before it and returns the next one; only that module constructs it.
+//!
+//! The crate prints nothing and knows no product and no library by name. It reads the environment in [`host_env`] only.
 
 pub mod artifact;
+pub mod baseline;
 pub mod cargo;
+pub mod codes;
 pub mod config;
+pub mod context;
+pub mod fetch;
 pub mod gate;
-pub mod image;
+pub mod host_env;
+pub mod inputs;
 pub mod jobs;
+pub mod library;
 pub mod model;
-pub mod mutants;
-pub mod native;
-mod pack;
+pub mod native_inputs;
 pub mod pipeline;
 pub mod plan;
-pub mod previous;
-pub mod prove;
-pub mod ship;
-pub mod sources;
-mod strip;
-pub mod surroundings;
+pub mod resolution;
+pub mod rustflags;
+pub mod stage;
+pub mod stages;
 pub mod testing;
-pub mod toolchain;
 
 diag::codes! {
     /// To be split into one code for each kind of problem.

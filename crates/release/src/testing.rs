@@ -6,10 +6,12 @@ use std::process::Command;
 
 use crate::cargo;
 use crate::model;
-use crate::native;
-use crate::pipeline::{self, Built, Times};
+use crate::context::BuildContext;
+use crate::pipeline;
 use crate::plan::Plan;
-use crate::toolchain::Site;
+use crate::stage::StageTimes;
+use crate::stages::pack::Packed;
+use crate::stages::sources;
 use process::Task;
 
 /// Sums over all test programs.
@@ -47,9 +49,10 @@ impl Totals {
 /// Crates that ship; all others are tested on the machine that builds.
 const PRODUCT_CRATES: [&str; 4] = ["inferd", "engine", "mimalloc-sys", "openblas-sys"];
 
-pub fn test(plan: &Plan, site: &Site, filter: &[String]) -> anyhow::Result<Totals> {
-    let mut times = Times::default();
-    let built = pipeline::packed(plan, site, &mut times)?;
+pub fn test(plan: &Plan, site: &BuildContext, filter: &[String]) -> anyhow::Result<Totals> {
+    let mut times = StageTimes::default();
+    let packed = pipeline::packed(plan, site, &mut times)?;
+    let native = packed.stripped().linked().native();
     let model = model::folder(site, &plan.config)?;
     let mut totals = Totals::default();
 
@@ -58,14 +61,16 @@ pub fn test(plan: &Plan, site: &Site, filter: &[String]) -> anyhow::Result<Total
     for name in PRODUCT_CRATES {
         host.args(["--exclude", name]);
     }
-    inputs(&mut host, plan, &built);
+    inputs(&mut host, plan, &packed);
     for library in &plan.native {
         let name = format!("MUSLIN_NATIVE_{}_SOURCE", library.name.to_uppercase());
-        host.env(name, native::fetch_source(site, library)?);
+        if let Some(resolution) = plan.tools.sources.get(&library.name) {
+            host.env(name, sources::install(site, &library.vendored.manifest, resolution)?);
+        }
     }
     suite(site, "release crates", host, filter, &mut totals)?;
 
-    let mut product = cargo::command(plan, site, &built.toolchain, "test")?;
+    let mut product = cargo::command(plan, site, native.toolchain(), native.inputs(), "test");
     product.arg("--no-fail-fast").env("MUSLIN_MODEL_DIR", &model);
     for name in PRODUCT_CRATES {
         product.args(["--package", name]);
@@ -75,28 +80,27 @@ pub fn test(plan: &Plan, site: &Site, filter: &[String]) -> anyhow::Result<Total
 }
 
 /// The shipped bytes and the tools that made them.
-fn inputs(command: &mut Command, plan: &Plan, built: &Built) {
-    let Built { toolchain, native: libraries, packed, .. } = built;
+fn inputs(command: &mut Command, plan: &Plan, packed: &Packed) {
+    let native = packed.stripped().linked().native();
+    let toolchain = native.toolchain();
     command
-        .env("MUSLIN_LINKED", &packed.stripped.linked.file.path)
-        .env("MUSLIN_STRIPPED", &packed.stripped.file.path)
-        .env("MUSLIN_PACKED", &packed.file.path)
-        .env("MUSLIN_UPX", &toolchain.upx.path)
-        .env("MUSLIN_OBJCOPY", &toolchain.objcopy.path)
-        .env("MUSLIN_CC", &toolchain.wrappers.cc)
-        .env("MUSLIN_AR", &toolchain.wrappers.ar)
-        .env("MUSLIN_MAKE", &toolchain.make.path)
-        .env("MUSLIN_HOST_CC", &toolchain.host_cc.path)
+        .env("MUSLIN_LINKED", packed.stripped().linked().file().path())
+        .env("MUSLIN_STRIPPED", packed.stripped().file().path())
+        .env("MUSLIN_PACKED", packed.file().path())
+        .env("MUSLIN_UPX", &toolchain.upx().path)
+        .env("MUSLIN_OBJCOPY", &toolchain.objcopy().path)
+        .env("MUSLIN_CC", toolchain.wrappers().cc())
+        .env("MUSLIN_AR", toolchain.wrappers().ar())
+        .env("MUSLIN_MAKE", &toolchain.make().path)
+        .env("MUSLIN_HOST_CC", &toolchain.host_cc().path)
         .env("MUSLIN_CACHE_DIR", &plan.paths.cache)
         .env("ZIG_GLOBAL_CACHE_DIR", plan.paths.cache.join("zig"))
         .env("ZIG_LOCAL_CACHE_DIR", plan.paths.cache.join("zig"));
-    for (library, planned) in libraries.iter().zip(&plan.native) {
-        command.env(native::variable(planned), &library.folder);
-    }
+    command.envs(native.inputs().iter().map(|inputs| (inputs.variable(), inputs.folder())));
 }
 
 fn suite(
-    site: &Site,
+    site: &BuildContext,
     name: &'static str,
     mut cargo: Command,
     filter: &[String],
