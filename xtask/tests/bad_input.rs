@@ -104,7 +104,11 @@ fn offline_with_an_empty_cache_tells_all_that_is_missing() {
     assert!(!folder.path().join("cache").exists() && !folder.path().join("dist").exists());
     let mut doctor = xtask(folder.path(), &["doctor", "--offline"]);
     doctor.env("PATH", folder.path());
-    check(doctor, 2, &["zig       MISSING", "source    MISSING", "model     MISSING", "cargo xtask model"]);
+    check(
+        doctor,
+        2,
+        &["zig       MISSING", "source    MISSING", "fixture   MISSING", "cargo xtask fetch-model"],
+    );
 }
 
 #[test]

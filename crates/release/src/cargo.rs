@@ -17,13 +17,13 @@ pub fn command(
     toolchain: &Toolchain,
     inputs: &[NativeInputs],
     verb: &str,
-) -> Command {
+) -> anyhow::Result<Command> {
     let (rust, wrappers) = (toolchain.rust(), toolchain.wrappers());
     let dirty = if plan.commit.dirty { "-dirty" } else { "" };
     let mut cargo = context.command(&rust.cargo);
     cargo
         .current_dir(&plan.paths.root)
-        .arg(verb)
+        .args(verb.split(' '))
         .args(["--locked", "--release", "--target", &plan.target])
         .args(&rust.cargo_args)
         // The whole list, so that a `rustflags` in a configuration file of the user adds nothing.
@@ -34,10 +34,6 @@ pub fn command(
         .env("RUSTC_WRAPPER", "")
         .env("RUSTC_WORKSPACE_WRAPPER", "")
         .env(format!("CARGO_TARGET_{}_LINKER", variable(&plan.target).to_uppercase()), wrappers.cc())
-        // For build scripts that compile C with the `cc` crate.
-        .env(format!("CC_{}", variable(&plan.target)), wrappers.cc())
-        .env(format!("AR_{}", variable(&plan.target)), wrappers.ar())
-        .env(format!("RANLIB_{}", variable(&plan.target)), wrappers.ranlib())
         .env("CARGO_TARGET_DIR", &plan.paths.target)
         .env("ZIG_GLOBAL_CACHE_DIR", context.store.entry_path("zig"))
         .env("ZIG_LOCAL_CACHE_DIR", context.store.entry_path("zig"))
@@ -47,13 +43,14 @@ pub fn command(
         .env("MUSLIN_STACK_SIZE", plan.config.stack_size.0.to_string())
         .env("MUSLIN_NATIVE", described(&plan.native))
         .envs(inputs.iter().map(|inputs| (inputs.variable(), inputs.folder())));
+    crate::build_script_cc::set(&mut cargo, plan, wrappers)?;
     if context.offline {
         cargo.arg("--offline");
     }
     if plan.quiet {
-        cargo.arg("--quiet");
+        cargo.arg(if verb.starts_with("nextest") { "--cargo-quiet" } else { "--quiet" });
     }
-    cargo
+    Ok(cargo)
 }
 
 /// A target triple as part of a variable's name.

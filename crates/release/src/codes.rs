@@ -2,14 +2,19 @@
 
 diag::codes! {
     /// release.toml cannot be read.
-    pub CONFIG_UNREADABLE = Usage "config-unreadable": "release.toml cannot be read" {
-        "cause": "the command runs outside of a checkout, or `--config` names a missing file",
-        "fix": "run the command inside a checkout of the project, or name the file with `--config FILE`",
+    pub CONFIG_UNREADABLE = Environment "config-unreadable": "release.toml cannot be read" {
+        "cause": "the file is missing, or the verb runs outside a checkout",
+        "fix": "name the folder of release.toml and Cargo.toml with `--workspace DIR`, or the file with `--config FILE`",
     }
-    /// A key or value of release.toml is wrong.
-    pub CONFIG_INVALID = Usage "config-invalid": "release.toml has an invalid key or value" {
-        "cause": "an unknown or missing key, a value out of range, or two values that contradict each other",
-        "fix": "change the named line; docs/release.md lists every key with its unit",
+    /// release.toml is not the TOML that is expected.
+    pub CONFIG_SYNTAX = Usage "config-syntax": "release.toml is not valid: syntax, an unknown or missing key, a wrong type" {
+        "cause": "a slip of the pen, or a key of another version",
+        "fix": "docs/configuration.md lists every key with its unit and default",
+    }
+    /// A value of release.toml is refused.
+    pub CONFIG_VALUE = Usage "config-value": "a value of release.toml is out of range or contradicts another one" {
+        "cause": "the message names the key, what is expected and what was found",
+        "fix": "change the value; docs/configuration.md lists every key with its range",
     }
     /// An option of the command line contradicts release.toml or the machine.
     pub OPTION_INVALID = Usage "option-invalid": "an option of the command line cannot be used" {
@@ -141,15 +146,33 @@ diag::codes! {
         "cause": "no damaged copy shows that the rule can fail at this stage",
         "fix": "add a mutant to crates/release/src/stages/mutation/table.rs, or do not demand the rule",
     }
-    /// A proof failed.
-    pub PROOF_FAILED = Violation "proof-failed": "the packed file was run and a proof failed" {
-        "cause": "the output, exit status or time of the run differs from what release.toml declares",
-        "fix": "run the quoted command by hand",
+    /// The packed file was run and breaks a promise.
+    pub PROOF_VIOLATED = Violation "proof-violated": "the packed file was run and does not behave as release.toml promises" {
+        "cause": "a change of the program, of a library, of the linker or of UPX",
+        "fix": "run the quoted command by hand; change the program, or the [prove] table when the promise has changed",
     }
-    /// The input of a proof is missing.
-    pub PROOF_INPUT = Environment "proof-input": "an input of a proof is missing or invalid" {
-        "cause": "a file that release.toml names for a proof cannot be read",
-        "fix": "restore the file: `git checkout fixtures`",
+    /// A proof could not be made on this machine.
+    pub PROOF_NOT_MEASURED = NotMeasured "proof-not-measured": "a proof could not be made, which is not a pass" {
+        "cause": "the kernel or the container forbids namespaces, or the program starts no thread with default attributes",
+        "fix": "run it where namespaces are allowed, declare [prove.thread_stack], or give a reason in [prove.allow_not_measured]",
+    }
+    /// An input of a declared proof cannot be used.
+    pub PROOF_INPUT = Environment "proof-input": "an input of a proof is missing or malformed" {
+        "cause": "a golden file that [prove] names is missing, or has another form than docs/configuration.md says",
+        "fix": "restore the file: `git checkout FILE`",
+    }
+    /// The packages of the workspace are not known.
+    pub WORKSPACE_UNREADABLE = Environment "workspace-unreadable": "cargo cannot describe the workspace" {
+        "cause": "Cargo.toml or Cargo.lock is missing or invalid, or `product.package` is no package of the workspace",
+        "fix": "run `cargo metadata --no-deps` in the folder of release.toml, and correct what it reports",
+    }
+    /// release.toml has no fixture of that name.
+    pub FIXTURE_UNKNOWN = Usage "fixture-unknown": "release.toml has no fixture of this name" {
+        "fix": "name one of its [fixtures.NAME] tables, or add one",
+    }
+    /// A fixture cannot be fetched without a network.
+    pub FIXTURE_OFFLINE = Environment "fixture-offline": "a fixture is not in the cache, and `--offline` forbids to fetch it" {
+        "fix": "run `cargo xtask fetch-model` once with a network",
     }
     /// The image does not hold the proved bytes.
     pub IMAGE_MISMATCH = Violation "publish-image-mismatch": "the image holds other bytes than those that were proved" {
@@ -160,10 +183,5 @@ diag::codes! {
     pub PUBLISH_MISMATCH = Violation "publish-mismatch": "a file in dist/ differs from the file that was proved" {
         "cause": "another program wrote to dist/ or target/, or the disk fails",
         "fix": "end other programs that write to the folder, then run the command again",
-    }
-    /// The weights of the model are missing.
-    pub MODEL_MISSING = Environment "model-missing": "the weights of the test model are missing" {
-        "cause": "they are not in the cache, and `--offline` prevents a download",
-        "fix": "run `cargo xtask fetch-model` once with a network",
     }
 }

@@ -7,17 +7,18 @@
 
 pub mod artifact;
 pub mod baseline;
+mod build_script_cc;
 pub mod cargo;
 pub mod codes;
 pub mod config;
 pub mod context;
 pub mod fetch;
+pub mod fixtures;
 pub mod gate;
 pub mod host_env;
 pub mod inputs;
 pub mod jobs;
 pub mod library;
-pub mod model;
 pub mod native_inputs;
 pub mod pipeline;
 pub mod plan;
@@ -25,11 +26,4 @@ pub mod resolution;
 pub mod rustflags;
 pub mod stage;
 pub mod stages;
-pub mod testing;
-
-diag::codes! {
-    /// To be split into one code for each kind of problem.
-    pub GENERAL = Environment "pipeline": "a step of the pipeline failed" {
-        "fix": "read the message and its hint",
-    }
-}
+pub mod test_runner;

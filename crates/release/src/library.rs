@@ -74,11 +74,10 @@ impl LibraryPlan {
 }
 
 fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagnostic>) -> Vec<String> {
-    let at = |place: &str, text: String| Diagnostic::new(&NATIVE_OPTION, format!("{place}: {text}"));
     let known: Vec<&str> = build.kernels.keys().map(String::as_str).collect();
     for kernel in choices.kernels.iter().filter(|kernel| !known.contains(&kernel.value.as_str())) {
         problems.push(
-            at(&kernel.place, format!("build.toml of {name} has no kernel set of this name"))
+            kernel.diagnostic(&NATIVE_OPTION, format!("build.toml of {name} has no kernel set of this name"))
                 .expected(known.join(", "))
                 .found(kernel.value.as_str()),
         );
@@ -87,13 +86,13 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
         Recipe::Cc { flags, .. } => {
             for flag in choices.options.iter().filter(|flag| !flag.value.starts_with('-')) {
                 problems.push(
-                    at(&flag.place, "the option is no compiler flag".into())
+                    flag.diagnostic(&NATIVE_OPTION, "the option is no compiler flag")
                         .expected("a word that starts with `-`")
                         .found(flag.value.as_str()),
                 );
             }
             if let Some(threads) = &choices.threads_max {
-                problems.push(at(&threads.place, format!("{name} has no option for the maximum of threads")));
+                problems.push(threads.diagnostic(&NATIVE_OPTION, format!("{name} has no option for the maximum of threads")));
             }
             flags.iter().cloned().chain(choices.options.iter().map(|flag| flag.value.clone())).collect()
         }
@@ -110,10 +109,11 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
             }
             let mut all: Vec<String> = choices.options.iter().map(|option| option.value.clone()).collect();
             match (threads_max, &choices.threads_max) {
-                (Some(known), Some(Located { value, place })) => {
-                    if !(known.from..=known.to).contains(value) {
+                (Some(known), Some(threads)) => {
+                    let value = threads.value;
+                    if !(known.from..=known.to).contains(&value) {
                         problems.push(
-                            at(place, format!("`native.{name}.threads_max` is out of range"))
+                            threads.diagnostic(&NATIVE_OPTION, format!("`native.{name}.threads_max` is out of range"))
                                 .expected(format!("{} to {}", known.from, known.to))
                                 .found(value.to_string()),
                         );
@@ -129,7 +129,7 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
                     .hint("without it the core count of the build machine decides"),
                 ),
                 (None, Some(threads)) => {
-                    problems.push(at(&threads.place, format!("{name} has no option for the maximum of threads")));
+                    problems.push(threads.diagnostic(&NATIVE_OPTION, format!("{name} has no option for the maximum of threads")));
                 }
             }
             if let Some(option) = kernels {
@@ -155,7 +155,7 @@ fn make_option(
     set: &[&str],
     refused: &std::collections::BTreeMap<String, String>,
 ) -> Option<Diagnostic> {
-    let at = |text: String| Diagnostic::new(&NATIVE_OPTION, format!("{}: {text}", option.place));
+    let at = |text: String| option.diagnostic(&NATIVE_OPTION, text);
     let name = option.value.split_once('=').map(|(name, _)| name);
     match name {
         None | Some("") => Some(
@@ -204,7 +204,7 @@ mod tests {
             ("\"USE_THREAD=1\"", "\"USE_TLS=1\"", "remove it"),
         ] {
             let text = problems("openblas", from, to);
-            assert!(text.starts_with("release.toml:") && text.contains(wanted), "{text}");
+            assert!(text.contains("--> release.toml:") && text.contains(wanted), "{text}");
         }
         let text = problems("openblas", "kernels = [\"HASWELL\"", "kernels = [] # [\"HASWELL\"");
         assert!(text.contains("no kernel is dispatched"), "{text}");

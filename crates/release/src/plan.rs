@@ -77,6 +77,8 @@ pub struct Plan {
     pub names: Names,
     /// Flags of the product's compiler and linker.
     pub rustflags: Vec<String>,
+    /// Names of the proofs. A report adds one for each of its checks.
+    pub proofs: Vec<String>,
     /// Native libraries, in the order of their names.
     pub native: Vec<LibraryPlan>,
     /// Where each tool comes from.
@@ -107,10 +109,6 @@ pub struct Paths {
     pub dist: PathBuf,
     /// The binary as cargo leaves it.
     pub linked: PathBuf,
-    /// The committed test model.
-    pub tiny_model: PathBuf,
-    /// The reference output for the test model.
-    pub goldens: PathBuf,
 }
 
 /// Names in `dist/`.
@@ -197,8 +195,6 @@ impl Plan {
                 target: cargo_target,
                 cache: host.cache_dir.clone(),
                 dist: inputs.dist,
-                tiny_model: root.join("fixtures/models/tiny-bert"),
-                goldens: root.join("fixtures/goldens/tiny-bert.json"),
                 root,
             },
             commit: host.commit.clone(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, Piece, Room};
+use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 use fake_model::{Fake, address, loader, options, serve, wait_until};
 use http_client::{JSON, check_error, connect, embed, embed_within, get, receive, request, send};
 use inferd::serve::{Drained, Loader, Model, Server, Shape};
@@ -136,7 +136,7 @@ fn a_lock_held_across_the_pass_is_what_the_incident_was() {
         &model,
         || {
             let model = current.read().unwrap();
-            model.step(&[vec![1]], &Cancel::default(), &Room::default()).unwrap();
+            model.step(&[vec![1]], &Cancel::default(), &IdleSignal::default()).unwrap();
         },
         || *current.write().unwrap() = Arc::default(),
         |_| drop(current.read().unwrap()),
@@ -155,10 +155,15 @@ fn a_permit_is_held_until_the_work_has_really_stopped() {
         fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
             Ok(vec![vec![1]; texts.len()])
         }
-        fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
+        fn pieces(
+            &self,
+            _: &[String],
+            _: bool,
+            _: &Cancel,
+        ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
             Ok(Vec::new())
         }
-        fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
+        fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
             while !self.0.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -63,7 +63,7 @@ pub struct ImageFacts {
     /// Digest of the image's configuration: `docker images` shows it after a load.
     pub image_id: String,
     /// Which binary is in the image.
-    pub ships: ImageVariant,
+    pub variant: ImageVariant,
     /// Digest of the bytes in the image.
     pub binary_sha256: Digest,
 }
@@ -71,7 +71,7 @@ pub struct ImageFacts {
 /// The proved binary that the configuration names for the image.
 pub(crate) fn binary<'a>(plan: &Plan, proved: &'a Proved) -> &'a Artifact {
     let packed = proved.tested().packed();
-    match plan.config.image.ships {
+    match plan.config.image.variant {
         ImageVariant::Packed => packed.file(),
         ImageVariant::Unpacked => packed.stripped().file(),
     }
@@ -82,39 +82,44 @@ pub fn build(plan: &Plan, proved: Proved) -> anyhow::Result<Image> {
     let bytes = binary(plan, &proved).read()?;
     // Of the bytes that go into the image, not of the record about them.
     let binary_sha256 = Digest::of(&bytes);
-    let name = &plan.config.product.name;
-    let label = |key: &str, value: &str| (format!("org.opencontainers.image.{key}"), value.to_string());
-    let labels = BTreeMap::from([
-        label("title", name),
-        label("description", "Inference server for CPU hosts; one static musl binary"),
-        label("version", &plan.version),
-        label("revision", &plan.commit.id),
-        label("source", env!("CARGO_PKG_REPOSITORY")),
-        label("licenses", env!("CARGO_PKG_LICENSE")),
-        label("created", &rfc3339(plan.commit.epoch_seconds)),
-        ("io.muslin.binary.sha256".to_string(), binary_sha256.to_string()),
-    ]);
+    let config = &plan.config.image;
+    let program = format!("/{}", plan.config.product.name);
     let image = oci_image::Image::build(&ImageSpec {
-        files: vec![ImageFile::from_bytes(&format!("/{name}"), 0o555, bytes)],
-        entrypoint: vec![format!("/{name}")],
-        cmd: vec!["--help".into()],
-        env: Vec::new(),
-        user: plan.config.image.user.clone(),
+        files: vec![ImageFile::from_bytes(&program, 0o555, bytes)],
+        entrypoint: std::iter::once(&program).chain(&config.entrypoint_args).cloned().collect(),
+        cmd: config.cmd.clone(),
+        env: config.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        user: config.user.clone(),
         workdir: "/".into(),
-        labels,
-        exposed_ports: Vec::new(),
+        labels: labels(plan, &binary_sha256),
+        exposed_ports: config.exposed_ports.clone(),
         architecture: architecture(&plan.target).into(),
         created_unix_seconds: plan.commit.epoch_seconds,
-        reference: format!("{}:{}", plan.config.image.reference, plan.version),
+        reference: format!("{}:{}", config.reference, plan.version),
     })?;
     let facts = ImageFacts {
         reference: format!("{}:{}", plan.config.image.reference, plan.version),
         manifest_digest: image.manifest_digest().into(),
         image_id: image.image_id().into(),
-        ships: plan.config.image.ships,
+        variant: plan.config.image.variant,
         binary_sha256,
     };
     Ok(Image { proved, image, facts })
+}
+
+/// The labels of release.toml, and those that follow from the build.
+fn labels(plan: &Plan, binary_sha256: &Digest) -> BTreeMap<String, String> {
+    let full_key =
+        |key: &str| if key.contains('.') { key.into() } else { format!("org.opencontainers.image.{key}") };
+    let own = [
+        ("title", plan.config.product.name.clone()),
+        ("version", plan.version.clone()),
+        ("revision", plan.commit.id.clone()),
+        ("created", rfc3339(plan.commit.epoch_seconds)),
+        ("io.muslin.binary.sha256", binary_sha256.to_string()),
+    ];
+    let configured = plan.config.image.labels.iter().map(|(key, value)| (full_key(key), value.clone()));
+    configured.chain(own.map(|(key, value)| (full_key(key), value))).collect()
 }
 
 /// OCI's name of the processor.

@@ -55,7 +55,7 @@ impl Linked {
 
 /// Links the binary and judges it.
 pub fn link(plan: &Plan, context: &BuildContext, native: NativeLibs) -> anyhow::Result<Linked> {
-    let mut cargo = cargo::command(plan, context, native.toolchain(), native.inputs(), "rustc");
+    let mut cargo = cargo::command(plan, context, native.toolchain(), native.inputs(), "rustc")?;
     cargo.args(["--package", &plan.config.product.package, "--bin", &plan.config.product.name]);
     // For the few lines of main.rs only: with debug information there, rustc writes `.debug_gdb_scripts` as a loaded section,
     // which no strip removes.

@@ -6,7 +6,6 @@ pub mod link;
 pub mod mutation;
 pub mod native;
 pub mod pack;
-#[path = "../prove.rs"]
 pub mod prove;
 pub mod publish;
 pub mod sources;

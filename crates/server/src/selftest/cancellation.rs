@@ -3,7 +3,7 @@
 //! Counted, not timed: the engine must look at the flag once before every layer, wherever in the pass it is set. Then a
 //! client goes away in the middle of a request of many batches, through the real routes.
 
-use engine::{Cancel, EngineError, Room};
+use engine::{Cancel, EngineError, IdleSignal};
 
 use super::rehearsal::{Gated, Rehearsal};
 use super::{Outcome, embedded_model};
@@ -16,7 +16,7 @@ pub fn stops() -> Outcome {
                     that goes away stops its request after the batches under way, and no permit is left";
     let found = embedded_model::shared().and_then(|embedder| {
         let layers = every_layer(embedder.layers(), |cancel| {
-            embedder.embed_tokens(&[vec![0; 8]], cancel, &Room::default())
+            embedder.embed_tokens(&[vec![0; 8]], cancel, &IdleSignal::default())
         })?;
         let (begun, permits) = client_gone()?;
         let batches = begun < BATCHES && permits == (0, 0);
@@ -35,7 +35,7 @@ pub fn stops() -> Outcome {
 /// Sets the flag before the first layer, the second, .. and after the last.
 fn every_layer<T>(layers: usize, embed: impl Fn(&Cancel) -> Result<T, EngineError>) -> Result<usize, String> {
     for computed in 0..=layers {
-        let stopped = match embed(&Cancel::after_looks(computed)) {
+        let stopped = match embed(&Cancel::after_checks(computed)) {
             Ok(_) => false,
             Err(EngineError::Cancelled) => true,
             Err(other) => return Err(other.to_string()),
@@ -93,7 +93,7 @@ mod tests {
     fn pass(layers: usize, looks: impl Fn(usize) -> bool, cancel: &Cancel) -> Result<(), EngineError> {
         for layer in (0..layers).filter(|layer| looks(*layer)) {
             let _ = layer;
-            cancel.look()?;
+            cancel.check()?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What does not fit is refused, to the byte, wherever the limit stands: the estimate of the model inside this file against
 //! machines that are made up here and held in memory.
 
-use engine::memory::{self, Load};
+use engine::memory::{self, Workload};
 
 use super::{Outcome, embedded_model};
 use crate::memory::limits::Room;
@@ -55,8 +55,8 @@ fn check(rooms: Rooms) -> Outcome {
 }
 
 fn estimate() -> Result<Need, String> {
-    let load = Load { threads: embedded_model::THREADS.get(), batch_tokens: 2048 };
-    let one = memory::need_embedded(embedded_model::NAME, embedded_model::FILES, load);
+    let load = Workload { threads: embedded_model::THREADS.get(), batch_tokens: 2048 };
+    let one = memory::budget_embedded(embedded_model::NAME, embedded_model::FILES, load);
     let need = need::of([one.map_err(|error| error.to_string())?]).need();
     // A reader that finds nothing would say that everything fits.
     if need.anonymous == 0 || need.file == 0 { Err(format!("the estimate is {need:?}")) } else { Ok(need) }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
-use engine::{Cancel, EngineError, Piece, Room};
+use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -155,16 +155,21 @@ impl Model for Gated {
         texts: &[String],
         special_tokens: bool,
         cancel: &Cancel,
-    ) -> Result<Vec<Vec<Piece>>, EngineError> {
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
         Model::pieces(&*self.model, texts, special_tokens, cancel)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         self.gate().begun += 1;
         while !self.gate().open && !cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let result = self.model.embed_tokens(batch, cancel, room);
+        let result = self.model.embed_tokens(batch, cancel, idle);
         if matches!(result, Err(EngineError::Cancelled)) {
             self.gate().cancelled += 1;
         }

@@ -58,6 +58,9 @@ pub fn default_attr() -> Outcome {
 }
 
 extern "C" fn probed_thread(seat: *mut c_void) -> *mut c_void {
+    // The proof `thread-stack` of the release finds the thread by this name and measures its stack from outside.
+    // SAFETY: the name ends in a NUL byte, has at most 16 bytes, and is copied by the call.
+    unsafe { libc::prctl(libc::PR_SET_NAME, c"default-attr".as_ptr()) };
     // SAFETY: `default_attr` passes its own seat to this thread alone and joins before the seat goes.
     unsafe { stack_probe::take_seat(seat) };
     std::ptr::null_mut()

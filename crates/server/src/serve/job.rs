@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, Piece};
+use engine::{Cancel, EngineError, TokenWithOffsets};
 use tokio::sync::oneshot;
 
 use super::admission::Permit;
@@ -30,7 +30,7 @@ pub struct Job {
 struct State {
     vectors: Vec<Vec<f32>>,
     missing: usize,
-    pieces: Vec<Vec<Piece>>,
+    pieces: Vec<Vec<TokenWithOffsets>>,
     tokens: usize,
     submitted: Instant,
     first_step: Option<Instant>,
@@ -43,7 +43,7 @@ pub struct Done {
     /// In the order of the request.
     pub vectors: Vec<Vec<f32>>,
     /// Of a job that wants pieces, and no vectors then.
-    pub pieces: Vec<Vec<Piece>>,
+    pub pieces: Vec<Vec<TokenWithOffsets>>,
     pub tokens: usize,
     /// From submission to the first step, or to the tokenizer if that is all.
     pub queued: Duration,
@@ -117,7 +117,7 @@ impl Job {
     }
 
     /// All of its pieces: the answer.
-    pub fn fulfil_pieces(&self, pieces: Vec<Vec<Piece>>) {
+    pub fn fulfil_pieces(&self, pieces: Vec<Vec<TokenWithOffsets>>) {
         let mut state = self.lock();
         state.pieces = pieces;
         Self::answer(state);

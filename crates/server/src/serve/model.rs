@@ -5,7 +5,7 @@
 //! sequence after one step. A decoder would be asked again for the same sequence until it ends; the scheduler already
 //! comes back to a request as often as it has sequences left, and checks for cancellation each time.
 
-use engine::{Cancel, Embedder, EngineError, Piece, Room};
+use engine::{Cancel, Embedder, EngineError, IdleSignal, TokenWithOffsets};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
@@ -29,7 +29,7 @@ pub trait Model: Send + Sync {
         texts: &[String],
         special_tokens: bool,
         cancel: &Cancel,
-    ) -> Result<Vec<Vec<Piece>>, EngineError>;
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError>;
 
     /// Takes the memory that batches of so many tokens will need. Nothing else runs meanwhile.
     fn warm_up(&self, _batch_tokens: usize) -> Result<(), EngineError> {
@@ -42,13 +42,18 @@ pub trait Model: Send + Sync {
     }
 
     /// One vector a sequence, in order. Blocks; when it returns, no work of the call is left.
-    /// `room` is told when the next batch may begin beside the rest of this one; at the return at the latest it may.
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError>;
+    /// `idle` signals that the next batch can start beside the rest of this one. The return of the call implies it.
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError>;
 }
 
 impl Model for Embedder {
     fn shape(&self) -> Shape {
-        Shape { dimension: self.dimension(), tokens_max: self.max_tokens(), vocabulary: self.vocabulary() }
+        Shape { dimension: self.dimension(), tokens_max: self.max_tokens(), vocabulary: self.vocab_size() }
     }
 
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
@@ -60,8 +65,8 @@ impl Model for Embedder {
         texts: &[String],
         special_tokens: bool,
         cancel: &Cancel,
-    ) -> Result<Vec<Vec<Piece>>, EngineError> {
-        Embedder::pieces(self, texts, special_tokens, cancel)
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+        Embedder::tokens_with_offsets(self, texts, special_tokens, cancel)
     }
 
     fn warm_up(&self, batch_tokens: usize) -> Result<(), EngineError> {
@@ -69,10 +74,15 @@ impl Model for Embedder {
     }
 
     fn check(&self) -> Result<(), EngineError> {
-        Embedder::check(self)
+        Embedder::check_weights(self)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.embed_tokens(batch, cancel, room)
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.embed_tokens(batch, cancel, idle)
     }
 }

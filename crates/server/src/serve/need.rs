@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use engine::memory::{self, Load, MemoryNeed};
+use engine::memory::{self, MemoryBudget, Workload};
 
 use crate::failure::Failure;
 use crate::memory::Tree;
@@ -13,9 +13,9 @@ use crate::memory::preflight::{self, Need, Verdict};
 const SERVER_BYTES: u64 = 400 << 10;
 
 /// Of the models and the threads around them: what [`crate::serve::Server`] compares with what loading took.
-pub fn of_models(models: &[(String, PathBuf)], load: Load) -> Result<Parts, Failure> {
+pub fn of_models(models: &[(String, PathBuf)], load: Workload) -> Result<Parts, Failure> {
     let one = |(name, dir): &(String, PathBuf)| {
-        memory::need(dir, load).map_err(|error| {
+        memory::budget(dir, load).map_err(|error| {
             Failure::new(error).context(format!("cannot tell how much memory the model `{name}` needs"))
         })
     };
@@ -41,7 +41,7 @@ impl Parts {
     }
 }
 
-pub fn of(models: impl IntoIterator<Item = MemoryNeed>) -> Parts {
+pub fn of(models: impl IntoIterator<Item = MemoryBudget>) -> Parts {
     let mut parts = Parts { server: SERVER_BYTES, ..Parts::default() };
     for one in models {
         parts.weights += one.weights;

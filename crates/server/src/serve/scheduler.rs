@@ -3,7 +3,7 @@
 //! Batches form by themselves: while one is computed, requests gather for the next. Two threads, so that the end of one
 //! batch, when some of the engine's workers are idle already, overlaps with the start of the next; the computing itself
 //! always happens on the engine's one pool, however many models there are. The next batch is not formed before there is
-//! [`Room`] for it: formed early it would be small, and what comes later would wait behind it.
+//! [`IdleSignal`] for it: formed early it would be small, and what comes later would wait behind it.
 //!
 //! The lock guards the queue's data and is never held while a model computes. A batch that fails because a worker
 //! panicked is run again, request by request, so that the one that causes it fails alone.
@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, Room};
+use engine::{Cancel, EngineError, IdleSignal};
 
 use super::admission::Permit;
 use super::client::Client;
@@ -56,7 +56,7 @@ struct State {
     /// Jobs of the batches that are being computed.
     running: Vec<Arc<Job>>,
     /// Batches that leave no room for another one.
-    crowding: usize,
+    inflight_batches: usize,
     closed: bool,
 }
 
@@ -205,11 +205,11 @@ impl Shared {
                 return None;
             }
             let delay = self.delay(&state.queue);
-            let room = state.crowding == 0;
+            let room = state.inflight_batches == 0;
             if delay.is_zero()
                 && let Some(work) = state.queue.take(self.settings.batch_tokens, room)
             {
-                state.crowding += usize::from(matches!(work, Work::Step(_)));
+                state.inflight_batches += usize::from(matches!(work, Work::Step(_)));
                 return Some(work);
             }
             state = if delay.is_zero() {
@@ -237,21 +237,21 @@ impl Shared {
                 }
             }
             Work::Step(batch) => {
-                let room = RoomAtLast(self.room());
-                self.step(batch, &room.0);
+                let idle = SignalOnDrop(self.idle_signal());
+                self.step(batch, &idle.0);
             }
         }
     }
 
     /// For a batch that was just taken: the next one may be, once.
-    fn room(self: &Arc<Self>) -> Room {
+    fn idle_signal(self: &Arc<Self>) -> IdleSignal {
         let (shared, told) = (Arc::clone(self), AtomicBool::new(false));
-        Room::tell(move || {
+        IdleSignal::new(move || {
             if told.swap(true, Ordering::Relaxed) {
                 return;
             }
             let mut state = shared.lock();
-            state.crowding -= 1;
+            state.inflight_batches -= 1;
             let is_awaited = state.queue.requests() > 0;
             drop(state);
             // A thread that wakes for nothing takes a core just when the products of a lone text want all of them.
@@ -267,7 +267,7 @@ impl Shared {
         drop(gone);
     }
 
-    fn step(&self, Batch { model, items }: Batch, room: &Room) {
+    fn step(&self, Batch { model, items }: Batch, idle: &IdleSignal) {
         let jobs = jobs_of(&items);
         jobs.iter().for_each(|job| job.step_begins());
         let cancel = Cancel::shared(jobs.iter().map(|job| job.cancel.clone()).collect());
@@ -276,9 +276,9 @@ impl Shared {
         let tokens = sequences.iter().map(Vec::len).sum();
         let started = Instant::now();
         self.lock().running.extend(jobs.iter().cloned());
-        let result = catch_unwind(AssertUnwindSafe(|| model.step(&sequences, &cancel, room)))
+        let result = catch_unwind(AssertUnwindSafe(|| model.step(&sequences, &cancel, idle)))
             .unwrap_or(Err(EngineError::WorkerFailed));
-        room.reached();
+        idle.notify();
         self.lock().running.retain(|running| !jobs.iter().any(|job| Arc::ptr_eq(job, running)));
         self.metrics.batch(sequences.len(), tokens, started.elapsed());
         match result {
@@ -292,7 +292,7 @@ impl Shared {
                 let items: Vec<_> =
                     items.map(|((job, index), sequence)| Item { job, index, sequence }).collect();
                 for items in by_job(items) {
-                    self.step(Batch { model: Arc::clone(&model), items }, room);
+                    self.step(Batch { model: Arc::clone(&model), items }, idle);
                 }
             }
             Err(error) => {
@@ -307,11 +307,11 @@ impl Shared {
 }
 
 /// A panic must not leave the queue without room for ever.
-struct RoomAtLast(Room);
+struct SignalOnDrop(IdleSignal);
 
-impl Drop for RoomAtLast {
+impl Drop for SignalOnDrop {
     fn drop(&mut self) {
-        self.0.reached();
+        self.0.notify();
     }
 }
 

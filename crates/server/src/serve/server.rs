@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use engine::memory::Load;
-use engine::{Embedder, Pool};
+use engine::memory::Workload;
+use engine::{Embedder, WorkerPool};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
@@ -96,7 +96,7 @@ impl Server {
     /// With the engine's models.
     pub fn open(options: Options) -> Result<Self, Failure> {
         let before = process::read(Path::new("/"));
-        let load = Load { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
+        let load = Workload { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
         let parts = need::of_models(&options.models, load)?;
         let models = parts.need();
         let memory = match options.memcheck_headroom {
@@ -104,10 +104,10 @@ impl Server {
             None => "not checked, because of `--no-memcheck`".to_string(),
             Some(headroom) => need::check(models, options.admission.bytes_max, headroom, Path::new("/"))?,
         };
-        let pool = Pool::start(options.threads)
+        let pool = WorkerPool::start(options.threads)
             .map_err(|error| Failure::new(error).context("cannot start the threads that compute"))?;
         let loader: Loader = Arc::new(move |_, dir| {
-            let embedder = Embedder::open_on(dir, &pool).map_err(|error| error.to_string())?;
+            let embedder = Embedder::open_with_pool(dir, &pool).map_err(|error| error.to_string())?;
             Ok(Arc::new(embedder) as Arc<dyn Model>)
         });
         let server = Self::open_with(options, loader)?;
@@ -244,7 +244,7 @@ impl Server {
 
     async fn try_reload(app: &App, options: &Options) -> Result<(), String> {
         if let (Some(headroom), false) = (options.memcheck_headroom, options.lazy_weights) {
-            let load = Load { threads: 0, batch_tokens: 0 };
+            let load = Workload { threads: 0, batch_tokens: 0 };
             let parts = need::of_models(&options.models, load).map_err(|failure| failure.to_string())?;
             let need = parts.need();
             need::check(need, 0, headroom, Path::new("/")).map_err(|failure| failure.to_string())?;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, Piece, Room};
+use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 use inferd::serve::{
     AdmissionLimits, BatchSettings, ConnectionLimits, Listen, Loader, LogFormat, Model, Options, Origins,
     RequestLimits, Server, Shape,
@@ -41,10 +41,19 @@ impl Model for Fake {
         Ok(texts.iter().map(|text| text.split(' ').map(id).collect()).collect())
     }
 
-    fn pieces(&self, texts: &[String], special: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
-        let mark = || Piece { id: 0, text: "[S]".into(), special: true, span: None };
-        let word =
-            |word: &str| Piece { id: 1, text: word.into(), special: false, span: Some((0, word.len())) };
+    fn pieces(
+        &self,
+        texts: &[String],
+        special: bool,
+        _: &Cancel,
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+        let mark = || TokenWithOffsets { id: 0, text: "[S]".into(), special: true, offsets: None };
+        let word = |word: &str| TokenWithOffsets {
+            id: 1,
+            text: word.into(),
+            special: false,
+            offsets: Some((0, word.len())),
+        };
         let one = |text: &String| {
             let words = text.split(' ').map(word);
             if special { [mark()].into_iter().chain(words).collect() } else { words.collect() }
@@ -52,9 +61,14 @@ impl Model for Fake {
         Ok(texts.iter().map(one).collect())
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         if !self.narrow {
-            room.reached();
+            idle.notify();
         }
         self.steps.fetch_add(1, Ordering::SeqCst);
         self.batches.lock().unwrap().push(batch.iter().map(Vec::len).collect());

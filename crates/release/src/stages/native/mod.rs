@@ -82,7 +82,7 @@ pub fn build(plan: &Plan, context: &BuildContext, sources: Sources) -> anyhow::R
         return build_libraries(plan, context, sources);
     }
     let context = &context.child_scope();
-    let mut rust = cargo::command(plan, context, sources.toolchain(), sources.inputs(), "build");
+    let mut rust = cargo::command(plan, context, sources.toolchain(), sources.inputs(), "build")?;
     rust.args(["--package", &plan.config.product.package, "--lib"]);
     let wrappers = sources.toolchain().wrappers().clone();
     std::thread::scope(|scope| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::http::{Request, Response};
-use engine::Piece;
+use engine::TokenWithOffsets;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -65,8 +65,8 @@ pub async fn post(
     answer(&tokens, done.permit)
 }
 
-fn token(piece: &Piece) -> Token<'_> {
-    let Piece { id, text, special, span } = piece;
-    let (start, stop) = span.map_or((None, None), |(start, stop)| (Some(start), Some(stop)));
+fn token(piece: &TokenWithOffsets) -> Token<'_> {
+    let TokenWithOffsets { id, text, special, offsets } = piece;
+    let (start, stop) = offsets.map_or((None, None), |(start, stop)| (Some(start), Some(stop)));
     Token { id: *id, text, special: *special, start, stop }
 }

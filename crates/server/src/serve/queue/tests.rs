@@ -1,4 +1,4 @@
-use engine::{Cancel, EngineError, Piece, Room};
+use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 
 use super::super::admission::{Admission, Limits};
 use super::super::job::Wants;
@@ -14,10 +14,10 @@ impl Model for Nothing {
     fn tokenize(&self, _: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Err(EngineError::Cancelled)
     }
-    fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
+    fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
         Err(EngineError::Cancelled)
     }
-    fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
         Err(EngineError::Cancelled)
     }
 }
@@ -104,11 +104,16 @@ impl Model for Nothing2 {
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Nothing.tokenize(texts, cancel)
     }
-    fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<Piece>>, EngineError> {
+    fn pieces(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
         Err(EngineError::Cancelled)
     }
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, room: &Room) -> Result<Vec<Vec<f32>>, EngineError> {
-        Nothing.step(batch, cancel, room)
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        Nothing.step(batch, cancel, idle)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use engine::{Cancel, EngineError, Piece};
+use engine::{Cancel, EngineError, TokenWithOffsets};
 
 use super::super::job::{Job, JobError, Wants};
 use super::Shared;
@@ -12,7 +12,7 @@ type Texts = (Arc<Job>, Vec<String>);
 
 enum Tokenized {
     Ids(Vec<Vec<u32>>),
-    Pieces(Vec<Vec<Piece>>),
+    Pieces(Vec<Vec<TokenWithOffsets>>),
 }
 
 /// Of one model, and for one purpose.
@@ -80,7 +80,7 @@ impl Shared {
         }
     }
 
-    fn pieces(&self, job: &Arc<Job>, pieces: Vec<Vec<Piece>>) {
+    fn pieces(&self, job: &Arc<Job>, pieces: Vec<Vec<TokenWithOffsets>>) {
         if self.count_tokens(job, pieces.iter().map(Vec::len).sum()) {
             let entry = self.lock().queue.remove(job);
             // Outside of the lock.
