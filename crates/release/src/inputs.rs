@@ -13,7 +13,7 @@ use crate::context::BuildContext;
 use crate::fetch;
 use crate::host_env::HostEnv;
 use crate::plan::{CliOptions, PlanInputs};
-use crate::stages::{sources, toolchain};
+use crate::stages::{prove, sources, toolchain};
 
 /// Reads everything for [`crate::plan::Plan::new`]; problems are values.
 pub fn read(
@@ -53,6 +53,7 @@ pub fn read(
         dist,
         path_problems,
         tools,
+        proofs: prove::names(&config.prove),
     })
 }
 

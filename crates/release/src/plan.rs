@@ -54,6 +54,8 @@ pub struct PlanInputs {
     pub path_problems: Vec<Diagnostic>,
     /// Where each tool comes from.
     pub tools: Resolutions,
+    /// Names of the proofs that run for this configuration.
+    pub proofs: Vec<String>,
 }
 
 /// A decided run.
@@ -199,6 +201,7 @@ impl Plan {
             },
             commit: host.commit.clone(),
             jobs: options.jobs(host),
+            proofs: inputs.proofs,
             cores: host.cores,
             quiet: options.quiet,
             tools: inputs.tools,

@@ -31,6 +31,7 @@ impl Plan {
             format!("{:>2}. {:<9} {}\n              {}", index + 1, stage.name, stage.description, stage.must_hold)
         });
         line("stages", stages.collect::<Vec<_>>().join("\n"));
+        line("proofs", self.proofs.join("\n"));
         let names = &self.names;
         let outputs = [
             &names.packed,

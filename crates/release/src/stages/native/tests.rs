@@ -1,35 +1,36 @@
-//! Builds of a tiny library from end to end, with the machine's own compiler in zig's place: what a real library takes
-//! minutes to show is shown here in seconds. Nothing but the compiler's name differs.
+//! Builds of a tiny library from end to end, with the machine's own compiler in place of zig: in seconds, where a real
+//! library takes minutes. Only the compiler differs.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{Config, Located, Native};
-use crate::plan::Choices;
-use crate::surroundings::{Commit, Surroundings};
-use crate::toolchain::{Asked, Origin, Rust, StdOrigin, Tool, Wrappers};
+use crate::host_env::{Commit, HostEnv};
+use crate::inputs;
+use crate::plan::CliOptions;
+use patchset::Vendored;
 use process::Runner;
-use store::Store;
 use store::sha256_hex;
 
 const ONE: &str = "int two(int);\nint one(int x) { return two(x) + 1; }\n";
 const TWO: &str = "int two(int x) { return 2 * x; }\n";
-/// What a source that tells the time does to an archive.
+/// A source that contains the time of its compilation.
 const TIMED: &str =
     "int two(int x) { return 2 * x + (__DATE__ __TIME__)[8]; }\nconst char *when = __DATE__ __TIME__;\n";
 
 struct Tiny {
     folder: PathBuf,
     plan: Plan,
-    site: Site,
+    context: BuildContext,
     toolchain: Toolchain,
+    tarball: PathBuf,
 }
 
 impl Tiny {
-    /// In a folder of the caller's, so that two processes can share it.
+    /// In a folder of the caller, so that two processes can share it.
     fn new(folder: &Path, two: &str, flags: &[&str], delay: &str) -> Self {
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
@@ -65,18 +66,20 @@ impl Tiny {
             .into_iter()
             .filter_map(|name| Some((name.into(), std::env::var_os(name)?)))
             .collect();
-        let surroundings = Surroundings {
+        let host = HostEnv {
             root: root.clone(),
             cache_dir: folder.join("cache"),
             cores: 2,
             commit: Commit { id: "0".repeat(40), dirty: false, epoch_seconds: 1 },
             environment: environment.clone(),
-            hostile: BTreeMap::new(),
+            overrides: BTreeMap::new(),
             profiles: Vec::new(),
         };
         let config = Config::load(&root.join("release.toml")).unwrap();
-        let choices = Choices { quiet: true, ..Choices::default() };
-        let mut plan = Plan::new(config, &surroundings, choices, Vec::new()).unwrap();
+        let options = CliOptions { quiet: true, ..CliOptions::default() };
+        let context = BuildContext::new(&host, Runner::without_signals(), true, 2).unwrap();
+        let inputs = inputs::read(&config, &host, &options, &context).unwrap();
+        let mut plan = Plan::new(config, &host, &options, inputs).unwrap();
         plan.paths.work = folder.join("work");
         let flags = flags.iter().map(|flag| {
             Located::new((*flag).to_string(), "release.toml", diag::Location { line: 1, column: 1 })
@@ -87,16 +90,10 @@ impl Tiny {
             kernels: Vec::new(),
             options: flags.collect(),
         };
-        plan.native = vec![LibraryPlan::new(folder, "tiny", &native, Some(tarball)).unwrap()];
-        let runner = Runner::without_signals();
-        let site = Site {
-            store: Store::new(folder.join("cache"), runner.clone()),
-            runner,
-            environment,
-            asked: Asked::default(),
-            offline: true,
-        };
-        Self { folder: folder.into(), plan, site, toolchain: toolchain(cc) }
+        let vendored = Vendored::read(&folder.join("vendor")).unwrap();
+        plan.native = vec![LibraryPlan::new("tiny", &native, vendored).unwrap()];
+        let toolchain = Toolchain::of_machine(cc);
+        Self { folder: folder.into(), plan, context, toolchain, tarball }
     }
 
     fn library(&self) -> &LibraryPlan {
@@ -104,7 +101,13 @@ impl Tiny {
     }
 
     fn build(&self) -> anyhow::Result<StaticLib> {
-        build(&self.plan, &self.site, &self.toolchain, &Jobs::new(2).unwrap(), self.library())
+        let Self { plan, context, toolchain, tarball, .. } = self;
+        let inputs = NativeInputs::new(&plan.target, context, toolchain, self.library())?;
+        build_one(plan, context, toolchain, self.library(), &inputs, Some(tarball))
+    }
+
+    fn repeat(&self, times: usize) -> repeat::RepeatReport {
+        repeat::repeat(&self.plan, &self.context, &self.toolchain, self.library(), &self.tarball, times).unwrap()
     }
 
     /// Names in the cache's folder of native builds.
@@ -117,70 +120,42 @@ impl Tiny {
     }
 }
 
-fn toolchain(cc: PathBuf) -> Toolchain {
-    let sha256 = Digest::of(b"of the machine");
-    let tool = |name: &'static str| Tool {
-        name,
-        version: "GNU Make 4.3".into(),
-        path: name.into(),
-        sha256: sha256.clone(),
-        origin: Origin::Machine,
-    };
-    Toolchain {
-        zig: tool("zig"),
-        upx: tool("upx"),
-        make: tool("make"),
-        objcopy: tool("objcopy"),
-        host_cc: tool("cc"),
-        rust: Rust {
-            cargo: "cargo".into(),
-            rustc: "rustc".into(),
-            version: String::new(),
-            std: StdOrigin::Installed,
-            cargo_args: Vec::new(),
-            cargo_env: BTreeMap::new(),
-            rustflags: Vec::new(),
-        },
-        wrappers: Wrappers { cc, ar: "ar".into(), ranlib: "ranlib".into(), sha256 },
-    }
-}
-
 #[test]
-fn a_build_is_reused_and_a_changed_flag_makes_another() {
+fn reuses_a_build_until_a_flag_or_source_changes() {
     let folder = tempfile::tempdir().unwrap();
     let tiny = Tiny::new(folder.path(), TWO, &[], "");
     let first = tiny.build().unwrap();
-    assert!(!first.reused && first.archive.size_bytes > 0 && first.patches.is_empty());
-    assert!(tiny.build().unwrap().reused);
+    assert!(!first.reused() && first.archive().size_bytes() > 0 && first.liveness().is_empty());
+    assert!(tiny.build().unwrap().reused());
     let other = Tiny::new(folder.path(), TWO, &["-DX=1"], "").build().unwrap();
-    assert!(!other.reused && other.fingerprint != first.fingerprint && other.folder != first.folder);
+    assert!(!other.reused() && other.fingerprint() != first.fingerprint() && other.folder() != first.folder());
     let changed = Tiny::new(folder.path(), &format!("{TWO}int three;\n"), &[], "").build().unwrap();
-    assert!(!changed.reused && changed.fingerprint != first.fingerprint);
+    assert!(!changed.reused() && changed.fingerprint() != first.fingerprint());
 }
 
 #[test]
-fn a_corrupted_archive_is_built_again() {
+fn builds_a_corrupted_archive_again() {
     let folder = tempfile::tempdir().unwrap();
     let tiny = Tiny::new(folder.path(), TWO, &[], "");
     let first = tiny.build().unwrap();
-    std::fs::write(&first.archive.path, "not an archive").unwrap();
+    std::fs::write(first.archive().path(), "not an archive").unwrap();
     let again = tiny.build().unwrap();
-    assert!(!again.reused);
-    assert_eq!(again.archive.sha256, first.archive.sha256);
+    assert!(!again.reused());
+    assert_eq!(again.archive().sha256(), first.archive().sha256());
 }
 
 #[test]
-fn builds_repeat_and_a_source_that_tells_the_time_does_not() {
+fn builds_are_reproducible_and_a_source_with_the_time_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let tiny = Tiny::new(folder.path(), TWO, &[], "");
-    let report = repeat::repeat(&tiny.plan, &tiny.site, &tiny.toolchain, tiny.library(), 4).unwrap();
+    let report = tiny.repeat(4);
     assert_eq!(report.differences, Vec::<String>::new());
     assert_eq!(report.runs.len(), 4);
     assert!(report.check_seconds.is_none() && report.human().contains("not measured"), "{}", report.human());
 
     let folder = tempfile::tempdir().unwrap();
     let tiny = Tiny::new(folder.path(), TIMED, &[], "");
-    let report = repeat::repeat(&tiny.plan, &tiny.site, &tiny.toolchain, tiny.library(), 3).unwrap();
+    let report = tiny.repeat(3);
     assert_eq!(
         report.differences,
         [
@@ -192,13 +167,13 @@ fn builds_repeat_and_a_source_that_tells_the_time_does_not() {
 }
 
 #[test]
-fn a_failing_compile_shows_the_error_the_command_and_the_log_and_leaves_no_entry() {
+fn a_failed_compilation_names_error_command_and_log_and_leaves_no_entry() {
     let folder = tempfile::tempdir().unwrap();
     let tiny = Tiny::new(folder.path(), "int two(int x) { return y; }\n", &[], "");
     let error = tiny.build().unwrap_err();
-    let told = error.to_string();
-    assert!(told.contains("could not compile two.c of tiny"), "{told}");
-    assert!(told.contains("two.c:1:") && told.contains("error:"), "{told}");
+    let text = error.to_string();
+    assert!(text.contains("could not compile two.c of tiny"), "{text}");
+    assert!(text.contains("two.c:1:") && text.contains("error:"), "{text}");
     let hint = diag::hint_of(&error).unwrap();
     assert!(hint.contains("logs/tiny.log") && hint.contains("-c two.c -o two.o"), "{hint}");
     let log = std::fs::read_to_string(tiny.plan.log("tiny")).unwrap();
@@ -208,7 +183,7 @@ fn a_failing_compile_shows_the_error_the_command_and_the_log_and_leaves_no_entry
 }
 
 #[test]
-fn an_archive_that_shows_something_else_is_refused_and_leaves_no_entry() {
+fn an_archive_that_violates_a_check_leaves_no_entry() {
     let folder = tempfile::tempdir().unwrap();
     let tiny = Tiny::new(
         folder.path(),
@@ -216,18 +191,18 @@ fn an_archive_that_shows_something_else_is_refused_and_leaves_no_entry() {
         &[],
         "",
     );
-    let told = tiny.build().unwrap_err().to_string();
-    assert!(told.contains("`puts`: wanted by the archive, not in `undefined`"), "{told}");
+    let text = tiny.build().unwrap_err().to_string();
+    assert!(text.contains("`puts`: wanted by the archive, not in `undefined`"), "{text}");
     let tiny = Tiny::new(folder.path(), TWO, &["-g"], "");
-    let told = tiny.build().unwrap_err().to_string();
-    assert!(told.contains("of the build machine"), "{told}");
+    let text = tiny.build().unwrap_err().to_string();
+    assert!(text.contains("of the build machine"), "{text}");
     assert!(tiny.entries().iter().all(|name| name.ends_with(".lock")), "{:?}", tiny.entries());
 }
 
 const CHILD: &str = "MUSLIN_TEST_TINY";
 const SLOW: &str = "sleep 20";
 
-/// Not a test by itself: the process that the next one kills.
+/// The process that the next test kills; without the variable it does nothing.
 #[test]
 fn child_that_builds_slowly() {
     if let Some(folder) = std::env::var_os(CHILD) {
@@ -236,10 +211,10 @@ fn child_that_builds_slowly() {
 }
 
 #[test]
-fn a_build_that_was_killed_leaves_nothing_that_is_trusted() {
+fn a_killed_build_leaves_no_entry() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "native::tests::child_that_builds_slowly"])
+        .args(["--exact", "stages::native::tests::child_that_builds_slowly"])
         .env(CHILD, folder.path())
         .stdout(std::process::Stdio::null())
         .spawn()
@@ -252,9 +227,9 @@ fn a_build_that_was_killed_leaves_nothing_that_is_trusted() {
             .flatten()
             .any(|entry| entry.path().join("tree/one.c").exists())
     };
-    let asked = Instant::now();
+    let started = Instant::now();
     while !compiling() {
-        assert!(asked.elapsed() < Duration::from_secs(60), "the child does not build");
+        assert!(started.elapsed() < Duration::from_secs(60), "the child does not build");
         std::thread::sleep(Duration::from_millis(10));
     }
     child.kill().unwrap();
@@ -262,8 +237,8 @@ fn a_build_that_was_killed_leaves_nothing_that_is_trusted() {
     let tiny = Tiny::new(folder.path(), TWO, &[], "");
     assert!(tiny.entries().iter().any(|name| name.starts_with(".staging-")), "{:?}", tiny.entries());
     let library = tiny.build().unwrap();
-    assert!(!library.reused);
+    assert!(!library.reused());
     let left: Vec<String> = tiny.entries().into_iter().filter(|name| name.starts_with(".staging-")).collect();
-    assert_eq!(left, Vec::<String>::new(), "the dead build's folder is still there");
-    assert!(tiny.build().unwrap().reused);
+    assert_eq!(left, Vec::<String>::new(), "the staging folder of the killed build still exists");
+    assert!(tiny.build().unwrap().reused());
 }

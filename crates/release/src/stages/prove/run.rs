@@ -53,7 +53,7 @@ impl Subject<'_> {
         let folder = tempfile::tempdir().context("creating an empty folder to run the packed file in")?;
         let program = match &run.isolation {
             Some(isolation) => isolation.program(self.file.path()),
-            None => self.file.path().clone(),
+            None => self.file.path().to_path_buf(),
         };
         let mut by_hand = Command::new(self.file.path());
         by_hand.env_clear().args(&run.args);

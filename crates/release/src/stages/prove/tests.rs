@@ -199,7 +199,7 @@ fn a_file_that_changed_is_refused() {
     std::fs::write(&file.path, "#!/bin/sh\necho other\n").unwrap();
     let (runner, config) = (Runner::without_signals(), config());
     let error = run_all(&subject(&runner, &config, &file, folder.path())).unwrap_err();
-    assert!(diag::has_code(&error, &PROOF_FILE_CHANGED), "{error}");
+    assert!(diag::has_code(&error, &crate::codes::ARTIFACT_CHANGED), "{error}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(super) fn observe(subject: &Subject) -> anyhow::Result<Observation> {
     let declared = subject.config.thread_stack.as_ref();
     let args = declared.map_or(&subject.config.start_args, |declared| &declared.args);
     let command = || {
-        let mut command = Command::new(&subject.file.path);
+        let mut command = Command::new(subject.file.path());
         command.env_clear().args(args.iter().map(|arg| subject.expand(arg)));
         if let Some(declared) = declared {
             command.envs(&declared.env);
