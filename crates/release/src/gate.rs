@@ -130,8 +130,8 @@ fn judge(
     let folders = build_folders(plan);
     let evidence =
         Evidence { file_name: Some(&plan.config.product.name), build_folders: &folders, today, ..*evidence };
-    let previous_size_bytes = plan.baseline.as_ref().and_then(|baseline| baseline.size_bytes(stage));
-    let evidence = Evidence { previous_size_bytes, ..evidence };
+    let baseline_size_bytes = plan.baseline.as_ref().and_then(|baseline| baseline.size_bytes(stage));
+    let evidence = Evidence { baseline_size_bytes, ..evidence };
     let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), &evidence);
     let problems: Diagnostics =
         outcomes.iter().filter_map(|outcome| problem(file.path(), stage, outcome)).collect();

@@ -7,7 +7,7 @@ use diag::Diagnostic;
 use patchset::bump::Files;
 use patchset::series::{Standing, told_without_digests};
 use process::Task;
-use release::toolchain::Site;
+use release::context::BuildContext;
 
 use super::{Library, input};
 use crate::Outcome;
@@ -39,12 +39,12 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let staging = tempfile::tempdir()?;
     let source = std::path::absolute(&args.source).context("the file of `--source`")?;
     if !source.exists() {
-        return Err(Diagnostic::new(&release::GENERAL, format!("`{}` is not there", source.display()))
+        return Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, format!("`{}` is not there", source.display()))
             .hint("name a tarball of the other version, or a folder that holds it")
             .into());
     }
     let tree = input(&source).unpacked(staging.path())?;
-    let list = list(&opened.site, &opened.folder, &tree)?;
+    let list = list(&opened.context, &opened.folder, &tree)?;
     let (files, proposal) = opened.vendored.bump(&tree, &args.to, list.as_deref(), &opened.folder)?;
     let manifest = &opened.vendored.manifest;
     let mut text =
@@ -79,14 +79,14 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// By the library's own program, if it has one: which files are built can change with the version.
-fn list(site: &Site, folder: &Path, tree: &Path) -> anyhow::Result<Option<String>> {
+fn list(context: &BuildContext, folder: &Path, tree: &Path) -> anyhow::Result<Option<String>> {
     let program = folder.join("list-files.sh");
     if !program.exists() {
         return Ok(None);
     }
-    let mut sh = site.command("sh");
+    let mut sh = context.command("sh");
     sh.arg(&program).arg(tree);
-    Ok(Some(site.runner.run(Task::new("list the files of the other version", sh))?.stdout_text()))
+    Ok(Some(context.runner.run(Task::new("list the files of the other version", sh))?.stdout_text()))
 }
 
 fn told_files(files: &Files) -> String {

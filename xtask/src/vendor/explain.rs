@@ -26,7 +26,7 @@ pub fn explain(common: &Common, name: &str) -> anyhow::Result<String> {
             known.push(patch.name.clone());
         }
     }
-    Err(Diagnostic::new(&release::GENERAL, format!("neither a check nor a patch is named `{name}`"))
+    Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, format!("neither a check nor a patch is named `{name}`"))
         .expected(known.join(", "))
         .hint("cargo xtask vendor status --explain")
         .into())

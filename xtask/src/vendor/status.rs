@@ -6,7 +6,9 @@ use anyhow::Context;
 use clap::ValueEnum;
 use patchset::Vendored;
 use patchset::series::{Standing, Texts, told};
-use release::toolchain::{Site, provide};
+use release::context::BuildContext;
+use release::native_inputs::NativeInputs;
+use release::stages::toolchain;
 use serde_json::json;
 
 use super::{folders, input, source, word};
@@ -43,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
         stdout::print(&super::explain::explain(&args.common, name)?)?;
         return Ok(Outcome::Pass);
     }
-    let (site, _) = args.common.site()?;
+    let (context, _) = args.common.context()?;
     let (mut text, mut libraries) = (String::new(), Vec::new());
     let (mut is_violated, mut is_unknown) = (false, false);
     for folder in folders(&args.common)? {
@@ -58,8 +60,8 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
                 continue;
             }
         };
-        let archive = archive(&args.common, &site, &vendored);
-        let source = source(&args.common, &site, &vendored)?;
+        let archive = archive(&args.common, &context, &vendored);
+        let source = source(&args.common, &context, &vendored)?;
         let staging = tempfile::tempdir()?;
         let pristine = vendored.verified(input(&source), staging.path());
         let manifest = &vendored.manifest;
@@ -155,17 +157,17 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// The archive of the present plan, if it was built. Builds and fetches nothing.
-fn archive(common: &Common, site: &Site, vendored: &Vendored) -> Archive {
+fn archive(common: &Common, context: &BuildContext, vendored: &Vendored) -> Archive {
     let judge = || -> anyhow::Result<Archive> {
         let setup = Common { offline: true, ..common.clone() }.setup(None)?;
-        let toolchain = provide(&setup.site, &setup.plan.config, &setup.plan.target, setup.plan.std)?;
+        let toolchain = toolchain::install(&setup.plan, &setup.context)?;
         let name = &vendored.manifest.name;
         let library = setup.plan.native.iter().find(|library| library.name == *name);
         let library = library.with_context(|| format!("the plan has no library `{name}`"))?;
-        let folder = release::native::folder(&setup.plan, site, &toolchain, library)?;
-        let path = folder.join(&vendored.build.archive);
+        let inputs = NativeInputs::new(&setup.plan.target, context, &toolchain, library)?;
+        let path = inputs.folder().join(&vendored.build.archive);
         if !path.exists() {
-            return Ok(Archive::NotMeasured("it is not built; `cargo xtask native` builds it".into()));
+            return Ok(Archive::NotMeasured("it is not built; `cargo xtask build-native` builds it".into()));
         }
         Ok(Archive::Judged(vendored.archive_violations(&std::fs::read(path)?)?))
     };

@@ -129,6 +129,21 @@ fn build_libraries(plan: &Plan, context: &BuildContext, sources: Sources) -> any
     Ok(NativeLibs { toolchain, inputs, libraries })
 }
 
+/// One library for itself: from the cache, or compiled from the source archive that `archive` returns.
+pub fn build_alone(
+    plan: &Plan,
+    context: &BuildContext,
+    toolchain: &Toolchain,
+    library: &LibraryPlan,
+    inputs: &NativeInputs,
+    archive: impl FnOnce() -> anyhow::Result<PathBuf>,
+) -> anyhow::Result<StaticLib> {
+    if context.store.find(inputs.entry()).is_some() {
+        return build_one(plan, context, toolchain, library, inputs, None);
+    }
+    build_one(plan, context, toolchain, library, inputs, Some(&archive()?))
+}
+
 /// One library, from the cache or compiled from its source archive.
 pub(crate) fn build_one(
     plan: &Plan,
