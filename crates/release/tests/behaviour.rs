@@ -18,7 +18,7 @@ use patchset::manifest::{FileList, verify_and_copy};
 use patchset::unpack::unpack;
 use patchset::{Input, Vendored};
 use release::config::Config;
-use release::native::COMPILE_LOG;
+use release::stages::native::COMPILE_LOG;
 
 const LOST: u64 = 128 << 10;
 const PROMISED: u64 = 8 << 20;

@@ -9,7 +9,7 @@ use std::process::Command;
 use inputs::input;
 use patchset::liveness::{Chain, walk};
 use patchset::{Input, Prepared, Vendored};
-use release::native::COMPILE_LOG;
+use release::stages::native::COMPILE_LOG;
 
 struct Build {
     folder: tempfile::TempDir,

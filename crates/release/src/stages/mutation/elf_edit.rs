@@ -156,7 +156,7 @@ pub fn undefine_symbol(bytes: &mut [u8]) -> Done {
     Err("no global function in .symtab".into())
 }
 
-/// An object of a compiler that nobody expects.
+/// An object of an unexpected compiler.
 pub fn change_producer(bytes: &mut [u8]) -> Done {
     let (at, _) = section(bytes, |_, name| name == b".comment")?;
     write(bytes, at, b"GCC: (")
@@ -197,7 +197,7 @@ pub fn change_inner_machine(packed: &mut Vec<u8>, original: &[u8], machine: u16)
     Ok(())
 }
 
-/// The owner of the build-id note becomes somebody else.
+/// Changes the owner of the build-id note.
 pub fn lose_build_id(bytes: &mut [u8]) -> Done {
     let at = build_id_note(bytes)?;
     write(bytes, at + 12, b"gnu\0")
