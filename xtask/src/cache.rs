@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
-use release::toolchain::{Finding, Site, provide};
+use release::context::BuildContext;
+use release::native_inputs::NativeInputs;
+use release::stages::toolchain;
 use serde_json::json;
 use store::inventory::{self, CacheEntryInfo, GcPolicy, Kind, State, Verdict};
 use units::ByteSize;
@@ -94,11 +96,11 @@ impl Output {
 }
 
 fn ls(output: &Output) -> anyhow::Result<Outcome> {
-    let (site, _) = output.common.site()?;
-    let all = inventory::list(site.store.root())?;
+    let (context, _) = output.common.context()?;
+    let all = inventory::list(context.store.root())?;
     let total = total(all.iter());
     let human = || {
-        let mut text = format!("{}\n", site.store.root().display());
+        let mut text = format!("{}\n", context.store.root().display());
         let width = all.iter().map(|held| held.name.len()).max().unwrap_or(0);
         for held in &all {
             let in_use = if held.in_use { "in use" } else { "" };
@@ -118,18 +120,18 @@ fn ls(output: &Output) -> anyhow::Result<Outcome> {
         );
         text
     };
-    let json = json!({ "cache": site.store.root(), "size_bytes": total, "entries": all });
+    let json = json!({ "cache": context.store.root(), "size_bytes": total, "entries": all });
     output.print(human, json)?;
     Ok(Outcome::Pass)
 }
 
 fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
-    let (site, _) = output.common.site()?;
+    let (context, _) = output.common.context()?;
     let mut text = String::new();
     let mut results = Vec::new();
     let (mut broken, mut removed, mut unknown) = (0, 0, 0);
-    for held in inventory::list(site.store.root())?.iter().filter(|held| held.kind == Kind::Entry) {
-        let verdict = inventory::verify(held, &site.runner)?;
+    for held in inventory::list(context.store.root())?.iter().filter(|held| held.kind == Kind::Entry) {
+        let verdict = inventory::verify(held, &context.runner)?;
         let mut repaired = false;
         let told = match &verdict {
             Verdict::Holds => format!("{} files hold", held.files),
@@ -157,7 +159,7 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
         let _ = writeln!(text, "  {}  {told}", held.name);
         results.push(json!({ "name": held.name, "verdict": verdict, "removed": repaired }));
     }
-    output.print(|| format!("{}\n{text}", site.store.root().display()), json!({ "entries": results }))?;
+    output.print(|| format!("{}\n{text}", context.store.root().display()), json!({ "entries": results }))?;
     if broken > removed {
         eprintln!("error: broken entries: {}", broken - removed);
         eprintln!("hint: `cargo xtask cache verify --repair` removes them; the next build makes them anew");
@@ -173,13 +175,13 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
 
 fn gc(output: &Output, wish: GcPolicy, dry_run: bool) -> anyhow::Result<Outcome> {
     let planned = planned(&output.common)?;
-    let (site, _) = output.common.site()?;
-    let all = inventory::list(site.store.root())?;
+    let (context, _) = output.common.context()?;
+    let all = inventory::list(context.store.root())?;
     let doomed = inventory::gc_candidates(&all, &GcPolicy { planned, ..wish });
     let (mut text, mut gone, mut results) = (String::new(), 0, Vec::new());
     for doomed in &doomed {
         let held = &doomed.held;
-        site.runner.check()?;
+        context.runner.check()?;
         let removed = !dry_run && inventory::remove(held)?;
         let what = match (dry_run, removed) {
             (true, _) => "would go",
@@ -211,39 +213,32 @@ fn gc(output: &Output, wish: GcPolicy, dry_run: bool) -> anyhow::Result<Outcome>
     Ok(Outcome::Pass)
 }
 
-/// What the plan of this checkout uses. Fetches nothing: without its tools the name of the native build is not known, and
-/// then all native builds stay.
+/// The entries that the plan of this checkout uses. Downloads nothing: without its tools the name of the native build is
+/// unknown, and all native builds stay.
 fn planned(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
     let common = Common { offline: true, ..common.clone() };
     let setup = common.setup(None)?;
-    let (plan, site) = (&setup.plan, &setup.site);
-    let mut planned: Vec<PathBuf> = plan
-        .tools
-        .iter()
-        .chain(&release::fixtures::survey(site, &plan.config))
-        .filter_map(|finding| match finding {
-            Finding::Ready { path, .. } => Some(path.clone()),
-            _ => None,
-        })
-        .collect();
-    match provide(site, &plan.config, &plan.target, plan.std) {
+    let (plan, context) = (&setup.plan, &setup.context);
+    let fixtures = release::fixtures::probe(context, &plan.config);
+    let mut planned: Vec<PathBuf> =
+        plan.tools.summaries().iter().chain(&fixtures).filter_map(|row| row.path().cloned()).collect();
+    match toolchain::install(plan, context) {
         Ok(toolchain) => {
-            planned.push(toolchain.wrappers.cc.clone());
-            for library in &plan.native {
-                planned.push(release::native::folder(plan, site, &toolchain, library)?);
-            }
+            planned.push(toolchain.wrappers().cc().to_path_buf());
+            let inputs = NativeInputs::of_plan(plan, context, &toolchain)?;
+            planned.extend(inputs.iter().map(|inputs| inputs.folder().to_path_buf()));
         }
         Err(error) => {
             eprintln!("warning: native builds and wrappers stay: which ones the plan uses is not known");
             eprintln!("  {}", diag::hint_of(&error).unwrap_or_else(|| format!("{error:#}")));
-            planned.extend(unknown_without_tools(site));
+            planned.extend(unknown_without_tools(context));
         }
     }
     Ok(planned)
 }
 
-fn unknown_without_tools(site: &Site) -> [PathBuf; 2] {
-    ["native", "wrappers"].map(|kind| site.store.entry_path(kind))
+fn unknown_without_tools(context: &BuildContext) -> [PathBuf; 2] {
+    ["native", "wrappers"].map(|kind| context.store.entry_path(kind))
 }
 
 fn total<'a>(all: impl Iterator<Item = &'a CacheEntryInfo>) -> u64 {

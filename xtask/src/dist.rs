@@ -1,14 +1,12 @@
-//! `cargo xtask dist`: everything, from a clean machine to a proved binary and its image.
+//! `cargo xtask dist`: every stage, from a clean machine to a proved binary and its image.
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
 use clap::{Args as ClapArgs, ValueEnum};
-use process::CpuTime;
-use release::pipeline::{self, Times};
+use release::pipeline;
 use release::plan::Plan;
-use release::ship::Shipped;
+use release::stage::StageTimes;
+use release::stages::publish::Release;
 use units::ByteSize;
 
 use crate::Outcome;
@@ -19,18 +17,18 @@ use crate::stdout;
 pub struct Args {
     #[command(flatten)]
     common: Common,
-    /// Print what would be done, and touch nothing
+    /// Print the plan and change nothing
     #[arg(long)]
     plan: bool,
-    /// How to print the plan or the result
+    /// Format of the plan, the result and the errors
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Where the results go [default: dist/ of this checkout]
+    /// Folder of the results [default: dist/ of the workspace]
     #[arg(long, value_name = "DIR")]
     dist_dir: Option<PathBuf>,
-    /// dist-manifest.json of the release before, for rules about growth
+    /// dist-manifest.json of the previous release, for the rules about growth
     #[arg(long, value_name = "FILE")]
-    previous: Option<PathBuf>,
+    baseline: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,9 +37,22 @@ enum Format {
     Json,
 }
 
-pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let setup = args.common.setup_after(args.dist_dir, args.previous)?;
-    let plan = &setup.plan;
+/// With `--format json` errors are data on stdout too, and the exit status is the same.
+pub fn run(args: Args, times: StageTimes) -> anyhow::Result<Outcome> {
+    let format = args.format;
+    match dist(args, times) {
+        Err(error) if format == Format::Json => {
+            let diagnostics = diag::collect(&error);
+            stdout::print(&diag::render::json(&diagnostics))?;
+            Ok(Outcome::Failed(diag::exit_code(&diagnostics)))
+        }
+        result => result,
+    }
+}
+
+fn dist(args: Args, mut times: StageTimes) -> anyhow::Result<Outcome> {
+    let setup = args.common.setup_with_baseline(args.dist_dir, args.baseline)?;
+    let (plan, context) = (&setup.plan, &setup.context);
     if args.plan {
         match args.format {
             Format::Human => stdout::print(&plan.human())?,
@@ -49,66 +60,54 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         }
         return Ok(Outcome::Pass);
     }
-    if plan.commit.dirty && !plan.quiet {
-        eprintln!(
-            "warning: there are changes that are not committed; the manifest and `--version` will say so"
-        );
+    if let Some(warning) = commit_warning(plan) {
+        context.events().step(warning);
     }
-    if !plan.commit.is_known() && !plan.quiet {
-        eprintln!(
-            "warning: no commit is known (no git, or not a checkout of its own); the manifest and `--version` will say so"
-        );
-    }
-    let started = Instant::now();
-    let mut times = Times::default();
-    let shipped = pipeline::dist(plan, &setup.site, &mut times)?;
+    let release = pipeline::dist(plan, context, &mut times)?;
     if args.format == Format::Json {
-        stdout::print(&(serde_json::to_string_pretty(&shipped.manifest)? + "\n"))?;
+        stdout::print(&(serde_json::to_string_pretty(release.manifest())? + "\n"))?;
         return Ok(Outcome::Pass);
     }
-    stdout::print(&summary(plan, &shipped, &times, started.elapsed())?)?;
+    stdout::print(&summary(plan, &release, &times)?)?;
     Ok(Outcome::Pass)
 }
 
-fn summary(
-    plan: &Plan,
-    shipped: &Shipped,
-    times: &Times,
-    elapsed: Duration,
-) -> Result<String, std::fmt::Error> {
+fn commit_warning(plan: &Plan) -> Option<&'static str> {
+    if !plan.commit.is_known() {
+        return Some("warning: no commit is known (git is missing, or this is no checkout); the manifest records that");
+    }
+    plan.commit.dirty.then_some("warning: there are uncommitted changes; the manifest and `--version` record that")
+}
+
+fn summary(plan: &Plan, release: &Release, times: &StageTimes) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     let out = &mut text;
     writeln!(out, "{} {} for {}, proved", plan.config.product.name, plan.version, plan.target)?;
     writeln!(out)?;
     writeln!(out, "{:<10} {:>8} {:>12}", "stage", "time", "busy cores")?;
-    for time in &times.0 {
-        let seconds = time.wall.as_secs_f64();
-        writeln!(out, "{:<10} {seconds:>6.1} s {:>12.2}", time.stage, time.cpu_seconds / seconds.max(0.001))?;
+    let total = times.total();
+    let rows = times.rows().iter().map(|(stage, time)| (stage.name(), *time)).chain([("total", total)]);
+    for (name, time) in rows {
+        let (seconds, busy) = (time.wall.as_secs_f64(), time.busy_cores(plan.cores));
+        writeln!(out, "{name:<10} {seconds:>6.1} s {busy:>12.2}")?;
     }
-    let seconds = elapsed.as_secs_f64();
-    writeln!(
-        out,
-        "{:<10} {seconds:>6.1} s {:>12.2}",
-        "all",
-        CpuTime::now().since(CpuTime::now()).as_secs_f64() / seconds.max(0.001)
-    )?;
     writeln!(out)?;
-    for stage in &shipped.manifest.stages {
+    for stage in release.manifest().stages() {
         let size = ByteSize(stage.size_bytes).rounded();
         writeln!(out, "{:<10} {size:>10}  {} rules: {}", stage.stage, stage.rules.len(), stage.verdict)?;
     }
-    let mutants = &shipped.manifest.mutants;
+    let mutants = release.manifest().mutants();
     let (count, elapsed_ms) = (mutants.mutants.len(), mutants.elapsed_ms);
-    writeln!(out, "{:<10} {:>10}  {count} damaged copies: all refused, {elapsed_ms} ms", "mutants", "")?;
-    writeln!(out, "{:<10} {:>10}  {} proofs: pass", "proved", "", shipped.manifest.proofs.len())?;
+    writeln!(out, "{:<10} {:>10}  {count} damaged copies: all rejected, {elapsed_ms} ms", "mutation", "")?;
+    writeln!(out, "{:<10} {:>10}  {} proofs: pass", "prove", "", release.manifest().proofs().len())?;
     writeln!(out)?;
-    for file in &shipped.files {
+    for file in release.files() {
         let path = plan.paths.dist.join(&file.name);
         writeln!(out, "{:>10}  {}", ByteSize(file.size_bytes).rounded(), path.display())?;
     }
     writeln!(out)?;
-    writeln!(out, "image      {}", shipped.image.reference)?;
-    writeln!(out, "manifest   {}", shipped.image.manifest_digest)?;
-    writeln!(out, "image id   {}  (what the engine shows after a load)", shipped.image.image_id)?;
+    writeln!(out, "image      {}", release.image().reference)?;
+    writeln!(out, "manifest   {}", release.image().manifest_digest)?;
+    writeln!(out, "image id   {}  (what the engine shows after a load)", release.image().image_id)?;
     Ok(text)
 }

@@ -1,9 +1,11 @@
-//! `cargo xtask doctor`: what a build needs, what is here, what would be fetched and from where.
+//! `cargo xtask doctor`: what a build needs, what the machine and the cache have, and what a build would download.
 
 use clap::Args as ClapArgs;
-use release::plan::describe;
-use release::surroundings::Commit;
-use release::toolchain::{provide, survey_fetchers};
+use diag::{Diagnostic, Diagnostics};
+use release::host_env::Commit;
+use release::resolution::Summary;
+use release::stages::{sources, toolchain};
+use release::{fixtures, inputs};
 
 use crate::Outcome;
 use crate::setup::Common;
@@ -13,57 +15,55 @@ use crate::stdout;
 pub struct Args {
     #[command(flatten)]
     common: Common,
-    /// Fetch what is missing into the cache, so that later runs can be `--offline`
+    /// Download what is missing into the cache, so that later runs can be `--offline`
     #[arg(long)]
     fetch: bool,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let config = args.common.config()?;
     if args.fetch {
-        let setup = args.common.setup(None)?;
-        let (plan, site) = (&setup.plan, &setup.site);
-        provide(site, &config, &plan.target, plan.std)?;
-        for library in &plan.native {
-            release::native::fetch_source(site, library)?;
-        }
-        release::fixtures::variables(site, &config)?;
-        release::cargo::fetch(plan, site)?;
+        fetch(&args.common)?;
     }
-    let (site, surroundings) = args.common.site()?;
-    let mut findings = args.common.survey(&site, &config);
-    findings.extend(release::fixtures::survey(&site, &config));
-    findings.extend(survey_fetchers(&site, &findings));
-    let problems = surroundings.problems();
-    let mut text = String::new();
-    let mut line = |part: String| text.extend([part.as_str(), "\n"]);
-    line(format!("cache     {}", surroundings.cache_dir.display()));
-    line(format!("cores     {}", surroundings.cores));
-    line(format!("commit    {}", commit(&surroundings.commit)));
-    findings.iter().for_each(|finding| line(describe(finding)));
-    for problem in &problems {
-        line(format!(
-            "IN THE WAY: {problem}\n{:<9} hint: {}",
-            "",
-            problem.fields().hint.clone().unwrap_or_default()
-        ));
+    let config = args.common.config()?;
+    let (context, host) = args.common.context()?;
+    let options = args.common.options(None, None)?;
+    let inputs = inputs::read(&config, &host, &options, &context)?;
+    let mut rows = inputs.tools.summaries();
+    let fixtures = fixtures::probe(&context, &config);
+    rows.extend(release::fetch::probe_fetchers(&context, &fixtures));
+    rows.extend(fixtures);
+    rows.dedup_by(|a, b| a.name == b.name && a.name != "source" && a.name != "fixture");
+
+    let mut text = format!("cache     {}\n", host.cache_dir.display());
+    text += &format!("cores     {}\n", host.cores);
+    text += &format!("commit    {}\n", commit(&host.commit));
+    for row in &rows {
+        text += &format!("{row}\n");
     }
     stdout::print(&text)?;
-    let missing = findings.iter().filter(|finding| finding.is_missing()).count() + problems.len();
-    if missing == 0 {
-        return Ok(Outcome::Pass);
+    let problems: Vec<Diagnostic> =
+        host.problems().into_iter().chain(rows.iter().filter_map(Summary::problem).cloned()).collect();
+    Diagnostics(problems).into_result()?;
+    Ok(Outcome::Pass)
+}
+
+fn fetch(common: &Common) -> anyhow::Result<()> {
+    let setup = common.setup(None)?;
+    let (plan, context) = (&setup.plan, &setup.context);
+    toolchain::install(plan, context)?;
+    for library in &plan.native {
+        if let Some(resolution) = plan.tools.sources.get(&library.name) {
+            sources::install(context, &library.vendored.manifest, resolution)?;
+        }
     }
-    eprintln!("error: things that stand in the way of a build: {missing}");
-    eprintln!("hint: each is marked above, with its remedy");
-    Ok(Outcome::NotMeasured)
+    fixtures::variables(context, &plan.config)?;
+    release::cargo::fetch(plan, context)
 }
 
 fn commit(commit: &Commit) -> String {
     match (commit.is_known(), commit.dirty) {
-        (false, _) => {
-            "unknown: no git, or this is not a checkout of its own; the manifest will say so".into()
-        }
-        (true, true) => format!("{}, with changes that are not committed", commit.id),
+        (false, _) => "unknown: git is missing, or this is no checkout; the manifest records `unknown`".into(),
+        (true, true) => format!("{}, with uncommitted changes", commit.id),
         (true, false) => commit.id.clone(),
     }
 }

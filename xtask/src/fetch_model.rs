@@ -16,8 +16,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let (site, _) = args.common.site()?;
-    let folder = release::fixtures::folder(&site, &args.common.config()?, &args.name)?;
+    let (context, _) = args.common.context()?;
+    let folder = release::fixtures::folder(&context, &args.common.config()?, &args.name)?;
     stdout::print(&format!("{}\n", folder.display()))?;
     Ok(Outcome::Pass)
 }

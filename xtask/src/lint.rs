@@ -12,7 +12,7 @@ use std::time::Instant;
 use clap::{Args as ClapArgs, ValueEnum};
 use diag::Diagnostic;
 use process::Task;
-use release::toolchain::Site;
+use release::context::BuildContext;
 
 use self::report::{Report, Row, Status};
 use self::tools::Tool;
@@ -72,15 +72,15 @@ enum Step {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let (site, _) = args.common.site()?;
+    let (context, _) = args.common.context()?;
     let mut report = Report::default();
     for step in Step::value_variants() {
         if !args.only.is_empty() && !args.only.contains(step) {
             continue;
         }
         let started = Instant::now();
-        site.runner.events().step(format!("lint: {}", step.name()));
-        let status = match step.run(&site, args.require_advisories) {
+        context.runner.events().step(format!("lint: {}", step.name()));
+        let status = match step.run(&context, args.require_advisories) {
             Ok(status) => status,
             Err(error) => Status::from_installation_error(error)?,
         };
@@ -88,7 +88,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     stdout::print(&report.table())?;
     for warning in report.warnings() {
-        site.runner.events().warn(warning);
+        context.runner.events().warn(warning);
     }
     // `main` prints the errors and derives the exit status from their codes.
     report.errors().into_result()?;
@@ -129,29 +129,29 @@ impl Step {
         }
     }
 
-    fn run(self, site: &Site, require_advisories: bool) -> anyhow::Result<Status> {
+    fn run(self, context: &BuildContext, require_advisories: bool) -> anyhow::Result<Status> {
         match self {
             Step::Format => {
                 let workspace =
-                    check(site, "check the format", cargo(site, &["fmt", "--all", "--check"]), &[1])?;
-                let fuzz = cargo(site, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
-                Ok(workspace.and(check(site, "check the format of the fuzz targets", fuzz, &[1])?))
+                    check(context, "check the format", cargo(context, &["fmt", "--all", "--check"]), &[1])?;
+                let fuzz = cargo(context, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
+                Ok(workspace.and(check(context, "check the format of the fuzz targets", fuzz, &[1])?))
             }
             Step::LockFiles => {
                 let lock = |manifest| {
-                    let mut tree = cargo(site, &["tree", "--locked", "--quiet", "--depth", "0"]);
+                    let mut tree = cargo(context, &["tree", "--locked", "--quiet", "--depth", "0"]);
                     tree.args(["--manifest-path", manifest]);
-                    check(site, "compare a lock file with its manifest", tree, &[101])
+                    check(context, "compare a lock file with its manifest", tree, &[101])
                 };
                 Ok(lock("Cargo.toml")?.and(lock("fuzz/Cargo.toml")?))
             }
             Step::Typos => {
-                check(site, "check the spelling", tool(site, Tool::Typos, &["--format", "brief"])?, &[2])
+                check(context, "check the spelling", tool(context, Tool::Typos, &["--format", "brief"])?, &[2])
             }
             Step::UnusedDependencies => {
                 // Without `--with-metadata`, which may write to a Cargo.lock.
-                let machete = tool(site, Tool::Machete, &["."])?;
-                let crates = check(site, "look for unused dependencies", machete, &[1])?;
+                let machete = tool(context, Tool::Machete, &["."])?;
+                let crates = check(context, "look for unused dependencies", machete, &[1])?;
                 Ok(crates.and(workspace_dependencies::check(&workspace_root())?))
             }
             Step::Dependencies => {
@@ -166,13 +166,13 @@ impl Step {
                 ];
                 // The status is a set of bits: 2 bans, 4 licenses, 8 sources; 1 is an error of cargo-deny itself.
                 check(
-                    site,
+                    context,
                     "check the dependencies",
-                    tool(site, Tool::Deny, &checks)?,
+                    tool(context, Tool::Deny, &checks)?,
                     &[2, 4, 6, 8, 10, 12, 14],
                 )
             }
-            Step::Advisories => advisories::check(site, require_advisories),
+            Step::Advisories => advisories::check(context, require_advisories),
             Step::Clippy => {
                 let arguments = [
                     "clippy",
@@ -184,34 +184,34 @@ impl Step {
                     "--deny",
                     "warnings",
                 ];
-                check(site, "run clippy", cargo(site, &arguments), &[101])
+                check(context, "run clippy", cargo(context, &arguments), &[101])
             }
             Step::Docs => {
-                let mut doc = cargo(site, &["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+                let mut doc = cargo(context, &["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
                 doc.env("RUSTDOCFLAGS", "--deny=warnings");
-                check(site, "make the documentation", doc, &[101])
+                check(context, "make the documentation", doc, &[101])
             }
         }
     }
 }
 
-fn cargo(site: &Site, arguments: &[&str]) -> Command {
-    let mut command = site.command("cargo");
+fn cargo(context: &BuildContext, arguments: &[&str]) -> Command {
+    let mut command = context.command("cargo");
     command.current_dir(workspace_root()).args(arguments);
     command
 }
 
 /// A command of an installed tool; installs it on first use.
-fn tool(site: &Site, tool: Tool, arguments: &[&str]) -> anyhow::Result<Command> {
-    let mut command = site.command(tools::install(site, tool)?);
+fn tool(context: &BuildContext, tool: Tool, arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = context.command(tools::install(context, tool)?);
     command.current_dir(workspace_root()).args(arguments);
     Ok(command)
 }
 
 /// Runs a linter with its output on the terminal. `violated` lists the exit statuses that mean a violation; any other one
 /// than these and 0 means that the linter did not finish its work, which is never a pass.
-fn check(site: &Site, action: &str, command: Command, violated: &[i32]) -> anyhow::Result<Status> {
-    let output = site.runner.output(Task::new(action, command).inherit_stderr(true).tee_stdout())?;
+fn check(context: &BuildContext, action: &str, command: Command, violated: &[i32]) -> anyhow::Result<Status> {
+    let output = context.runner.output(Task::new(action, command).inherit_stderr(true).tee_stdout())?;
     Ok(match output.shell_code() {
         0 => Status::Pass,
         code if violated.contains(&code) => Status::Violated,

@@ -65,10 +65,10 @@ const VIOLATED: i32 = 1;
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let setup = args.common.setup(None)?;
-    let (plan, site) = (&setup.plan, &setup.site);
+    let (plan, context) = (&setup.plan, &setup.context);
     let model = match args.model {
         Some(model) => model,
-        None => release::fixtures::folder(site, &plan.config, "model")?,
+        None => release::fixtures::folder(context, &plan.config, "model")?,
     };
     // With the environment of this process, and not a build's: the container engine may be named there (DOCKER_HOST).
     let mut loadtest = Command::new("cargo");
@@ -83,7 +83,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     loadtest.args(["--format", &name(args.format)]);
     loadtest.args(args.scenarios.iter().map(|scenario| name(*scenario)));
     let task = Task::new("run the load tests", loadtest).inherit_stderr(true).tee_stdout();
-    match site.runner.output(task)?.shell_code() {
+    match context.runner.output(task)?.shell_code() {
         0 => Ok(Outcome::Pass),
         VIOLATED => Ok(Outcome::Violated),
         // `loadtest` has printed why.

@@ -1,21 +1,24 @@
-//! The verbs of the project: each file beside this one is one verb; here is only the table.
+//! The verbs of the project, one file each; this file is the table.
 //!
-//! Exit codes are the same for every verb: 0 done, 1 a rule is violated, 2 anything that kept us from knowing
-//! (usage, a missing tool, I/O, "not measured"), 130 after Ctrl-C.
+//! Exit codes are the same for every verb: 0 done, 1 a rule is violated, 2 anything that prevents a result (usage, a missing
+//! tool, I/O, "not measured"), 130 after Ctrl-C.
 
 mod api_test;
 mod bench;
+mod build_native;
 mod cache;
+mod codes;
 mod difftest;
 mod dist;
 mod docker;
+mod docs;
 mod doctor;
+mod explain;
 mod fetch_model;
 mod format;
 mod fuzz;
 mod lint;
 mod loadtest;
-mod native;
 mod progress;
 mod setup;
 mod stdout;
@@ -24,10 +27,11 @@ mod vendor;
 mod verify_elf;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use release::gate::GateFailure;
-use release::mutants::MutantFailure;
+use process::CpuTime;
+use release::stage::StageTimes;
 
 /// Build, prove and package `inferd`.
 #[derive(Parser)]
@@ -43,7 +47,9 @@ enum Verb {
     ApiTest(api_test::Args),
     /// Measure throughput, latency, memory, start-up time and the gate, beside a reference
     Bench(bench::Args),
-    /// Say what is in the cache, compare it with its digests, remove what is not used
+    /// Build the native libraries alone and print what their archives show
+    BuildNative(build_native::Args),
+    /// List the cache, compare entries with their digests, remove unused entries
     Cache(cache::Args),
     /// Compare the facts and the speed of the gate with readelf, LIEF and checksec on the files of this machine
     Difftest(difftest::Args),
@@ -51,8 +57,12 @@ enum Verb {
     Dist(dist::Args),
     /// Load the image of dist/ into the container engine and run it there
     Docker(docker::Args),
-    /// Say what a build needs, what is here, and what would be fetched
+    /// Write the generated parts of the documentation
+    Docs(docs::Args),
+    /// List what a build needs, what is present, and what would be downloaded
     Doctor(doctor::Args),
+    /// Explain a diagnostic code, a rule of the ELF gate or a check of vendored sources
+    Explain(explain::Args),
     /// Run the fuzz targets for a given time
     Fuzz(fuzz::Args),
     /// Check format and lints
@@ -61,8 +71,6 @@ enum Verb {
     Loadtest(loadtest::Args),
     /// Fetch the model that tests and benchmarks use, and print its folder
     FetchModel(fetch_model::Args),
-    /// Build the native libraries alone and show what was proved of their archives
-    Native(native::Args),
     /// Run every test, product tests on the musl target
     Test(test::Args),
     /// Work on the patches of vendored libraries: status, diff, edit, refresh, bump
@@ -71,30 +79,36 @@ enum Verb {
     VerifyElf(verify_elf::Args),
 }
 
-/// What a verb found out, when it could find out.
+/// The result of a verb.
 enum Outcome {
-    /// Everything that was asked for is done and holds.
+    /// Done, and every rule holds.
     Pass,
     /// A rule is violated; the verb has printed which.
     Violated,
-    /// Something kept the verb from knowing; it has printed what.
+    /// There is no result; the verb has printed why.
     NotMeasured,
+    /// The verb has printed its diagnostics as data; their exit status.
+    Failed(u8),
 }
 
 fn main() -> ExitCode {
+    // The total time of `dist` counts from here.
+    let times = StageTimes::since(Instant::now(), CpuTime::now());
     let outcome = match Cli::parse().verb {
         Verb::ApiTest(args) => api_test::run(args),
         Verb::Bench(args) => bench::run(args),
+        Verb::BuildNative(args) => build_native::run(args),
         Verb::Cache(args) => cache::run(args),
         Verb::Difftest(args) => difftest::run(&args),
-        Verb::Dist(args) => dist::run(args),
+        Verb::Dist(args) => dist::run(args, times),
         Verb::Docker(args) => docker::run(args),
+        Verb::Docs(args) => docs::run(&args),
         Verb::Doctor(args) => doctor::run(args),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Fuzz(args) => fuzz::run(args),
         Verb::Lint(args) => lint::run(args),
         Verb::Loadtest(args) => loadtest::run(args),
         Verb::FetchModel(args) => fetch_model::run(args),
-        Verb::Native(args) => native::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Vendor(args) => vendor::run(&args),
         Verb::VerifyElf(args) => Ok(verify_elf::run(&args)),
@@ -103,14 +117,13 @@ fn main() -> ExitCode {
         Ok(Outcome::Pass) => ExitCode::SUCCESS,
         Ok(Outcome::Violated) => ExitCode::from(1),
         Ok(Outcome::NotMeasured) => ExitCode::from(2),
+        Ok(Outcome::Failed(code)) => ExitCode::from(code),
         Err(error) => report(&error),
     }
 }
 
 fn report(error: &anyhow::Error) -> ExitCode {
     let diagnostics = diag::collect(error);
-    eprint!("{}", diag::render::human(&diagnostics, diag::render::Style::default()));
-    let violated = error.downcast_ref::<GateFailure>().is_some_and(GateFailure::is_violation)
-        || error.downcast_ref::<MutantFailure>().is_some();
-    ExitCode::from(if violated { 1 } else { diag::exit_code(&diagnostics) })
+    eprint!("{}", diag::render::human(&diagnostics, progress::style()));
+    ExitCode::from(diag::exit_code(&diagnostics))
 }

@@ -1,27 +1,28 @@
-//! Flags that the verbs share, and the way from them to a Plan.
+//! Flags that the verbs share, and the Plan that follows from them.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use patchset::Vendored;
 use process::Runner;
 use release::config::Config;
-use release::plan::{Choices, Plan};
-use release::sources;
-use release::surroundings::Surroundings;
-use release::toolchain::{Asked, Finding, Site, StdPreference, survey, survey_fetchers};
-use store::Store;
+use release::context::BuildContext;
+use release::host_env::HostEnv;
+use release::inputs;
+use release::plan::{CliOptions, Plan};
+use release::resolution::StdPreference;
+
+use crate::progress::{self, Verbosity};
 
 #[derive(Args, Clone)]
 pub struct Common {
-    /// What to build for; one of release.toml's `product.targets` [default: the first of them]
+    /// Target triple; one of release.toml's `product.targets` [default: the first of them]
     #[arg(long, value_name = "TRIPLE")]
     pub target: Option<String>,
-    /// Use only what is on this machine and in the cache
+    /// Download nothing: use the machine and the cache
     #[arg(long)]
     pub offline: bool,
-    /// Compilers that may run at once, for make and cargo together [default: the number of cores]
+    /// Bound of all parallel work: compilers, packers, mutants [default: the number of cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// The folder that holds release.toml and Cargo.toml [default: this checkout]
@@ -30,25 +31,25 @@ pub struct Common {
     /// The release description [default: release.toml of the workspace]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where tools, sources and native builds are kept [default: ~/.cache/muslin]
+    /// The cache of tools, sources and native builds [default: ~/.cache/muslin]
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// Where the standard library for musl comes from
+    /// Source of the Rust standard library for musl
     #[arg(long, value_enum, default_value_t = RustStd::Auto)]
     pub rust_std: RustStd,
-    /// A source tarball of a native library that is on disk already; its files are verified all the same
+    /// A source archive of a native library on disk; its files are verified like those of a download
     #[arg(long, value_name = "LIBRARY=FILE", value_parser = library_and_file)]
     pub source: Vec<(String, PathBuf)>,
-    /// Print nothing but errors and the result
+    /// Print only errors and the result
     #[arg(long, short, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Print each command before it is run
+    /// Print each command
     #[arg(long, short)]
     pub verbose: bool,
-    /// Colours of cargo's messages; ours have none
+    /// Colours of messages; NO_COLOR is honoured
     #[arg(long, value_enum, default_value_t = Color::Auto)]
     pub color: Color,
-    /// Accepted for habit's sake: Cargo.lock is never changed by any verb
+    /// No effect: no verb changes Cargo.lock
     #[arg(long)]
     pub locked: bool,
 }
@@ -77,10 +78,10 @@ fn library_and_file(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-/// The decided run: what to do, and where.
+/// A decided run and its context.
 pub struct Setup {
     pub plan: Plan,
-    pub site: Site,
+    pub context: BuildContext,
 }
 
 /// The folder of the workspace that this xtask was compiled in.
@@ -99,26 +100,18 @@ impl Common {
         self.workspace.clone().unwrap_or_else(workspace_root)
     }
 
-    /// A site without a plan: for verbs that only look or fetch.
-    pub fn site(&self) -> anyhow::Result<(Site, Surroundings)> {
-        let mut surroundings = Surroundings::read(&self.root(), self.cache_dir.clone())?;
-        let runner = Runner::new(crate::progress::events(self.verbose))?;
-        // cargo decides `auto` by its own stderr, which is ours.
-        if let Some(color) = match self.color {
-            Color::Auto => None,
-            Color::Always => Some("always"),
-            Color::Never => Some("never"),
-        } {
-            surroundings.environment.insert("CARGO_TERM_COLOR".into(), color.into());
-        }
-        let site = Site {
-            store: Store::new(surroundings.cache_dir.clone(), runner.clone()),
-            runner,
-            environment: surroundings.environment.clone(),
-            asked: Asked::default(),
-            offline: self.offline,
-        };
-        Ok((site, surroundings))
+    /// A context without a plan: for verbs that only read or download.
+    pub fn context(&self) -> anyhow::Result<(BuildContext, HostEnv)> {
+        let mut host = HostEnv::read(&self.root(), self.cache_dir.clone())?;
+        progress::set_color(self.color);
+        let verbosity = Verbosity { quiet: self.quiet, verbose: self.verbose };
+        let runner = Runner::new(progress::events(verbosity))?;
+        // cargo decides `auto` by its stderr, which is that of this process, and by NO_COLOR, which it does not receive.
+        let color = if progress::style().color { "always" } else { "never" };
+        host.environment.insert("CARGO_TERM_COLOR".into(), color.into());
+        let jobs = self.jobs.map_or(host.cores, usize::from);
+        let context = BuildContext::new(&host, runner, self.offline, jobs)?;
+        Ok((context, host))
     }
 
     pub fn std(&self) -> StdPreference {
@@ -129,45 +122,34 @@ impl Common {
         }
     }
 
-    /// What `dist` needs; `doctor` adds what only tests need.
-    pub fn survey(&self, site: &Site, config: &Config) -> Vec<Finding> {
-        let target = self.target.as_ref().unwrap_or(&config.product.targets[0]);
-        let mut findings = survey(site, config, target, self.std());
-        // A vendor folder that cannot be read is told by the plan.
-        for (name, library) in &config.native {
-            if let Ok(vendored) = Vendored::read(&self.root().join(&library.vendor)) {
-                let named =
-                    self.source.iter().find(|(library, _)| library == name).map(|(_, file)| file.as_path());
-                findings.push(sources::survey(site, &vendored.manifest, named));
-            }
-        }
-        findings
-    }
-
-    pub fn setup(&self, dist_dir: Option<PathBuf>) -> anyhow::Result<Setup> {
-        self.setup_after(dist_dir, None)
-    }
-
-    /// With the manifest of the release before.
-    pub fn setup_after(&self, dist_dir: Option<PathBuf>, previous: Option<PathBuf>) -> anyhow::Result<Setup> {
-        let config = self.config()?;
-        let (site, surroundings) = self.site()?;
-        let mut tools = self.survey(&site, &config);
-        tools.extend(survey_fetchers(&site, &tools));
-        let choices = Choices {
+    /// What the command line chooses.
+    pub fn options(&self, dist_dir: Option<PathBuf>, baseline: Option<PathBuf>) -> anyhow::Result<CliOptions> {
+        let sources = self.source.iter().map(|(library, file)| Ok((library.clone(), std::path::absolute(file)?)));
+        Ok(CliOptions {
             target: self.target.clone(),
             jobs: self.jobs.map(usize::from),
             dist_dir,
             std: self.std(),
-            sources: self
-                .source
-                .iter()
-                .map(|(library, file)| Ok((library.clone(), std::path::absolute(file)?)))
-                .collect::<std::io::Result<_>>()
-                .context("the file of `--source`")?,
-            previous,
+            sources: sources.collect::<std::io::Result<_>>().context("the file of `--source`")?,
+            baseline,
             quiet: self.quiet,
-        };
-        Ok(Setup { plan: Plan::new(config, &surroundings, choices, tools)?, site })
+        })
+    }
+
+    pub fn setup(&self, dist_dir: Option<PathBuf>) -> anyhow::Result<Setup> {
+        self.setup_with_baseline(dist_dir, None)
+    }
+
+    /// With the manifest of the previous release.
+    pub fn setup_with_baseline(
+        &self,
+        dist_dir: Option<PathBuf>,
+        baseline: Option<PathBuf>,
+    ) -> anyhow::Result<Setup> {
+        let config = self.config()?;
+        let (context, host) = self.context()?;
+        let options = self.options(dist_dir, baseline)?;
+        let inputs = inputs::read(&config, &host, &options, &context)?;
+        Ok(Setup { plan: Plan::new(config, &host, &options, inputs)?, context })
     }
 }

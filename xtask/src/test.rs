@@ -33,7 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         RunnerFlag::Cargo => RunnerChoice::Cargo,
     };
     let setup = args.common.setup(None)?;
-    let totals = test_runner::test(&setup.plan, &setup.site, &args.filter, choice)?;
+    let totals = test_runner::test(&setup.plan, &setup.context, &args.filter, choice)?;
     for name in &totals.broken {
         eprintln!("error: the tests of the {name} did not run to their end");
     }

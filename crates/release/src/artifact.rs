@@ -1,76 +1,108 @@
-//! The states of the shipped binary, one type each. A stage takes the type that the one before it gave back, so a linked
-//! binary cannot be packed unjudged, nor an unproved one be shipped: there is no way to make the value.
+//! Files by their bytes: every read compares the digest that was recorded first.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use elf_gate::RuleOutcome;
+use diag::Diagnostic;
 use serde::Serialize;
-
-use crate::mutants::KillMatrix;
-use crate::prove::Proof;
 use store::Digest;
 
-/// A file by its bytes.
-#[derive(Debug, Clone, Serialize)]
+use crate::codes::ARTIFACT_CHANGED;
+
+/// A file and the digest of its bytes. Stages hand artifacts over; [`Artifact::read`] and [`Artifact::verify`] fail when the
+/// bytes on disk are no longer those of the digest.
+///
+/// The digest is always computed from the bytes:
+///
+/// ```compile_fail,E0451
+/// fn forge(sha256: store::Digest) -> release::artifact::Artifact {
+///     release::artifact::Artifact { path: "file".into(), sha256, size_bytes: 0 }
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Artifact {
     #[serde(skip)]
-    pub path: PathBuf,
-    pub sha256: Digest,
-    pub size_bytes: u64,
+    path: PathBuf,
+    sha256: Digest,
+    size_bytes: u64,
 }
 
 impl Artifact {
+    /// Reads the file and records its digest.
     pub fn of(path: impl Into<PathBuf>) -> anyhow::Result<Self> {
         let path = path.into();
         let size_bytes = path.metadata().with_context(|| format!("reading {}", path.display()))?.len();
         Ok(Self { sha256: Digest::of_file(&path)?, size_bytes, path })
     }
 
+    /// A key file of a cache entry. The store compared it with this digest when it opened the entry.
+    pub(crate) fn of_entry(entry: &store::Entry, file: &str) -> anyhow::Result<Self> {
+        let path = entry.path.join(file);
+        let sha256 = entry.record.files.get(file).with_context(|| format!("{file} is not a key file of its entry"))?;
+        let size_bytes = path.metadata().with_context(|| format!("reading {}", path.display()))?.len();
+        Ok(Self { sha256: sha256.clone(), size_bytes, path })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Digest of the bytes.
+    pub fn sha256(&self) -> &Digest {
+        &self.sha256
+    }
+
+    /// Size in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The bytes; an error when they are not those of the digest.
     pub fn read(&self) -> anyhow::Result<Vec<u8>> {
-        read(&self.path)
+        let bytes = read(&self.path)?;
+        self.compare(Digest::of(&bytes))?;
+        Ok(bytes)
+    }
+
+    /// Reads the file again and compares the digest.
+    pub fn verify(&self) -> anyhow::Result<()> {
+        self.compare(Digest::of_file(&self.path)?)
+    }
+
+    fn compare(&self, found: Digest) -> anyhow::Result<()> {
+        if found == self.sha256 {
+            return Ok(());
+        }
+        Err(Diagnostic::new(&ARTIFACT_CHANGED, "the file changed after it was judged")
+            .file(&self.path)
+            .expected(format!("sha256 {}", self.sha256))
+            .found(format!("sha256 {found}"))
+            .hint("end other programs that write to this folder, then run the command again")
+            .into())
     }
 }
 
-pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+/// The bytes of a file; errors name it.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// As the linker wrote it; symbols and debug information are inside.
-#[derive(Debug)]
-pub struct Linked {
-    pub file: Artifact,
-    pub verdicts: Vec<RuleOutcome>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Without symbols; the debug file was split off before.
-#[derive(Debug)]
-pub struct Stripped {
-    pub linked: Linked,
-    pub file: Artifact,
-    pub debug: Artifact,
-    pub verdicts: Vec<RuleOutcome>,
-}
-
-/// After UPX. Gives back the stripped file byte for byte.
-#[derive(Debug)]
-pub struct Packed {
-    pub stripped: Stripped,
-    pub file: Artifact,
-    pub verdicts: Vec<RuleOutcome>,
-}
-
-/// Damaged copies of all three files were made, and the gate refused each of them.
-#[derive(Debug)]
-pub struct Challenged {
-    pub packed: Packed,
-    pub kills: KillMatrix,
-}
-
-/// The packed bytes were run, and kept what was promised.
-#[derive(Debug)]
-pub struct Proved {
-    pub packed: Packed,
-    pub kills: KillMatrix,
-    pub proofs: Vec<Proof>,
+    #[test]
+    fn rejects_bytes_that_changed_after_the_digest_was_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "judged").unwrap();
+        let artifact = Artifact::of(&path).unwrap();
+        assert_eq!(artifact.read().unwrap(), b"judged");
+        artifact.verify().unwrap();
+        std::fs::write(&path, "edited").unwrap();
+        for error in [artifact.read().unwrap_err(), artifact.verify().unwrap_err()] {
+            assert!(diag::has_code(&error, &ARTIFACT_CHANGED), "{error:#}");
+        }
+    }
 }

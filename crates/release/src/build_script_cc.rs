@@ -11,7 +11,7 @@ use anyhow::Context;
 use store::atomic_write;
 
 use crate::plan::Plan;
-use crate::toolchain::Wrappers;
+use crate::stages::toolchain::Wrappers;
 
 const SCRIPT: &str = r#"#!/bin/sh
 left=$#
@@ -43,8 +43,8 @@ pub fn set(command: &mut Command, plan: &Plan, wrappers: &Wrappers) -> anyhow::R
         .collect();
     command
         .env(format!("CC_{target}"), script)
-        .env(format!("AR_{target}"), &wrappers.ar)
-        .env(format!("RANLIB_{target}"), &wrappers.ranlib)
+        .env(format!("AR_{target}"), wrappers.ar())
+        .env(format!("RANLIB_{target}"), wrappers.ranlib())
         .env(format!("CFLAGS_{target}"), remap.join(" "));
     Ok(())
 }
@@ -52,7 +52,7 @@ pub fn set(command: &mut Command, plan: &Plan, wrappers: &Wrappers) -> anyhow::R
 /// Written only when its text changes: its path is an input of build scripts, and its time would be one too.
 fn script(plan: &Plan, wrappers: &Wrappers) -> anyhow::Result<PathBuf> {
     let path = plan.paths.work.join("build-script-cc");
-    let text = SCRIPT.replace("@CC@", &wrappers.cc.to_string_lossy());
+    let text = SCRIPT.replace("@CC@", &wrappers.cc().to_string_lossy());
     if std::fs::read_to_string(&path).is_ok_and(|present| present == text) {
         return Ok(path);
     }

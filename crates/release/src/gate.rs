@@ -1,49 +1,58 @@
-//! The ELF gate between two stages: the policy of release.toml for each, and the error when a file does not keep to it.
+//! The ELF gate between two stages: the policy of release.toml for each, and the only place that makes a [`Judged`] file.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use diag::{Diagnostic, Diagnostics};
 use elf_gate::facts::LocalPathSearch;
 use elf_gate::policy::StackSize;
 use elf_gate::{Date, Evidence, Facts, Policy, RuleOutcome, Stage, Verdict};
-
-use crate::artifact::Artifact;
-use crate::config::Config;
-use crate::plan::Plan;
-use diag::Diagnostic;
 use store::Digest;
 
-/// A file did not keep its promises. All rules that it broke are in here.
+use crate::artifact::Artifact;
+use crate::codes::{GATE_CANNOT_TELL, GATE_FAILED, GATE_UNREADABLE};
+use crate::config::Config;
+use crate::plan::Plan;
+
+/// A file that passes every rule that release.toml demands at a stage of the gate.
+///
+/// Only this module constructs it, after it has judged the bytes of the digest:
+///
+/// ```compile_fail,E0451
+/// fn forge(file: release::artifact::Artifact) -> release::gate::Judged {
+///     release::gate::Judged { file, stage: elf_gate::Stage::Linked, outcomes: Vec::new() }
+/// }
+/// ```
 #[derive(Debug)]
-pub struct GateFailure {
-    pub file: PathBuf,
-    pub stage: Stage,
-    pub outcomes: Vec<RuleOutcome>,
+pub struct Judged {
+    file: Artifact,
+    stage: Stage,
+    outcomes: Vec<RuleOutcome>,
 }
 
-impl GateFailure {
-    /// A violated rule is known to be violated; otherwise something could not be told.
-    pub fn is_violation(&self) -> bool {
-        self.outcomes.iter().any(|outcome| outcome.effective() == Verdict::Violation)
+impl Judged {
+    /// The file by its bytes.
+    pub fn file(&self) -> &Artifact {
+        &self.file
+    }
+
+    /// The stage whose rules it passes.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// One outcome for each rule; none is a violation or "cannot tell".
+    pub fn outcomes(&self) -> &[RuleOutcome] {
+        &self.outcomes
+    }
+
+    /// For tests of later stages, whose subject is not the gate.
+    #[cfg(test)]
+    pub(crate) fn unchecked(file: Artifact, stage: Stage) -> Self {
+        Self { file, stage, outcomes: Vec::new() }
     }
 }
 
-impl fmt::Display for GateFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} does not pass the gate of stage `{}`", self.file.display(), self.stage)?;
-        for outcome in self.outcomes.iter().filter(|outcome| outcome.effective() != Verdict::Pass) {
-            let said = if outcome.verdict == Verdict::Violation { "violated" } else { "cannot tell" };
-            write!(f, "\n  {} {said}", outcome.rule)?;
-            write!(f, "\n    expected: {}\n    found:    {}", outcome.expected, outcome.found)?;
-            write!(f, "\n    hint: {}", outcome.hint)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for GateFailure {}
-
-/// What release.toml asks of a file at a stage. Stack size and machine stand elsewhere in it and hold here as well.
+/// The policy of release.toml for a stage. Stack size and machine have keys of their own there and apply here as well.
 pub fn policy(config: &Config, target: &str, stage: Stage) -> Policy {
     let machine = target.split('-').next().unwrap_or(target);
     Policy {
@@ -53,15 +62,17 @@ pub fn policy(config: &Config, target: &str, stage: Stage) -> Policy {
     }
 }
 
-pub fn linked(plan: &Plan, file: &Artifact) -> anyhow::Result<Vec<RuleOutcome>> {
-    let facts = facts(plan, Stage::Linked, &file.path, &file.read()?)?;
+/// Judges the file that the linker wrote.
+pub(crate) fn linked(plan: &Plan, file: Artifact) -> anyhow::Result<Judged> {
+    let facts = facts(plan, Stage::Linked, file.path(), &file.read()?)?;
     judge(plan, file, &facts, Stage::Linked, &Evidence::default())
 }
 
-pub fn stripped(plan: &Plan, file: &Artifact, debug: &Artifact) -> anyhow::Result<Vec<RuleOutcome>> {
-    let facts_of_file = facts(plan, Stage::Stripped, &file.path, &file.read()?)?;
+/// Judges the stripped file together with the debug file that was split off.
+pub(crate) fn stripped(plan: &Plan, file: Artifact, debug: &Artifact) -> anyhow::Result<Judged> {
+    let facts_of_file = facts(plan, Stage::Stripped, file.path(), &file.read()?)?;
     let debug_bytes = debug.read()?;
-    let facts_of_debug = facts(plan, Stage::Stripped, &debug.path, &debug_bytes)?;
+    let facts_of_debug = facts(plan, Stage::Stripped, debug.path(), &debug_bytes)?;
     let evidence = Evidence {
         debug_file: Some(&facts_of_debug),
         debug_file_name: Some(&plan.names.debug),
@@ -71,25 +82,25 @@ pub fn stripped(plan: &Plan, file: &Artifact, debug: &Artifact) -> anyhow::Resul
     judge(plan, file, &facts_of_file, Stage::Stripped, &evidence)
 }
 
-/// `unpacked` is the digest of what `upx -d` gave back.
-pub fn packed(
+/// Judges the packed file. `unpacked` is the digest of the output of `upx -d`.
+pub(crate) fn packed(
     plan: &Plan,
-    file: &Artifact,
+    file: Artifact,
     stripped: &Artifact,
     unpacked: &Digest,
-) -> anyhow::Result<Vec<RuleOutcome>> {
-    let facts_of_file = facts(plan, Stage::Packed, &file.path, &file.read()?)?;
-    let facts_of_parent = facts(plan, Stage::Packed, &stripped.path, &stripped.read()?)?;
+) -> anyhow::Result<Judged> {
+    let facts_of_file = facts(plan, Stage::Packed, file.path(), &file.read()?)?;
+    let facts_of_parent = facts(plan, Stage::Packed, stripped.path(), &stripped.read()?)?;
     let evidence = Evidence {
         parent: Some(&facts_of_parent),
-        parent_sha256: Some(stripped.sha256.as_str()),
+        parent_sha256: Some(stripped.sha256().as_str()),
         unpacked_sha256: Some(Ok(unpacked.as_str())),
         ..Evidence::default()
     };
     judge(plan, file, &facts_of_file, Stage::Packed, &evidence)
 }
 
-/// What no compiler was to write down: the checkout, and the cache with the sources of OpenBLAS in it.
+/// Folders whose paths no compiler may write into the file: the checkout, and the cache with the native sources.
 fn build_folders(plan: &Plan) -> Vec<String> {
     [&plan.paths.root, &plan.paths.cache].map(|folder| format!("{}/", folder.display())).to_vec()
 }
@@ -98,28 +109,84 @@ fn facts(plan: &Plan, stage: Stage, path: &Path, bytes: &[u8]) -> anyhow::Result
     let local_paths = plan.config.gate.at(stage).local_paths.into_iter().chain(build_folders(plan));
     let local_paths = LocalPathSearch::new(local_paths);
     elf_gate::inspect_for(bytes, &local_paths).map_err(|error| {
-        Diagnostic::new(&crate::GENERAL, format!("{}: {error}", path.display())).hint(error.hint()).into()
+        Diagnostic::new(&GATE_UNREADABLE, "the gate cannot read the file")
+            .file(path)
+            .stage(stage.name())
+            .cause(&error)
+            .hint(error.hint())
+            .into()
     })
 }
 
 fn judge(
     plan: &Plan,
-    file: &Artifact,
+    file: Artifact,
     facts: &Facts,
     stage: Stage,
     evidence: &Evidence,
-) -> anyhow::Result<Vec<RuleOutcome>> {
+) -> anyhow::Result<Judged> {
     // The day of the commit, not of the build: the same commit is judged alike on every day.
     let today = Some(Date::of_unix_time(plan.commit.epoch_seconds));
     let folders = build_folders(plan);
     let evidence =
         Evidence { file_name: Some(&plan.config.product.name), build_folders: &folders, today, ..*evidence };
-    let baseline_size_bytes = plan.previous.as_ref().and_then(|previous| previous.size_bytes(stage));
+    let baseline_size_bytes = plan.baseline.as_ref().and_then(|baseline| baseline.size_bytes(stage));
     let evidence = Evidence { baseline_size_bytes, ..evidence };
     let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), &evidence);
-    if outcomes.iter().all(|outcome| outcome.effective() == Verdict::Pass) {
-        Ok(outcomes)
-    } else {
-        Err(GateFailure { file: file.path.clone(), stage, outcomes }.into())
+    let problems: Diagnostics =
+        outcomes.iter().filter_map(|outcome| problem(file.path(), stage, outcome)).collect();
+    problems.into_result()?;
+    Ok(Judged { file, stage, outcomes })
+}
+
+/// One diagnostic for each rule that does not pass.
+fn problem(file: &Path, stage: Stage, outcome: &RuleOutcome) -> Option<Diagnostic> {
+    let (code, message) = match outcome.effective() {
+        Verdict::Pass => return None,
+        Verdict::Violation => (&GATE_FAILED, "the file violates a rule of the gate"),
+        Verdict::CannotTell => (&GATE_CANNOT_TELL, "the gate cannot judge a rule"),
+    };
+    Some(
+        Diagnostic::new(code, message)
+            .file(file)
+            .stage(stage.name())
+            .rule(outcome.rule)
+            .expected(&*outcome.expected)
+            .found(&*outcome.found)
+            .hint(&*outcome.hint),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(verdict: Verdict) -> RuleOutcome {
+        RuleOutcome {
+            rule: "stack-size",
+            severity: elf_gate::Severity::Error,
+            verdict,
+            expected: "8 MiB".into(),
+            found: "0 bytes".into(),
+            hint: "link again".into(),
+            waived: None,
+        }
+    }
+
+    #[test]
+    fn reports_a_violation_apart_from_a_rule_that_cannot_be_judged() {
+        let of = |verdict| problem(Path::new("inferd"), Stage::Linked, &outcome(verdict));
+        assert!(of(Verdict::Pass).is_none());
+        let violated = of(Verdict::Violation).unwrap();
+        let unknown = of(Verdict::CannotTell).unwrap();
+        assert_eq!(diag::exit_code(std::slice::from_ref(&violated)), 1);
+        assert_eq!(diag::exit_code(std::slice::from_ref(&unknown)), 2);
+        assert_eq!(diag::exit_code(&[unknown, violated.clone()]), 1);
+        insta::assert_snapshot!(violated, @r"
+        the file violates a rule of the gate
+          --> inferd (stage linked, rule stack-size)
+          expected: 8 MiB
+          found:    0 bytes
+        ");
     }
 }

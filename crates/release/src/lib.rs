@@ -1,30 +1,29 @@
-//! The release pipeline: from `release.toml` to proved artifacts, one module a stage. [`pipeline::dist`] is the order.
+//! The release pipeline: from `release.toml` to proved artifacts.
+//!
+//! [`pipeline::dist`] runs the stages of [`stage::STAGES`] in their order. Each module of [`stages`] consumes the value of the
+//! stage before it and returns the next one; only that module constructs it.
+//!
+//! The crate prints nothing and knows no product and no library by name. It reads the environment in [`host_env`] only.
 
 pub mod artifact;
+pub mod baseline;
 mod build_script_cc;
 pub mod cargo;
+pub mod codes;
 pub mod config;
+pub mod context;
+pub mod fetch;
 pub mod fixtures;
 pub mod gate;
-pub mod image;
+pub mod host_env;
+pub mod inputs;
 pub mod jobs;
-pub mod mutants;
-pub mod native;
-mod pack;
+pub mod library;
+pub mod native_inputs;
 pub mod pipeline;
 pub mod plan;
-pub mod previous;
-pub mod prove;
-pub mod ship;
-pub mod sources;
-mod strip;
-pub mod surroundings;
+pub mod resolution;
+pub mod rustflags;
+pub mod stage;
+pub mod stages;
 pub mod test_runner;
-pub mod toolchain;
-
-diag::codes! {
-    /// To be split into one code for each kind of problem.
-    pub GENERAL = Environment "pipeline": "a step of the pipeline failed" {
-        "fix": "read the message and its hint",
-    }
-}

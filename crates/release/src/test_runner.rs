@@ -11,21 +11,16 @@ mod packages;
 use std::process::Command;
 
 use crate::cargo;
+use crate::codes::WORKSPACE_UNREADABLE;
 use crate::fixtures;
-use crate::native;
-use crate::pipeline::{self, Built, Times};
+use crate::pipeline;
 use crate::plan::Plan;
-use crate::toolchain::Site;
+use crate::stage::StageTimes;
+use crate::stages::pack::Packed;
+use crate::stages::sources;
+use crate::context::BuildContext;
 use packages::Packages;
 use process::Task;
-
-diag::codes! {
-    /// The packages of the workspace are not known.
-    pub WORKSPACE_UNREADABLE = Environment "workspace-unreadable": "cargo cannot describe the workspace" {
-        "cause": "Cargo.toml or Cargo.lock is missing or invalid, or `product.package` is no package of the workspace",
-        "fix": "run `cargo metadata --no-deps` in the folder of release.toml, and correct what it reports",
-    }
-}
 
 /// Which program runs the tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,13 +100,13 @@ fn cargo_summaries(output: &str) -> Option<Counts> {
 }
 
 /// Builds what the tests look at, and runs all of them. `filter` goes to the test program unchanged.
-pub fn test(plan: &Plan, site: &Site, filter: &[String], choice: RunnerChoice) -> anyhow::Result<Totals> {
-    let mut times = Times::default();
-    let built = pipeline::packed(plan, site, &mut times)?;
-    let packages = Packages::read(plan, site)?;
-    let runner = runner(site, choice);
+pub fn test(plan: &Plan, context: &BuildContext, filter: &[String], choice: RunnerChoice) -> anyhow::Result<Totals> {
+    let mut times = StageTimes::default();
+    let packed = pipeline::packed(plan, context, &mut times)?;
+    let packages = Packages::read(plan, context)?;
+    let runner = runner(context, choice);
     let mut session =
-        Session { plan, site, built: &built, packages: &packages, filter, totals: Totals::default() };
+        Session { plan, context, packed: &packed, packages: &packages, filter, totals: Totals::default() };
     // `cargo test` runs documentation tests by itself.
     let documentation = runner == Runner::Nextest && !filter.iter().any(|argument| selects_targets(argument));
     if packages.has_host_packages() {
@@ -135,9 +130,9 @@ fn selects_targets(argument: &str) -> bool {
         .any(|flag| argument.starts_with(flag))
 }
 
-fn runner(site: &Site, choice: RunnerChoice) -> Runner {
+fn runner(context: &BuildContext, choice: RunnerChoice) -> Runner {
     match choice {
-        RunnerChoice::Auto if site.which("cargo-nextest").is_some() => Runner::Nextest,
+        RunnerChoice::Auto if context.which("cargo-nextest").is_some() => Runner::Nextest,
         _ => Runner::Cargo,
     }
 }
@@ -152,8 +147,8 @@ enum Suite {
 
 struct Session<'a> {
     plan: &'a Plan,
-    site: &'a Site,
-    built: &'a Built,
+    context: &'a BuildContext,
+    packed: &'a Packed,
     packages: &'a Packages,
     filter: &'a [String],
     totals: Totals,
@@ -161,26 +156,26 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn suite(&mut self, name: &str, runner: Runner, suite: Suite) -> anyhow::Result<()> {
-        self.site.runner.events().step(format!("testing the {name}"));
+        self.context.runner.events().step(format!("testing the {name}"));
         let mut command = self.command(runner, suite)?;
         let (counts, succeeded) = match runner {
             Runner::Nextest => {
                 let report = nextest::prepare(self.plan, &mut command)?;
                 command.args(self.filter);
-                let ignored = nextest::ignored(self.site, || {
+                let ignored = nextest::ignored(self.context, || {
                     let mut command = self.command_of("nextest list", suite)?;
                     command.args(self.filter);
                     Ok(command)
                 })?;
                 let task = Task::new(format!("test the {name}"), command).inherit_stderr(true);
-                let output = self.site.runner.output(task)?;
+                let output = self.context.runner.output(task)?;
                 let counts = nextest::counts(&report)?;
                 (counts.map(|counts| Counts { ignored, ..counts }), output.status.success())
             }
             Runner::Cargo => {
                 command.args(self.filter);
                 let task = Task::new(format!("test the {name}"), command).inherit_stderr(true).tee_stdout();
-                let output = self.site.runner.output(task)?;
+                let output = self.context.runner.output(task)?;
                 (cargo_summaries(&output.stdout_text()), output.status.success())
             }
         };
@@ -204,27 +199,30 @@ impl Session<'_> {
 
     /// cargo with the packages of a suite and the inputs of its tests.
     fn command_of(&self, verb: &str, suite: Suite) -> anyhow::Result<Command> {
-        let Session { plan, site, built, packages, .. } = self;
+        let Session { plan, context, packed, packages, .. } = self;
+        let native = packed.stripped().linked().native();
         let mut command = match suite {
             Suite::Host | Suite::HostDocumentation => {
-                let mut host = site.command("cargo");
+                let mut host = context.command("cargo");
                 host.current_dir(&plan.paths.root).args(verb.split(' ')).args(["--locked", "--workspace"]);
                 for name in &packages.product {
                     host.args(["--exclude", name]);
                 }
-                if site.offline {
+                if context.offline {
                     host.arg("--offline");
                 }
-                inputs(&mut host, plan, built);
+                inputs(&mut host, plan, packed);
                 for library in &plan.native {
                     let name = format!("MUSLIN_NATIVE_{}_SOURCE", library.name.to_uppercase());
-                    host.env(name, native::fetch_source(site, library)?);
+                    if let Some(resolution) = plan.tools.sources.get(&library.name) {
+                        host.env(name, sources::install(context, &library.vendored.manifest, resolution)?);
+                    }
                 }
                 host
             }
             Suite::Product | Suite::ProductDocumentation => {
-                let mut product = cargo::command(plan, site, &built.toolchain, verb)?;
-                product.envs(fixtures::variables(site, &plan.config)?);
+                let mut product = cargo::command(plan, context, native.toolchain(), native.inputs(), verb)?;
+                product.envs(fixtures::variables(context, &plan.config)?);
                 let names =
                     if suite == Suite::Product { &packages.product } else { &packages.product_libraries };
                 for name in names {
@@ -241,24 +239,23 @@ impl Session<'_> {
 }
 
 /// The shipped bytes and the tools that made them.
-fn inputs(command: &mut Command, plan: &Plan, built: &Built) {
-    let Built { toolchain, native: libraries, packed, .. } = built;
+fn inputs(command: &mut Command, plan: &Plan, packed: &Packed) {
+    let native = packed.stripped().linked().native();
+    let toolchain = native.toolchain();
     command
-        .env("MUSLIN_LINKED", &packed.stripped.linked.file.path)
-        .env("MUSLIN_STRIPPED", &packed.stripped.file.path)
-        .env("MUSLIN_PACKED", &packed.file.path)
-        .env("MUSLIN_UPX", &toolchain.upx.path)
-        .env("MUSLIN_OBJCOPY", &toolchain.objcopy.path)
-        .env("MUSLIN_CC", &toolchain.wrappers.cc)
-        .env("MUSLIN_AR", &toolchain.wrappers.ar)
-        .env("MUSLIN_MAKE", &toolchain.make.path)
-        .env("MUSLIN_HOST_CC", &toolchain.host_cc.path)
+        .env("MUSLIN_LINKED", packed.stripped().linked().file().path())
+        .env("MUSLIN_STRIPPED", packed.stripped().file().path())
+        .env("MUSLIN_PACKED", packed.file().path())
+        .env("MUSLIN_UPX", &toolchain.upx().path)
+        .env("MUSLIN_OBJCOPY", &toolchain.objcopy().path)
+        .env("MUSLIN_CC", toolchain.wrappers().cc())
+        .env("MUSLIN_AR", toolchain.wrappers().ar())
+        .env("MUSLIN_MAKE", &toolchain.make().path)
+        .env("MUSLIN_HOST_CC", &toolchain.host_cc().path)
         .env("MUSLIN_CACHE_DIR", &plan.paths.cache)
         .env("ZIG_GLOBAL_CACHE_DIR", plan.paths.cache.join("zig"))
         .env("ZIG_LOCAL_CACHE_DIR", plan.paths.cache.join("zig"));
-    for (library, planned) in libraries.iter().zip(&plan.native) {
-        command.env(native::variable(planned), &library.folder);
-    }
+    command.envs(native.inputs().iter().map(|inputs| (inputs.variable(), inputs.folder())));
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use patchset::file_list::{FileList, verify_and_copy};
 use patchset::unpack::unpack;
 use patchset::{Input, Vendored};
 use release::config::Config;
-use release::native::COMPILE_LOG;
+use release::stages::native::COMPILE_LOG;
 
 /// Default thread stack of musl without `-z stack-size`.
 const STACK_WITHOUT_FLAG: u64 = 128 << 10;

@@ -11,7 +11,7 @@ use inputs::input;
 use patchset::codes::{PATCH_OBJECT, PATCH_PREPROCESSOR};
 use patchset::liveness::{LivenessReport, verify};
 use patchset::{Input, Prepared, Vendored};
-use release::native::COMPILE_LOG;
+use release::stages::native::COMPILE_LOG;
 
 struct Build {
     folder: tempfile::TempDir,

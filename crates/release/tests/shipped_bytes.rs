@@ -7,9 +7,15 @@ use std::process::Command;
 
 use elf_gate::{Evidence, Facts, Policy, Stage, Verdict};
 use inputs::input;
+use release::config::Config;
 
 const PT_GNU_STACK: u32 = 0x6474_e551;
-const PROMISED: u64 = 8 << 20;
+
+/// `link.stack_size` of release.toml.
+fn stack_size() -> u64 {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../release.toml");
+    Config::load(&path).unwrap().stack_size.0
+}
 
 /// Where `p_memsz` of PT_GNU_STACK stands in a 64-bit little-endian ELF file.
 fn stack_size_offset(bytes: &[u8]) -> usize {
@@ -43,7 +49,7 @@ fn pack(from: &Path, to: &Path) {
 /// Rules that do not pass. Without a parent the round trip cannot be told; the controls here are about the rest.
 fn broken_rules(bytes: &[u8], stage: Stage) -> Vec<&'static str> {
     let facts: Facts = elf_gate::inspect(bytes).unwrap();
-    let policy = Policy::static_musl(stage, PROMISED);
+    let policy = Policy::static_musl(stage, stack_size());
     let outcomes = elf_gate::judge(&facts, stage, &policy, &Evidence::default());
     outcomes
         .into_iter()
@@ -82,7 +88,7 @@ fn a_lost_inner_stack_size_is_caught_by_the_gate_and_by_the_probe() {
     write_program(&lost, &with_stack_size(std::fs::read(input("MUSLIN_STRIPPED")).unwrap(), 0));
     pack(&lost, &packed);
     // UPX copies the inner header outside; give the outside back what a reader of headers wants to see.
-    let disguised = with_stack_size(std::fs::read(&packed).unwrap(), PROMISED);
+    let disguised = with_stack_size(std::fs::read(&packed).unwrap(), stack_size());
     write_program(&packed, &disguised);
 
     let tested = Command::new(input("MUSLIN_UPX")).args(["-t", "-q"]).arg(&packed).output().unwrap();

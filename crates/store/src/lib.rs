@@ -13,7 +13,6 @@ mod lock;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,35 +60,6 @@ pub struct Store {
     runner: Runner,
     /// Entries that this store gave out, each with its shared lock.
     held: Arc<Mutex<BTreeMap<PathBuf, File>>>,
-    digests: Mutex<Digests>,
-}
-
-/// Of large files that this process has read already: a run looks at the compiler first and takes it later, and its 170 MiB
-/// need not be read twice. A file that was written in between has another time.
-#[derive(Default)]
-struct Digests(BTreeMap<PathBuf, (Stamp, Digest)>);
-
-/// Size, inode, and the times of change of contents and of inode in nanoseconds.
-type Stamp = (u64, u64, (i64, i64), (i64, i64));
-
-const REMEMBERED_BYTES_MIN: u64 = 1 << 20;
-
-impl Digests {
-    fn of(&mut self, path: &Path) -> anyhow::Result<Digest> {
-        let meta = path.metadata().with_context(|| format!("looking at {}", path.display()))?;
-        let stamp =
-            (meta.len(), meta.ino(), (meta.mtime(), meta.mtime_nsec()), (meta.ctime(), meta.ctime_nsec()));
-        if let Some((then, digest)) = self.0.get(path)
-            && *then == stamp
-        {
-            return Ok(digest.clone());
-        }
-        let digest = Digest::of_file(path)?;
-        if stamp.0 >= REMEMBERED_BYTES_MIN {
-            self.0.insert(path.into(), (stamp, digest.clone()));
-        }
-        Ok(digest)
-    }
 }
 
 /// A whole entry, verified when it was opened.
@@ -102,7 +72,7 @@ pub struct Entry {
 }
 
 /// What is kept beside the files of an entry.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Key files, relative to the entry, with their digests.
     pub files: BTreeMap<String, Digest>,
@@ -142,7 +112,7 @@ impl Record {
 
 impl Store {
     pub fn new(root: PathBuf, runner: Runner) -> Self {
-        Self { root, runner, held: Arc::default(), digests: Mutex::default() }
+        Self { root, runner, held: Arc::default() }
     }
 
     pub fn root(&self) -> &Path {
@@ -157,6 +127,22 @@ impl Store {
     /// The entry if it is there and holds. Touches nothing.
     pub fn find(&self, name: &str) -> Option<Entry> {
         self.verify(&self.entry_path(name)).ok()
+    }
+
+    /// Locks an entry that [`Store::find`] returned, until the store is dropped, so that garbage collection skips it. Compares
+    /// its record and not its files, which `find` has read.
+    pub fn hold(&self, entry: &Entry) -> anyhow::Result<()> {
+        let lock_path = lock_of(&entry.path);
+        let shared = acquire(&lock_path, LockMode::Shared, &self.runner)?;
+        let record = read_record(&entry.path).ok();
+        if record.as_ref() != Some(&entry.record) {
+            bail!(
+                Diagnostic::new(&ENTRY_REMOVED, "the cache entry changed after it was verified")
+                    .file(&entry.path)
+                    .hint("run the command again")
+            );
+        }
+        self.give(entry.clone(), shared).map(|_| ())
     }
 
     /// The entry, made by `make` in a staging folder if it is not there or does not hold.
@@ -239,8 +225,7 @@ impl Store {
     fn verify(&self, path: &Path) -> anyhow::Result<Entry> {
         let record = read_record(path)?;
         for (file, expected) in &record.files {
-            let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = digests.of(&path.join(file))?;
+            let found = Digest::of_file(&path.join(file))?;
             if found != *expected {
                 return Err(Diagnostic::new(
                     &ENTRY_CHANGED,
@@ -370,24 +355,23 @@ mod tests {
     }
 
     #[test]
-    fn a_large_key_file_that_is_written_after_a_look_is_read_again() {
+    fn an_entry_that_was_found_can_be_held_unless_it_changed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().into(), Runner::without_signals());
-        let large = vec![7; REMEMBERED_BYTES_MIN as usize];
-        let make = |staging: &Path| {
-            std::fs::write(staging.join("key"), &large)?;
-            let mut record = Record::default();
-            record.add_file(staging, "key")?;
-            Ok(record)
-        };
-        let entry = store.get_or_create("a", make).unwrap();
-        assert!(store.find("a").is_some() && store.digests.lock().unwrap().0.len() == 1);
-        // Longer than the coarsest clock of a file system ticks.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        let mut damaged = large.clone();
-        damaged[9] = 8;
-        std::fs::write(entry.path.join("key"), damaged).unwrap();
-        assert!(store.find("a").is_none());
+        store.get_or_create("a", make("one")).unwrap();
+        drop(store);
+        let store = Store::new(folder.path().into(), Runner::without_signals());
+        let entry = store.find("a").unwrap();
+        let is_free = || lock::try_acquire(&lock_of(&entry.path), LockMode::Exclusive).unwrap().is_some();
+        assert!(is_free());
+        store.hold(&entry).unwrap();
+        assert!(!is_free());
+        drop(store);
+        let store = Store::new(folder.path().into(), Runner::without_signals());
+        std::fs::write(entry.path.join("key"), "two").unwrap();
+        store.get_or_create("a", make("two")).unwrap();
+        let error = store.hold(&entry).unwrap_err();
+        assert!(diag::has_code(&error, &ENTRY_REMOVED), "{error:#}");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use anyhow::Context;
 use clap::Args as ClapArgs;
 use diag::Diagnostic;
 use process::Task;
-use release::pipeline::{self, Times};
-use release::toolchain::pip;
+use release::pipeline;
+use release::stage::StageTimes;
+use release::fetch::pip;
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
@@ -41,20 +42,20 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let setup = args.common.setup(None)?;
-    let (plan, site) = (&setup.plan, &setup.site);
-    let built = pipeline::packed(plan, site, &mut Times::default())?;
-    let model = release::fixtures::folder(site, &plan.config, "model")?;
-    let python = pip::environment(site, "api-test", REQUIREMENTS, "")?;
+    let (plan, context) = (&setup.plan, &setup.context);
+    let packed = pipeline::packed(plan, context, &mut StageTimes::default())?;
+    let model = release::fixtures::folder(context, &plan.config, "model")?;
+    let python = pip::environment(context, "api-test", REQUIREMENTS, "")?;
     let folder = tempfile::tempdir().context("creating a folder for the server")?;
-    let mut script = site.command(&python);
+    let mut script = context.command(&python);
     script.current_dir(folder.path()).arg(workspace_root().join("xtask/src/api_test/api_test.py"));
-    script.arg(&built.packed.file.path).arg(&model).args(["--examples", &args.examples.to_string()]);
+    script.arg(packed.file().path()).arg(&model).args(["--examples", &args.examples.to_string()]);
     // Python writes no cache into the checkout.
     script.env("PYTHONDONTWRITEBYTECODE", "1");
     if args.self_check {
         script.arg("--self-check");
     }
-    let finished = site
+    let finished = context
         .runner
         .output(Task::new("test the HTTP API", script).inherit_stderr(true).tee_stdout().timeout(TIMEOUT))?;
     match finished.shell_code() {

@@ -10,7 +10,8 @@ use diag::Diagnostic;
 use elf_gate::{Evidence, Policy, Stage, inspect, judge};
 use process::Task;
 use release::plan::Plan;
-use release::toolchain::{Site, pip};
+use release::context::BuildContext;
+use release::fetch::pip;
 use units::ByteSize;
 
 use crate::Outcome;
@@ -70,14 +71,14 @@ enum What {
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let setup = args.common.setup(None)?;
-    let (plan, site) = (&setup.plan, &setup.site);
+    let (plan, context) = (&setup.plan, &setup.context);
     match args.what {
         What::Embed { python } => {
-            beside_reference(plan, site, python, "embed.py", &["embed", "--model"])?;
+            beside_reference(plan, context, python, "embed.py", &["embed", "--model"])?;
         }
-        What::Serve { python } => beside_reference(plan, site, python, "serve.py", &["serve"])?,
-        What::Memory => memory(plan, site)?,
-        What::Start => start(plan, site)?,
+        What::Serve { python } => beside_reference(plan, context, python, "serve.py", &["serve"])?,
+        What::Memory => memory(plan, context)?,
+        What::Start => start(plan, context)?,
         What::Gate => gate(plan)?,
     }
     Ok(Outcome::Pass)
@@ -95,52 +96,52 @@ fn dist_file(plan: &Plan, name: &str) -> anyhow::Result<PathBuf> {
 /// Runs the packed binary and the reference in one script. A command that ends in `--model` gets the model folder.
 fn beside_reference(
     plan: &Plan,
-    site: &Site,
+    context: &BuildContext,
     python: Option<PathBuf>,
     script: &str,
     command: &[&str],
 ) -> anyhow::Result<()> {
     let binary = dist_file(plan, &plan.names.packed)?;
-    let model = release::fixtures::folder(site, &plan.config, "model")?;
+    let model = release::fixtures::folder(context, &plan.config, "model")?;
     let python = match python {
         Some(python) => python,
         None => {
-            pip::environment(site, "reference", REFERENCE, "`--python` names another Python that has it")?
+            pip::environment(context, "reference", REFERENCE, "`--python` names another Python that has it")?
         }
     };
-    let mut bench = script_command(plan, site, &python, script);
+    let mut bench = script_command(plan, context, &python, script);
     bench.arg(&model).arg("--").arg(binary).args(command);
     if command.ends_with(&["--model"]) {
         bench.arg(&model);
     }
-    run_script(site, bench)
+    run_script(context, bench)
 }
 
 /// Of the unpacked file: the packed one unpacks itself into anonymous memory.
-fn memory(plan: &Plan, site: &Site) -> anyhow::Result<()> {
+fn memory(plan: &Plan, context: &BuildContext) -> anyhow::Result<()> {
     let fixtures = plan.paths.root.join("fixtures/models");
     let entries = std::fs::read_dir(&fixtures).with_context(|| format!("reading {}", fixtures.display()))?;
     let mut models = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
     models.retain(|path| path.join("model.safetensors").is_file());
     models.sort();
-    models.push(release::fixtures::folder(site, &plan.config, "model")?);
-    let mut bench = script_command(plan, site, Path::new("python3"), "memory.py");
+    models.push(release::fixtures::folder(context, &plan.config, "model")?);
+    let mut bench = script_command(plan, context, Path::new("python3"), "memory.py");
     bench.arg(dist_file(plan, &plan.names.unpacked)?).args(models);
-    run_script(site, bench)
+    run_script(context, bench)
 }
 
 /// The scripts remove settings of BLAS libraries from the environment themselves, so that they can run by hand.
-fn script_command(plan: &Plan, site: &Site, python: &Path, script: &str) -> Command {
-    let mut command = site.command(python);
+fn script_command(plan: &Plan, context: &BuildContext, python: &Path, script: &str) -> Command {
+    let mut command = context.command(python);
     // Python writes no cache into the checkout.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command.arg(plan.paths.root.join("xtask/src/bench").join(script));
     command
 }
 
-fn run_script(site: &Site, command: Command) -> anyhow::Result<()> {
+fn run_script(context: &BuildContext, command: Command) -> anyhow::Result<()> {
     let quoted = process::quote(&command);
-    let output = site.runner.output(Task::new("run the bench", command).inherit_stderr(true).tee_stdout())?;
+    let output = context.runner.output(Task::new("run the bench", command).inherit_stderr(true).tee_stdout())?;
     let code = match output.shell_code() {
         0 => return Ok(()),
         DIFFERENT => &VECTORS_DIFFER,
@@ -155,7 +156,7 @@ fn run_script(site: &Site, command: Command) -> anyhow::Result<()> {
 /// Runs of each measurement; the median counts.
 const ROUNDS: usize = 20;
 
-fn start(plan: &Plan, site: &Site) -> anyhow::Result<()> {
+fn start(plan: &Plan, context: &BuildContext) -> anyhow::Result<()> {
     println!("{}", machine());
     let packed = dist_file(plan, &plan.names.packed)?;
     let unpacked = dist_file(plan, &plan.names.unpacked)?;
@@ -166,7 +167,7 @@ fn start(plan: &Plan, site: &Site) -> anyhow::Result<()> {
             let mut command = Command::new(path);
             command.env_clear().arg("--version");
             let started = Instant::now();
-            site.runner.run(Task::new("start the binary", command))?;
+            context.runner.run(Task::new("start the binary", command))?;
             times.push(started.elapsed());
         }
     }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use process::Task;
-use release::toolchain::Site;
-use release::toolchain::pip::environment;
+use release::context::BuildContext;
+use release::fetch::pip::environment;
 use serde_json::Value;
 
 use super::ToolFacts;
@@ -15,13 +15,13 @@ use super::gate::segment_line;
 const REQUIREMENTS: &str = "lief==1.0.0\n";
 const SCRIPT: &str = include_str!("read_with_lief.py");
 
-pub fn read(site: &Site, files: &[PathBuf]) -> anyhow::Result<BTreeMap<PathBuf, ToolFacts>> {
+pub fn read(context: &BuildContext, files: &[PathBuf]) -> anyhow::Result<BTreeMap<PathBuf, ToolFacts>> {
     let alternative = "`--without-lief` compares with readelf only";
-    let python = environment(site, "lief", REQUIREMENTS, alternative)?;
-    let mut command = site.command(&python);
+    let python = environment(context, "lief", REQUIREMENTS, alternative)?;
+    let mut command = context.command(&python);
     command.args(["-c", SCRIPT]);
     let list: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
-    let run = site.runner.run(Task::new("read with LIEF", command).stdin(list))?;
+    let run = context.runner.run(Task::new("read with LIEF", command).stdin(list))?;
     let text = run.stdout_text();
     let lines = text.lines().map(|line| {
         let value: Value = serde_json::from_str(line)

@@ -69,10 +69,10 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let readelf = readelf::read(&files)?;
     is_equal &= show("readelf", &compare("readelf", &files, &facts, &readelf));
     if !args.without_lief {
-        let (site, _) = args.common.site()?;
-        let lief = lief::read(&site, &files)?;
+        let (context, _) = args.common.context()?;
+        let lief = lief::read(&context, &files)?;
         is_equal &= show("LIEF", &compare("LIEF", &files, &facts, &lief));
-        is_equal &= sarif::check(&site)?;
+        is_equal &= sarif::check(&context)?;
     }
     Ok(if is_equal { Outcome::Pass } else { Outcome::Violated })
 }

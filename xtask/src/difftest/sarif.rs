@@ -9,8 +9,8 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use diag::Diagnostic;
 use process::Task;
-use release::toolchain::Site;
-use release::toolchain::pip::environment;
+use release::context::BuildContext;
+use release::fetch::pip::environment;
 use serde_json::Value;
 use store::Digest;
 use store::Record;
@@ -34,11 +34,11 @@ for line in sys.stdin:
 ";
 
 /// True when all reports are valid and the corrupted ones are not.
-pub fn check(site: &Site) -> anyhow::Result<bool> {
-    let schema = schema(site)?;
+pub fn check(context: &BuildContext) -> anyhow::Result<bool> {
+    let schema = schema(context)?;
     let alternative = "the tests of elf-gate check the main parts";
     let requirements = format!("jsonschema=={VALIDATOR_VERSION}\n");
-    let python = environment(site, "jsonschema", &requirements, alternative)?;
+    let python = environment(context, "jsonschema", &requirements, alternative)?;
     let root = workspace_root();
     let mut documents = Vec::new();
     for arguments in [
@@ -59,11 +59,11 @@ pub fn check(site: &Site) -> anyhow::Result<bool> {
         ("corrupted: unknown level".into(), wrong_level),
     ];
 
-    let mut command = site.command(&python);
+    let mut command = context.command(&python);
     command.args(["-c", SCRIPT]).arg(&schema);
     let lines: String =
         documents.iter().chain(&corrupted).map(|(_, document)| format!("{document}\n")).collect();
-    let run = site.runner.run(Task::new("validate SARIF", command).stdin(lines))?;
+    let run = context.runner.run(Task::new("validate SARIF", command).stdin(lines))?;
     let text = run.stdout_text();
     let results: Vec<&str> = text.lines().collect();
     if results.len() != documents.len() + corrupted.len() {
@@ -94,18 +94,18 @@ fn report(root: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
 }
 
 /// The schema of the crate, downloaded by cargo.
-fn schema(site: &Site) -> anyhow::Result<PathBuf> {
+fn schema(context: &BuildContext) -> anyhow::Result<PathBuf> {
     const FILE: &str = "sarif-2.1.0.schema.json";
     let name = format!("tools/sarif-schema-{CRATE_VERSION}");
-    if site.offline && site.store.find(&name).is_none() {
+    if context.offline && context.store.find(&name).is_none() {
         return Err(Diagnostic::new(
-            &release::GENERAL,
+            &release::codes::TOOL_MISSING,
             "the SARIF schema is not in the cache, and --offline forbids the download",
         )
         .hint("run `cargo xtask difftest` once without --offline")
         .into());
     }
-    let entry = site.store.get_or_create(&name, |staging| {
+    let entry = context.store.get_or_create(&name, |staging| {
         let work = tempfile::tempdir_in(staging)?;
         std::fs::create_dir(work.path().join("src"))?;
         std::fs::write(work.path().join("src/lib.rs"), "")?;
@@ -113,13 +113,13 @@ fn schema(site: &Site) -> anyhow::Result<PathBuf> {
             "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n{CRATE} = \"={CRATE_VERSION}\"\n"
         );
         std::fs::write(work.path().join("Cargo.toml"), manifest)?;
-        let mut vendor = site.command("cargo");
+        let mut vendor = context.command("cargo");
         vendor.current_dir(work.path()).args(["vendor", "--quiet", "vendor"]);
-        site.runner.run(Task::new(format!("fetch {CRATE} {CRATE_VERSION}"), vendor))?;
+        context.runner.run(Task::new(format!("fetch {CRATE} {CRATE_VERSION}"), vendor))?;
         let source = work.path().join("vendor").join(CRATE).join("src/schema.json");
         let found = Digest::of_file(&source)?;
         if found.as_str() != SCHEMA_SHA256 {
-            return Err(Diagnostic::new(&release::GENERAL, "the SARIF schema differs from the pinned one")
+            return Err(Diagnostic::new(&release::codes::TOOL_MISSING, "the SARIF schema differs from the pinned one")
                 .expected(SCHEMA_SHA256)
                 .found(found.as_str())
                 .hint("crates.io never changes a published version: check the cargo configuration for a replaced registry")

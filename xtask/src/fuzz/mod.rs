@@ -47,16 +47,16 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let (site, _) = args.common.site()?;
+    let (context, _) = args.common.context()?;
     let root = workspace_root();
     let targets: Vec<&str> = match args.targets.is_empty() {
         true => TARGETS.to_vec(),
         false => args.targets.iter().map(String::as_str).collect(),
     };
-    let tools = tools::provide(&site)?;
-    site.runner.run(Task::new("seed the corpus", site.command(root.join("fuzz/seed.sh"))))?;
-    let build = tools.build(&site, &root);
-    site.runner.run(Task::new("build the fuzz targets", build).inherit_stderr(true))?;
+    let tools = tools::provide(&context)?;
+    context.runner.run(Task::new("seed the corpus", context.command(root.join("fuzz/seed.sh"))))?;
+    let build = tools.build(&context, &root);
+    context.runner.run(Task::new("build the fuzz targets", build).inherit_stderr(true))?;
 
     let seconds = match args.total {
         Some(total) => total.div_ceil(targets.len() as u32),
@@ -66,7 +66,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     for target in targets {
         // The program itself, not `cargo fuzz run`, which would compile anew when a file has changed meanwhile: all targets
         // of one run are to see the same code.
-        let mut fuzz = site.command(tools.program(&root, target));
+        let mut fuzz = context.command(tools.program(&root, target));
         fuzz.current_dir(&root)
             .arg(format!("-artifact_prefix={}/", artifacts(&root, target).display()))
             .arg(format!("-max_total_time={}", seconds))
@@ -78,7 +78,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             .arg(root.join("fuzz/corpus").join(target));
         std::fs::create_dir_all(artifacts(&root, target)).context("making a folder for findings")?;
         let log = root.join("fuzz/artifacts").join(format!("{target}.log"));
-        let finished = site.runner.output(Task::new(format!("fuzz `{target}`"), fuzz).log(&log))?;
+        let finished = context.runner.output(Task::new(format!("fuzz `{target}`"), fuzz).log(&log))?;
         let text = String::from_utf8_lossy(
             &std::fs::read(&log).with_context(|| format!("reading {}", log.display()))?,
         )
@@ -86,7 +86,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         let executions = statistic(&text, "stat::number_of_executed_units:");
         let Some(executions) = executions.filter(|count| *count > 0) else {
             // A target that never ran an input found nothing, and proves nothing.
-            return Err(Diagnostic::new(&release::GENERAL, format!("the target `{target}` ran no input"))
+            return Err(Diagnostic::new(&crate::codes::FUZZ_NOT_RUN, format!("the target `{target}` ran no input"))
                 .hint(format!("the whole log is {}", log.display()))
                 .into());
         };

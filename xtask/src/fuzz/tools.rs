@@ -6,7 +6,7 @@ use std::process::Command;
 
 use diag::Diagnostic;
 use process::Task;
-use release::toolchain::Site;
+use release::context::BuildContext;
 use store::Record;
 
 const VERSION: &str = "0.13.2";
@@ -19,18 +19,18 @@ pub struct Tools {
     cargo_fuzz: PathBuf,
 }
 
-pub fn provide(site: &Site) -> anyhow::Result<Tools> {
-    nightly(site)?;
+pub fn provide(context: &BuildContext) -> anyhow::Result<Tools> {
+    nightly(context)?;
     let name = format!("tools/cargo-fuzz-{VERSION}");
-    if site.offline && site.store.find(&name).is_none() {
+    if context.offline && context.store.find(&name).is_none() {
         return Err(offline(&format!("cargo-fuzz {VERSION}")));
     }
-    let entry = site.store.get_or_create(&name, |staging| {
+    let entry = context.store.get_or_create(&name, |staging| {
         eprintln!("installing cargo-fuzz {VERSION}");
-        let mut install = site.command("cargo");
+        let mut install = context.command("cargo");
         install.args(["install", "--locked", "--quiet", "--version", VERSION, "--root"]).arg(staging);
         install.arg("cargo-fuzz");
-        site.runner.run(
+        context.runner.run(
             Task::new(format!("install cargo-fuzz {VERSION}"), install)
                 .hint("it is compiled from crates.io: check the network and the proxy variables"),
         )?;
@@ -41,27 +41,27 @@ pub fn provide(site: &Site) -> anyhow::Result<Tools> {
     Ok(Tools { cargo_fuzz: entry.path.join(PROGRAM) })
 }
 
-fn nightly(site: &Site) -> anyhow::Result<()> {
-    if site.which("rustup").is_none() {
+fn nightly(context: &BuildContext) -> anyhow::Result<()> {
+    if context.which("rustup").is_none() {
         return Err(Diagnostic::new(
-            &release::GENERAL,
+            &release::codes::TOOL_MISSING,
             "`rustup` is not in PATH; it brings the nightly compiler, which has sanitizers",
         )
         .hint("https://rustup.rs installs it beside any other Rust")
         .into());
     }
-    let mut ask = outside(site.command("rustup"));
+    let mut ask = outside(context.command("rustup"));
     ask.args(["run", "nightly", "rustc", "--version"]);
-    if site.runner.run(Task::new("ask for a nightly compiler", ask)).is_ok() {
+    if context.runner.run(Task::new("ask for a nightly compiler", ask)).is_ok() {
         return Ok(());
     }
-    if site.offline {
+    if context.offline {
         return Err(offline("a nightly compiler"));
     }
     eprintln!("installing a nightly compiler");
-    let mut install = outside(site.command("rustup"));
+    let mut install = outside(context.command("rustup"));
     install.args(["toolchain", "install", "nightly", "--profile", "minimal", "--no-self-update"]);
-    site.runner
+    context.runner
         .run(Task::new("install a nightly compiler", install).hint(
             "check the network and the proxy variables, or `rustup toolchain install nightly` by hand",
         ))?;
@@ -69,15 +69,15 @@ fn nightly(site: &Site) -> anyhow::Result<()> {
 }
 
 fn offline(what: &str) -> anyhow::Error {
-    Diagnostic::new(&release::GENERAL, format!("{what} is not here, and `--offline` forbids to fetch it"))
+    Diagnostic::new(&release::codes::TOOL_MISSING, format!("{what} is not here, and `--offline` forbids to fetch it"))
         .hint("run `cargo xtask fuzz --seconds 1 config` once with a network")
         .into()
 }
 
 impl Tools {
     /// `cargo fuzz build` of all targets, on the nightly compiler.
-    pub fn build(&self, site: &Site, root: &Path) -> Command {
-        let mut command = outside(site.command("rustup"));
+    pub fn build(&self, context: &BuildContext, root: &Path) -> Command {
+        let mut command = outside(context.command("rustup"));
         command.current_dir(root).args(["run", "nightly"]).arg(&self.cargo_fuzz);
         command.args(["fuzz", "build", "--release", "--target", TRIPLE, "--fuzz-dir"]).arg(root.join("fuzz"));
         command

@@ -5,7 +5,7 @@
 
 use diag::Diagnostic;
 use process::Task;
-use release::toolchain::Site;
+use release::context::BuildContext;
 
 use super::report::Status;
 use super::tools::Tool;
@@ -13,17 +13,17 @@ use super::{LINT_NOT_MEASURED, tool};
 
 /// An up-to-date database is fetched first. Where that fails, one that is younger than `maximum-db-staleness` in deny.toml
 /// still serves.
-pub fn check(site: &Site, required: bool) -> anyhow::Result<Status> {
+pub fn check(context: &BuildContext, required: bool) -> anyhow::Result<Status> {
     let mut failed_fetch = None;
-    if !site.offline {
-        let fetch = Task::new("fetch the advisory database", tool(site, Tool::Deny, &["fetch", "db"])?);
-        let output = site.runner.output(fetch)?;
+    if !context.offline {
+        let fetch = Task::new("fetch the advisory database", tool(context, Tool::Deny, &["fetch", "db"])?);
+        let output = context.runner.output(fetch)?;
         if !output.status.success() {
             failed_fetch = Some(first_error(&String::from_utf8_lossy(&output.stderr)));
         }
     }
     let checks = ["--locked", "--offline", "--workspace", "check", "advisories"];
-    let output = site.runner.output(Task::new("check the advisories", tool(site, Tool::Deny, &checks)?))?;
+    let output = context.runner.output(Task::new("check the advisories", tool(context, Tool::Deny, &checks)?))?;
     let text = [output.stderr, output.stdout].concat();
     let text = String::from_utf8_lossy(&text);
     match (output.status.success(), is_complete(&text)) {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use diag::Diagnostic;
 use process::Task;
-use release::toolchain::Site;
-use release::toolchain::pip::Wheel;
+use release::context::BuildContext;
+use release::fetch::pip::Wheel;
 use store::Record;
 
 use super::LINT_TOOL_MISSING;
@@ -57,13 +57,13 @@ impl Origin {
         }
     }
 
-    fn install_into(&self, site: &Site, folder: &Path) -> anyhow::Result<()> {
+    fn install_into(&self, context: &BuildContext, folder: &Path) -> anyhow::Result<()> {
         let (package, version) = self.label();
         let program = folder.join(PROGRAM);
         match self {
             Origin::Crate { .. } => {
-                site.runner.events().step(format!("compiling {package} {version}"));
-                let mut install = site.command("cargo");
+                context.runner.events().step(format!("compiling {package} {version}"));
+                let mut install = context.command("cargo");
                 // The development profile: these tools run for a second, and a release build with the link-time
                 // optimisation that they ask for takes many times as long. A root of its own would also receive
                 // cargo's list of installed crates, which is not part of the tool.
@@ -77,12 +77,12 @@ impl Origin {
                     version,
                 ]);
                 install.args(["--config", "profile.dev.debug=false", "--root"]).arg(folder).arg(package);
-                site.runner.run(Task::new(format!("install {package} {version}"), install))?;
+                context.runner.run(Task::new(format!("install {package} {version}"), install))?;
                 std::fs::rename(folder.join("bin").join(package), &program)?;
             }
             Origin::Wheel { wheel, program: packed } => {
                 let unpacked = tempfile::tempdir_in(folder)?;
-                wheel.unpack_into(site, unpacked.path())?;
+                wheel.unpack_into(context, unpacked.path())?;
                 std::fs::create_dir_all(folder.join("bin"))?;
                 std::fs::rename(unpacked.path().join(packed), &program)?;
                 std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
@@ -93,15 +93,15 @@ impl Origin {
 }
 
 /// The program. Any failure is [`LINT_TOOL_MISSING`], except a signal.
-pub fn install(site: &Site, tool: Tool) -> anyhow::Result<PathBuf> {
+pub fn install(context: &BuildContext, tool: Tool) -> anyhow::Result<PathBuf> {
     let origin = tool.origin();
     let (package, version) = origin.label();
     let name = format!("tools/{package}-{version}");
-    if site.offline && site.store.find(&name).is_none() {
+    if context.offline && context.store.find(&name).is_none() {
         return Err(missing(package, version).cause("`--offline` forbids to fetch it").into());
     }
-    let entry = site.store.get_or_create(&name, |staging| {
-        origin.install_into(site, staging)?;
+    let entry = context.store.get_or_create(&name, |staging| {
+        origin.install_into(context, staging)?;
         let mut record = Record::default();
         record.add_file(staging, PROGRAM)?;
         Ok(record)

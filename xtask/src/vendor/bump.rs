@@ -8,7 +8,7 @@ use patchset::bump::FileChanges;
 use patchset::refresh_plan::RefreshPlan;
 use patchset::series::PatchStatus;
 use process::Task;
-use release::toolchain::Site;
+use release::context::BuildContext;
 use serde_json::json;
 
 use super::{LibraryArgs, input, report};
@@ -48,13 +48,13 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
     let staging = tempfile::tempdir()?;
     let source = std::path::absolute(&args.source).context("resolving the file of `--source`")?;
     if !source.exists() {
-        return Err(Diagnostic::new(&release::GENERAL, "the source of the other version does not exist")
+        return Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, "the source of the other version does not exist")
             .file(source)
             .hint("name a tarball of the other version, or a folder that holds it")
             .into());
     }
     let tree = input(&source).unpacked(staging.path())?;
-    let list = list_files(&library.site, &library.folder, &tree)?;
+    let list = list_files(&library.context, &library.folder, &tree)?;
     let (changes, plan) = library.vendored.bump(&tree, &args.to, list.as_deref(), &library.folder)?;
     let manifest = &library.vendored.manifest;
     if args.format == Format::Human {
@@ -91,14 +91,14 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// Runs `list-files.sh` of the library, if it has one: a version can change which files are built.
-fn list_files(site: &Site, folder: &Path, tree: &Path) -> anyhow::Result<Option<String>> {
+fn list_files(context: &BuildContext, folder: &Path, tree: &Path) -> anyhow::Result<Option<String>> {
     let program = folder.join("list-files.sh");
     if !program.exists() {
         return Ok(None);
     }
-    let mut sh = site.command("sh");
+    let mut sh = context.command("sh");
     sh.arg(&program).arg(tree);
-    Ok(Some(site.runner.run(Task::new("list the files of the other version", sh))?.stdout_text()))
+    Ok(Some(context.runner.run(Task::new("list the files of the other version", sh))?.stdout_text()))
 }
 
 fn report(changes: &FileChanges, plan: &RefreshPlan<'_>) -> String {

@@ -25,7 +25,7 @@ pub fn explain(common: &Common, name: &str) -> anyhow::Result<String> {
             known.push(patch.name.clone());
         }
     }
-    Err(Diagnostic::new(&release::GENERAL, format!("neither a code nor a patch has the name `{name}`"))
+    Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, format!("neither a code nor a patch has the name `{name}`"))
         .expected(known.join(", "))
         .hint("cargo xtask vendor status --explain")
         .into())

@@ -14,8 +14,8 @@ use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
 use diag::Diagnostic;
 use patchset::{Input, Vendored};
-use release::sources;
-use release::toolchain::Site;
+use release::stages::sources;
+use release::context::BuildContext;
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
@@ -54,7 +54,7 @@ struct LibraryArgs {
 struct OpenLibrary {
     vendored: Vendored,
     folder: PathBuf,
-    site: Site,
+    context: BuildContext,
     source: PathBuf,
 }
 
@@ -79,13 +79,13 @@ impl LibraryArgs {
         for folder in folders(&self.common)? {
             let vendored = Vendored::read(&folder)?;
             if vendored.manifest.name == self.name {
-                let (site, _) = self.common.site()?;
-                let source = source(&self.common, &site, &vendored)?;
-                return Ok(OpenLibrary { vendored, folder, site, source });
+                let (context, _) = self.common.context()?;
+                let source = source(&self.common, &context, &vendored)?;
+                return Ok(OpenLibrary { vendored, folder, context, source });
             }
             names.push(vendored.manifest.name);
         }
-        Err(Diagnostic::new(&release::GENERAL, format!("release.toml has no library `{}`", self.name))
+        Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, format!("release.toml has no library `{}`", self.name))
             .expected(names.join(", "))
             .hint("`cargo xtask vendor status` lists the libraries with their patches")
             .into())
@@ -110,10 +110,10 @@ fn input(path: &Path) -> Input<'_> {
     if path.is_dir() { Input::Tree(path) } else { Input::Tarball(path) }
 }
 
-fn source(common: &Common, site: &Site, vendored: &Vendored) -> anyhow::Result<PathBuf> {
+fn source(common: &Common, context: &BuildContext, vendored: &Vendored) -> anyhow::Result<PathBuf> {
     let named = common.source.iter().find(|(library, _)| *library == vendored.manifest.name);
     match named {
         Some((_, path)) => Ok(path.clone()),
-        None => sources::tarball(site, &vendored.manifest),
+        None => sources::archive(context, &vendored.manifest),
     }
 }

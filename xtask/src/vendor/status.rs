@@ -8,7 +8,9 @@ use diag::{Diagnostic, Diagnostics};
 use patchset::Vendored;
 use patchset::codes::PATCH_PRE_IMAGE;
 use patchset::series::{Overlay, PatchFit, PatchStatus};
-use release::toolchain::{Site, provide};
+use release::context::BuildContext;
+use release::native_inputs::NativeInputs;
+use release::stages::toolchain;
 use serde_json::{Value, json};
 
 use super::{folders, input, report, source};
@@ -71,11 +73,11 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 }
 
 fn status(args: &Args) -> anyhow::Result<Outcome> {
-    let (site, _) = args.common.site()?;
+    let (context, _) = args.common.context()?;
     let (mut libraries, mut problems) = (Vec::new(), Diagnostics::default());
     for folder in folders(&args.common)? {
         match Vendored::read(&folder) {
-            Ok(vendored) => libraries.push(library(&args.common, &site, &vendored, &mut problems)?),
+            Ok(vendored) => libraries.push(library(&args.common, &context, &vendored, &mut problems)?),
             Err(error) => problems.push_error(&error),
         }
     }
@@ -104,12 +106,12 @@ fn status(args: &Args) -> anyhow::Result<Outcome> {
 
 fn library(
     common: &Common,
-    site: &Site,
+    context: &BuildContext,
     vendored: &Vendored,
     problems: &mut Diagnostics,
 ) -> anyhow::Result<LibraryStatus> {
-    let archive = check_archive(common, site, vendored);
-    let source = source(common, site, vendored)?;
+    let archive = check_archive(common, context, vendored);
+    let source = source(common, context, vendored)?;
     let staging = tempfile::tempdir()?;
     let pristine = vendored.verified(input(&source), staging.path());
     let mut status = LibraryStatus {
@@ -174,9 +176,9 @@ fn row(fit: &PatchFit<'_>, vendored: &Vendored, archive: &Archive) -> PatchRow {
 }
 
 /// Checks the archive of the present plan, if it exists. Builds and fetches nothing.
-fn check_archive(common: &Common, site: &Site, vendored: &Vendored) -> Archive {
+fn check_archive(common: &Common, context: &BuildContext, vendored: &Vendored) -> Archive {
     let check = || -> anyhow::Result<Archive> {
-        let path = archive_path(common, site, vendored)?;
+        let path = archive_path(common, context, vendored)?;
         if !path.exists() {
             return Ok(Archive::NotMeasured("it is not built; `cargo xtask native` builds it".into()));
         }
@@ -185,14 +187,14 @@ fn check_archive(common: &Common, site: &Site, vendored: &Vendored) -> Archive {
     check().unwrap_or_else(|error| Archive::NotMeasured(format!("{error:#}")))
 }
 
-fn archive_path(common: &Common, site: &Site, vendored: &Vendored) -> anyhow::Result<std::path::PathBuf> {
+fn archive_path(common: &Common, context: &BuildContext, vendored: &Vendored) -> anyhow::Result<std::path::PathBuf> {
     let setup = Common { offline: true, ..common.clone() }.setup(None)?;
-    let toolchain = provide(&setup.site, &setup.plan.config, &setup.plan.target, setup.plan.std)?;
+    let toolchain = toolchain::install(&setup.plan, &setup.context)?;
     let name = &vendored.manifest.name;
     let library = setup.plan.native.iter().find(|library| library.name == *name);
     let library = library.with_context(|| format!("the plan has no library `{name}`"))?;
-    let folder = release::native::folder(&setup.plan, site, &toolchain, library)?;
-    Ok(Path::new(&folder).join(&vendored.build.archive))
+    let inputs = NativeInputs::new(&setup.plan.target, context, &toolchain, library)?;
+    Ok(inputs.folder().join(&vendored.build.archive))
 }
 
 fn text(library: &LibraryStatus) -> String {

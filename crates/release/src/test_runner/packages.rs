@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::WORKSPACE_UNREADABLE;
 use crate::plan::Plan;
-use crate::toolchain::Site;
+use crate::context::BuildContext;
 use diag::Diagnostic;
 use process::Task;
 
@@ -50,8 +50,8 @@ struct Target {
 
 impl Packages {
     /// Runs `cargo metadata`, which needs no network for the packages of the workspace.
-    pub(super) fn read(plan: &Plan, site: &Site) -> anyhow::Result<Self> {
-        let mut cargo = site.command("cargo");
+    pub(super) fn read(plan: &Plan, context: &BuildContext) -> anyhow::Result<Self> {
+        let mut cargo = context.command("cargo");
         cargo.current_dir(&plan.paths.root).args([
             "metadata",
             "--no-deps",
@@ -59,7 +59,7 @@ impl Packages {
             "--format-version",
             "1",
         ]);
-        let output = site.runner.run(Task::new("describe the workspace", cargo))?;
+        let output = context.runner.run(Task::new("describe the workspace", cargo))?;
         let metadata = serde_json::from_slice(&output.stdout)
             .map_err(|error| Diagnostic::new(&WORKSPACE_UNREADABLE, error.to_string()))?;
         Self::new(&metadata, &plan.config.product.package)

@@ -1,0 +1,166 @@
+use std::path::Path;
+
+use super::*;
+use crate::context::BuildContext;
+use crate::resolution::{Resolution, SourceArchive};
+use crate::{codes, inputs};
+use process::Runner;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn host() -> HostEnv {
+    HostEnv {
+        root: root(),
+        cache_dir: "/cache".into(),
+        cores: 2,
+        commit: Commit { id: "0".repeat(40), dirty: false, epoch_seconds: 1 },
+        environment: BTreeMap::from([("HOME".to_string(), "/home/user".into())]),
+        overrides: BTreeMap::new(),
+        profiles: Vec::new(),
+    }
+}
+
+fn config() -> Config {
+    Config::load(&root().join("release.toml")).unwrap()
+}
+
+fn inputs(host: &HostEnv, options: &CliOptions) -> PlanInputs {
+    let context = BuildContext::new(host, Runner::without_signals(), true, 1).unwrap();
+    inputs::read(&config(), host, options, &context).unwrap()
+}
+
+fn plan(host: &HostEnv, options: &CliOptions) -> anyhow::Result<Plan> {
+    Plan::new(config(), host, options, inputs(host, options))
+}
+
+fn codes_of(error: &anyhow::Error) -> Vec<&'static str> {
+    diag::collect(error).iter().map(|problem| problem.code().id).collect()
+}
+
+#[test]
+fn the_plan_has_every_path_version_and_flag() {
+    let plan = plan(&host(), &CliOptions::default()).unwrap();
+    let text = plan.human();
+    for part in [
+        "stack-size=8388608",
+        "DYNAMIC_LIST=HASWELL ZEN SKYLAKEX SAPPHIRERAPIDS",
+        "NUM_THREADS=64",
+        "SHA256SUMS",
+        "/cache",
+    ] {
+        assert!(text.contains(part), "`{part}` is missing from:\n{text}");
+    }
+    for stage in &STAGES {
+        assert!(text.contains(stage.description), "{} is missing from:\n{text}", stage.name);
+    }
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["config"]["stack_size"], 8 << 20);
+    assert_eq!(json["stages"][3]["name"], "link");
+    assert_eq!(json["tools"]["zig"]["state"], "missing");
+}
+
+/// release.toml is the only source of the size: flag and variable of the product follow it.
+#[test]
+fn the_stack_size_of_the_link_follows_release_toml() {
+    let (mut config, options) = (config(), CliOptions::default());
+    config.stack_size = units::ByteSize(4 << 20);
+    let plan = Plan::new(config, &host(), &options, inputs(&host(), &options)).unwrap();
+    let sizes: Vec<&String> = plan.rustflags.iter().filter(|flag| flag.contains("stack-size")).collect();
+    assert_eq!(sizes, ["-Clink-arg=-Wl,-z,stack-size=4194304"]);
+}
+
+#[test]
+fn cargo_configuration_of_the_workspace_has_no_compiler_flags() {
+    let text = std::fs::read_to_string(root().join(".cargo/config.toml")).unwrap();
+    assert!(!text.contains("rustflags"), "the flags are in rustflags.rs: {text}");
+}
+
+#[test]
+fn rejects_compiler_flags_in_the_environment() {
+    let mut host = host();
+    host.overrides.insert("RUSTFLAGS".into(), "-Copt-level=1".into());
+    let error = plan(&host, &CliOptions::default()).unwrap_err();
+    assert_eq!(codes_of(&error), [codes::ENV_OVERRIDE.id]);
+    assert_eq!(diag::hint_of(&error).as_deref(), Some("unset RUSTFLAGS"));
+}
+
+#[test]
+fn reports_all_problems_together() {
+    let mut host = host();
+    host.overrides.insert("RUSTFLAGS".into(), "-g".into());
+    let options = CliOptions { target: Some("mips-unknown-none".into()), ..CliOptions::default() };
+    let error = plan(&host, &options).unwrap_err();
+    assert_eq!(codes_of(&error), [codes::ENV_OVERRIDE.id, codes::OPTION_INVALID.id]);
+}
+
+#[test]
+fn rejects_paths_of_the_wrong_type_and_accepts_folders_that_do_not_exist() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let options = CliOptions {
+        dist_dir: Some(file.join("dist")),
+        sources: BTreeMap::from([("openblas".into(), folder.path().join("nothing.tar.xz"))]),
+        ..CliOptions::default()
+    };
+    let blocked = HostEnv { cache_dir: file.clone(), ..host() };
+    let error = plan(&blocked, &options).unwrap_err();
+    assert_eq!(codes_of(&error), [codes::OPTION_INVALID.id; 3]);
+    let text = error.to_string();
+    for part in ["--dist-dir DIR", "--cache-dir DIR", "nothing.tar.xz", "is a file"] {
+        assert!(text.contains(part), "`{part}` is missing from: {text}");
+    }
+    let options = CliOptions { dist_dir: Some(folder.path().join("new/dist")), ..CliOptions::default() };
+    plan(&host(), &options).unwrap();
+}
+
+#[test]
+fn an_unknown_target_is_one_problem() {
+    let options = CliOptions { target: Some("mips-unknown-none".into()), ..CliOptions::default() };
+    assert_eq!(codes_of(&plan(&host(), &options).unwrap_err()), [codes::OPTION_INVALID.id]);
+}
+
+#[test]
+fn an_unreadable_baseline_is_a_problem_with_its_file() {
+    let options = CliOptions { baseline: Some("/nonexistent/dist-manifest.json".into()), ..CliOptions::default() };
+    assert_eq!(codes_of(&plan(&host(), &options).unwrap_err()), [codes::BASELINE_INVALID.id]);
+}
+
+#[test]
+fn reports_missing_sources_together_with_missing_tools() {
+    let mut plan = plan(&host(), &CliOptions::default()).unwrap();
+    let all = codes_of(&plan.check_tools().unwrap_err());
+    assert!(all.contains(&codes::SOURCE_MISSING.id) && all.contains(&codes::TOOL_MISSING.id), "{all:?}");
+    // With all tools present the compiled library may be in the cache, so a missing source alone is no problem yet.
+    let present = |name| {
+        Resolution::Use(crate::resolution::Tool {
+            name,
+            version: String::new(),
+            path: name.into(),
+            sha256: store::Digest::of(b""),
+            origin: crate::resolution::Origin::Machine,
+            entry: None,
+        })
+    };
+    let tools = &mut plan.tools;
+    for (tool, name) in [
+        (&mut tools.zig, "zig"),
+        (&mut tools.upx, "upx"),
+        (&mut tools.make, "make"),
+        (&mut tools.objcopy, "objcopy"),
+        (&mut tools.host_cc, "cc"),
+    ] {
+        *tool = present(name);
+    }
+    let rust = Resolution::Fetch(crate::resolution::Fetch {
+        version: String::new(),
+        from: String::new(),
+        with: crate::resolution::Fetcher::Rustup,
+        pin: crate::resolution::Pin::RustStd { target: String::new(), rustup: true, debian: false },
+    });
+    tools.rust = rust;
+    assert!(matches!(tools.sources["openblas"], Resolution::<SourceArchive>::Missing { .. }));
+    plan.check_tools().unwrap();
+}

@@ -1,0 +1,296 @@
+//! Byte-level edits of 64-bit little-endian ELF files and of UPX's layout.
+//!
+//! They share no code with the readers of the gate on purpose: a field that both located wrongly in the same way would look
+//! like a working gate.
+
+const ELF_HEADER_BYTES: usize = 64;
+const ENTRY_BYTES: usize = 56;
+pub const PT_NULL: u32 = 0;
+pub const PT_LOAD: u32 = 1;
+pub const PT_DYNAMIC: u32 = 2;
+pub const PT_INTERP: u32 = 3;
+pub const PT_NOTE: u32 = 4;
+pub const PT_GNU_STACK: u32 = 0x6474_e551;
+pub const PT_GNU_RELRO: u32 = 0x6474_e552;
+pub const READ_WRITE: u32 = 6;
+pub const READ_WRITE_EXECUTE: u32 = 7;
+
+/// Raise it when [`inner`] changes: its result is cached.
+pub const INNER_DAMAGE_VERSION: u32 = 1;
+
+pub type Done = Result<(), String>;
+
+/// A program header by its place in the file.
+#[derive(Clone, Copy)]
+pub struct ProgramHeader(usize);
+
+impl ProgramHeader {
+    /// The first of that kind, with these flags when they are given.
+    pub fn find(bytes: &[u8], kind: u32, flags: Option<u32>) -> Result<Self, String> {
+        let count = usize::from(u16_at(bytes, 56)?);
+        let table = u64_at(bytes, 32)? as usize;
+        for index in 0..count {
+            let at = table + ENTRY_BYTES * index;
+            if u32_at(bytes, at)? == kind && flags.is_none_or(|flags| u32_at(bytes, at + 4) == Ok(flags)) {
+                return Ok(Self(at));
+            }
+        }
+        Err(format!("no program header of kind {kind:#x}"))
+    }
+
+    pub fn set_kind(self, bytes: &mut [u8], kind: u32) -> Done {
+        write(bytes, self.0, &kind.to_le_bytes())
+    }
+
+    pub fn set_flags(self, bytes: &mut [u8], flags: u32) -> Done {
+        write(bytes, self.0 + 4, &flags.to_le_bytes())
+    }
+
+    pub fn set_align(self, bytes: &mut [u8], align: u64) -> Done {
+        write(bytes, self.0 + 48, &align.to_le_bytes())
+    }
+
+    pub fn set_memory_size(self, bytes: &mut [u8], size: u64) -> Done {
+        write(bytes, self.0 + 40, &size.to_le_bytes())
+    }
+
+    fn offset(self, bytes: &[u8]) -> Result<usize, String> {
+        Ok(u64_at(bytes, self.0 + 8)? as usize)
+    }
+
+    fn address(self, bytes: &[u8]) -> Result<u64, String> {
+        u64_at(bytes, self.0 + 16)
+    }
+
+    fn file_size(self, bytes: &[u8]) -> Result<usize, String> {
+        Ok(u64_at(bytes, self.0 + 32)? as usize)
+    }
+
+    /// Points it at other bytes, mapped where the segment `load` maps them.
+    fn point_at(self, bytes: &mut [u8], load: ProgramHeader, offset: usize, size: u64) -> Done {
+        let address = load.address(bytes)? + (offset - load.offset(bytes)?) as u64;
+        for (field, value) in [(8, offset as u64), (16, address), (24, address), (32, size), (40, size)] {
+            write(bytes, self.0 + field, &value.to_le_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+pub fn set_stack_size(bytes: &mut [u8], size: u64) -> Done {
+    ProgramHeader::find(bytes, PT_GNU_STACK, None)?.set_memory_size(bytes, size)
+}
+
+pub fn set_machine(bytes: &mut [u8], machine: u16) -> Done {
+    write(bytes, 18, &machine.to_le_bytes())
+}
+
+/// The header that the fewest would miss becomes a PT_INTERP with a path in the file.
+pub fn add_interpreter(bytes: &mut [u8]) -> Done {
+    const PATH: &[u8] = b"/lib/ld-musl-x86_64.so.1\0";
+    let (load, at) = room(bytes)?;
+    write(bytes, at, PATH)?;
+    let spare = spare(bytes)?;
+    spare.set_kind(bytes, PT_INTERP)?;
+    spare.point_at(bytes, load, at, PATH.len() as u64)
+}
+
+pub const DT_NEEDED: u64 = 1;
+pub const DT_RPATH: u64 = 15;
+pub const DT_TEXTREL: u64 = 22;
+
+/// A PT_DYNAMIC with one entry of that kind, whose value is a name.
+pub fn add_dynamic(bytes: &mut [u8], tag: u64) -> Done {
+    const STRINGS: &[u8] = b"\0libc.so.6\0";
+    const ENTRIES: usize = 4;
+    let (load, at) = room(bytes)?;
+    let strings_at = at + 16 * ENTRIES;
+    if strings_at + STRINGS.len() > load.offset(bytes)? + load.file_size(bytes)? {
+        return Err("no room in the data segment".into());
+    }
+    let strings_address = load.address(bytes)? + (strings_at - load.offset(bytes)?) as u64;
+    let (string_table, string_table_size) = (5_u64, 10_u64);
+    let entries =
+        [(string_table, strings_address), (string_table_size, STRINGS.len() as u64), (tag, 1), (0, 0)];
+    for (index, (tag, value)) in entries.into_iter().enumerate() {
+        write(bytes, at + 16 * index, &tag.to_le_bytes())?;
+        write(bytes, at + 16 * index + 8, &value.to_le_bytes())?;
+    }
+    write(bytes, strings_at, STRINGS)?;
+    let spare = spare(bytes)?;
+    spare.set_kind(bytes, PT_DYNAMIC)?;
+    spare.point_at(bytes, load, at, 16 * ENTRIES as u64)
+}
+
+/// Bytes of the data segment that no reader of headers needs: of a packed file the segment begins with its headers.
+fn room(bytes: &[u8]) -> Result<(ProgramHeader, usize), String> {
+    let load = ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?;
+    let at = load.offset(bytes)?;
+    Ok((load, if at == 0 { 1024 } else { at.next_multiple_of(8) }))
+}
+
+/// A packed file has but three headers; there the stack has to give way.
+fn spare(bytes: &[u8]) -> Result<ProgramHeader, String> {
+    ProgramHeader::find(bytes, PT_GNU_RELRO, None)
+        .or_else(|_| ProgramHeader::find(bytes, PT_NOTE, None))
+        .or_else(|_| ProgramHeader::find(bytes, PT_GNU_STACK, None))
+}
+
+/// What a panic message of a program built at home would bring along.
+pub fn add_local_path(bytes: &mut [u8]) -> Done {
+    let (_, at) = room(bytes)?;
+    write(bytes, at, b"\0/home/ann/src/main.c\0")
+}
+
+/// A function that the linker did not find.
+pub fn undefine_symbol(bytes: &mut [u8]) -> Done {
+    const SHT_SYMTAB: u32 = 2;
+    const ENTRY_BYTES: usize = 24;
+    let (at, size) = section(bytes, |kind, _| kind == SHT_SYMTAB)?;
+    for entry in (at..at + size).step_by(ENTRY_BYTES) {
+        let info = *bytes.get(entry + 4).ok_or("the symbol table is cut off")?;
+        let is_global_function = info == 0x12;
+        if is_global_function && u16_at(bytes, entry + 6)? != 0 {
+            return write(bytes, entry + 6, &[0, 0]);
+        }
+    }
+    Err("no global function in .symtab".into())
+}
+
+/// An object of an unexpected compiler.
+pub fn change_producer(bytes: &mut [u8]) -> Done {
+    let (at, _) = section(bytes, |_, name| name == b".comment")?;
+    write(bytes, at, b"GCC: (")
+}
+
+/// Offset and size of the first section of that kind or name.
+fn section(bytes: &[u8], is_meant: impl Fn(u32, &[u8]) -> bool) -> Result<(usize, usize), String> {
+    const ENTRY_BYTES: usize = 64;
+    let table = u64_at(bytes, 40)? as usize;
+    let field = |index: u16, at: usize| u64_at(bytes, table + ENTRY_BYTES * usize::from(index) + at);
+    let names = field(u16_at(bytes, 62)?, 24)? as usize;
+    for index in 0..u16_at(bytes, 60)? {
+        let words = table + ENTRY_BYTES * usize::from(index);
+        let name = bytes.get(names + u32_at(bytes, words)? as usize..).unwrap_or_default();
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        if is_meant(u32_at(bytes, words + 4)?, name) {
+            return Ok((field(index, 24)? as usize, field(index, 32)? as usize));
+        }
+    }
+    Err("no such section".into())
+}
+
+/// The first block of a packed file is the original's headers; here they are stored as they are, but for the machine.
+pub fn change_inner_machine(packed: &mut Vec<u8>, original: &[u8], machine: u16) -> Done {
+    let block = loader_info(packed)? + 24;
+    let (size, compressed) = (u32_at(packed, block)?, u32_at(packed, block + 4)?);
+    let mut headers =
+        original.get(..size as usize).ok_or("the original is shorter than its headers")?.to_vec();
+    write(&mut headers, 18, &machine.to_le_bytes())?;
+    write(packed, block + 4, &size.to_le_bytes())?;
+    // Method and filter 0: stored.
+    write(packed, block + 8, &[0, 0])?;
+    let data = block + 12;
+    if packed.len() < data + compressed as usize {
+        return Err("the first block ends beyond the file".into());
+    }
+    packed.splice(data..data + compressed as usize, headers);
+    Ok(())
+}
+
+/// Changes the owner of the build-id note.
+pub fn lose_build_id(bytes: &mut [u8]) -> Done {
+    let at = build_id_note(bytes)?;
+    write(bytes, at + 12, b"gnu\0")
+}
+
+/// Another build-id of the same length.
+pub fn change_build_id(bytes: &mut [u8]) -> Done {
+    let at = build_id_note(bytes)?;
+    flip(bytes, at + 16, 0xff)
+}
+
+/// Length of the name 4, of the id 20, kind 3, the name.
+fn build_id_note(bytes: &[u8]) -> Result<usize, String> {
+    const START: &[u8] = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0";
+    find(bytes, START).ok_or_else(|| "no build-id note of 20 bytes".into())
+}
+
+/// Gives the symbol another name of the same length.
+pub fn rename_symbol(bytes: &mut [u8], from: &str, to: &str) -> Done {
+    let whole: Vec<u8> = [b"\0", from.as_bytes(), b"\0"].concat();
+    let mut done = Err(format!("no symbol `{from}`"));
+    let mut start = 0;
+    // The name may stand in data as well; all of them are changed, the one of the symbol table with them.
+    while let Some(at) = find(&bytes[start..], &whole) {
+        done = write(bytes, start + at + 1, to.as_bytes());
+        start += at + 1;
+    }
+    done
+}
+
+/// Wrong inside: no stack size, an executable stack, a writable executable segment and an interpreter.
+pub fn inner(bytes: &mut [u8]) -> Done {
+    let stack = ProgramHeader::find(bytes, PT_GNU_STACK, None)?;
+    stack.set_memory_size(bytes, 0)?;
+    stack.set_flags(bytes, READ_WRITE_EXECUTE)?;
+    ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?.set_flags(bytes, READ_WRITE_EXECUTE)?;
+    let spare = ProgramHeader::find(bytes, PT_NOTE, None)?;
+    spare.set_kind(bytes, PT_INTERP)
+}
+
+/// Right outside: what a reader of headers wants to see.
+pub fn disguise(packed: &mut [u8], stack_size: u64) -> Done {
+    let stack = ProgramHeader::find(packed, PT_GNU_STACK, None)?;
+    stack.set_memory_size(packed, stack_size)?;
+    stack.set_flags(packed, READ_WRITE)
+}
+
+/// `l_info` of a packed file: right behind the program headers.
+pub fn loader_info(packed: &[u8]) -> Result<usize, String> {
+    let at = ELF_HEADER_BYTES + ENTRY_BYTES * usize::from(u16_at(packed, 56)?);
+    match packed.get(at + 4..at + 8) {
+        Some(b"UPX!") => Ok(at),
+        _ => Err("no `l_info` behind the program headers".into()),
+    }
+}
+
+/// The code that runs first: where the entry point is in the file.
+pub fn entry_offset(bytes: &[u8]) -> Result<usize, String> {
+    let entry = u64_at(bytes, 24)?;
+    let load = ProgramHeader::find(bytes, PT_LOAD, Some(5))?;
+    let inside = entry.checked_sub(load.address(bytes)?).ok_or("the entry point is outside of the code")?;
+    Ok(load.offset(bytes)? + inside as usize)
+}
+
+pub fn flip(bytes: &mut [u8], at: usize, mask: u8) -> Done {
+    let byte = bytes.get_mut(at).ok_or_else(|| format!("the file ends before byte {at}"))?;
+    *byte ^= mask;
+    Ok(())
+}
+
+pub fn write(bytes: &mut [u8], at: usize, new: &[u8]) -> Done {
+    let place = at.checked_add(new.len()).and_then(|end| bytes.get_mut(at..end));
+    place.ok_or_else(|| format!("the file ends before byte {at}"))?.copy_from_slice(new);
+    Ok(())
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, wanted)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Result<u16, String> {
+    Ok(u16::from_le_bytes(array(bytes, at)?))
+}
+
+pub fn u32_at(bytes: &[u8], at: usize) -> Result<u32, String> {
+    Ok(u32::from_le_bytes(array(bytes, at)?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Result<u64, String> {
+    Ok(u64::from_le_bytes(array(bytes, at)?))
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], String> {
+    let found = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
+    found.copied().ok_or_else(|| format!("the file ends before byte {at}"))
+}

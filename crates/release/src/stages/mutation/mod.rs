@@ -1,0 +1,355 @@
+//! Stage `mutation`: shows that the gate can fail. Copies of the files that ship are damaged, and the gate must name each
+//! damage.
+//!
+//! A gate that accepts everything looks exactly like a correct one, so every run shows the difference on the bytes at hand:
+//! the rule that is meant for the damage must be among the violated ones. A mutant that can no longer be made, because the
+//! bytes changed their structure, is void, and void is a failure: otherwise the proof would lose its subject unnoticed.
+//!
+//! Mutants are in memory, except one: wrong headers *inside* a packed file need the real packer ([`DamagedPack`]).
+//! This stage runs no mutant; `prove` and its tests run programs.
+
+mod damaged_pack;
+mod elf_edit;
+mod table;
+
+use std::time::Instant;
+
+use anyhow::Context;
+use elf_gate::facts::LocalPathSearch;
+use elf_gate::{Evidence, Facts, RuleOutcome, Stage, Verdict};
+use diag::{Diagnostic, Diagnostics};
+use serde::Serialize;
+use store::Digest;
+
+pub use self::damaged_pack::{DamagedPack, pack_damaged};
+use crate::codes::{MUTANT_MISSING, MUTANT_SURVIVED, MUTANT_VOID};
+use crate::config::Config;
+use crate::context::BuildContext;
+use crate::gate;
+use crate::jobs::Jobs;
+use crate::plan::Plan;
+use crate::stage::StageId;
+use crate::stages::pack::{Packed, require_made_from};
+
+/// In place of a rule, for a file that the gate must fail to read.
+pub const READER: &str = "reader";
+const ROUND_TRIP: &str = "round-trip";
+const LOCAL_PATHS: &str = "no-local-paths";
+
+/// One kind of damage, and the rule that must reject it.
+pub(crate) struct Mutant {
+    name: &'static str,
+    subject: Subject,
+    rule: &'static str,
+    make: fn(&mut Vec<u8>, &Originals) -> Result<(), String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Linked,
+    Stripped,
+    /// Judged as evidence beside the stripped file.
+    Debug,
+    Packed,
+}
+
+impl Subject {
+    fn stage(self) -> Stage {
+        match self {
+            Subject::Linked => Stage::Linked,
+            Subject::Stripped | Subject::Debug => Stage::Stripped,
+            Subject::Packed => Stage::Packed,
+        }
+    }
+}
+
+/// The files that ship, and what the gate knows about them.
+pub(crate) struct Originals<'a> {
+    config: &'a Config,
+    target: &'a str,
+    linked: Vec<u8>,
+    stripped: Vec<u8>,
+    stripped_sha256: String,
+    debug: Vec<u8>,
+    debug_name: &'a str,
+    debug_facts: Facts,
+    packed: Vec<u8>,
+    /// Packed from a copy of the stripped file with wrong headers.
+    repacked: Vec<u8>,
+}
+
+/// The result of one mutant.
+#[derive(Debug, Clone, Serialize)]
+pub struct MutantResult {
+    /// Name of the mutant.
+    pub mutant: &'static str,
+    /// The stage of the gate that judged it.
+    pub stage: Stage,
+    /// The rule that must reject it.
+    pub expected_rule: &'static str,
+    /// Every violated rule; the expected one must be among them.
+    pub killed_by: Vec<&'static str>,
+    /// The verdict about the gate.
+    pub outcome: Outcome,
+    /// Elapsed time.
+    pub elapsed_us: u64,
+}
+
+/// What a mutant shows about the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The expected rule is violated.
+    Killed,
+    /// The expected rule is not violated.
+    Survived,
+    /// The mutant could not be made, and why.
+    Void(String),
+}
+
+/// The results of a whole run.
+#[derive(Debug, Clone, Serialize)]
+pub struct MutationReport {
+    /// Elapsed time.
+    pub elapsed_ms: u64,
+    /// Rules that the policies demand and that no mutant tests. Always empty in a release.
+    pub untested: Vec<String>,
+    /// The mutants in the order of the table.
+    pub mutants: Vec<MutantResult>,
+}
+
+/// The three files passed the gate, and the gate rejected every damaged copy of them.
+///
+/// ```compile_fail,E0451
+/// use release::stages::{mutation::{MutationReport, MutationTested}, pack::Packed};
+/// fn forge(packed: Packed, report: MutationReport) -> MutationTested {
+///     MutationTested { packed, report }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct MutationTested {
+    packed: Packed,
+    report: MutationReport,
+}
+
+impl MutationTested {
+    /// The file before.
+    pub fn packed(&self) -> &Packed {
+        &self.packed
+    }
+
+    /// The results.
+    pub fn report(&self) -> &MutationReport {
+        &self.report
+    }
+
+    /// For tests of later stages.
+    #[cfg(test)]
+    pub(crate) fn unchecked(packed: Packed) -> Self {
+        Self { packed, report: MutationReport { elapsed_ms: 0, untested: Vec::new(), mutants: Vec::new() } }
+    }
+}
+
+/// Judges every mutant of the three files.
+pub fn test(
+    plan: &Plan,
+    context: &BuildContext,
+    packed: Packed,
+    damaged: &DamagedPack,
+) -> anyhow::Result<MutationTested> {
+    let stripped = packed.stripped();
+    require_made_from("the damaged packed file", damaged.made_from(), stripped)?;
+    let debug = stripped.debug().read()?;
+    let debug_facts = elf_gate::inspect(&debug).context("reading the debug file")?;
+    let originals = Originals {
+        config: &plan.config,
+        target: &plan.target,
+        linked: stripped.linked().file().read()?,
+        stripped: stripped.file().read()?,
+        stripped_sha256: stripped.file().sha256().as_str().into(),
+        debug,
+        debug_name: &plan.names.debug,
+        debug_facts,
+        packed: packed.file().read()?,
+        repacked: damaged.file().read()?,
+    };
+    let report = run(table::MUTANTS, &originals, &context.jobs)?;
+    report
+        .untested
+        .iter()
+        .map(|rule| {
+            Diagnostic::new(&MUTANT_MISSING, "release.toml demands a rule that no mutant tests")
+                .stage(StageId::Mutation.name())
+                .rule(rule)
+                .expected("a mutant for each rule at each stage")
+                .hint("add one to crates/release/src/stages/mutation/table.rs, or do not demand the rule there")
+        })
+        .collect::<Diagnostics>()
+        .into_result()?;
+    Ok(MutationTested { packed, report })
+}
+
+/// All mutants, on at most as many threads as there are jobs; an error when one survives or is void.
+fn run(mutants: &[Mutant], originals: &Originals, jobs: &Jobs) -> anyhow::Result<MutationReport> {
+    let started = Instant::now();
+    let results = jobs.map(mutants.len(), |index| kill(&mutants[index], originals));
+    anyhow::ensure!(!results.is_empty(), "the table of mutants is empty");
+    results.iter().filter_map(problem).collect::<Diagnostics>().into_result()?;
+    Ok(MutationReport {
+        elapsed_ms: started.elapsed().as_millis() as u64,
+        untested: untested(mutants, originals),
+        mutants: results,
+    })
+}
+
+/// The problem of a mutant that the expected rule did not reject.
+fn problem(result: &MutantResult) -> Option<Diagnostic> {
+    let (code, found) = match &result.outcome {
+        Outcome::Killed => return None,
+        Outcome::Void(why) => (&MUTANT_VOID, format!("the mutant cannot be made: {why}")),
+        Outcome::Survived if result.killed_by.is_empty() => (&MUTANT_SURVIVED, "no rule is violated".into()),
+        Outcome::Survived => (&MUTANT_SURVIVED, format!("only violated: {}", result.killed_by.join(", "))),
+    };
+    Some(
+        Diagnostic::new(code, format!("mutant `{}` proves nothing or is accepted", result.mutant))
+            .stage(result.stage.name())
+            .rule(result.expected_rule)
+            .expected(format!("a violation of `{}`", result.expected_rule))
+            .found(found)
+            .hint(format!(
+                "`cargo xtask explain {}` describes the rule; the mutants are in \
+                 crates/release/src/stages/mutation/table.rs",
+                result.expected_rule
+            )),
+    )
+}
+
+fn kill(mutant: &Mutant, originals: &Originals) -> MutantResult {
+    let started = Instant::now();
+    let (killed_by, outcome) = match judge(mutant, originals) {
+        Ok(rules) if rules.contains(&mutant.rule) => (rules, Outcome::Killed),
+        Ok(rules) => (rules, Outcome::Survived),
+        Err(why) => (Vec::new(), Outcome::Void(why)),
+    };
+    MutantResult {
+        mutant: mutant.name,
+        stage: mutant.subject.stage(),
+        expected_rule: mutant.rule,
+        killed_by,
+        outcome,
+        elapsed_us: started.elapsed().as_micros() as u64,
+    }
+}
+
+/// The violated rules, or why the mutant is void.
+fn judge(mutant: &Mutant, originals: &Originals) -> Result<Vec<&'static str>, String> {
+    let original = originals.of(mutant.subject);
+    let mut bytes = original.to_vec();
+    (mutant.make)(&mut bytes, originals)?;
+    if bytes == original {
+        return Err("the bytes are those of the original".into());
+    }
+    Ok(originals.violated(mutant, &bytes))
+}
+
+impl Originals<'_> {
+    fn of(&self, subject: Subject) -> &[u8] {
+        match subject {
+            Subject::Linked => &self.linked,
+            Subject::Stripped => &self.stripped,
+            Subject::Debug => &self.debug,
+            Subject::Packed => &self.packed,
+        }
+    }
+
+    fn violated(&self, mutant: &Mutant, bytes: &[u8]) -> Vec<&'static str> {
+        let subject = mutant.subject;
+        let stage = subject.stage();
+        let policy = gate::policy(self.config, self.target, stage);
+        let (facts, evidence, unpacked, damaged_debug);
+        match subject {
+            Subject::Debug => {
+                let (Ok(of_stripped), Ok(of_debug)) =
+                    (elf_gate::inspect(&self.stripped), elf_gate::inspect(bytes))
+                else {
+                    return vec![READER];
+                };
+                (facts, damaged_debug) = (of_stripped, of_debug);
+                evidence = Evidence {
+                    debug_file: Some(&damaged_debug),
+                    debug_file_name: Some(self.debug_name),
+                    debug_file_bytes: Some(bytes),
+                    ..Evidence::default()
+                };
+            }
+            _ => {
+                // The search that reads every byte runs only for the mutant of its own rule.
+                let searched = match mutant.rule {
+                    LOCAL_PATHS => policy.local_paths.clone(),
+                    _ => Vec::new(),
+                };
+                let searched = LocalPathSearch::new(searched);
+                let Ok(of_bytes) = elf_gate::inspect_for(bytes, &searched) else { return vec![READER] };
+                facts = of_bytes;
+                evidence = match subject {
+                    Subject::Stripped => Evidence {
+                        debug_file: Some(&self.debug_facts),
+                        debug_file_name: Some(self.debug_name),
+                        debug_file_bytes: Some(&self.debug),
+                        ..Evidence::default()
+                    },
+                    // Unpacking takes a tenth of a second, so it runs only for the mutants of the round trip.
+                    Subject::Packed => {
+                        unpacked = (mutant.rule == ROUND_TRIP).then(|| unpacked_sha256(bytes, &facts));
+                        Evidence {
+                            parent_sha256: Some(&self.stripped_sha256),
+                            unpacked_sha256: unpacked
+                                .as_ref()
+                                .map(|result| result.as_deref().map_err(String::as_str)),
+                            ..Evidence::default()
+                        }
+                    }
+                    _ => Evidence::default(),
+                };
+            }
+        }
+        // The size of a mutant is compared with that of its original.
+        let baseline_size_bytes = Some(self.of(subject).len() as u64);
+        let evidence = Evidence { baseline_size_bytes, ..evidence };
+        let outcomes = elf_gate::judge(&facts, stage, &policy, &evidence);
+        let violated = |outcome: &RuleOutcome| outcome.verdict == Verdict::Violation;
+        outcomes.iter().filter(|outcome| violated(outcome)).map(|outcome| outcome.rule).collect()
+    }
+}
+
+fn unpacked_sha256(bytes: &[u8], facts: &Facts) -> Result<String, String> {
+    let upx = facts.upx.as_ref().ok_or("not packed")?;
+    let original = elf_gate::upx::unpack(bytes, upx, 1 << 30).map_err(|error| error.to_string())?;
+    Ok(Digest::of(&original).as_str().into())
+}
+
+/// Rules that the policies demand and that no mutant tests.
+fn untested(mutants: &[Mutant], originals: &Originals) -> Vec<String> {
+    let mut names = Vec::new();
+    for (subject, bytes) in [
+        (Subject::Linked, &originals.linked),
+        (Subject::Stripped, &originals.stripped),
+        (Subject::Packed, &originals.packed),
+    ] {
+        let stage = subject.stage();
+        let Ok(facts) = elf_gate::inspect(bytes) else { continue };
+        let policy = gate::policy(originals.config, originals.target, stage);
+        let outcomes = elf_gate::judge(&facts, stage, &policy, &Evidence::default()).into_iter();
+        // No bytes violate `waivers`: it is about the policy. The gate's own tests cover it.
+        for outcome in outcomes.filter(|outcome| outcome.rule != "waivers") {
+            let is_for_rule = |mutant: &&Mutant| mutant.rule == outcome.rule && mutant.subject.stage() == stage;
+            if !mutants.iter().any(|mutant| is_for_rule(&mutant)) {
+                names.push(format!("{} at {stage}", outcome.rule));
+            }
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Problems of the verbs themselves, and the table of all codes of the workspace.
+
+use diag::Code;
+
+diag::codes! {
+    /// No code or rule has this name.
+    pub CODE_UNKNOWN = Usage "code-unknown": "no diagnostic code, gate rule or patch check has this name" {
+        "fix": "`cargo xtask explain` lists all of them",
+    }
+    /// Generated documentation differs from the tables.
+    pub DOCS_MARKERS = Environment "docs-markers": "a document lacks the markers of its generated part" {
+        "cause": "a marker comment was removed from a Markdown file",
+        "fix": "restore the lines `<!-- NAME:begin -->` and `<!-- NAME:end -->`",
+    }
+    /// A fuzz target ran no input.
+    pub FUZZ_NOT_RUN = NotMeasured "fuzz-not-run": "a fuzz target ran no input" {
+        "cause": "the time limit is too short, or the target does not start",
+        "fix": "give it more time: `cargo xtask fuzz --seconds 60 TARGET`",
+    }
+    /// An argument of `vendor` names nothing.
+    pub VENDOR_ARGUMENT = Usage "vendor-argument": "an argument of `cargo xtask vendor` names no library, patch, check or file" {
+        "fix": "use one of the expected values; `cargo xtask vendor status` lists libraries and patches",
+    }
+}
+
+/// A heading and its codes, in the order of the documentation.
+pub fn all() -> Vec<(&'static str, Vec<&'static Code>)> {
+    let of = |codes: &'static [&'static Code]| codes.to_vec();
+    vec![
+        ("Pipeline", of(release::codes::CODES)),
+        ("Vendored sources", of(patchset::CODES)),
+        ("Cache", of(store::CODES)),
+        ("Child processes", of(process::CODES)),
+        ("ELF gate", elf_gate::codes::all().collect()),
+        ("Images", of(oci_image::CODES)),
+        ("Verbs", [
+            of(CODES),
+            of(crate::api_test::CODES),
+            of(crate::bench::CODES),
+            of(crate::docker::CODES),
+            of(crate::lint::CODES),
+        ]
+        .concat()),
+        ("Any program", of(diag::CODES)),
+    ]
+}
