@@ -14,9 +14,9 @@ use anyhow::Context;
 use diag::{Diagnostic, Event, Events};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::{
-    CANCELLED, COMMAND_FAILED, COMMAND_NOT_STARTED, COMMAND_TIMEOUT, INTERRUPTED, Output, Task, quote,
-};
+use crate::codes::{CANCELLED, COMMAND_FAILED, COMMAND_NOT_STARTED, COMMAND_TIMEOUT, INTERRUPTED};
+use crate::quote::quote;
+use crate::task::{Output, Task};
 
 /// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
