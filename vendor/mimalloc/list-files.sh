@@ -1,9 +1,9 @@
 #!/bin/sh
-# Writes the list of digests (files.sha256) that a source tree is verified against.
+# Writes the list of digests (files.sha256) for the verification of a source tree.
 #
 #   sh list-files.sh UNPACKED-CRATE > files.sha256
 #
-# Headers and sources of version 3 for Linux; no other system's. Run it when the version moves, and read the difference.
+# Headers and sources of version 3 for Linux. Run it for a new version, and read the difference.
 set -eu
 export LC_ALL=C
 cd "${1:?usage: list-files.sh UNPACKED-CRATE}"

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Writes the list of digests (files.sha256) that a source tree is verified against.
+# Writes the list of digests (files.sha256) for the verification of a source tree.
 #
 #   sh list-files.sh PRISTINE-TREE > files.sha256
 #
-# Only what `make libs` reads for x86_64 and arm64 with NO_LAPACK, NOFORTRAN and NO_SHARED. Left out: LAPACK, tests,
-# benchmarks, documents, cmake, the Fortran interface tests and the kernels of other processors. What is not on the list
-# is not in the tree that is built, so a list that is too short shows at once: the build stops at a missing file.
-# ctest2.c is left out on purpose: c_check links it to write the linker's search paths, which are of this machine and which a
-# static archive never uses, into Makefile.conf.
-# Run it when the version moves, on a tree that you checked against the upstream tag, and read the diff.
+# Only the files that `make libs` reads for x86_64 and arm64 with NO_LAPACK, NOFORTRAN and NO_SHARED. Omitted: LAPACK, tests,
+# benchmarks, documents, cmake, the Fortran interface tests and the kernels of other processors. Files that are not listed are
+# not in the built tree, so a list that is too short fails immediately: the build stops at a missing file.
+# ctest2.c is omitted on purpose: c_check links it to write the linker's search paths into Makefile.conf; they belong to this
+# machine, and a static archive does not use them.
+# Run it for a new version, on a tree that you compared with the upstream tag, and read the diff.
 set -eu
 export LC_ALL=C
 cd "${1:?usage: list-files.sh PRISTINE-TREE}"

@@ -1,20 +1,36 @@
-//! `cargo xtask cache ls|verify|gc`: what is in the cache, whether it holds, and what may go.
+//! `cargo xtask cache ls|verify|gc`: list the cache, verify it, remove unused entries.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Subcommand};
+use diag::Diagnostic;
 use release::context::BuildContext;
 use release::native_inputs::NativeInputs;
 use release::stages::toolchain;
 use serde_json::json;
-use store::inventory::{self, CacheEntryInfo, GcPolicy, Kind, State, Verdict};
+use store::ENTRY_CHANGED;
+use store::inventory::{self, CacheEntryInfo, GcPolicy, Kind, State, Verification};
 use units::ByteSize;
 
 use crate::Outcome;
+use crate::format::{self, Format};
 use crate::setup::Common;
 use crate::stdout;
+
+diag::codes! {
+    /// An entry without digests of all files.
+    pub ENTRY_NOT_MEASURED = NotMeasured "cache-entry-not-measured": "the files of a cache entry cannot all be compared" {
+        "cause": "the record of the entry is older than the list of all files",
+        "fix": "remove the entry; the next build makes it again",
+    }
+    /// The plan could not be resolved.
+    pub NATIVE_BUILDS_UNKNOWN = Environment "cache-plan-unknown": "which native builds the plan uses is not known" {
+        "cause": "a tool that names the native builds is missing",
+        "fix": "`cargo xtask doctor` lists the missing tools; `gc` keeps all native builds meanwhile",
+    }
+}
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -24,7 +40,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// List what is there: kind, size, when it was last used, whether another process holds it
+    /// List entries: kind, size, last use, whether another process uses them
     Ls {
         #[command(flatten)]
         output: Output,
@@ -33,24 +49,24 @@ enum Verb {
     Verify {
         #[command(flatten)]
         output: Output,
-        /// Remove broken entries; the next build makes them anew
+        /// Remove broken entries; the next build makes them again
         #[arg(long)]
         repair: bool,
     },
-    /// Remove what the present plan does not use, and what was left behind; never what another process holds
+    /// Remove entries that the present plan does not use, and leftovers; never those that another process uses
     Gc {
         #[command(flatten)]
         output: Output,
-        /// Only what was not used for so many days
+        /// Only entries that were not used for this number of days
         #[arg(long, value_name = "DAYS")]
         older_than: Option<u64>,
-        /// Only as much as brings the cache below this size, least recently used first: "2 GiB"
+        /// Only as many entries as bring the cache to this size, least recently used first: "2 GiB"
         #[arg(long, value_name = "SIZE", value_parser = |text: &str| ByteSize::try_from(text.to_string()))]
         max_size: Option<ByteSize>,
-        /// zig's own cache too
+        /// The own cache of zig too
         #[arg(long)]
         scratch: bool,
-        /// Say what would go, and remove nothing
+        /// List the candidates, and remove nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -64,157 +80,160 @@ struct Output {
     format: Format,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-}
-
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     match args.verb {
-        Verb::Ls { output } => ls(&output),
-        Verb::Verify { output, repair } => verify(&output, repair),
+        Verb::Ls { output } => format::errors_as_data(output.format, ls(&output)),
+        Verb::Verify { output, repair } => format::errors_as_data(output.format, verify(&output, repair)),
         Verb::Gc { output, older_than, max_size, scratch, dry_run } => {
-            let wish = GcPolicy {
+            let policy = GcPolicy {
                 older_than: older_than.map(|days| Duration::from_secs(days.saturating_mul(86_400))),
                 bytes_max: max_size.map(|size| size.0),
                 scratch,
                 planned: Vec::new(),
             };
-            gc(&output, wish, dry_run)
+            format::errors_as_data(output.format, gc(&output, policy, dry_run))
         }
     }
 }
 
 impl Output {
-    fn print(&self, human: impl FnOnce() -> String, json: serde_json::Value) -> anyhow::Result<()> {
+    fn print(&self, human: impl FnOnce() -> String, mut json: serde_json::Value) -> anyhow::Result<()> {
         stdout::print(&match self.format {
             Format::Human => human(),
-            Format::Json => format!("{json:#}\n"),
+            Format::Json => {
+                json["schema_version"] = diag::render::SCHEMA_VERSION.into();
+                format!("{json:#}\n")
+            }
         })
     }
 }
 
 fn ls(output: &Output) -> anyhow::Result<Outcome> {
     let (context, _) = output.common.context()?;
-    let all = inventory::list(context.store.root())?;
-    let total = total(all.iter());
-    let human = || {
-        let mut text = format!("{}\n", context.store.root().display());
-        let width = all.iter().map(|held| held.name.len()).max().unwrap_or(0);
-        for held in &all {
-            let in_use = if held.in_use { "in use" } else { "" };
-            let (name, size) = (&held.name, ByteSize(held.size_bytes).rounded());
-            let _ = writeln!(
-                text,
-                "  {name:width$}  {size:>10}  {:>6} files  used {:>7} ago  {in_use:6}  {}",
-                held.files,
-                age(held.unused_seconds),
-                state(held)
-            );
-        }
+    let root = context.store.root();
+    let all = inventory::list(root)?;
+    let json = json!({ "cache": root, "size_bytes": total(all.iter()), "entries": all });
+    output.print(|| format!("{}\n{}", root.display(), table(&all)), json)?;
+    Ok(Outcome::Pass)
+}
+
+fn table(all: &[CacheEntryInfo]) -> String {
+    let mut text = String::new();
+    let width = all.iter().map(|item| item.name.len()).max().unwrap_or(0);
+    for item in all {
+        let in_use = if item.in_use { "in use" } else { "" };
+        let (name, size) = (&item.name, ByteSize(item.size_bytes).rounded());
         let _ = writeln!(
             text,
-            "{} in all; `cargo xtask cache verify` compares the bytes",
-            ByteSize(total).rounded()
+            "  {name:width$}  {size:>10}  {:>6} files  used {:>7} ago  {in_use:6}  {}",
+            item.files,
+            age(item.unused_seconds),
+            state(item)
         );
-        text
-    };
-    let json = json!({ "cache": context.store.root(), "size_bytes": total, "entries": all });
-    output.print(human, json)?;
-    Ok(Outcome::Pass)
+    }
+    let total = ByteSize(total(all.iter())).rounded();
+    text + &format!("{total} in all; `cargo xtask cache verify` compares the bytes\n")
 }
 
 fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
     let (context, _) = output.common.context()?;
-    let mut text = String::new();
-    let mut results = Vec::new();
-    let (mut broken, mut removed, mut unknown) = (0, 0, 0);
-    for held in inventory::list(context.store.root())?.iter().filter(|held| held.kind == Kind::Entry) {
-        let verdict = inventory::verify(held, &context.runner)?;
-        let mut repaired = false;
-        let told = match &verdict {
-            Verdict::Holds => format!("{} files hold", held.files),
-            Verdict::KeyFilesOnly => {
-                unknown += 1;
-                "key files hold; NOT MEASURED: the others, whose digests its older record does not have"
-                    .into()
-            }
-            Verdict::Broken(problems) => {
-                broken += 1;
-                repaired = repair && inventory::remove(held)?;
-                removed += usize::from(repaired);
-                let mut told = format!("BROKEN: {}", problems[0]);
-                if problems.len() > 1 {
-                    let _ = write!(told, " (and {} more)", problems.len() - 1);
-                }
-                match (repair, repaired) {
-                    (true, true) => told += "\n    removed; the next build makes it anew",
-                    (true, false) => told += &format!("\n    not removed: {}", inventory::in_use(held)),
-                    _ => {}
-                }
-                told
-            }
-        };
-        let _ = writeln!(text, "  {}  {told}", held.name);
-        results.push(json!({ "name": held.name, "verdict": verdict, "removed": repaired }));
+    let root = context.store.root();
+    let (mut text, mut results, mut problems) = (format!("{}\n", root.display()), Vec::new(), Vec::new());
+    for entry in inventory::list(root)?.iter().filter(|item| item.kind == Kind::Entry) {
+        let verification = inventory::verify(entry, &context.runner)?;
+        let is_broken = matches!(verification, Verification::Broken(_));
+        let is_removed = is_broken && repair && inventory::remove(entry)?;
+        let _ = writeln!(text, "  {}  {}", entry.name, verified(entry, &verification, repair, is_removed));
+        if !is_removed {
+            problems.extend(problem(entry, &verification, repair));
+        }
+        results.push(json!({ "name": entry.name, "verification": verification, "removed": is_removed }));
     }
-    output.print(|| format!("{}\n{text}", context.store.root().display()), json!({ "entries": results }))?;
-    if broken > removed {
-        eprintln!("error: broken entries: {}", broken - removed);
-        eprintln!("hint: `cargo xtask cache verify --repair` removes them; the next build makes them anew");
-        return Ok(Outcome::Violated);
-    }
-    if unknown > 0 {
-        eprintln!("error: entries that could not be compared whole: {unknown}");
-        eprintln!("hint: `rm -r` of such an entry has it made anew, with digests of all its files");
-        return Ok(Outcome::NotMeasured);
-    }
-    Ok(Outcome::Pass)
+    output.print(|| text, json!({ "entries": results, "diagnostics": problems }))?;
+    format::print_diagnostics(output.format, &problems);
+    // A broken entry violates its record; without digests there is no result.
+    let is_violated = problems.iter().any(|problem| *problem.code() != ENTRY_NOT_MEASURED);
+    Ok(match problems.is_empty() {
+        true => Outcome::Pass,
+        false if is_violated => Outcome::Violated,
+        false => Outcome::NotMeasured,
+    })
 }
 
-fn gc(output: &Output, wish: GcPolicy, dry_run: bool) -> anyhow::Result<Outcome> {
+/// The result for one entry as text.
+fn verified(entry: &CacheEntryInfo, verification: &Verification, repair: bool, is_removed: bool) -> String {
+    match verification {
+        Verification::Verified => format!("{} files verified", entry.files),
+        Verification::KeyFilesOnly => {
+            "key files verified; NOT MEASURED: the other files, whose digests its older record does not have"
+                .into()
+        }
+        Verification::Broken(problems) => {
+            let more = match problems.len() {
+                1 => String::new(),
+                count => format!(" (and {} more)", count - 1),
+            };
+            let action = match (repair, is_removed) {
+                (true, true) => "\n    removed; the next build makes it again",
+                (true, false) => "\n    not removed: another process uses it",
+                _ => "",
+            };
+            format!("BROKEN: {}{more}{action}", problems[0])
+        }
+    }
+}
+
+/// What has to be done about an entry that is still in the cache.
+fn problem(entry: &CacheEntryInfo, verification: &Verification, repair: bool) -> Option<Diagnostic> {
+    match verification {
+        Verification::Verified => None,
+        Verification::Broken(_) if repair => Some(inventory::in_use(entry)),
+        Verification::Broken(problems) => Some(
+            Diagnostic::new(&ENTRY_CHANGED, "a cache entry does not match its record")
+                .file(&entry.path)
+                .found(problems.join("\n"))
+                .hint("`cargo xtask cache verify --repair` removes it; the next build makes it again"),
+        ),
+        Verification::KeyFilesOnly => Some(
+            Diagnostic::new(&ENTRY_NOT_MEASURED, "a cache entry cannot be compared completely")
+                .file(&entry.path)
+                .hint("remove it with `rm -r`; the next build makes it again, with the digests of all its files"),
+        ),
+    }
+}
+
+fn gc(output: &Output, policy: GcPolicy, dry_run: bool) -> anyhow::Result<Outcome> {
     let planned = planned(&output.common)?;
     let (context, _) = output.common.context()?;
     let all = inventory::list(context.store.root())?;
-    let doomed = inventory::gc_candidates(&all, &GcPolicy { planned, ..wish });
-    let (mut text, mut gone, mut results) = (String::new(), 0, Vec::new());
-    for doomed in &doomed {
-        let held = &doomed.held;
+    let candidates = inventory::gc_candidates(&all, &GcPolicy { planned, ..policy });
+    let (mut text, mut bytes_removed, mut results) = (String::new(), 0, Vec::new());
+    for candidate in &candidates {
+        let item = &candidate.item;
         context.runner.check()?;
-        let removed = !dry_run && inventory::remove(held)?;
-        let what = match (dry_run, removed) {
-            (true, _) => "would go",
+        let is_removed = !dry_run && inventory::remove(item)?;
+        let action = match (dry_run, is_removed) {
+            (true, _) => "would be removed",
             (false, true) => "removed",
-            (false, false) => "stays: taken by another process meanwhile",
+            (false, false) => "kept, another process uses it",
         };
-        if dry_run || removed {
-            gone += held.size_bytes;
+        if dry_run || is_removed {
+            bytes_removed += item.size_bytes;
         }
-        let _ = writeln!(
-            text,
-            "  {}  {}  {what}: {}",
-            held.name,
-            ByteSize(held.size_bytes).rounded(),
-            doomed.reason
-        );
-        results.push(json!({ "name": held.name, "reason": doomed.reason, "removed": removed }));
+        let size = ByteSize(item.size_bytes).rounded();
+        let _ = writeln!(text, "  {}  {size}  {action}: {}", item.name, candidate.reason);
+        results.push(json!({ "name": item.name, "reason": candidate.reason, "removed": is_removed }));
     }
-    let stays = total(all.iter()) - gone;
-    let summary = format!(
-        "{} {}, {} {}\n",
-        ByteSize(gone).rounded(),
-        if dry_run { "would go" } else { "removed" },
-        ByteSize(stays).rounded(),
-        if dry_run { "would stay" } else { "left" }
-    );
-    output
-        .print(|| text + &summary, json!({ "dry_run": dry_run, "size_bytes": stays, "removed": results }))?;
+    let bytes_kept = total(all.iter()) - bytes_removed;
+    let would = if dry_run { "would be " } else { "" };
+    let (removed, kept) = (ByteSize(bytes_removed).rounded(), ByteSize(bytes_kept).rounded());
+    text += &format!("{removed} {would}removed, {kept} {would}kept\n");
+    output.print(|| text, json!({ "dry_run": dry_run, "size_bytes": bytes_kept, "removed": results }))?;
     Ok(Outcome::Pass)
 }
 
-/// The entries that the plan of this checkout uses. Downloads nothing: without its tools the name of the native build is
-/// unknown, and all native builds stay.
+/// Files and folders that the plan of this checkout uses. Fetches nothing: without its tools the name of the native build is
+/// not known, and then all native builds stay.
 fn planned(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
     let common = Common { offline: true, ..common.clone() };
     let setup = common.setup(None)?;
@@ -229,8 +248,12 @@ fn planned(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
             planned.extend(inputs.iter().map(|inputs| inputs.folder().to_path_buf()));
         }
         Err(error) => {
-            eprintln!("warning: native builds and wrappers stay: which ones the plan uses is not known");
-            eprintln!("  {}", diag::hint_of(&error).unwrap_or_else(|| format!("{error:#}")));
+            let warning = Diagnostic::new(
+                &NATIVE_BUILDS_UNKNOWN,
+                "native builds and wrappers are kept: which of them the plan uses is not known",
+            );
+            let warning = warning.cause(diag::hint_of(&error).unwrap_or_else(|| format!("{error:#}")));
+            eprint!("{}", diag::render::human(&[warning.warning()], diag::render::Style::default()));
             planned.extend(unknown_without_tools(context));
         }
     }
@@ -242,16 +265,16 @@ fn unknown_without_tools(context: &BuildContext) -> [PathBuf; 2] {
 }
 
 fn total<'a>(all: impl Iterator<Item = &'a CacheEntryInfo>) -> u64 {
-    all.map(|held| held.size_bytes).sum()
+    all.map(|item| item.size_bytes).sum()
 }
 
-fn state(held: &CacheEntryInfo) -> String {
-    match (held.kind, &held.state) {
-        (Kind::Staging, _) if held.in_use => "being made".into(),
-        (Kind::Staging, _) => "left by a run that was killed".into(),
-        (Kind::Lock, _) => "locks nothing".into(),
-        (Kind::Scratch, _) => "a tool's own cache, not judged".into(),
-        (Kind::Entry, State::Broken(why)) => format!("BROKEN: {}", why.join(", ")),
+fn state(item: &CacheEntryInfo) -> String {
+    match (item.kind, &item.state) {
+        (Kind::Staging, _) if item.in_use => "being made".into(),
+        (Kind::Staging, _) => "left by a killed process".into(),
+        (Kind::Lock, _) => "the lock of no entry".into(),
+        (Kind::Scratch, _) => "the own cache of a tool, not verified".into(),
+        (Kind::Entry, State::Broken(problems)) => format!("BROKEN: {}", problems.join(", ")),
         (Kind::Entry, _) => "complete".into(),
     }
 }
@@ -262,5 +285,57 @@ fn age(seconds: u64) -> String {
         120..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(name: &str, kind: Kind, state: State) -> CacheEntryInfo {
+        CacheEntryInfo {
+            name: name.into(),
+            path: format!("/cache/{name}").into(),
+            kind,
+            files: 6,
+            size_bytes: 6 << 20,
+            unused_seconds: 2_280,
+            in_use: kind == Kind::Staging,
+            state,
+        }
+    }
+
+    #[test]
+    fn lists_every_kind_of_item() {
+        let broken = State::Broken(vec!["`libopenblas.a` is missing".into()]);
+        let all = [
+            item("native/openblas-9da1ce232e664188", Kind::Entry, State::Complete),
+            item("native/mimalloc-1f3a", Kind::Entry, broken),
+            item("native/.staging-x-1", Kind::Staging, State::Unknown),
+            item("native/.y.lock", Kind::Lock, State::Unknown),
+            item("zig", Kind::Scratch, State::Unknown),
+        ];
+        insta::assert_snapshot!(table(&all));
+    }
+
+    #[test]
+    fn shows_the_result_and_the_problem_of_each_entry() {
+        let entry = item("tools/a", Kind::Entry, State::Complete);
+        let broken = Verification::Broken(vec!["`ar` has changed".into(), "`cc` is missing".into()]);
+        let mut text = String::new();
+        for (verification, repair, is_removed) in [
+            (&Verification::Verified, false, false),
+            (&Verification::KeyFilesOnly, false, false),
+            (&broken, false, false),
+            (&broken, true, true),
+            (&broken, true, false),
+        ] {
+            text += &format!("{}\n", verified(&entry, verification, repair, is_removed));
+            if !is_removed {
+                let problems: Vec<Diagnostic> = problem(&entry, verification, repair).into_iter().collect();
+                text += &diag::render::human(&problems, diag::render::Style::default());
+            }
+        }
+        insta::assert_snapshot!(text);
     }
 }

@@ -12,8 +12,8 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionFlags};
 use crate::ar;
 use crate::build::matches_pattern;
 use crate::codes::{
-    ARCHIVE_EXEC_STACK, ARCHIVE_FUNCTION, ARCHIVE_MACHINE_PATH, ARCHIVE_MEMBER, ARCHIVE_METADATA, ARCHIVE_SIZE,
-    ARCHIVE_UNDEFINED,
+    ARCHIVE_EXEC_STACK, ARCHIVE_FUNCTION, ARCHIVE_MACHINE_PATH, ARCHIVE_MEMBER, ARCHIVE_METADATA,
+    ARCHIVE_SIZE, ARCHIVE_UNDEFINED,
 };
 
 /// Members and symbols of an archive.
@@ -140,21 +140,28 @@ pub fn violations(facts: &ArchiveFacts, expected: &ExpectedArchive<'_>) -> Vec<D
     for symbol in &facts.undefined {
         if !expected.undefined.iter().any(|pattern| matches_pattern(pattern, symbol)) {
             found.push(
-                Diagnostic::new(&ARCHIVE_UNDEFINED, format!("`{symbol}` is undefined and not in `undefined`"))
-                    .expected("every undefined symbol in build.toml"),
+                Diagnostic::new(
+                    &ARCHIVE_UNDEFINED,
+                    format!("`{symbol}` is undefined and not in `undefined`"),
+                )
+                .expected("every undefined symbol in build.toml"),
             );
         }
     }
     for pattern in expected.undefined {
         if !facts.undefined.iter().any(|symbol| matches_pattern(pattern, symbol)) {
             found.push(
-                Diagnostic::new(&ARCHIVE_UNDEFINED, format!("`{pattern}` is in `undefined` and not undefined"))
-                    .hint("remove it from `undefined` of build.toml"),
+                Diagnostic::new(
+                    &ARCHIVE_UNDEFINED,
+                    format!("`{pattern}` is in `undefined` and not undefined"),
+                )
+                .hint("remove it from `undefined` of build.toml"),
             );
         }
     }
     for function in expected.functions.iter().filter(|function| !facts.defined.contains(*function)) {
-        found.push(Diagnostic::new(&ARCHIVE_FUNCTION, format!("no member defines the function `{function}`")));
+        found
+            .push(Diagnostic::new(&ARCHIVE_FUNCTION, format!("no member defines the function `{function}`")));
     }
     found.extend(expected.sizes.iter().filter_map(|expected| size_violation(facts, *expected)));
     found
@@ -175,7 +182,11 @@ fn member_violations(member: &Member, is_first: bool) -> Vec<Diagnostic> {
     let Member { seconds, uid, gid, mode, .. } = member;
     if (*seconds, *uid, *gid) != (0, 0, 0) || !MODES.contains(mode) {
         let value = format!("time {seconds}, user {uid}, group {gid}, mode {mode:o}");
-        add(&ARCHIVE_METADATA, "the member has other metadata than time 0, user 0, group 0, mode 644", Some(value));
+        add(
+            &ARCHIVE_METADATA,
+            "the member has other metadata than time 0, user 0, group 0, mode 644",
+            Some(value),
+        );
     }
     match member.stack {
         StackNote::NotExecutable => {}

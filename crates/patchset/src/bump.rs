@@ -65,7 +65,8 @@ impl Vendored {
     }
 
     fn file_changes(&self, tree: &Path) -> Result<FileChanges> {
-        let (mut changes, mut listed, mut folders) = (FileChanges::default(), BTreeSet::new(), BTreeSet::new());
+        let (mut changes, mut listed, mut folders) =
+            (FileChanges::default(), BTreeSet::new(), BTreeSet::new());
         for file in self.list.files() {
             let path = Path::new(&file.path);
             listed.insert(path);

@@ -75,7 +75,8 @@ mod tests {
     fn names_every_symbol_of_the_real_guards() {
         let vendor = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vendor/openblas");
         for patch in Vendored::read(&vendor).unwrap().patches() {
-            let texts: Vec<String> = requirements(patch).into_iter().map(|requirement| requirement.text).collect();
+            let texts: Vec<String> =
+                requirements(patch).into_iter().map(|requirement| requirement.text).collect();
             let text = texts.join("\n");
             for object in &patch.guard.objects {
                 let lists = [&object.references, &object.forbid_references, &object.only_here];

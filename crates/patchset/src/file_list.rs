@@ -67,7 +67,8 @@ impl FileList {
             files.push(ListedFile { path: path.to_owned(), sha256: sha256.to_owned() });
         }
         if files.is_empty() {
-            invalid.push(Diagnostic::new(&VENDOR_FILE, "the list of files is empty: it would verify nothing"));
+            invalid
+                .push(Diagnostic::new(&VENDOR_FILE, "the list of files is empty: it would verify nothing"));
         }
         if invalid.0.is_empty() { Ok(Self { files }) } else { Err(invalid) }
     }

@@ -49,17 +49,23 @@ pub fn kernel_violations(archive: &[u8], expected: &[ExpectedKernels]) -> Result
     for kernels in expected {
         for name in &kernels.functions {
             let violation = match found.iter().find(|(function, _)| function == name) {
-                None => Diagnostic::new(&KERNEL_MISSING, format!("the kernel `{name}` is not in the archive"))
-                    .hint("read the log of the native build: a set that the compiler cannot build for is left out"),
-                Some((_, Some(width))) if *width < kernels.vectors_at_least => {
-                    Diagnostic::new(&KERNEL_VECTORS, format!("the kernel `{name}` uses too narrow registers"))
-                        .expected(format!("{:?} registers", kernels.vectors_at_least))
-                        .found(format!("at most {width:?}"))
-                        .hint(
-                            "read the log of the native build: the compiler may have refused a flag in a test of the \
+                None => Diagnostic::new(
+                    &KERNEL_MISSING,
+                    format!("the kernel `{name}` is not in the archive"),
+                )
+                .hint(
+                    "read the log of the native build: a set that the compiler cannot build for is left out",
+                ),
+                Some((_, Some(width))) if *width < kernels.vectors_at_least => Diagnostic::new(
+                    &KERNEL_VECTORS,
+                    format!("the kernel `{name}` uses too narrow registers"),
+                )
+                .expected(format!("{:?} registers", kernels.vectors_at_least))
+                .found(format!("at most {width:?}"))
+                .hint(
+                    "read the log of the native build: the compiler may have refused a flag in a test of the \
                              configuration",
-                        )
-                }
+                ),
                 Some(_) => continue,
             };
             violations.push(violation.rule(&kernels.core));
@@ -172,10 +178,7 @@ mod tests {
     fn counts_an_inner_loop_in_a_local_function() {
         let object =
             object_with(&[("k_HASWELL", RET), ("local:inner_loop", ADD_YMM), ("k_SKYLAKEX", ADD_ZMM)]);
-        assert_eq!(
-            kernel_violations(&archive_of(&[("k.o", &object)]), &expected()).unwrap(),
-            []
-        );
+        assert_eq!(kernel_violations(&archive_of(&[("k.o", &object)]), &expected()).unwrap(), []);
     }
 
     #[test]

@@ -138,7 +138,9 @@ fn read_patches(vendor_dir: &Path, manifest: &SourceManifest) -> Result<Vec<(Pat
     // The folder of an unpatched library may be missing; its patches may not.
     let mut names: Vec<String> = Vec::new();
     if folder.exists() {
-        for entry in fs::read_dir(&folder).with_context(|| format!("reading folder `{}`", folder.display()))? {
+        for entry in
+            fs::read_dir(&folder).with_context(|| format!("reading folder `{}`", folder.display()))?
+        {
             let entry = entry.with_context(|| format!("reading folder `{}`", folder.display()))?;
             names.push(entry.file_name().to_string_lossy().into_owned());
         }
@@ -151,7 +153,8 @@ fn read_patches(vendor_dir: &Path, manifest: &SourceManifest) -> Result<Vec<(Pat
             (None, Some(stem)) => format!("{stem}.patch"),
             (None, None) => {
                 problems.push(
-                    Diagnostic::new(&PATCH_SERIES, "a file is neither a patch nor a guard").file(folder.join(name)),
+                    Diagnostic::new(&PATCH_SERIES, "a file is neither a patch nor a guard")
+                        .file(folder.join(name)),
                 );
                 continue;
             }
@@ -220,7 +223,12 @@ fn read_patch(vendor_dir: &Path, folder: &Path, stem: &str) -> Result<(Patch, Ve
 }
 
 /// Violations of a patch and its guard as a pair: the same files, an existing test, the header names the guard.
-pub(crate) fn pair_violations(stem: &str, patch: &Patch, guard: &Guard, vendor_dir: &Path) -> Vec<Diagnostic> {
+pub(crate) fn pair_violations(
+    stem: &str,
+    patch: &Patch,
+    guard: &Guard,
+    vendor_dir: &Path,
+) -> Vec<Diagnostic> {
     let mut violations = Vec::new();
     let test = vendor_dir.join("tests").join(format!("{}.c", guard.test));
     if !test.is_file() {

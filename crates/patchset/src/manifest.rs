@@ -110,7 +110,8 @@ impl SourceManifest {
         }
         if !is_plain_relative(&manifest.files) {
             invalid.push(
-                Diagnostic::new(&VENDOR_FILE, "`files` is not a path beside source.toml").found(&manifest.files),
+                Diagnostic::new(&VENDOR_FILE, "`files` is not a path beside source.toml")
+                    .found(&manifest.files),
             );
         }
         if manifest.sources.is_empty() {

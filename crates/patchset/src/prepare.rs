@@ -105,7 +105,8 @@ impl Vendored {
         let tree = staging.join("tree");
         fs::create_dir(&tree).with_context(|| format!("creating `{}`", tree.display()))?;
         let source = input.unpacked(staging)?;
-        file_list::verify_and_copy(&source, &self.list, &tree).with_context(|| format!("verifying {input}"))?;
+        file_list::verify_and_copy(&source, &self.list, &tree)
+            .with_context(|| format!("verifying {input}"))?;
         Ok(tree)
     }
 }
@@ -135,7 +136,9 @@ fn apply(patch: &Patch, vendored: &VendoredPatch, tree: &Path) -> Result<Applied
                 fs::write(&path, &after).with_context(|| format!("writing `{}`", path.display()))?;
                 files.push(ChangedFile { path: diff.path.clone(), before, after, added: diff.added_lines() });
             }
-            Err(found) => violations.extend(found.into_iter().map(|violation| violation.rule(&vendored.name))),
+            Err(found) => {
+                violations.extend(found.into_iter().map(|violation| violation.rule(&vendored.name)))
+            }
         }
     }
     violations.into_result()?;

@@ -26,7 +26,12 @@ pub(crate) struct RewrittenPatch {
 
 /// Writes a patch and its guard for these texts. The diff of a file with unchanged states stays byte for byte, and so does
 /// everything in the guard but its digests.
-pub(crate) fn rewrite(name: &str, old_patch: &[u8], old_guard: &str, edits: &[FileEdit]) -> Result<RewrittenPatch> {
+pub(crate) fn rewrite(
+    name: &str,
+    old_patch: &[u8],
+    old_guard: &str,
+    edits: &[FileEdit],
+) -> Result<RewrittenPatch> {
     let old_diffs = Patch::parse(old_patch).map(|patch| patch.files).unwrap_or_default();
     let mut text = Patch::header_bytes(old_patch).to_vec();
     for FileEdit { path, before, after } in edits {
@@ -40,7 +45,9 @@ pub(crate) fn rewrite(name: &str, old_patch: &[u8], old_guard: &str, edits: &[Fi
     for FileEdit { path, before, after } in edits {
         let result = diff_of(&parsed, path)?.apply(before).map_err(|refusal| refusal.diagnostic(path))?;
         if result != *after {
-            return Err(Diagnostic::new(&PATCH_SYNTAX, "the new diff does not give the edited text").file(path).into());
+            return Err(Diagnostic::new(&PATCH_SYNTAX, "the new diff does not give the edited text")
+                .file(path)
+                .into());
         }
     }
     // A file that the patch no longer changes needs no guard.
@@ -94,12 +101,14 @@ mod tests {
     fn keeps_unchanged_parts_byte_for_byte() {
         let library = Library::new();
         let read = |name: &str| std::fs::read(library.path("vendor/patches").join(name)).unwrap();
-        let (patch, guard) = (read("0001-one.patch"), String::from_utf8(read("0001-one.guard.toml")).unwrap());
+        let (patch, guard) =
+            (read("0001-one.patch"), String::from_utf8(read("0001-one.guard.toml")).unwrap());
         let same = rewrite("0001-one", &patch, &guard, &[edit("one.c", BEFORE, AFTER)]).unwrap();
         assert_eq!((same.patch, same.guard), (patch.clone(), guard.clone()));
 
         // another file instead: its guard is added, that of the old file is removed
-        let other = rewrite("0001-one", &patch, &guard, &[edit("two.c", "int two;\n", "int three;\n")]).unwrap();
+        let other =
+            rewrite("0001-one", &patch, &guard, &[edit("two.c", "int two;\n", "int three;\n")]).unwrap();
         let guard = Guard::parse(&other.guard).unwrap();
         assert_eq!(guard.files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["two.c"]);
         assert_eq!(guard.objects.len(), 1);

@@ -141,8 +141,7 @@ impl FileFit {
         }
         let mut violations = self.hunk_violations(fit);
         // The text after an incomplete patch is not the text that `after` describes.
-        let counts =
-            |violation: &&Diagnostic| fit.is_placed() || *violation.code() == PATCH_ANCHOR_BEFORE;
+        let counts = |violation: &&Diagnostic| fit.is_placed() || *violation.code() == PATCH_ANCHOR_BEFORE;
         violations.extend(self.violations.iter().filter(counts).cloned());
         violations
     }

@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 /// Parses `text`; an error has the code `code` and the line of the mistake.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, code: &'static Code) -> Result<T, Diagnostic> {
     toml::from_str(text).map_err(|error| {
-        let diagnostic = Diagnostic::new(code, "invalid TOML, or a key is unknown or missing").found(error.message());
+        let diagnostic =
+            Diagnostic::new(code, "invalid TOML, or a key is unknown or missing").found(error.message());
         match error.span() {
             Some(span) => diagnostic.at(location(text, span.start)),
             None => diagnostic,

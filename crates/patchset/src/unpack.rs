@@ -108,8 +108,7 @@ fn unpack_tar(tar: impl Read, dest: &Path, bytes_max: u64) -> Result<()> {
     }
     ensure!(files > 0, "it holds no file");
     // read to the end, so that the checksum of the compressed stream is compared
-    io::copy(&mut archive.into_inner(), &mut io::sink())
-        .context("damaged after the last file")?;
+    io::copy(&mut archive.into_inner(), &mut io::sink()).context("damaged after the last file")?;
     Ok(())
 }
 

@@ -101,7 +101,8 @@ impl Vendored {
         let base = self.base_digest(index);
         let record = SessionRecord { library: self.manifest.name.clone(), patch: name, is_new, base };
         fs::write(folder.join("session.json"), serde_json::to_string_pretty(&record)?)?;
-        fs::rename(&pristine, tree).with_context(|| format!("renaming the worktree to `{}`", tree.display()))?;
+        fs::rename(&pristine, tree)
+            .with_context(|| format!("renaming the worktree to `{}`", tree.display()))?;
         Ok(session)
     }
 
@@ -160,7 +161,9 @@ impl Vendored {
             self.apply_at(index, &mut overlay)?;
         }
         let edits = self.edits(tree, &overlay)?;
-        let diffs = edits.iter().map(|edit| diff::unified(&edit.path, &edit.before, &edit.after, diff::CONTEXT_LINES));
+        let diffs = edits
+            .iter()
+            .map(|edit| diff::unified(&edit.path, &edit.before, &edit.after, diff::CONTEXT_LINES));
         Ok(diffs.flatten().collect())
     }
 
@@ -172,7 +175,9 @@ impl Vendored {
         self.apply_below(index, &mut overlay)?;
         let fit = self.apply_at(index, &mut overlay)?;
         let files = fit.files.iter().filter_map(|file| Some((file, file.diff.as_ref()?)));
-        Ok(files.flat_map(|(file, fit)| diff::unified(&file.path, &file.before, &fit.after, context)).collect())
+        Ok(files
+            .flat_map(|(file, fit)| diff::unified(&file.path, &file.before, &fit.after, context))
+            .collect())
     }
 
     fn resolve(&self, target: EditTarget<'_>) -> Result<(usize, String)> {
@@ -285,7 +290,11 @@ impl Vendored {
 }
 
 /// Violations of the edited patch and its guard; the rule of each is the patch.
-fn own_violations(written: &RewrittenPatch, edits: &[FileEdit], vendor_dir: &Path) -> Result<Vec<Diagnostic>> {
+fn own_violations(
+    written: &RewrittenPatch,
+    edits: &[FileEdit],
+    vendor_dir: &Path,
+) -> Result<Vec<Diagnostic>> {
     let (patch, guard) = (Patch::parse(&written.patch)?, Guard::parse(&written.guard)?);
     let mut violations = Vec::new();
     for FileEdit { path, before, after } in edits {

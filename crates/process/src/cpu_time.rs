@@ -1,3 +1,5 @@
+//! Processor time of this process and its children.
+
 use std::time::Duration;
 
 /// Processor time of this process and of all its children that have been waited for, each counted once.
@@ -19,7 +21,7 @@ impl CpuTime {
     }
 
     /// Fields 14 to 17 of `/proc/PID/stat` (utime, stime, cutime, cstime) in ticks of 1/100 s. The name of the command, in
-    /// parentheses, may hold spaces, so fields are counted from its end.
+    /// parentheses, can contain spaces, so fields are counted from its end.
     fn parse(stat: &str) -> Self {
         let after_name = stat.rsplit(") ").next().unwrap_or_default();
         let ticks: u64 =
@@ -33,20 +35,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_own_time_and_that_of_children() {
+    fn sums_the_time_of_the_process_and_its_children() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194560 100 200 0 0 11 22 330 440 20 0 1 0 5 0 0";
         assert_eq!(CpuTime::parse(stat).0, Duration::from_millis(8030));
         assert_eq!(CpuTime::parse("").0, Duration::ZERO);
     }
 
     #[test]
-    fn a_child_that_was_waited_for_is_counted() {
+    fn counts_a_child_that_was_waited_for() {
         let before = CpuTime::now();
         let spin = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
         let started = std::time::Instant::now();
         std::process::Command::new("sh").arg("-c").arg(spin).status().unwrap();
         let (cpu, wall) = (CpuTime::now().since(before), started.elapsed());
-        // One child that only computes: some of the elapsed time, and never more than all of it on one core besides our own.
+        // The child only computes, so some processor time must have been counted.
         assert!(cpu > Duration::from_millis(20), "{cpu:?} in {wall:?}");
     }
 }

@@ -1,3 +1,5 @@
+//! Children: started, waited for, and ended with the run.
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -12,33 +14,36 @@ use anyhow::Context;
 use diag::{Diagnostic, Event, Events};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::{
-    CANCELLED, COMMAND_FAILED, COMMAND_NOT_STARTED, COMMAND_TIMEOUT, INTERRUPTED, Output, Task, quote,
-};
+use crate::codes::{CANCELLED, COMMAND_FAILED, COMMAND_NOT_STARTED, COMMAND_TIMEOUT, INTERRUPTED};
+use crate::quote::quote;
+use crate::task::{Output, Task};
 
 /// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(3);
-const POLL: Duration = Duration::from_millis(5);
-/// Captured output is for messages and small JSON; a child that never stops printing must not fill our memory.
+/// First and longest interval between two polls of a child. The interval doubles, so that a child of 1 ms costs about 1 ms and
+/// a long one costs few wake-ups.
+const POLL_FIRST: Duration = Duration::from_micros(200);
+const POLL_MAX: Duration = Duration::from_millis(5);
+/// Bound of captured output, which is for messages and small JSON.
 const CAPTURE_BYTES_MAX: usize = 16 << 20;
 
-/// Starts children, watches for signals, and reports events. One for the whole run; clones share its state.
+/// Starts children, handles signals, and reports events. One for the whole run; clones share its state.
 #[derive(Clone)]
 pub struct Runner {
     interrupted: Arc<AtomicBool>,
-    /// Set when parallel work has failed: the result of this scope is of no use any more.
+    /// Set when parallel work has failed, so that the result of this scope is not needed.
     cancelled: Arc<AtomicBool>,
     events: Events,
 }
 
 impl Runner {
-    /// Registers for SIGINT, SIGTERM and SIGHUP. The first one is honoured between two polls; a second one ends the process
-    /// at once.
+    /// Registers handlers for SIGINT, SIGTERM and SIGHUP. The first signal ends the run at the next poll; a second one ends the
+    /// process immediately.
     pub fn new(events: Events) -> anyhow::Result<Self> {
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
         {
-            // The order matters: the shutdown handler looks at the flag before this signal has set it.
+            // The order matters: the shutdown handler reads the flag before this signal sets it.
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))
                 .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
                 .context("registering signal handlers")?;
@@ -46,21 +51,21 @@ impl Runner {
         Ok(Self { interrupted, cancelled: Arc::default(), events })
     }
 
-    /// One that registers no signal handler and drops its events: for tests and for short-lived helpers.
+    /// A runner without signal handlers that drops its events: for tests and for short-lived programs.
     pub fn without_signals() -> Self {
         Self { interrupted: Arc::default(), cancelled: Arc::default(), events: Events::none() }
     }
 
-    /// Where this runner, and whatever works with it, reports events.
+    /// The receiver of the events of this runner and of the code that uses it.
     pub fn events(&self) -> &Events {
         &self.events
     }
 
-    /// Fails with [`INTERRUPTED`] after a signal and with [`CANCELLED`] after [`Runner::cancel`]. Long work that is not a
-    /// child calls it now and then.
+    /// Fails with [`INTERRUPTED`] after a signal and with [`CANCELLED`] after [`Runner::cancel`]. Long work in
+    /// this process calls it regularly.
     pub fn check(&self) -> anyhow::Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
-            Err(Diagnostic::new(&INTERRUPTED, "interrupted; no half-made file has its final name").into())
+            Err(Diagnostic::new(&INTERRUPTED, "interrupted; no incomplete file has its final name").into())
         } else if self.cancelled.load(Ordering::Relaxed) {
             Err(Diagnostic::new(&CANCELLED, "cancelled because parallel work failed").into())
         } else {
@@ -68,24 +73,24 @@ impl Runner {
         }
     }
 
-    /// A runner for one of several parallel pieces of work: [`Runner::cancel`] ends the children of this scope and of its
-    /// clones, and no others. Signals reach all scopes.
+    /// A runner for one of several parallel tasks: [`Runner::cancel`] ends the children of this scope and of its clones, and no
+    /// others. Signals end all scopes.
     #[must_use]
     pub fn child_scope(&self) -> Self {
         Self { cancelled: Arc::default(), ..self.clone() }
     }
 
-    /// Ends the work of this scope.
+    /// Ends the children of this scope; every later [`Runner::check`] fails.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Runs a child to its end. Anything but exit status 0 is an error that quotes the command.
+    /// Runs a child until it exits. Every exit status except 0 is an error that quotes the command.
     pub fn run(&self, task: Task) -> anyhow::Result<Output> {
         let quoted = quote(&task.command);
         let action = task.action.clone();
         let log = task.log.clone();
-        let own_hint = task.hint;
+        let custom_hint = task.hint;
         let output = self.output(task)?;
         if output.status.success() {
             return Ok(output);
@@ -95,10 +100,10 @@ impl Runner {
             None => first_error_and_tail(&String::from_utf8_lossy(&output.stderr)),
         };
         let hint = match &log {
-            Some(path) => format!("the whole log is {}; to run it by hand:\n{quoted}", path.display()),
+            Some(path) => format!("the complete log is {}; to run it by hand:\n{quoted}", path.display()),
             None => format!("to run it by hand:\n{quoted}"),
         };
-        let hint = own_hint.map_or(hint, String::from);
+        let hint = custom_hint.map_or(hint, String::from);
         Err(Diagnostic::new(&COMMAND_FAILED, format!("could not {action}"))
             .expected("exit status 0")
             .found(format!(
@@ -110,7 +115,7 @@ impl Runner {
             .into())
     }
 
-    /// Runs a child to its end, with any exit status. Errors: not started, timed out, interrupted, cancelled.
+    /// Runs a child until it exits, with any exit status. Errors: not started, timed out, interrupted, cancelled.
     pub fn output(&self, mut task: Task) -> anyhow::Result<Output> {
         self.check()?;
         let quoted = quote(&task.command);
@@ -137,7 +142,7 @@ impl Runner {
         })?;
         let writer = child.stdin.take().map(|mut pipe| {
             let bytes = std::mem::take(&mut task.stdin);
-            // A child that closes its input early reports that by its exit status.
+            // The exit status reports a child that closes its input early.
             std::thread::spawn(move || drop(pipe.write_all(&bytes)))
         });
         let stdout = child.stdout.take().map(|pipe| capture(pipe, task.tee_stdout));
@@ -154,9 +159,10 @@ impl Runner {
 
     fn wait(&self, child: &mut Child, task: &mut Task, quoted: &str) -> anyhow::Result<ExitStatus> {
         let started = Instant::now();
+        let mut interval = POLL_FIRST;
         loop {
             if let Some(status) = child.try_wait().context("waiting for a child process")? {
-                // A child that died of a signal may leave grandchildren behind; on success the group is empty.
+                // A failed child may leave grandchildren; after success the group is empty.
                 if !status.success() {
                     end_group(child.id(), Signal::KILL);
                 }
@@ -170,16 +176,17 @@ impl Runner {
                 end(child);
                 return Err(Diagnostic::new(
                     &COMMAND_TIMEOUT,
-                    format!("could not {}: it did not end in time", task.action),
+                    format!("could not {}: it did not end within its time limit", task.action),
                 )
-                .expected(format!("an end within {timeout:?}"))
+                .expected(format!("exit within {timeout:?}"))
                 .hint(format!("to run it by hand:\n{quoted}"))
                 .into());
             }
             if let Some(on_poll) = &mut task.on_poll {
                 on_poll();
             }
-            std::thread::sleep(POLL);
+            std::thread::sleep(interval);
+            interval = (interval * 2).min(POLL_MAX);
         }
     }
 }
@@ -188,7 +195,7 @@ fn capture(mut pipe: impl Read + Send + 'static, echo: bool) -> JoinHandle<Vec<u
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let mut buffer = [0; 8192];
-        // A read error here means the pipe broke with the child, whose exit status is reported.
+        // After a read error the pipe is broken with the child; its exit status is reported.
         while let Ok(read @ 1..) = pipe.read(&mut buffer) {
             let space = CAPTURE_BYTES_MAX - bytes.len();
             bytes.extend_from_slice(&buffer[..read.min(space)]);
@@ -208,14 +215,14 @@ fn create_log(path: &Path) -> anyhow::Result<File> {
     File::create(path).with_context(|| format!("creating the log {}", path.display()))
 }
 
-/// A run that is killed outright (`kill -9`, the OOM killer) cannot end its children, so the kernel does: make then ends
-/// its compilers, and no process writes into a staging folder that the next run removes. The signal is sent when the
-/// *thread* that started the child ends; that thread is the one that waits for the child.
+/// A run that is killed (`kill -9`, the OOM killer) cannot end its children, so the kernel sends them a signal: make then ends
+/// its compilers, and no process writes into a staging folder that the next run removes. The kernel sends it when the *thread*
+/// that started the child ends; that thread waits for the child.
 fn end_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     let request_signal = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
-        // The parent may have ended before the call above; no signal comes then.
+        // The parent may have ended before the call above; then the kernel sends no signal.
         if rustix::process::getppid() != Some(parent) {
             return Err(std::io::ErrorKind::Interrupted.into());
         }
@@ -228,7 +235,7 @@ fn end_with_parent(command: &mut Command) {
 
 fn end_group(id: u32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(id as i32) {
-        // ESRCH means that the group has ended by itself, which is what we want.
+        // ESRCH: the group has already ended.
         let _ = kill_process_group(pid, signal);
     }
 }
@@ -240,28 +247,27 @@ fn end(child: &mut Child) {
         if matches!(child.try_wait(), Ok(Some(_))) {
             break;
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(POLL_MAX);
     }
     end_group(child.id(), Signal::KILL);
     let _ = child.wait();
 }
 
-/// The first line that looks like an error, then the last few: with parallel makes the cause is far above the end.
+/// The first error line, then the last lines: with parallel makes the cause is far above the end.
 fn first_error_and_tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let tail_start = lines.len().saturating_sub(8);
     let first = lines[..tail_start].iter().find(|line| line.contains("error:") || line.contains("Error "));
-    let mut picked: Vec<&str> = Vec::new();
+    let mut selected: Vec<&str> = Vec::new();
     if let Some(first) = first {
-        picked.extend([*first, "…"]);
+        selected.extend([*first, "…"]);
     }
-    picked.extend(&lines[tail_start..]);
+    selected.extend(&lines[tail_start..]);
     let shorten = |line: &str| {
         if line.len() > 300 { line.chars().take(300).chain(['…']).collect() } else { line.to_string() }
     };
-    picked.into_iter().map(shorten).collect::<Vec<_>>().join("\n")
+    selected.into_iter().map(shorten).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
-#[path = "runner_tests.rs"]
 mod tests;

@@ -1,9 +1,11 @@
+//! One child process: command, streams, limits, output.
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-/// A child process to be run by a [`Runner`](crate::Runner).
+/// A child process for a [`Runner`](crate::Runner).
 pub struct Task {
     pub(crate) action: String,
     pub(crate) command: Command,
@@ -17,7 +19,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// `action` completes the sentence "could not …".
+    /// `action` completes the sentence "could not …" of an error.
     pub fn new(action: impl Into<String>, command: Command) -> Self {
         Self {
             action: action.into(),
@@ -39,28 +41,28 @@ impl Task {
         self
     }
 
-    /// Passes stderr through: for children whose own progress people want to see.
+    /// Passes stderr through, for children that show their own progress.
     #[must_use]
     pub fn inherit_stderr(mut self, inherit: bool) -> Self {
         self.inherit_stderr = inherit;
         self
     }
 
-    /// Passes stdout through as it comes, besides capturing it.
+    /// Prints stdout immediately, and captures it.
     #[must_use]
     pub fn tee_stdout(mut self) -> Self {
         self.tee_stdout = true;
         self
     }
 
-    /// Replaces the quoted command in the hint of a failure: for commands whose files are gone by then.
+    /// Replaces the quoted command in the hint of an error, for commands whose files are removed by then.
     #[must_use]
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self
     }
 
-    /// Called at every poll while the child runs: for progress that is read from its log.
+    /// Called at every poll while the child runs, to read progress from its log.
     #[must_use]
     pub fn on_poll(mut self, on_poll: impl FnMut() + Send + 'static) -> Self {
         self.on_poll = Some(Box::new(on_poll));
@@ -74,7 +76,7 @@ impl Task {
         self
     }
 
-    /// Bytes for the child's standard input; without them it is empty.
+    /// The standard input; empty by default.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = bytes.into();
@@ -82,7 +84,7 @@ impl Task {
     }
 }
 
-/// What a child that has ended left behind.
+/// The result of a child that has exited.
 #[derive(Debug)]
 pub struct Output {
     /// Exit code or signal.
@@ -96,7 +98,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// The exit status as a shell reports it: 128 + signal when a signal ended the child.
+    /// The exit status as a shell reports it: 128 + signal after a signal.
     pub fn shell_code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
     }

@@ -91,6 +91,11 @@ diag::codes! {
         "cause": "source.toml, build.toml, a patch or a guard is missing or invalid",
         "fix": "`git status` shows what changed in the folder; docs/vendored.md describes its files",
     }
+    /// The configure step of a native library produced another configuration.
+    pub NATIVE_CONFIGURATION = Violation "native-configuration": "a generated configuration of a native library violates build.toml" {
+        "cause": "feature detection failed or saw another compiler, or a configuration file was written while objects were compiled",
+        "fix": "read the log of the native build; `[[configured]]` in build.toml lists what is required",
+    }
     /// A native library does not compile.
     pub NATIVE_COMPILE = Environment "native-compile": "a native library could not be compiled" {
         "cause": "the compiler or the library's make reported an error",

@@ -1,20 +1,20 @@
-//! Files that appear whole or not at all: written beside their final name, then renamed onto it.
+//! Files that appear complete or not at all: written to a temporary file, then renamed.
 
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 
-use crate::cannot_write;
+use crate::write_error::cannot_write;
 
-/// Writes through `fill` into a nameless neighbour of `path`, makes it durable, and gives it the name.
+/// Calls `fill` with a temporary file in the folder of `path`, then renames it to `path`.
 pub fn write(
     path: &Path,
     mode: u32,
     fill: impl FnOnce(&mut std::fs::File) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    let folder = path.parent().context("an output without a folder")?;
+    let folder = path.parent().context("an output without a parent folder")?;
     std::fs::create_dir_all(folder).map_err(|error| cannot_write(folder, error))?;
     let mut staged = tempfile::Builder::new()
         .prefix(".staging-")
@@ -27,11 +27,12 @@ pub fn write(
     Ok(())
 }
 
+/// Writes `content` to `path`.
 pub fn bytes(path: &Path, mode: u32, content: &[u8]) -> anyhow::Result<()> {
     write(path, mode, |file| file.write_all(content).map_err(|error| cannot_write(path, error)))
 }
 
-/// A copy with the permissions of its original.
+/// Copies a file with its permissions.
 pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut source = std::fs::File::open(from).with_context(|| format!("opening {}", from.display()))?;
@@ -46,16 +47,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failed_write_leaves_the_old_file() {
+    fn a_failed_write_keeps_the_old_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         bytes(&path, 0o644, b"old").unwrap();
         let failed = write(&path, 0o644, |file| {
             file.write_all(b"half")?;
-            anyhow::bail!("no luck")
+            anyhow::bail!("it failed")
         });
         assert!(failed.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a staged file was left");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "a temporary file was left");
     }
 }

@@ -1,7 +1,7 @@
 //! The digest of every file of an entry, in a list beside its record: `contents.sha256`, in the format of `sha256sum`.
 //!
-//! Key files decide what a build does with an entry and are compared at every hit. This list is for the rest, the 19,000
-//! headers of a compiler say: compared at a hit when the entry is small, else by `cargo xtask cache verify`.
+//! Key files are compared at every hit. The list is for all other files, such as the 19,000 headers of a compiler: they are
+//! compared at a hit when the entry is small, else by `cargo xtask cache verify`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,24 +9,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::Digest;
-use crate::{CONTENTS, RECORD};
 use process::Runner;
 
-/// Every file of an entry and its digest; of a link, that of the text that it holds.
+use crate::digest::Digest;
+use crate::layout::{CONTENTS, RECORD};
+
+/// Every file of an entry and its digest; the digest of a link is that of its target as text.
 pub type Contents = BTreeMap<String, Digest>;
 
-/// Digests everything below `entry` but the record and the list itself.
+/// Digests of all files below `entry`, except the record and the list itself.
 pub fn of_folder(entry: &Path, runner: &Runner) -> anyhow::Result<Contents> {
     let mut contents = Contents::new();
     for path in files_below(entry)? {
         runner.check()?;
-        let kind = path.symlink_metadata().with_context(|| format!("looking at {}", path.display()))?;
-        let digest = match kind.is_symlink() {
+        let metadata =
+            path.symlink_metadata().with_context(|| format!("reading the metadata of {}", path.display()))?;
+        let digest = match metadata.is_symlink() {
             true => Digest::of(std::fs::read_link(&path)?.to_string_lossy().as_bytes()),
             false => Digest::of_file(&path)?,
         };
-        let name = path.strip_prefix(entry)?.to_str().context("a name that is not UTF-8")?.to_owned();
+        let name = path.strip_prefix(entry)?.to_str().context("a file name is not UTF-8")?.to_owned();
         if name != RECORD && name != CONTENTS {
             contents.insert(name, digest);
         }
@@ -34,7 +36,7 @@ pub fn of_folder(entry: &Path, runner: &Runner) -> anyhow::Result<Contents> {
     Ok(contents)
 }
 
-/// Files and links, whoever made them.
+/// All files and links below a folder, sorted.
 pub fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(folder) = folders.pop() {
@@ -50,6 +52,7 @@ pub fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The list in the format of `sha256sum`.
 pub fn to_text(contents: &Contents) -> String {
     contents.iter().fold(String::new(), |mut text, (path, digest)| {
         let _ = writeln!(text, "{digest}  {path}");
@@ -57,6 +60,7 @@ pub fn to_text(contents: &Contents) -> String {
     })
 }
 
+/// The inverse of [`to_text`].
 pub fn parse(text: &str) -> anyhow::Result<Contents> {
     let mut contents = Contents::new();
     for line in text.lines() {
@@ -66,7 +70,7 @@ pub fn parse(text: &str) -> anyhow::Result<Contents> {
     Ok(contents)
 }
 
-/// Every difference, by file.
+/// Every difference as a sentence.
 pub fn differences(recorded: &Contents, found: &Contents) -> Vec<String> {
     let mut differences = Vec::new();
     for (path, expected) in recorded {
@@ -78,9 +82,19 @@ pub fn differences(recorded: &Contents, found: &Contents) -> Vec<String> {
             Some(_) => {}
         }
     }
-    let strangers = found.keys().filter(|path| !recorded.contains_key(*path));
-    differences.extend(strangers.map(|path| format!("`{path}` was not there when the entry was made")));
+    let added = found.keys().filter(|path| !recorded.contains_key(*path));
+    differences.extend(added.map(|path| format!("`{path}` was added after the entry was made")));
     differences
+}
+
+/// Sum of the sizes of all files below a folder, or the size of a file.
+pub fn size_of(path: &Path) -> anyhow::Result<u64> {
+    if !path.is_dir() {
+        return Ok(path.symlink_metadata().map_or(0, |file| file.len()));
+    }
+    // A file that another process removes meanwhile counts as nothing.
+    let sizes = files_below(path)?.into_iter().filter_map(|file| file.symlink_metadata().ok());
+    Ok(sizes.map(|file| file.len()).sum())
 }
 
 #[cfg(test)]
@@ -88,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missing_changed_and_added_files_are_named() {
+    fn names_missing_changed_and_added_files() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("sub")).unwrap();
@@ -104,10 +118,10 @@ mod tests {
         std::fs::remove_file(at("c")).unwrap();
         std::os::unix::fs::symlink("elsewhere", at("c")).unwrap();
         std::fs::write(at("new"), "").unwrap();
-        let told =
+        let text =
             differences(&recorded, &of_folder(folder.path(), &Runner::without_signals()).unwrap()).join("\n");
-        for part in ["`b` is missing", "`c` has changed", "`sub/a.h` has changed", "`new` was not there"] {
-            assert!(told.contains(part), "{part}: {told}");
+        for part in ["`b` is missing", "`c` has changed", "`sub/a.h` has changed", "`new` was added"] {
+            assert!(text.contains(part), "{part}: {text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of files and of fingerprints. A digest here is the name by which artifacts, cache entries and tools are known.
+//! SHA-256 of files and of fingerprints. Digests name artifacts, cache entries and tools.
 
 use std::fmt;
 use std::io::Read;
@@ -8,15 +8,18 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+/// A SHA-256, as 64 lower-case hex digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Digest(String);
 
 impl Digest {
+    /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha256_hex(bytes))
     }
 
+    /// The digest of the content of a file.
     pub fn of_file(path: &Path) -> anyhow::Result<Self> {
         let mut file = std::fs::File::open(path).with_context(|| format!("opening {}", path.display()))?;
         let mut hasher = Sha256::new();
@@ -30,16 +33,17 @@ impl Digest {
         }
     }
 
-    /// Nothing unless `text` has the form of a digest.
+    /// `None` unless `text` is 64 lower-case hex digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         is_sha256_hex(text).then(|| Self(text.into()))
     }
 
+    /// All 64 digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Enough to tell entries of one cache apart in a folder's name.
+    /// The first 16 digits, for folder names.
     pub fn short(&self) -> &str {
         &self.0[..16]
     }
@@ -56,7 +60,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Whether `text` has the form of a digest: a shortened or upper-case one would never match, so it is a mistake.
+/// Whether `text` is 64 lower-case hex digits. A shortened or upper-case digest would never match.
 pub fn is_sha256_hex(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -69,8 +73,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The name of everything that goes into a build: labelled parts, each with its length, so that no two lists of parts
-/// come to the same digest by sliding text from one part to the next.
+/// The digest of all inputs of a build: labelled parts, each with its length, so that text cannot move from one part to the next
+/// without changing the digest.
 #[derive(Default)]
 pub struct Fingerprint {
     hasher: Sha256,
@@ -78,6 +82,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
+    /// Adds an input.
     pub fn part(&mut self, label: &str, value: impl fmt::Display) -> &mut Self {
         let value = value.to_string();
         for text in [label, &value] {
@@ -88,11 +93,12 @@ impl Fingerprint {
         self
     }
 
+    /// The digest of all parts.
     pub fn digest(&self) -> Digest {
         Digest(hex(&self.hasher.clone().finalize()))
     }
 
-    /// Kept beside a cache entry: when two builds differ, a diff of the two lists says why.
+    /// All parts as text, to be kept beside a cache entry: a diff of two lists shows why two builds differ.
     pub fn listing(&self) -> String {
         self.parts.iter().map(|(label, value)| format!("{label}: {value}\n")).collect()
     }
@@ -103,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cannot_slide_between_parts() {
+    fn distinguishes_parts_with_the_same_text() {
         let digest = |parts: &[(&str, &str)]| {
             let mut fingerprint = Fingerprint::default();
             for (label, value) in parts {
@@ -117,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_has_the_digest_of_its_bytes() {
+    fn digests_the_content_of_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "abc").unwrap();

@@ -1,5 +1,5 @@
-//! Locks between processes. The kernel drops them with the process, however it ends, so a lock file that was left over
-//! locks nothing.
+//! Locks between processes. The kernel releases them when the process ends, in any way, so a remaining lock file locks
+//! nothing.
 
 use std::fs::File;
 use std::io;
@@ -9,50 +9,53 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::cannot_write;
 use process::Runner;
 
-/// A look of another process (`cache ls`) is over before this; only a longer wait is worth a word.
+use crate::write_error::cannot_write;
+
+/// Short waits, for `cache ls` of another process, are not reported.
 const QUIET_WAIT: Duration = Duration::from_millis(300);
 
+/// Kinds of locks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LockMode {
-    /// Reads what is there: any number at once.
+pub(crate) enum LockMode {
+    /// To read: any number at the same time.
     Shared,
-    /// Makes or removes it: alone.
+    /// To create or remove: one, and no shared one.
     Exclusive,
 }
 
-/// Waits for its turn to be alone, and for Ctrl-C.
+/// Takes an exclusive lock on a lock file, which is created if it does not exist. Waits; a signal ends the wait.
 pub fn lock_exclusive(path: &Path, runner: &Runner) -> anyhow::Result<File> {
     acquire(path, LockMode::Exclusive, runner)
 }
 
-/// The same for a folder that others read, where a lock file would be in their way.
+/// The same for a folder, without a lock file in it.
 pub fn lock_folder(path: &Path, runner: &Runner) -> anyhow::Result<File> {
     let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
     wait_for(&file, LockMode::Exclusive, path, runner)?;
     Ok(file)
 }
 
+/// Takes a lock on a lock file.
 pub(crate) fn acquire(path: &Path, mode: LockMode, runner: &Runner) -> anyhow::Result<File> {
     loop {
         let file = open(path).map_err(|error| cannot_write(path, error))?;
         wait_for(&file, mode, path, runner)?;
-        if is_still(&file, path) {
+        if is_current(&file, path) {
             return Ok(file);
         }
     }
 }
 
-/// The lock if nobody is in the way.
+/// Takes a lock on a lock file, or returns `None` when another process holds one.
 pub(crate) fn try_acquire(path: &Path, mode: LockMode) -> anyhow::Result<Option<File>> {
     loop {
         let file = open(path).map_err(|error| cannot_write(path, error))?;
         if !take(&file, mode).with_context(|| format!("locking {}", path.display()))? {
             return Ok(None);
         }
-        if is_still(&file, path) {
+        if is_current(&file, path) {
             return Ok(Some(file));
         }
     }
@@ -62,9 +65,9 @@ fn open(path: &Path) -> io::Result<File> {
     File::options().create(true).write(true).truncate(false).open(path)
 }
 
-/// Whether the name still leads to the file that was locked: who removed it in between would else lock another one, and
-/// both would be alone.
-fn is_still(file: &File, path: &Path) -> bool {
+/// Whether the path still names the locked file. Another process may have removed it in between; a third would then create and
+/// lock another file, and two would hold an exclusive lock.
+fn is_current(file: &File, path: &Path) -> bool {
     let same = || -> io::Result<bool> {
         let (ours, named) = (file.metadata()?, std::fs::metadata(path)?);
         Ok((ours.dev(), ours.ino()) == (named.dev(), named.ino()))
@@ -84,14 +87,14 @@ fn take(file: &File, mode: LockMode) -> io::Result<bool> {
     }
 }
 
-/// Also turns a hold of one kind into one of the other.
+/// Waits for the lock. Also converts a lock from one mode to the other, not atomically.
 pub(crate) fn wait_for(file: &File, mode: LockMode, path: &Path, runner: &Runner) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut told = false;
+    let mut is_reported = false;
     while !take(file, mode).with_context(|| format!("locking {}", path.display()))? {
-        if !told && began.elapsed() > QUIET_WAIT {
-            runner.events().step(format!("waiting for another run that holds {}", path.display()));
-            told = true;
+        if !is_reported && began.elapsed() > QUIET_WAIT {
+            runner.events().step(format!("waiting for another process that uses {}", path.display()));
+            is_reported = true;
         }
         runner.check()?;
         std::thread::sleep(Duration::from_millis(20));
@@ -104,27 +107,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readers_share_and_a_maker_is_alone() {
+    fn shares_between_readers_and_excludes_writers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".a.lock");
         let first = try_acquire(&path, LockMode::Shared).unwrap().unwrap();
         let second = try_acquire(&path, LockMode::Shared).unwrap().unwrap();
         assert!(try_acquire(&path, LockMode::Exclusive).unwrap().is_none());
         drop((first, second));
-        let alone = try_acquire(&path, LockMode::Exclusive).unwrap().unwrap();
+        let exclusive = try_acquire(&path, LockMode::Exclusive).unwrap().unwrap();
         assert!(try_acquire(&path, LockMode::Shared).unwrap().is_none());
-        drop(alone);
+        drop(exclusive);
     }
 
     #[test]
-    fn a_lock_file_that_was_replaced_is_not_held() {
+    fn detects_a_replaced_lock_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".a.lock");
         let old = try_acquire(&path, LockMode::Exclusive).unwrap().unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(!is_still(&old, &path));
+        assert!(!is_current(&old, &path));
         let new =
-            try_acquire(&path, LockMode::Exclusive).unwrap().expect("another file, so nobody is in the way");
-        assert!(is_still(&new, &path));
+            try_acquire(&path, LockMode::Exclusive).unwrap().expect("another file, which is not locked");
+        assert!(is_current(&new, &path));
     }
 }

@@ -1,5 +1,5 @@
-/* What mimalloc prints of itself names its version, and neither the day nor the time of the build: the same sources would
- * give another archive at another time. Exit 0: holds; 1: does not hold; 2: could not be measured here. */
+/* mimalloc prints its version without the day and the time of the build: with them, the same sources would give another
+ * archive at another time. Exit 0: holds; 1: does not hold; 2: not measured. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,9 +1,8 @@
-/* Each kernel set that the archive was built for can be chosen by name, answers with that name and computes the right
- * products; a processor with AMX that the table of models does not know gets the kernels for AMX.
+/* Each kernel set of the archive can be chosen by name, reports that name and computes correct products; a processor with AMX
+ * that is not in the table of models gets the kernels for AMX.
  *
- * The library reads OPENBLAS_CORETYPE before main, so each case runs in a process of its own. A set whose instructions
- * this processor lacks must still answer with its name, or die of an instruction that is not there; it multiplies
- * nothing. */
+ * The library reads OPENBLAS_CORETYPE before main, so each case runs in its own process. A set with instructions that this
+ * processor lacks must still report its name, or end with SIGILL; it multiplies nothing. */
 #include <signal.h>
 #include <string.h>
 #include <strings.h>
@@ -28,10 +27,10 @@ static const struct {
     {"Zen", support_avx2},
     {"SkylakeX", support_avx512},
     {"SapphireRapids", support_amx_bf16},
-    {"", any}, /* no choice: what the library detects */
+    {"", any}, /* no choice: the library detects the processor */
 };
 
-/* Against a product in double precision. Sizes that are no multiple of any kernel's tile, transposed or not. */
+/* Compared with a product in double precision. Sizes that are no multiple of any kernel's tile, transposed or not. */
 static int product_is_wrong(int m, int n, int k, int trans_a, int trans_b) {
   int lda = trans_a == NO_TRANS ? k : m, ldb = trans_b == NO_TRANS ? n : k, wrong = 0;
   float *a = malloc(sizeof(float) * m * k), *b = malloc(sizeof(float) * k * n), *c = malloc(sizeof(float) * m * n);

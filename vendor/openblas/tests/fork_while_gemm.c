@@ -1,8 +1,8 @@
-/* fork() while other threads are inside the library: the child can multiply, and the parent goes on.
+/* fork() while other threads are inside the library: the child can multiply, and the parent continues.
  *
  * Two threads call GEMMs all the time (level 3, under its own lock), one calls GEMVs (level 2, which share the pool without
- * that lock). The main thread forks; each child multiplies and ends; then the callers of the parent must still get right
- * results. Each fork has a clock of its own, so that a wedged one costs seconds. */
+ * that lock). The main thread forks; each child multiplies and exits; then the callers of the parent must still get correct
+ * results. Each fork has its own alarm, so that a hang costs seconds. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -45,7 +45,7 @@ int main(int argc, char **argv) {
   pthread_t threads[CALLERS];
   int lived = 0, calls_at_last_fork;
   alarm(CLOCK_S);
-  if (argc == 1) { /* the library reads its environment before main: run again with workers that park soon */
+  if (argc == 1) { /* the library reads its environment before main: run again with workers that park early */
     setenv("OPENBLAS_THREAD_TIMEOUT", "10", 1);
     execl("/proc/self/exe", argv[0], "fork", (char *)0);
     return 2;
@@ -66,12 +66,12 @@ int main(int argc, char **argv) {
     if (child < 0 || waitpid(child, &status, 0) < 0) return 2;
     if (status != 0) {
       fprintf(stderr, "fork %d: child ended with wait status 0x%x\n", i, (unsigned)status);
-      _exit(1); /* each further one would cost its whole clock */
+      _exit(1); /* each further child would cost its complete alarm */
     }
     lived++;
   }
   calls_at_last_fork = calls;
-  while (calls < calls_at_last_fork + 10) usleep(1000); /* the alarm ends this when the callers are wedged */
+  while (calls < calls_at_last_fork + 10) usleep(1000); /* the alarm ends this when the callers hang */
   stop = 1;
   for (int i = 0; i < CALLERS; i++) pthread_join(threads[i], NULL);
   printf("%d of %d children lived; %d calls of the parent, %d wrong\n", lived, FORKS, (int)calls, (int)wrong);

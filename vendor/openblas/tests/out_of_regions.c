@@ -1,8 +1,8 @@
-/* Too many callers at once, or no memory for a work area: one line that says so on stderr, then abort(). Never SIGSEGV, an
- * endless loop, or exit() from a library.
+/* Too many concurrent callers, or no memory for a work area: one line on stderr, then abort(). No SIGSEGV, no endless loop, no
+ * exit() in a library.
  *
- * Each case runs in a process of its own with its own clock; its stderr is read. Work areas are taken by the function that
- * every routine calls first, except in the case that stands for the incident: 700 threads that call a GEMM. */
+ * Each case runs in its own process with its own alarm; its stderr is read. The cases take work areas with the function that
+ * every routine calls first, except the case of the incident: 700 threads that call a GEMM. */
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -40,7 +40,7 @@ static void too_many(void) {
 }
 
 static void limit_memory(void) {
-  struct rlimit limit = {1 << 20, 1 << 20}; /* less than is mapped already: no new mapping at all */
+  struct rlimit limit = {1 << 20, 1 << 20}; /* less than is mapped already, so no new mapping succeeds */
   if (setrlimit(RLIMIT_AS, &limit)) _exit(2);
 }
 
@@ -56,7 +56,7 @@ static void no_memory_after_overflow(void) {
   too_many();
 }
 
-/* Areas of the auxiliary array are used again, not mapped anew: nothing may end here. */
+/* Areas of the auxiliary array are reused, not mapped again: this must not abort. */
 static void overflow_is_used_again(void) {
   static void *areas[OVERFLOWED];
   for (int round = 0; round < ROUNDS; round++) {
@@ -70,7 +70,7 @@ static const struct {
   const char *name;
   void (*run)(void);
   int signal;
-  const char *line; /* starts the one line */
+  const char *line; /* start of the line */
 } cases[] = {
     {"700 callers of a GEMM", callers, -1, "OpenBLAS: 640 work areas are in use at once"},
     {"too many work areas", too_many, SIGABRT, "OpenBLAS: 640 work areas are in use at once"},
@@ -106,7 +106,7 @@ int main(void) {
     lines = cases[i].line ? lines_that_start_with(said, cases[i].line) : 0;
     signalled = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     if (!WIFSIGNALED(status) && WEXITSTATUS(status) == 2) return 2;
-    /* 700 callers may pass, when enough of them end before the last begins: then nothing is said either */
+    /* 700 callers may pass when enough of them end before the last one starts; then nothing is printed either */
     if (status != 0 && signalled == 0)
       failed = 1;
     else if (cases[i].signal == -1 ? !(signalled == SIGABRT ? lines == 1 : signalled == 0 && lines == 0)

@@ -1,6 +1,6 @@
-/* What every behavioural test needs: the few prototypes, one GEMM whose result is known, and a clock that ends a hang.
- * The tests are plain C programs, linked statically against the archive under test. Exit 0: holds; 1: does not hold;
- * 2: could not be measured here; ended by SIGALRM: hung. */
+/* Shared by all behavioural tests: prototypes, one GEMM with a known result, and an alarm that ends a hang.
+ * The tests are plain C programs, linked statically with the archive under test. Exit 0: holds; 1: does not hold;
+ * 2: not measured; SIGALRM: it hung. */
 #ifndef SGEMM_H
 #define SGEMM_H
 

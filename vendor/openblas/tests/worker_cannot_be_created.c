@@ -1,9 +1,9 @@
-/* A worker that cannot be created must cost a thread, not the process: no signal, no hang, the right result.
+/* A worker that cannot be created costs one thread, not the process: no signal, no hang, the correct result.
  *
- * pthread_create is defined here and counts: after `creations_left` it answers EAGAIN, as the kernel does at a limit on
- * processes or memory. A limit itself would not do: RLIMIT_NPROC does not bind root, and RLIMIT_AS hits the buffers first.
- * Each case runs in a process of its own, with its own clock. SIGINT is ignored in some, as it is in a background job
- * of a shell: there the unpatched library goes on and hangs; elsewhere it ends itself by SIGINT. */
+ * pthread_create is defined here and counts: after `creations_left` it returns EAGAIN, as the kernel does at a limit on
+ * processes or memory. A real limit does not work: RLIMIT_NPROC does not apply to root, and RLIMIT_AS affects the buffers first.
+ * Each case runs in its own process with its own alarm. SIGINT is ignored in some, as in a background job of a shell: there the
+ * unpatched library continues and hangs; elsewhere it ends itself with SIGINT. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,13 +14,13 @@
 
 enum { UNLIMITED = 1 << 30, N = 512, CLOCK_S = 20 };
 
-int __pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *); /* musl's own, behind the weak name */
+int __pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *); /* musl's definition behind the weak name */
 int blas_thread_shutdown_(void);
 
 static int creations_left = -1;
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
-  if (creations_left < 0) { /* the library's constructor is the first to call: main has not run yet */
+  if (creations_left < 0) { /* the constructor of the library calls before main */
     const char *text = getenv("CREATIONS_LEFT");
     creations_left = text ? atoi(text) : UNLIMITED;
   }
@@ -39,10 +39,10 @@ static int check(const char *what, int expected_threads) {
   return wrong != 0;
 }
 
-/* No worker can be had from the start. */
+/* No worker can be created from the start. */
 static int at_start(void) { return check("at start", 1); }
 
-/* The pool grows, and the second new worker cannot be had; later it can. */
+/* The pool grows, and the second new worker cannot be created; later it can. */
 static int grow(void) {
   int before = openblas_get_num_threads();
   creations_left = 1;
@@ -53,8 +53,8 @@ static int grow(void) {
   return check("grow again", before + 3);
 }
 
-/* The pool was shut down, as before a fork, and one of three workers comes back. Work is divided among the threads before
- * the pool is started again, unless the library looks first. */
+/* The pool was shut down, as before a fork, and one of three workers starts again. Without the patch, work is divided among the
+ * threads before the pool is started again. */
 static int restart(void) {
   openblas_set_num_threads(4);
   if (check("before the restart", 4)) return 1;
@@ -63,7 +63,7 @@ static int restart(void) {
   return check("restart", 2);
 }
 
-/* A forked child may have no thread at all; its parent gets all of them back. */
+/* A forked child may get no thread; its parent gets all of them again. */
 static int after_fork(void) {
   int status = 0;
   pid_t child;

@@ -1,4 +1,4 @@
-/* Workers are called oblas-0, oblas-1 ..., and no other thread is. */
+/* Workers have the names oblas-0, oblas-1 ..., and no other thread has such a name. */
 #include <dirent.h>
 #include <string.h>
 
@@ -6,7 +6,7 @@
 
 enum { THREADS = 4, CLOCK_S = 30, TRIES = 200 };
 
-/* Bit i is set when a thread is called oblas-i. */
+/* Bit i is set when a thread has the name oblas-i. */
 static unsigned names_seen(int *workers) {
   unsigned seen = 0;
   struct dirent *entry;
@@ -35,7 +35,7 @@ int main(void) {
   alarm(CLOCK_S);
   openblas_set_num_threads(THREADS);
   if (sgemm_is_wrong(256)) return 1;
-  /* a worker names itself when it first runs, which may be after it was created */
+  /* a worker sets its name when it first runs, which may be later than its creation */
   for (int i = 0; i < TRIES; i++) {
     seen = names_seen(&workers);
     if (seen == wanted) break;

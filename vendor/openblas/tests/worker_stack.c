@@ -81,7 +81,7 @@ static int measure(void) {
 
 int main(int argc, char **argv) {
   alarm(CLOCK_S);
-  if (argc == 1) { /* the library reads its environment before main: run again with workers that park soon */
+  if (argc == 1) { /* the library reads its environment before main: run again with workers that park early */
     setenv("OPENBLAS_THREAD_TIMEOUT", "20", 1);
     execl("/proc/self/exe", argv[0], "measure", (char *)0);
     perror("exec");

@@ -60,7 +60,7 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
     if args.format == Format::Human {
         let head =
             format!("{} {} -> {}, from {}\n", manifest.name, manifest.version, args.to, source.display());
-        stdout::print(&(head + &report(&changes, &plan)))?;
+        stdout::print(&(head + &summary(&changes, &plan)))?;
     }
     if !args.write {
         if args.format == Format::Json {
@@ -101,7 +101,7 @@ fn list_files(context: &BuildContext, folder: &Path, tree: &Path) -> anyhow::Res
     Ok(Some(context.runner.run(Task::new("list the files of the other version", sh))?.stdout_text()))
 }
 
-fn report(changes: &FileChanges, plan: &RefreshPlan<'_>) -> String {
+fn summary(changes: &FileChanges, plan: &RefreshPlan<'_>) -> String {
     let row = |label: &str, names: &[String]| {
         let shown = match names.len() {
             0 => String::new(),
@@ -139,6 +139,6 @@ mod tests {
         std::fs::write(tree.path().join("c_src/mimalloc/v3/src/os.c"), "int os;\n").unwrap();
         std::fs::write(tree.path().join("c_src/mimalloc/v3/src/new.c"), "int new;\n").unwrap();
         let (changes, plan) = vendored.bump(tree.path(), "4.0.0", None, &folder).unwrap();
-        insta::assert_snapshot!(report(&changes, &plan));
+        insta::assert_snapshot!(summary(&changes, &plan));
     }
 }

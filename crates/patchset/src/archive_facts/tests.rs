@@ -17,7 +17,8 @@ struct Workshop {
 impl Workshop {
     fn archive(files: &[(&str, &str)], flags: &[&str], ar: &str) -> Vec<u8> {
         let workshop = Self { folder: tempfile::tempdir().unwrap() };
-        let objects: Vec<String> = files.iter().map(|(name, text)| workshop.compile(name, text, flags)).collect();
+        let objects: Vec<String> =
+            files.iter().map(|(name, text)| workshop.compile(name, text, flags)).collect();
         let mut archive = Command::new("ar");
         archive.current_dir(workshop.folder.path()).args([ar, "tiny.a"]).args(&objects);
         assert!(archive.status().expect("ar, which comes with the compiler").success());
@@ -38,8 +39,11 @@ impl Workshop {
 fn found(archive: &[u8], paths: &[String]) -> Vec<Diagnostic> {
     let undefined = ["abort".to_owned()];
     let functions = ["one".to_owned()];
-    let expected =
-        ExpectedArchive { undefined: &undefined, functions: &functions, sizes: vec![("one.o", "table", 512)] };
+    let expected = ExpectedArchive {
+        undefined: &undefined,
+        functions: &functions,
+        sizes: vec![("one.o", "table", 512)],
+    };
     violations(&read(archive, paths).unwrap(), &expected)
 }
 

@@ -50,7 +50,8 @@ fn preparing_tarball(bytes: &[u8]) -> Ids {
     let library = Library::new();
     let tarball = library.path("source.tar.gz");
     fs::write(&tarball, bytes).unwrap();
-    let error = prepare(Input::Tarball(&tarball), &library.path("vendor"), &library.path("out/p")).unwrap_err();
+    let error =
+        prepare(Input::Tarball(&tarball), &library.path("vendor"), &library.path("out/p")).unwrap_err();
     ids(&diag::collect(&error))
 }
 
@@ -65,7 +66,8 @@ fn compiled(source: &str) -> Vec<u8> {
 
 /// Codes of a guard with these requirements on `one` in one.o.
 fn guarding(requirements: &str, archive: &[u8]) -> Ids {
-    let text = guard(BEFORE, AFTER).replace("function = \"one\"\nforbid_references = [\"abort\"]\n", requirements);
+    let text =
+        guard(BEFORE, AFTER).replace("function = \"one\"\nforbid_references = [\"abort\"]\n", requirements);
     match Guard::parse(&text).unwrap().object_violations(archive) {
         Ok(violations) => ids(&violations),
         Err(error) => ids(&diag::collect(&error)),
@@ -143,7 +145,10 @@ fn every_code_is_emitted() {
         ("patch-anchor-before", preparing_guard("before = [\"return 0;\"]", "before = [\"return 7;\"]")),
         ("patch-pre-image", preparing_source(&format!("{BEFORE}/* new */\n"))),
         ("patch-anchor-after", preparing_guard("\nafter = [\"return 1;\"]", "\nafter = [\"return 7;\"]")),
-        ("patch-absent-after", preparing_guard("absent_after = [\"return 0;\"]", "absent_after = [\"int one\"]")),
+        (
+            "patch-absent-after",
+            preparing_guard("absent_after = [\"return 0;\"]", "absent_after = [\"int one\"]"),
+        ),
         ("patch-post-image", preparing_source(&format!("{BEFORE}/* new */\n"))),
         ("patch-compiled", living(AFTER, "")),
         ("patch-preprocessor", living(&format!("{AFTER}#if 0\nint two;\n#endif\n"), log)),
@@ -163,10 +168,16 @@ fn every_code_is_emitted() {
         ("archive-exec-stack", archive_judged(&no_note, &any)),
         ("archive-machine-path", archive_judged(&path, &any)),
         ("archive-undefined", archive_judged(&calls_abort, &any)),
-        ("archive-function", archive_judged(b"!<arch>\n", &ExpectedArchive { functions: &one, ..Default::default() })),
+        (
+            "archive-function",
+            archive_judged(b"!<arch>\n", &ExpectedArchive { functions: &one, ..Default::default() }),
+        ),
         (
             "archive-size",
-            archive_judged(&plain, &ExpectedArchive { sizes: vec![("one.o", "table", 8)], ..Default::default() }),
+            archive_judged(
+                &plain,
+                &ExpectedArchive { sizes: vec![("one.o", "table", 8)], ..Default::default() },
+            ),
         ),
         ("kernel-missing", ids(&kernel_violations(&no_note, &[kernels("absent")]).unwrap())),
         ("kernel-vectors", ids(&kernel_violations(&no_note, &[kernels("k")]).unwrap())),

@@ -97,7 +97,11 @@ impl Guard {
             }
         };
         require(!self.files.is_empty(), "the guard has no `[[file]]`", "none");
-        require(!self.objects.is_empty(), "no `[[object]]`: nothing would show that the patch is compiled", "none");
+        require(
+            !self.objects.is_empty(),
+            "no `[[object]]`: nothing would show that the patch is compiled",
+            "none",
+        );
         for file in &self.files {
             for digest in [&file.pre_sha256, &file.post_sha256] {
                 require(is_sha256_hex(digest), "a digest is not 64 lower-case hex digits", digest);
@@ -109,7 +113,11 @@ impl Guard {
         }
         for object in &self.objects {
             let requires = !(object.references.is_empty() && object.forbid_references.is_empty());
-            require(requires, "an `[[object]]` has neither `references` nor `forbid_references`", &object.member);
+            require(
+                requires,
+                "an `[[object]]` has neither `references` nor `forbid_references`",
+                &object.member,
+            );
             let is_subset = object.only_here.iter().all(|symbol| object.references.contains(symbol));
             require(is_subset, "a symbol of `only_here` is not in `references`", &object.member);
             let has_function = object.only_here.is_empty() || object.function.is_some();

@@ -7,7 +7,8 @@ use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionFlags
 use super::document::{Guard, ObjectRequirement};
 use crate::ar;
 use crate::codes::{
-    ARCHIVE_UNREADABLE, PATCH_FORBID_REFERENCES, PATCH_FUNCTION, PATCH_MEMBER, PATCH_ONLY_HERE, PATCH_REFERENCE,
+    ARCHIVE_UNREADABLE, PATCH_FORBID_REFERENCES, PATCH_FUNCTION, PATCH_MEMBER, PATCH_ONLY_HERE,
+    PATCH_REFERENCE,
 };
 
 impl Guard {
@@ -44,7 +45,9 @@ struct Reference {
 impl ObjectRequirement {
     fn check(&self, data: &[u8], violations: &mut Vec<Diagnostic>) -> Result<()> {
         let object = object::File::parse(data).map_err(|error| {
-            Diagnostic::new(&ARCHIVE_UNREADABLE, "a guarded member is not an object").file(&self.member).cause(error)
+            Diagnostic::new(&ARCHIVE_UNREADABLE, "a guarded member is not an object")
+                .file(&self.member)
+                .cause(error)
         })?;
         let references = references_of(&object)?;
         let functions: Vec<_> = object.symbols().filter(|symbol| symbol.kind() == SymbolKind::Text).collect();
@@ -64,14 +67,18 @@ impl ObjectRequirement {
             && !functions.iter().any(|function| function.name() == Ok(name) && function.size() > 0)
         {
             violations.push(
-                Diagnostic::new(&PATCH_FUNCTION, format!("`{name}` is not in the symbol table of its member"))
-                    .file(&self.member)
-                    .expected("a function that holds the code of the patch"),
+                Diagnostic::new(
+                    &PATCH_FUNCTION,
+                    format!("`{name}` is not in the symbol table of its member"),
+                )
+                .file(&self.member)
+                .expected("a function that holds the code of the patch"),
             );
             return Ok(());
         }
-        let references_symbol =
-            |symbol: &String| references.iter().filter(is_inside).any(|reference| reference.symbol == *symbol);
+        let references_symbol = |symbol: &String| {
+            references.iter().filter(is_inside).any(|reference| reference.symbol == *symbol)
+        };
         for symbol in self.references.iter().filter(|symbol| !references_symbol(symbol)) {
             violations.push(
                 Diagnostic::new(&PATCH_REFERENCE, format!("{place} does not reference `{symbol}`"))
@@ -108,7 +115,8 @@ fn references_of(object: &object::File<'_>) -> Result<Vec<Reference>> {
         }
         for (offset, relocation) in section.relocations() {
             if let RelocationTarget::Symbol(index) = relocation.target() {
-                let symbol = object.symbol_by_index(index)?.name().context("reading the name of a symbol")?.to_owned();
+                let symbol =
+                    object.symbol_by_index(index)?.name().context("reading the name of a symbol")?.to_owned();
                 references.push(Reference { section: section.index(), offset, symbol });
             }
         }

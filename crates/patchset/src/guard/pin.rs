@@ -34,9 +34,12 @@ pub fn pin_digests(text: &str, path: &str, before: &[u8], after: &[u8]) -> Resul
         let digests =
             guard.files.iter().find(|file| file.path == path).map(|f| (&f.pre_sha256, &f.post_sha256));
         if digests != Some((&sha256_hex(before), &sha256_hex(after))) {
-            return Err(Diagnostic::new(&PATCH_GUARD, format!("the digests of `{path}` could not be pinned"))
-                .hint(format!("write `[[file]]`, `{named}` and both digests on lines of their own"))
-                .into());
+            return Err(Diagnostic::new(
+                &PATCH_GUARD,
+                format!("the digests of `{path}` could not be pinned"),
+            )
+            .hint(format!("write `[[file]]`, `{named}` and both digests on lines of their own"))
+            .into());
         }
         return Ok(pinned);
     }
@@ -61,9 +64,12 @@ pub fn new_file_block(diff: &FileDiff, before: &[u8], after: &[u8]) -> Result<St
         added.iter().copied().chain(diff.old_lines()).filter(is_distinctive).find(|line| once(after, line));
     let anchor = |line: Option<&[u8]>, when: &str| -> Result<String> {
         let line = line.ok_or_else(|| {
-            Diagnostic::new(&PATCH_GUARD, format!("no line of the patch occurs once {when} it, so there is no anchor"))
-                .file(&diff.path)
-                .hint("write the `[[file]]` of the guard by hand")
+            Diagnostic::new(
+                &PATCH_GUARD,
+                format!("no line of the patch occurs once {when} it, so there is no anchor"),
+            )
+            .file(&diff.path)
+            .hint("write the `[[file]]` of the guard by hand")
         })?;
         Ok(quoted(std::str::from_utf8(line)?.trim_end()))
     };
@@ -80,4 +86,3 @@ pub fn new_file_block(diff: &FileDiff, before: &[u8], after: &[u8]) -> Result<St
 fn quoted(text: &str) -> String {
     toml::Value::String(text.into()).to_string()
 }
-

@@ -100,7 +100,11 @@ fn rejects_an_unguarded_second_create_site() {
 
 #[test]
 fn rejects_a_forbidden_reference() {
-    insta::assert_snapshot!(human(&violations(&compiled("", REPAIR_OUTSIDE, "extern int raise(int); raise(2);"))));
+    insta::assert_snapshot!(human(&violations(&compiled(
+        "",
+        REPAIR_OUTSIDE,
+        "extern int raise(int); raise(2);"
+    ))));
 }
 
 #[test]
@@ -171,7 +175,12 @@ fn pins_the_digests_of_one_file_only() {
     assert_eq!(changed.len(), 2);
     assert_eq!(changed[0].1, format!("pre_sha256 = \"{}\"", sha256_hex(b"before")));
     assert_eq!(pin_digests(&pinned, "b.c", b"before", b"after").unwrap(), pinned);
-    assert!(pin_digests(&pin_guard(), "c.c", b"", b"").unwrap_err().to_string().contains("a `[[file]]` of a guard was not found"));
+    assert!(
+        pin_digests(&pin_guard(), "c.c", b"", b"")
+            .unwrap_err()
+            .to_string()
+            .contains("a `[[file]]` of a guard was not found")
+    );
     let odd = pin_guard().replace("path = \"a.c\"", "path = 'a.c'");
     assert!(pin_digests(&odd, "a.c", b"", b"").is_err(), "another notation is not rewritten");
 }
@@ -184,7 +193,8 @@ fn writes_a_complete_block_for_a_new_file() {
         [b"Why: x\nUpstream: x\nSince: 1\nGuards: x\n\n", &unified("a.c", before, after, 3)[..]].concat();
     let diff = &Patch::parse(&text).unwrap().files[0];
     let block = new_file_block(diff, before, after).unwrap();
-    let whole = format!("test = \"t\"\n{block}[[object]]\nmember = \"a.o\"\nforbid_references = [\"abort\"]\n");
+    let whole =
+        format!("test = \"t\"\n{block}[[object]]\nmember = \"a.o\"\nforbid_references = [\"abort\"]\n");
     let file = &Guard::parse(&whole).unwrap().files[0];
     assert_eq!(
         (&file.before[..], &file.after[..]),

@@ -69,7 +69,9 @@ pub fn linked_violations<'a>(
             violations.push(
                 Diagnostic::new(&PATCH_LINKED, format!("the linked file has no function `{function}`"))
                     .rule(&report.patch)
-                    .hint("`cargo xtask native` names the archive; check whether its member is linked at all"),
+                    .hint(
+                        "`cargo xtask native` names the archive; check whether its member is linked at all",
+                    ),
             );
         }
     }

@@ -130,4 +130,3 @@ fn place_of(lines: &[&[u8]], wanted: &[Vec<u8>], start: usize, offset: isize, ta
     let first = places.next()?;
     places.next().is_none().then_some(first)
 }
-

@@ -188,7 +188,11 @@ fn parse_hunk(lines: &mut Lines<'_>) -> Result<Hunk, Diagnostic> {
                 new.push(text);
             }
             // A bare line end is a context line whose trailing space an editor removed. The parser does not guess.
-            _ => return Err(lines.problem("a line of a hunk is malformed").expected("` `, `-` or `+` at its start")),
+            _ => {
+                return Err(lines
+                    .problem("a line of a hunk is malformed")
+                    .expected("` `, `-` or `+` at its start"));
+            }
         }
     }
     if (old.len(), new.len()) != (old_count, new_count) {

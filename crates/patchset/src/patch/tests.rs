@@ -2,10 +2,9 @@
 
 use diag::Diagnostics;
 
-use super::{HunkFit, HEADER_KEYS, Patch, Refusal};
+use super::{HEADER_KEYS, HunkFit, Patch, Refusal};
 
-const HEADER: &str =
-    "Why: a test,\n on two lines\nUpstream: none\nSince: 1.0\nGuards: x.guard.toml\n\n";
+const HEADER: &str = "Why: a test,\n on two lines\nUpstream: none\nSince: 1.0\nGuards: x.guard.toml\n\n";
 const BEFORE: &str = "one\ntwo\nthree\nfour\nfive\nsix\n";
 const AFTER: &str = "one\nTWO\nthree\nfour\nfive\nsix\nseven\n";
 const DIFF: &str = "--- a/f.c\n+++ b/f.c\n@@ -1,3 +1,3 @@\n one\n-two\n+TWO\n three\n@@ -5,2 +5,3 @@ text\n five\n six\n+seven\n";
@@ -53,7 +52,10 @@ fn rejects_changed_context() {
         refusal,
         Refusal::DoesNotApply { hunk: 1, line: 3, expected: "three".into(), found: "THREE".into() }
     );
-    insta::assert_snapshot!(diag::render::human(&[refusal.diagnostic("f.c")], diag::render::Style::default()));
+    insta::assert_snapshot!(diag::render::human(
+        &[refusal.diagnostic("f.c")],
+        diag::render::Style::default()
+    ));
     assert!(
         matches!(apply("one\ntwo\n"), Err(Refusal::DoesNotApply { found, .. }) if found == "end of file")
     );
@@ -61,10 +63,7 @@ fn rejects_changed_context() {
 
 #[test]
 fn rejects_text_with_two_places() {
-    assert!(matches!(
-        apply(&format!("new\n{BEFORE}{BEFORE}")),
-        Err(Refusal::DoesNotApply { hunk: 1, .. })
-    ));
+    assert!(matches!(apply(&format!("new\n{BEFORE}{BEFORE}")), Err(Refusal::DoesNotApply { hunk: 1, .. })));
 }
 
 #[test]

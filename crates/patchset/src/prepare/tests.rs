@@ -12,7 +12,8 @@ fn prepares_the_same_from_a_tree_and_a_tarball() {
     let library = Library::new();
     let from_tree = library.prepare().unwrap();
     let from_tarball =
-        prepare(Input::Tarball(&library.tarball()), &library.path("vendor"), &library.path("out/again")).unwrap();
+        prepare(Input::Tarball(&library.tarball()), &library.path("vendor"), &library.path("out/again"))
+            .unwrap();
     for prepared in [&from_tree, &from_tarball] {
         assert_eq!(fs::read_to_string(prepared.tree.join("one.c")).unwrap(), AFTER);
         assert_eq!(fs::read_to_string(prepared.tree.join("sub/two.h")).unwrap(), "two\n");
@@ -47,7 +48,8 @@ fn rejects_a_tarball_with_one_changed_byte() {
     let library = Library::new();
     library.write("source/sub/two.h", "twp\n");
     let tarball = library.tarball();
-    let error = prepare(Input::Tarball(&tarball), &library.path("vendor"), &library.path("out/p")).unwrap_err();
+    let error =
+        prepare(Input::Tarball(&tarball), &library.path("vendor"), &library.path("out/p")).unwrap_err();
     assert!(diag::has_code(&error, &SOURCE_DIGEST), "{error:#}");
     assert!(!library.path("out/p").exists());
 }
@@ -61,7 +63,8 @@ fn rejects_a_truncated_tarball_with_a_hint() {
     let tarball = library.tarball();
     let bytes = fs::read(&tarball).unwrap();
     fs::write(&tarball, &bytes[..bytes.len() / 2]).unwrap();
-    let error = prepare(Input::Tarball(&tarball), &library.path("vendor"), &library.path("out/p")).unwrap_err();
+    let error =
+        prepare(Input::Tarball(&tarball), &library.path("vendor"), &library.path("out/p")).unwrap_err();
     assert!(diag::has_code(&error, &SOURCE_ARCHIVE), "{error:#}");
     assert!(diag::hint_of(&error).unwrap().contains("remove it"), "{error:#}");
     assert!(!library.path("out/p").exists());

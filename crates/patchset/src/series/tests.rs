@@ -21,8 +21,14 @@ fn distinguishes_every_status() {
     let rewritten = BEFORE.replace("return 0", "return zero()");
     assert_eq!(fit(Some(BEFORE)), (PatchStatus::Holds, vec![]));
     assert_eq!(fit(Some(&longer)), (PatchStatus::Fits, vec!["patch-pre-image", "patch-post-image"]));
-    assert_eq!(fit(Some(&moved)), (PatchStatus::Moved, vec!["patch-moved", "patch-pre-image", "patch-post-image"]));
+    assert_eq!(
+        fit(Some(&moved)),
+        (PatchStatus::Moved, vec!["patch-moved", "patch-pre-image", "patch-post-image"])
+    );
     assert_eq!(fit(Some(AFTER)), (PatchStatus::Applied, vec!["patch-already-applied"]));
-    assert_eq!(fit(Some(&rewritten)), (PatchStatus::Conflict, vec!["patch-does-not-apply", "patch-anchor-before"]));
+    assert_eq!(
+        fit(Some(&rewritten)),
+        (PatchStatus::Conflict, vec!["patch-does-not-apply", "patch-anchor-before"])
+    );
     assert_eq!(fit(None), (PatchStatus::Conflict, vec!["patch-does-not-apply"]));
 }

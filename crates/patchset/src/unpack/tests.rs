@@ -30,8 +30,7 @@ fn tar_of(fill: impl FnOnce(&mut Builder<Vec<u8>>)) -> Vec<u8> {
 
 fn file(name: &str, text: &str) -> Vec<u8> {
     tar_of(|tar| {
-        tar.append(&with_name(header(EntryType::Regular, text.len() as u64), name), text.as_bytes())
-            .unwrap();
+        tar.append(&with_name(header(EntryType::Regular, text.len() as u64), name), text.as_bytes()).unwrap();
     })
 }
 
@@ -56,8 +55,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn xz(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder =
-        lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
+    let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(1)).unwrap();
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
@@ -135,10 +133,8 @@ fn rejects_a_second_entry_of_one_name() {
 #[test]
 fn rejects_more_than_the_maximum_size() {
     let dest = tempfile::tempdir().unwrap();
-    let message = format!(
-        "{:#}",
-        unpack_tar(&file("top/a.c", &"x".repeat(9000))[..], dest.path(), 4096).unwrap_err()
-    );
+    let message =
+        format!("{:#}", unpack_tar(&file("top/a.c", &"x".repeat(9000))[..], dest.path(), 4096).unwrap_err());
     assert!(message.contains("more than 4096 bytes"), "{message}");
 }
 

@@ -41,7 +41,8 @@ impl Library {
         let library = Library::new();
         library.open(EditTarget::New("0002-two")).unwrap();
         library.write("work/one.c", after);
-        library.write("work/.muslin/header", &templates::header("0002-two", "1.0").replace("Why:", "Why: two"));
+        library
+            .write("work/.muslin/header", &templates::header("0002-two", "1.0").replace("Why:", "Why: two"));
         library.write(
             "work/.muslin/guard.toml",
             "test = \"one\"\n[[object]]\nmember = \"one.o\"\nforbid_references = [\"abort\"]\n",
@@ -103,7 +104,9 @@ fn reports_what_a_new_patch_lacks() {
     library.write("work/one.c", &AFTER.replace("one(", "two("));
     assert!(refresh_error(&library).contains("`Why:` in the header is empty"));
     library.write("work/.muslin/header", &templates::header("0002-two", "1.0").replace("Why:", "Why: two"));
-    assert!(refresh_error(&library).contains("an `[[object]]` has neither `references` nor `forbid_references`"));
+    assert!(
+        refresh_error(&library).contains("an `[[object]]` has neither `references` nor `forbid_references`")
+    );
     library.write(
         "work/.muslin/guard.toml",
         "test = \"two\"\n[[object]]\nmember = \"one.o\"\nforbid_references = [\"abort\"]\n",
@@ -147,7 +150,10 @@ fn reports_a_later_conflict_that_can_be_edited() {
     fs::remove_dir_all(library.path("work")).unwrap();
     let opened = library.open(EditTarget::Existing("0002")).unwrap();
     let rejected = fs::read_to_string(opened.rejected.unwrap()).unwrap();
-    assert!(rejected.contains("the patch changes it to:") && rejected.contains("return 1 + 1;"), "{rejected}");
+    assert!(
+        rejected.contains("the patch changes it to:") && rejected.contains("return 1 + 1;"),
+        "{rejected}"
+    );
     library.write("work/one.c", &AFTER.replace("return 1;", "return 1 + 1; /* one */"));
     // the anchors were chosen for the old text and are corrected by hand
     let guard = library.path("vendor/patches/0002-two.guard.toml");
@@ -161,15 +167,15 @@ fn reports_a_later_conflict_that_can_be_edited() {
 fn accepts_changed_source_files_only() {
     let library = Library::new();
     library.open(EditTarget::Existing("0001")).unwrap();
-    assert!(format!("{:#}", library.open(EditTarget::Existing("0001")).unwrap_err()).contains("exists already"));
+    assert!(
+        format!("{:#}", library.open(EditTarget::Existing("0001")).unwrap_err()).contains("exists already")
+    );
     library.write("work/one.c.orig", BEFORE);
     fs::remove_file(library.path("work/sub/two.h")).unwrap();
     let text = refresh_error(&library);
     assert!(text.contains("`one.c.orig`: is not in the source") && text.contains("`sub/two.h`"), "{text}");
     fs::remove_dir_all(library.path("work/.muslin")).unwrap();
-    assert!(
-        refresh_error(&library).contains("was not made by `vendor edit`")
-    );
+    assert!(refresh_error(&library).contains("was not made by `vendor edit`"));
 }
 
 #[test]
@@ -191,8 +197,7 @@ fn a_bump_plans_files_that_a_build_accepts() {
     library.write("new/sub/two.h", "two\n");
     library.write("new/sub/three.h", "three\n");
     let vendored = library.vendored();
-    let (files, plan) =
-        vendored.bump(&library.path("new"), "2.0", None, &library.path("vendor")).unwrap();
+    let (files, plan) = vendored.bump(&library.path("new"), "2.0", None, &library.path("vendor")).unwrap();
     assert_eq!(
         (files.unchanged, &files.changed[..], &files.unlisted[..]),
         (1, &["one.c".into()][..], &["sub/three.h".into()][..])
@@ -212,15 +217,9 @@ fn a_bump_reports_a_patch_that_upstream_merged() {
     let library = Library::with_second(&AFTER.replace("}\n", "}\nint second;\n"));
     library.write("new/one.c", AFTER);
     let vendored = library.vendored();
-    let (files, plan) =
-        vendored.bump(&library.path("new"), "2.0", None, &library.path("vendor")).unwrap();
+    let (files, plan) = vendored.bump(&library.path("new"), "2.0", None, &library.path("vendor")).unwrap();
     assert_eq!(files.missing, ["sub/two.h"]);
     assert_eq!(plan.later[0].status(), PatchStatus::Applied);
     assert_eq!(plan.later[1].status(), PatchStatus::Holds, "later patches are judged too");
-    assert!(
-        plan
-            .later_violations
-            .iter()
-            .any(|violation| *violation.code() == PATCH_ALREADY_APPLIED)
-    );
+    assert!(plan.later_violations.iter().any(|violation| *violation.code() == PATCH_ALREADY_APPLIED));
 }

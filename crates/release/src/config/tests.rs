@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+
 
 use super::*;
 

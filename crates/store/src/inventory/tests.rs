@@ -1,6 +1,12 @@
-//! A small cache with one thing of each kind.
+//! A small cache with one item of each kind.
+
+use std::path::Path;
+use std::time::Duration;
+
+use process::Runner;
 
 use super::*;
+use crate::layout::lock_of;
 use crate::{Record, Store};
 
 struct Cache {
@@ -16,7 +22,7 @@ impl Cache {
         self.folder.path()
     }
 
-    /// A store that lets go of what it made.
+    /// Makes an entry and releases its lock.
     fn make(&self, name: &str) {
         self.store().get_or_create(name, filled(name)).unwrap();
     }
@@ -27,7 +33,7 @@ impl Cache {
 
     fn find(&self, name: &str) -> CacheEntryInfo {
         let all = list(self.root()).unwrap();
-        all.iter().find(|held| held.name == name).unwrap_or_else(|| panic!("no {name} in {all:?}")).clone()
+        all.iter().find(|item| item.name == name).unwrap_or_else(|| panic!("no {name} in {all:?}")).clone()
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -54,12 +60,12 @@ fn filled(name: &str) -> impl FnOnce(&Path) -> anyhow::Result<Record> {
     }
 }
 
-fn names(doomed: &[GcCandidate]) -> Vec<&str> {
-    doomed.iter().map(|doomed| doomed.held.name.as_str()).collect()
+fn names(candidates: &[GcCandidate]) -> Vec<&str> {
+    candidates.iter().map(|candidate| candidate.item.name.as_str()).collect()
 }
 
 #[test]
-fn everything_is_listed_for_what_it_is() {
+fn lists_every_item_with_its_kind() {
     let cache = Cache::new();
     assert!(list(&cache.root().join("nothing")).unwrap().is_empty());
     cache.make("tools/a");
@@ -72,7 +78,7 @@ fn everything_is_listed_for_what_it_is() {
     let found: Vec<(String, Kind, bool)> = list(cache.root())
         .unwrap()
         .into_iter()
-        .map(|held| (held.name, held.kind, held.state == State::Complete))
+        .map(|item| (item.name, item.kind, item.state == State::Complete))
         .collect();
     let expected = [
         ("native/.c.lock", Kind::Lock, false),
@@ -82,7 +88,7 @@ fn everything_is_listed_for_what_it_is() {
         ("tools/by-pip", Kind::Scratch, false),
         ("zig", Kind::Scratch, false),
     ];
-    assert_eq!(found, expected.map(|(name, kind, whole)| (name.to_string(), kind, whole)));
+    assert_eq!(found, expected.map(|(name, kind, complete)| (name.to_string(), kind, complete)));
     assert_eq!(cache.find("tools/a").files, 4);
     assert!(
         matches!(&cache.find("native/b").state, State::Broken(why) if why[0].contains("record is missing"))
@@ -90,13 +96,13 @@ fn everything_is_listed_for_what_it_is() {
 }
 
 #[test]
-fn every_kind_of_damage_is_named() {
+fn names_every_kind_of_damage() {
     type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
     let damage: [Damage<'_>; 6] = [
         ("`key` has changed", &|entry| std::fs::write(entry.join("key"), "flipped").unwrap()),
         ("`other` has changed", &|entry| std::fs::write(entry.join("other"), "flipped").unwrap()),
         ("`other` is missing", &|entry| std::fs::remove_file(entry.join("other")).unwrap()),
-        ("`new` was not there", &|entry| std::fs::write(entry.join("new"), "").unwrap()),
+        ("`new` was added", &|entry| std::fs::write(entry.join("new"), "").unwrap()),
         ("`contents.sha256` has changed", &|entry| {
             std::fs::write(entry.join("contents.sha256"), "").unwrap()
         }),
@@ -105,11 +111,11 @@ fn every_kind_of_damage_is_named() {
     for (expected, break_it) in damage {
         let cache = Cache::new();
         cache.make("tools/a");
-        let held = cache.find("tools/a");
-        assert_eq!(verify(&held, &Runner::without_signals()).unwrap(), Verdict::Holds);
-        break_it(&held.path);
-        match verify(&held, &Runner::without_signals()).unwrap() {
-            Verdict::Broken(problems) => {
+        let item = cache.find("tools/a");
+        assert_eq!(verify(&item, &Runner::without_signals()).unwrap(), Verification::Verified);
+        break_it(&item.path);
+        match verify(&item, &Runner::without_signals()).unwrap() {
+            Verification::Broken(problems) => {
                 assert!(
                     problems.iter().any(|problem| problem.contains(expected)),
                     "{expected}: {problems:?}"
@@ -121,34 +127,34 @@ fn every_kind_of_damage_is_named() {
 }
 
 #[test]
-fn a_record_without_a_list_is_not_called_whole() {
+fn does_not_verify_an_entry_without_a_list() {
     let cache = Cache::new();
     cache.make("tools/a");
-    let held = cache.find("tools/a");
-    let record = std::fs::read_to_string(held.path.join("entry.json")).unwrap();
+    let item = cache.find("tools/a");
+    let record = std::fs::read_to_string(item.path.join("entry.json")).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(&record).unwrap();
     record.as_object_mut().unwrap().remove("contents");
-    std::fs::write(held.path.join("entry.json"), record.to_string()).unwrap();
-    assert_eq!(verify(&held, &Runner::without_signals()).unwrap(), Verdict::KeyFilesOnly);
+    std::fs::write(item.path.join("entry.json"), record.to_string()).unwrap();
+    assert_eq!(verify(&item, &Runner::without_signals()).unwrap(), Verification::KeyFilesOnly);
 }
 
 #[test]
-fn without_a_wish_only_what_the_plan_does_not_use_goes() {
+fn removes_only_unplanned_entries_by_default() {
     let cache = Cache::new();
     for name in ["tools/a", "tools/b"] {
         cache.make(name);
     }
     cache.write("zig/o/x", "x");
     cache.write("tools/.staging-a-dead", "");
-    let wish = GcPolicy { planned: vec![cache.root().join("tools/a/bin/tool")], ..GcPolicy::default() };
-    let gone = gc_candidates(&list(cache.root()).unwrap(), &wish);
-    assert_eq!(names(&gone), ["tools/.staging-a-dead", "tools/b"]);
-    let gone = gc_candidates(&list(cache.root()).unwrap(), &GcPolicy { scratch: true, ..wish });
-    assert!(names(&gone).contains(&"zig"));
+    let policy = GcPolicy { planned: vec![cache.root().join("tools/a/bin/tool")], ..GcPolicy::default() };
+    let candidates = gc_candidates(&list(cache.root()).unwrap(), &policy);
+    assert_eq!(names(&candidates), ["tools/.staging-a-dead", "tools/b"]);
+    let candidates = gc_candidates(&list(cache.root()).unwrap(), &GcPolicy { scratch: true, ..policy });
+    assert!(names(&candidates).contains(&"zig"));
 }
 
 #[test]
-fn age_and_size_choose_the_least_recently_used() {
+fn removes_the_least_recently_used_entries_first() {
     let cache = Cache::new();
     for (name, days) in [("tools/new", 1), ("tools/old", 30), ("tools/older", 60), ("tools/planned", 90)] {
         cache.make(name);
@@ -156,44 +162,44 @@ fn age_and_size_choose_the_least_recently_used() {
     }
     let all = list(cache.root()).unwrap();
     let planned = vec![cache.root().join("tools/planned")];
-    let wish = GcPolicy { planned, ..GcPolicy::default() };
+    let policy = GcPolicy { planned, ..GcPolicy::default() };
     let days = |days: u64| Some(Duration::from_secs(days * 86_400));
-    let older = gc_candidates(&all, &GcPolicy { older_than: days(20), ..wish.clone() });
+    let older = gc_candidates(&all, &GcPolicy { older_than: days(20), ..policy.clone() });
     assert_eq!(names(&older), ["tools/older", "tools/old"]);
-    let total: u64 = all.iter().map(|held| held.size_bytes).sum();
-    let smaller = gc_candidates(&all, &GcPolicy { bytes_max: Some(total - 1), ..wish.clone() });
+    let total: u64 = all.iter().map(|item| item.size_bytes).sum();
+    let smaller = gc_candidates(&all, &GcPolicy { bytes_max: Some(total - 1), ..policy.clone() });
     assert_eq!(names(&smaller), ["tools/older"]);
-    assert!(gc_candidates(&all, &GcPolicy { bytes_max: Some(total), ..wish.clone() }).is_empty());
+    assert!(gc_candidates(&all, &GcPolicy { bytes_max: Some(total), ..policy.clone() }).is_empty());
     assert_eq!(
-        gc_candidates(&all, &GcPolicy { bytes_max: Some(0), ..wish }).len(),
+        gc_candidates(&all, &GcPolicy { bytes_max: Some(0), ..policy }).len(),
         3,
-        "the planned one stays"
+        "the planned one is kept"
     );
 }
 
 #[test]
-fn what_is_held_stays() {
+fn keeps_entries_in_use() {
     let cache = Cache::new();
     let store = cache.store();
     store.get_or_create("tools/a", filled("tools/a")).unwrap();
     let before = cache.find("tools/a");
     assert!(before.in_use);
     assert!(gc_candidates(&list(cache.root()).unwrap(), &GcPolicy::default()).is_empty());
-    assert!(!remove(&before).unwrap(), "it was taken after it was listed");
+    assert!(!remove(&before).unwrap(), "it was locked after it was listed");
     assert!(before.path.exists());
     drop(store);
-    let gone = gc_candidates(&list(cache.root()).unwrap(), &GcPolicy::default());
-    assert!(remove(&gone[0].held).unwrap());
-    assert!(list(cache.root()).unwrap().is_empty(), "neither entry nor lock is left");
+    let candidates = gc_candidates(&list(cache.root()).unwrap(), &GcPolicy::default());
+    assert!(remove(&candidates[0].item).unwrap());
+    assert!(list(cache.root()).unwrap().is_empty(), "neither entry nor lock remains");
 }
 
 #[test]
-fn leftovers_and_their_locks_go() {
+fn removes_leftovers_and_their_locks() {
     let cache = Cache::new();
     cache.write("native/.staging-c-x1y2z3/half", "half");
     cache.write("native/.c.lock", "");
-    for doomed in gc_candidates(&list(cache.root()).unwrap(), &GcPolicy::default()) {
-        assert!(remove(&doomed.held).unwrap());
+    for candidate in gc_candidates(&list(cache.root()).unwrap(), &GcPolicy::default()) {
+        assert!(remove(&candidate.item).unwrap());
     }
     assert_eq!(std::fs::read_dir(cache.root().join("native")).unwrap().count(), 0);
 }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 
+use crate::codes::NATIVE_CONFIGURATION;
 use crate::library::LibraryPlan;
 use diag::{Diagnostic, Diagnostics};
 use patchset::archive_facts::{self, ExpectedArchive};
@@ -22,7 +23,7 @@ pub fn check(
 ) -> anyhow::Result<Vec<String>> {
     let build = library.build();
     let mut violations = Diagnostics::default();
-    let configuration_problem = |text: String| Diagnostic::new(&crate::GENERAL, text);
+    let configuration_problem = |text: String| Diagnostic::new(&NATIVE_CONFIGURATION, text);
     for configured in &build.configured {
         let path = tree.join(&configured.file);
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
