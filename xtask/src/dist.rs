@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use process::CpuTime;
 use release::pipeline::{self, Times};
 use release::plan::Plan;
+use release::prove::{Proof, ProofOutcome};
 use release::ship::Shipped;
 use units::ByteSize;
 
@@ -100,7 +101,11 @@ fn summary(
     let mutants = &shipped.manifest.mutants;
     let (count, elapsed_ms) = (mutants.mutants.len(), mutants.elapsed_ms);
     writeln!(out, "{:<10} {:>10}  {count} damaged copies: all refused, {elapsed_ms} ms", "mutants", "")?;
-    writeln!(out, "{:<10} {:>10}  {} proofs: pass", "proved", "", shipped.manifest.proofs.len())?;
+    let passed = |proof: &&Proof| proof.outcome == ProofOutcome::Pass;
+    let (proofs, passed) =
+        (shipped.manifest.proofs.len(), shipped.manifest.proofs.iter().filter(passed).count());
+    let rest = if passed < proofs { format!(", {} not measured", proofs - passed) } else { String::new() };
+    writeln!(out, "{:<10} {:>10}  {passed} proofs: pass{rest}", "proved", "")?;
     writeln!(out)?;
     for file in &shipped.files {
         let path = plan.paths.dist.join(&file.name);
