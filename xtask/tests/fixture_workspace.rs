@@ -53,17 +53,43 @@ fn a_product_without_vendored_libraries_goes_through_every_stage() {
     assert_eq!(String::from_utf8_lossy(&sum.stdout), "{\"count\": 2, \"sum\": 3}\n");
 }
 
-#[test]
-fn a_broken_promise_of_the_product_ends_the_release_with_status_1() {
+/// The proofs that do not hold after a change of release.toml, and the exit status.
+fn violated(from: &str, to: &str) -> (Vec<String>, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();
     let good = include_str!("../../fixtures/workspace/release.toml");
-    let broken = good.replace("exit_code = 2", "exit_code = 3");
-    assert_ne!(good, broken);
+    assert!(good.contains(from), "the anchor `{from}` is gone");
     let config = folder.path().join("release.toml");
-    std::fs::write(&config, broken).unwrap();
+    std::fs::write(&config, good.replacen(from, to, 1)).unwrap();
     let output = dist(&folder.path().join("dist"), &["--config", config.to_str().unwrap()]);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("error[proof-violated]: the proof `usage` does not hold"), "{stderr}");
     assert!(!folder.path().join("dist/dist-manifest.json").exists());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let name = |line: &str| {
+        let name =
+            line.strip_prefix("error[proof-violated]: the proof `")?.strip_suffix("` does not hold")?;
+        Some(name.to_string())
+    };
+    (stderr.lines().filter_map(name).collect(), output.status.code())
+}
+
+#[test]
+fn a_broken_promise_of_the_product_ends_the_release_with_status_1() {
+    assert_eq!(violated("exit_code = 2", "exit_code = 3"), (vec!["usage".into()], Some(1)));
+}
+
+/// A program that needs a writable folder, a network or `/proc` passes everywhere but where these are absent.
+#[test]
+fn isolated_starts_have_no_writable_folder_no_network_and_no_proc() {
+    for (argument, expected) in [
+        ("write", &["isolated", "no-proc"][..]),
+        ("connect", &["isolated", "no-proc"]),
+        ("proc", &["no-proc"]),
+    ] {
+        let change = format!("timeout = \"20 s\"\nstart_args = [\"{argument}\"]\nstart_contains = \"\"");
+        let (names, status) = violated("timeout = \"20 s\"", &change);
+        assert_eq!(
+            (names, status),
+            (expected.iter().map(ToString::to_string).collect(), Some(1)),
+            "{argument}"
+        );
+    }
 }
