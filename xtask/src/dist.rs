@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, ValueEnum};
 use release::pipeline;
 use release::plan::Plan;
 use release::stage::StageTimes;
+use release::stages::prove::{Proof, ProofOutcome};
 use release::stages::publish::Release;
 use units::ByteSize;
 
@@ -99,7 +100,12 @@ fn summary(plan: &Plan, release: &Release, times: &StageTimes) -> Result<String,
     let mutants = release.manifest().mutants();
     let (count, elapsed_ms) = (mutants.mutants.len(), mutants.elapsed_ms);
     writeln!(out, "{:<10} {:>10}  {count} damaged copies: all rejected, {elapsed_ms} ms", "mutation", "")?;
-    writeln!(out, "{:<10} {:>10}  {} proofs: pass", "prove", "", release.manifest().proofs().len())?;
+    let passed = |proof: &&Proof| proof.outcome == ProofOutcome::Pass;
+    let proofs = release.manifest().proofs();
+    let passed = proofs.iter().filter(passed).count();
+    let rest =
+        if passed < proofs.len() { format!(", {} not measured", proofs.len() - passed) } else { String::new() };
+    writeln!(out, "{:<10} {:>10}  {passed} proofs: pass{rest}", "prove", "")?;
     writeln!(out)?;
     for file in release.files() {
         let path = plan.paths.dist.join(&file.name);

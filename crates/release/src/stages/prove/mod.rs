@@ -6,8 +6,9 @@
 //! on nothing of the build machine. All proofs run; all violations are reported together. The digest of the file is taken
 //! before and after.
 //!
-//! The file that UPX 4.2 packs needs no `/proc`: its stub reads the packed data from its own memory mapping. It was run on
-//! an empty root without `/proc` to find that out, and each release is.
+//! A file that UPX 4.2 packed needs no `/proc`. Its stub opens `/proc/self/exe` only to keep the file mapped, ignores a
+//! failure, and reads the packed data from the program's own mapping (seen with strace). The proof `no-proc` shows it for
+//! each release.
 
 mod command;
 mod golden;
