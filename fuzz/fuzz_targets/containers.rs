@@ -1,5 +1,5 @@
-//! Any bytes as an archive, an image or a compressed file, with the ELF files that come out of it read as well. The first
-//! byte chooses whether the rest is compressed before it is read: no fuzzer gets past the sum of a gzip stream otherwise.
+//! Any bytes as an archive, an image or a compressed file; the ELF files in it are read too. The first byte selects the
+//! compression that is applied to the rest: a fuzzer does not find the checksum of a gzip stream.
 #![no_main]
 
 use std::collections::HashSet;

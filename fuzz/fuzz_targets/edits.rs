@@ -1,5 +1,5 @@
-//! A good file with a few bytes changed: three bytes of input an edit (offset, offset, xor). The first byte chooses the
-//! file. Whatever passes after that must be changed only where nobody looks.
+//! A valid file with a few bytes changed: three bytes of input per edit (offset, offset, xor). The first byte selects the
+//! file. If the result passes, the edits must be outside of what the kernel, musl and the gate read.
 #![no_main]
 
 use std::ops::Range;

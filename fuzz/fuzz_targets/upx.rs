@@ -1,4 +1,4 @@
-//! Any bytes as a packed file: layout, decompressors and filters, with the unpacked file judged as well.
+//! Any bytes as a packed file: layout, decompressors and filters; the unpacked file is judged too.
 #![no_main]
 
 use elf_gate::{Evidence, Stage, inspect, upx};
