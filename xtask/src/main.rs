@@ -3,10 +3,10 @@
 //! Exit codes are the same for every verb: 0 done, 1 a rule is violated, 2 anything that kept us from knowing
 //! (usage, a missing tool, I/O, "not measured"), 130 after Ctrl-C.
 
-mod agree;
 mod api_test;
 mod bench;
 mod cache;
+mod difftest;
 mod dist;
 mod docker;
 mod doctor;
@@ -42,10 +42,10 @@ enum Verb {
     ApiTest(api_test::Args),
     /// Measure throughput, latency, memory, start-up time and the gate, beside a reference
     Bench(bench::Args),
-    /// Compare the gate's facts and speed with readelf, LIEF and checksec on this machine's files
-    Agree(agree::Args),
     /// Say what is in the cache, compare it with its digests, remove what is not used
     Cache(cache::Args),
+    /// Compare the facts and the speed of the gate with readelf, LIEF and checksec on the files of this machine
+    Difftest(difftest::Args),
     /// Build, prove and package everything; the result is in dist/
     Dist(dist::Args),
     /// Load the image of dist/ into the container engine and run it there
@@ -66,7 +66,7 @@ enum Verb {
     Test(test::Args),
     /// Work on the patches of vendored libraries: status, diff, edit, refresh, bump
     Vendor(vendor::Args),
-    /// Judge ELF files, whoever built them
+    /// Judge ELF files: the command line of elf-gate
     VerifyElf(verify_elf::Args),
 }
 
@@ -84,8 +84,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::ApiTest(args) => api_test::run(args),
         Verb::Bench(args) => bench::run(args),
-        Verb::Agree(args) => agree::run(&args),
         Verb::Cache(args) => cache::run(args),
+        Verb::Difftest(args) => difftest::run(&args),
         Verb::Dist(args) => dist::run(args),
         Verb::Docker(args) => docker::run(args),
         Verb::Doctor(args) => doctor::run(args),
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         Verb::Native(args) => native::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Vendor(args) => vendor::run(&args),
-        Verb::VerifyElf(args) => verify_elf::run(&args),
+        Verb::VerifyElf(args) => Ok(verify_elf::run(&args)),
     };
     match outcome {
         Ok(Outcome::Pass) => ExitCode::SUCCESS,

@@ -97,8 +97,8 @@ pub fn explain(code: &Code) -> String {
     text
 }
 
-/// Lines of at most [`WIDTH`] columns; the second and later ones start at column `indent`.
-fn wrap(text: &str, indent: usize) -> String {
+/// Lines of at most 100 columns; the second and later ones start at column `indent`.
+pub fn wrap(text: &str, indent: usize) -> String {
     let mut out = String::new();
     let mut column = indent;
     for word in text.split_whitespace() {

@@ -15,7 +15,7 @@ mod diagnostic;
 mod event;
 pub mod render;
 
-pub use code::{Class, Code, Section, explain, markdown};
+pub use code::{Class, Code, Section, explain, markdown, wrap};
 pub use diagnostic::{
     Diagnostic, Diagnostics, Fields, Location, Severity, Subject, collect, exit_code, has_code, hint_of,
 };

@@ -1,22 +1,38 @@
-//! The ELF gate: facts of ELF files, policies about them, and verdicts.
+//! The ELF gate: facts about ELF files, policies, and outcomes.
 //!
-//! - [`facts`]: bytes in, [`Facts`] out. Knows no policy. Every file is read twice, by goblin and by object; where the
-//!   two disagree the file is refused with both readings.
-//! - [`upx`]: the layout that UPX wraps around an ELF file, with every checksum that it holds, and the decompressors.
-//! - [`policy`]: facts and a policy in, one outcome a rule out. Opens no file.
-//! - [`containers`]: the ELF files inside of static libraries, tar files and images. Knows no facts.
-//! - [`report`]: outcomes for people, programs and CI services.
+//! - [`facts`]: bytes in, [`Facts`] out; contains no policy. goblin and object both read every file, and a file on which they
+//!   differ is rejected with both values.
+//! - [`upx`]: the layout that UPX writes around an ELF file, with its checksums and decompressors.
+//! - [`policy`]: facts and a policy in, one outcome for each rule out; opens no file.
+//! - [`containers`]: the ELF files inside of static libraries, tar files and images.
+//! - [`report`]: outcomes as text, JSON, SARIF, JUnit and GitHub annotations.
+//! - [`codes`]: the error codes.
+//! - `cli` (feature `cli`): the command line of the binary `elf-gate`.
 //!
-//! The gate starts no process, opens no file and knows no pipeline: bytes and evidence come from the caller, so the
-//! same judgement serves a release, a test and a stranger's binary.
-#![forbid(unsafe_code)]
+//! Without the feature `cli` the gate starts no process, opens no file and depends on no pipeline: bytes and evidence come from
+//! the caller, so that a release, a test and the command line get the same judgement.
+//!
+//! ```
+//! use elf_gate::{Evidence, Policy, Stage, Verdict, inspect, judge};
+//!
+//! # let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/elf/static-pie")).unwrap();
+//! let facts = inspect(&bytes)?;
+//! let policy = Policy::preset("static-pie-musl", Stage::Stripped).unwrap();
+//! let outcomes = judge(&facts, Stage::Stripped, &policy, &Evidence::default());
+//! assert!(outcomes.iter().all(|outcome| outcome.effective() == Verdict::Pass));
+//! # Ok::<(), elf_gate::FactsError>(())
+//! ```
+#![warn(missing_docs)]
+#![deny(unsafe_code)]
 
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod codes;
 pub mod containers;
-pub mod facts;
 pub mod policy;
 pub mod report;
-pub mod upx;
 
+pub use elf_facts::{facts, upx};
 pub use facts::{Facts, FactsError, inspect, inspect_for};
 pub use policy::{Date, Evidence, Policy, RuleOutcome, Severity, Stage, Verdict, judge};
 pub use upx::UpxFacts;

@@ -12,7 +12,7 @@ diag::codes! {
     /// Accepted requests take longer than the queue explains.
     pub LATENCY = Violation "load-latency": "the 99th percentile of accepted requests is above its limit" {
         "catches": "a queue that is longer than `--max-inflight` admits, or batches that starve",
-        "fix": "run again on an idle machine; if it stays, compare `inferd_queue_seconds` with `inferd_batch_seconds` on /metrics",
+        "fix": "run again on an idle machine; if it stays, compare `inferd_queue_duration_seconds` with `inferd_batch_duration_seconds` on /metrics",
     }
     /// Resident memory is not constant under load.
     pub MEMORY_GROWTH = Violation "load-memory-growth": "resident memory is not constant under load" {
@@ -57,7 +57,7 @@ diag::codes! {
     /// Permits or threads remain after all clients have left.
     pub RESOURCE_LEAK = Violation "fault-resource-leak": "permits or threads remain after all misbehaving clients have left" {
         "catches": "requests whose work does not end with their connection",
-        "fix": "compare `inferd_requests_held` and `inferd_threads` on /metrics before and after",
+        "fix": "compare `inferd_inflight_requests` and `process_threads` on /metrics before and after",
     }
     /// The server did not recover from a lack of file descriptors.
     pub DESCRIPTORS = Violation "fault-descriptors": "the server did not recover after it ran out of file descriptors" {

@@ -35,9 +35,9 @@ impl Sample {
                 .ok_or_else(|| Diagnostic::new(&NOT_MEASURED, format!("/metrics does not have `{name}`")))
         };
         Ok(Self {
-            resident_bytes: value("inferd_memory_resident_bytes")?,
-            threads: value("inferd_threads")?,
-            requests_held: value("inferd_requests_held")?,
+            resident_bytes: value("process_resident_memory_bytes")?,
+            threads: value("process_threads")?,
+            requests_held: value("inferd_inflight_requests")?,
         })
     }
 }
@@ -46,8 +46,8 @@ impl Sample {
 mod tests {
     use super::*;
 
-    const PAGE: &str = "# TYPE inferd_threads gauge\ninferd_threads 9\ninferd_threads_max 99\n\
-                        inferd_memory_resident_bytes 1e8\ninferd_requests_held 0\n";
+    const PAGE: &str = "# TYPE process_threads gauge\nprocess_threads 9\nprocess_threads_max 99\n\
+                        process_resident_memory_bytes 1e8\ninferd_inflight_requests 0\n";
 
     #[test]
     fn reads_the_values_by_their_whole_name() {
@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn a_missing_value_is_not_measured() {
-        let error = Sample::parse(&PAGE.replace("inferd_threads 9", "")).unwrap_err();
+        let error = Sample::parse(&PAGE.replace("process_threads 9", "")).unwrap_err();
         assert_eq!(error.code(), &NOT_MEASURED);
-        insta::assert_snapshot!(error, @"/metrics does not have `inferd_threads`");
+        insta::assert_snapshot!(error, @"/metrics does not have `process_threads`");
     }
 }

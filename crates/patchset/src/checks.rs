@@ -1,7 +1,7 @@
 //! What each check of a vendored library is for, told to somebody who has just been stopped by it. A message ends in the name
 //! of its check: `[preprocessor]`.
 
-use elf_gate::report::wrapped;
+use diag::wrap;
 
 use super::VendoredPatch;
 
@@ -183,16 +183,16 @@ pub fn explain(check: &Check) -> String {
         ("what to do", check.fix),
     ];
     parts.iter().fold(format!("{}\n", check.name), |text, (label, part)| {
-        text + &format!("  {label:10}  {}\n", wrapped(part, 14))
+        text + &format!("  {label:10}  {}\n", wrap(part, 14))
     })
 }
 
 /// What the guard of one patch demands, each demand with the name of its check.
 pub fn explain_guard(patch: &VendoredPatch) -> String {
     let guard = &patch.guard;
-    let mut text = format!("{}\n  why         {}\n", patch.name, wrapped(&patch.why, 14));
+    let mut text = format!("{}\n  why         {}\n", patch.name, wrap(&patch.why, 14));
     let mut line = |check: &str, what: String| {
-        text += &format!("  {check:14}  {}\n", wrapped(&what, 18));
+        text += &format!("  {check:14}  {}\n", wrap(&what, 18));
     };
     let quoted = |anchors: &[String]| {
         let first = |anchor: &String| format!("`{}`", anchor.trim().lines().next().unwrap_or_default());

@@ -114,8 +114,8 @@ fn judge(
     let folders = build_folders(plan);
     let evidence =
         Evidence { file_name: Some(&plan.config.product.name), build_folders: &folders, today, ..*evidence };
-    let previous_size_bytes = plan.previous.as_ref().and_then(|previous| previous.size_bytes(stage));
-    let evidence = Evidence { previous_size_bytes, ..evidence };
+    let baseline_size_bytes = plan.previous.as_ref().and_then(|previous| previous.size_bytes(stage));
+    let evidence = Evidence { baseline_size_bytes, ..evidence };
     let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), &evidence);
     if outcomes.iter().all(|outcome| outcome.effective() == Verdict::Pass) {
         Ok(outcomes)

@@ -318,8 +318,8 @@ impl Originals<'_> {
             }
         }
         // Every mutant is compared in size with what it was made from.
-        let previous_size_bytes = Some(self.of(subject).len() as u64);
-        let evidence = Evidence { previous_size_bytes, ..evidence };
+        let baseline_size_bytes = Some(self.of(subject).len() as u64);
+        let evidence = Evidence { baseline_size_bytes, ..evidence };
         let outcomes = elf_gate::judge(&facts, stage, &policy, &evidence);
         let violated = |outcome: &RuleOutcome| outcome.verdict == Verdict::Violation;
         outcomes.iter().filter(|outcome| violated(outcome)).map(|outcome| outcome.rule).collect()

@@ -114,7 +114,7 @@ def rename(schema, old, new):
 def false_documents():
     """For each false document: name, path to test, expected finding (`schemathesis explain ST…`), and the change that makes it."""
     schemas = lambda doc: doc["components"]["schemas"]
-    result = lambda doc: schemas(doc)["RerankAnswer"]["properties"]["results"]["items"]
+    result = lambda doc: schemas(doc)["RerankResponse"]["properties"]["results"]["items"]
     operation = lambda doc, path: doc["paths"][path]["post"]
     return [
         ("response field renamed", "/v1/rerank", "ST108",

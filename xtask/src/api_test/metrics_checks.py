@@ -2,23 +2,24 @@
 
 import urllib.request
 
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 # Metrics that dashboards use, by the family name of the parser.
 REQUIRED = {
-    "inferd_requests": "counter", "inferd_request_seconds": "histogram", "inferd_queue_requests": "gauge",
-    "inferd_queue_seconds": "histogram", "inferd_tokens": "counter", "inferd_batch_sequences": "histogram",
-    "inferd_batch_seconds": "histogram", "inferd_batch_tokens": "histogram", "inferd_load_seconds": "gauge",
-    "inferd_memory_estimate_bytes": "gauge", "inferd_memory_loaded_bytes": "gauge",
-    "inferd_memory_anonymous_bytes": "gauge", "inferd_memory_resident_bytes": "gauge", "inferd_blas_threads": "gauge",
-    "inferd_threads": "gauge", "inferd_requests_held": "gauge", "inferd_model_loaded": "gauge",
-    "inferd_uptime_seconds": "gauge", "inferd_connections": "gauge", "inferd_reloads": "counter", "inferd_build_info": "gauge",
+    "inferd_requests": "counter", "inferd_request_duration_seconds": "histogram", "inferd_queued_requests": "gauge",
+    "inferd_queue_duration_seconds": "histogram", "inferd_tokens": "counter", "inferd_batch_sequences": "histogram",
+    "inferd_batch_duration_seconds": "histogram", "inferd_batch_tokens": "histogram",
+    "inferd_model_load_duration_seconds": "gauge", "inferd_memory_estimate_bytes": "gauge",
+    "inferd_memory_loaded_bytes": "gauge", "inferd_memory_anonymous_bytes": "gauge",
+    "process_resident_memory_bytes": "gauge", "inferd_blas_threads": "gauge", "process_threads": "gauge",
+    "inferd_inflight_requests": "gauge", "inferd_model_loaded": "gauge", "inferd_uptime_seconds": "gauge",
+    "inferd_connections": "gauge", "inferd_reloads": "counter", "inferd_build": "info",
 }
 
 
 def check(url):
     with urllib.request.urlopen(url + "/metrics", timeout=30) as response:
-        assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert response.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
         text = response.read().decode()
     return judge(text)
 

@@ -20,7 +20,7 @@ PARTS = ("server", "models", "compute")
 
 
 def memory_after_load(binary, model, threads, batch_tokens):
-    command = [binary, "serve", "--listen", "127.0.0.1:0", "--no-memcheck", "--log-format", "json", "--model", model]
+    command = [binary, "serve", "--listen", "127.0.0.1:0", "--no-memory-check", "--log-format", "json", "--model", model]
     command += ["--threads", str(threads), "--batch-tokens", str(batch_tokens)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
         log = []
@@ -44,12 +44,12 @@ def main():
         for threads in (1, 2):
             for batch_tokens in (64, 256, 1024, 4096):
                 line = memory_after_load(binary, model, threads, batch_tokens)
-                pairs = [(line[f"{part}_estimate"], line[part]) for part in PARTS]
-                pairs.append((line["estimate"], line["anonymous"]))
-                if any(not measured.isdigit() for _, measured in pairs):
+                pairs = [(line[f"{part}_estimate"], line.get(part)) for part in PARTS]
+                pairs.append((line["estimate"], line.get("anonymous")))
+                if any(measured is None for _, measured in pairs):
                     raise common.NotMeasured(f"the server could not read its /proc/self/status: {line}")
-                cells = "".join(f"{f'{int(e) >> 10}/{int(t) >> 10}':>20}" for e, t in pairs)
-                estimate, measured = (int(value) for value in pairs[-1])
+                cells = "".join(f"{f'{e >> 10}/{m >> 10}':>20}" for e, m in pairs)
+                estimate, measured = pairs[-1]
                 label = f"{name[:19]} {threads}t {batch_tokens}"
                 print(f"{label:<28}{cells}{estimate / measured:>8.3f}", flush=True)
     return 0

@@ -41,7 +41,7 @@ class Server:
                 event = json.loads(line)
             except ValueError:
                 raise common.NotMeasured(f"the server did not start: {line}{self.child.stderr.read()}") from None
-            if event["event"] == "listening":
+            if event.get("message") == "listening":
                 self.connection = http.client.HTTPConnection(event["url"].removeprefix("http://"), timeout=120)
                 # Nothing reads the log from here on. When the pipe is full, the server drops lines.
                 return

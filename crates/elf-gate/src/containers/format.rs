@@ -1,24 +1,33 @@
-//! What the first bytes say. Names and suffixes are not asked: they are chosen by whoever made the file.
+//! Formats, detected by their first bytes. File names and suffixes are not trusted.
 
 use std::fmt;
 
+/// A file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// ELF magic number.
     Elf,
-    /// A static library, or a Debian package.
+    /// A static library or a Debian package.
     Ar,
+    /// A tar header.
     Tar,
+    /// A gzip member.
     Gzip,
+    /// An xz stream.
     Xz,
+    /// A Zstandard frame.
     Zstd,
+    /// A bzip2 stream.
     Bzip2,
+    /// None of these.
     Other,
 }
 
-/// A tar header; every other format shows itself earlier.
+/// Size of a tar header; the other formats need fewer bytes.
 pub(super) const HEAD_BYTES: usize = 512;
 
 impl Format {
+    /// The format of data that start with `bytes`.
     pub fn of(bytes: &[u8]) -> Format {
         match bytes {
             [0x7f, b'E', b'L', b'F', ..] => Format::Elf,
@@ -48,8 +57,8 @@ impl fmt::Display for Format {
     }
 }
 
-/// By the magic number or by the sum in the header: the oldest tars have no magic number, and what has one and a wrong
-/// sum is a damaged tar rather than none.
+/// By magic number or header checksum: the oldest tar files have no magic number, and a file with a magic number and a wrong
+/// checksum is a damaged tar file.
 fn is_tar(bytes: &[u8]) -> bool {
     let Some(header) = bytes.first_chunk::<HEAD_BYTES>() else { return false };
     if &header[257..262] == b"ustar" {

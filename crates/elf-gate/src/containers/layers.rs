@@ -1,8 +1,8 @@
-//! What a container sees of the layers of an image, and what only ships in them.
+//! Files in the layers of an image that upper layers hide.
 //!
-//! Every layer is looked into on its own, and every ELF file of every layer is found: a file that an upper layer deletes
-//! or replaces is in the bytes that are pushed and pulled all the same, and anybody can take it out of them. Here it is
-//! told which files those are. Order and membership of layers come from the manifests, which may stand at the end.
+//! The walk reads each layer separately and reports every ELF file of every layer: a file that an upper layer deletes or
+//! replaces is still pushed and pulled, and can be extracted. This module identifies those files. Order and membership of
+//! layers come from the manifests, which may be at the end of the archive.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -10,92 +10,100 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// A file of a layer that no container sees.
+/// A file of a layer that upper layers delete or replace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hidden {
-    /// As it was given to the visitor.
+pub struct HiddenFile {
+    /// The name that the visitor received.
     pub name: String,
     is_replaced: bool,
-    /// From 1, as images list them.
+    /// From 1, in the order of the manifest.
     by_layer: usize,
     layers: usize,
 }
 
-impl fmt::Display for Hidden {
+impl fmt::Display for HiddenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let done = if self.is_replaced { "replaced" } else { "deleted" };
-        write!(f, "{done} in layer {} of {}: no container sees it, and it ships", self.by_layer, self.layers)
+        write!(
+            f,
+            "{done} in layer {} of {}: not visible in a container, but shipped",
+            self.by_layer, self.layers
+        )
     }
 }
 
-/// Documents and names that are kept while a tar is read; a hostile image must not fill the memory with them.
+/// Bound of the documents and names of one tar file: a hostile image must not exhaust memory.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 
-/// Bytes of paths that are compared at the end, and no path is longer than Linux takes: names are chosen by strangers.
+/// Bound of the path bytes that are compared at the end; longer paths than Linux accepts are dropped.
 const COMPARED_BYTES_MAX: u64 = 1 << 30;
 const PATH_BYTES_MAX: usize = 4096;
 
-/// Filled entry by entry.
+/// Manifests and entries of an image, collected while its tar file is read.
 #[derive(Default)]
 pub(super) struct Layers {
-    /// The tar that may be an image, by its name.
+    /// Name of the tar file that may be an image.
     image: Option<String>,
     documents: HashMap<String, Vec<u8>>,
     /// By the path of the layer in the image.
-    layers: HashMap<String, Layer>,
+    layers: HashMap<String, LayerIndex>,
     kept_bytes: usize,
 }
 
+/// Entries of one layer.
 #[derive(Default)]
-struct Layer {
-    /// Whether it is a folder, by path.
+struct LayerIndex {
+    /// Paths, and whether each is a folder.
     entries: HashMap<String, bool>,
     elf_files: Vec<ElfFile>,
 }
 
 struct ElfFile {
-    /// As it was given to the visitor.
+    /// The name that the visitor received.
     name: String,
     path: String,
 }
 
 impl Layers {
-    /// The first tar that is met is the only one that can be the image.
+    /// Only the outermost tar file can be the image.
     pub(super) fn enter_tar(&mut self, name: &str) {
         self.image.get_or_insert_with(|| name.into());
     }
 
+    /// Whether an entry of `tar` may be a manifest.
     pub(super) fn may_be_document(&self, tar: &str, size_bytes: u64) -> bool {
         self.image.as_deref() == Some(tar) && size_bytes <= DOCUMENT_BYTES_MAX
     }
 
+    /// Keeps the bytes of a possible manifest.
     pub(super) fn document(&mut self, path: &str, bytes: &[u8]) {
         if matches!(bytes, [b'{' | b'[', ..]) && self.keep(path.len() + bytes.len()) {
-            self.documents.insert(normal(path), bytes.into());
+            self.documents.insert(normalized(path), bytes.into());
         }
     }
 
+    /// Records an entry of a layer.
     pub(super) fn entry(&mut self, tar: &str, path: &str, is_folder: bool) {
         let is_kept = path.len() <= PATH_BYTES_MAX && self.layer_of(tar).is_some();
         if is_kept && self.keep(path.len() + 64) {
-            let entry = normal(path);
+            let entry = normalized(path);
             if let Some(layer) = self.layer(tar) {
                 layer.entries.insert(entry, is_folder);
             }
         }
     }
 
-    /// `name` is that of the file, with all containers before it.
+    /// `name` includes the names of all containers.
     pub(super) fn elf_file(&mut self, name: &str) {
         let Some((tar, path)) = name.rsplit_once('!') else { return };
         let is_kept = path.len() <= PATH_BYTES_MAX && self.layer_of(tar).is_some();
         if !is_kept || !self.keep(path.len() + name.len()) {
             return;
         }
-        let (name, mut path) = (name.to_string(), normal(path));
+        let (name, mut path) = (name.to_string(), normalized(path));
         if let Some(layer) = self.layer(tar) {
-            // A member of a static library is where the library is.
+            // A member of a static library has the path of the library.
             if let (false, Some((library, _))) = (layer.entries.contains_key(&path), path.rsplit_once('(')) {
                 path = library.into();
             }
@@ -108,8 +116,8 @@ impl Layers {
         (!path.contains('!')).then_some(path)
     }
 
-    fn layer(&mut self, tar: &str) -> Option<&mut Layer> {
-        let path = normal(self.layer_of(tar)?);
+    fn layer(&mut self, tar: &str) -> Option<&mut LayerIndex> {
+        let path = normalized(self.layer_of(tar)?);
         Some(self.layers.entry(path).or_default())
     }
 
@@ -118,22 +126,24 @@ impl Layers {
         self.kept_bytes <= KEPT_BYTES_MAX
     }
 
-    /// Nothing when this was no image, or one too large to tell: all its files then count as seen.
-    pub(super) fn hidden(&self) -> Vec<Hidden> {
+    /// Empty when the input is no image, or too large to compare: then all files count as visible.
+    pub(super) fn hidden(&self) -> Vec<HiddenFile> {
         if self.kept_bytes > KEPT_BYTES_MAX {
             return Vec::new();
         }
         let images = self.images();
         let budget = Cell::new(COMPARED_BYTES_MAX);
-        let mut hidden: Vec<Hidden> = Vec::new();
+        let mut hidden: Vec<HiddenFile> = Vec::new();
         for (layer_path, layer) in &self.layers {
-            // A layer that several images share hides a file only when all of them do.
-            let holders = || images.iter().filter(|layers| layers.contains(layer_path));
+            // A file of a layer that several images share is hidden only when each of these images hides it.
+            let images_with_layer = || images.iter().filter(|layers| layers.contains(layer_path));
             for file in &layer.elf_files {
                 let by = |layers: &Vec<String>| self.hidden_in(layers, layer_path, &file.path, &budget);
-                let Some(Some((by_layer, is_replaced, layers))) = holders().next().map(by) else { continue };
-                if holders().all(|layers| by(layers).is_some()) {
-                    hidden.push(Hidden { name: file.name.clone(), is_replaced, by_layer, layers });
+                let Some(Some((by_layer, is_replaced, layers))) = images_with_layer().next().map(by) else {
+                    continue;
+                };
+                if images_with_layer().all(|layers| by(layers).is_some()) {
+                    hidden.push(HiddenFile { name: file.name.clone(), is_replaced, by_layer, layers });
                 }
             }
         }
@@ -153,7 +163,7 @@ impl Layers {
     ) -> Option<(usize, bool, usize)> {
         let folders = file.bytes().filter(|&byte| byte == b'/').count() + 1;
         let cost = ((folders + 1) * (file.len() + 16)) as u64;
-        // The last one counts, when an image lists a layer twice.
+        // The last position counts when an image lists a layer twice.
         let own = layers.iter().rposition(|known| known == layer)?;
         let upper = layers.iter().enumerate().skip(own + 1);
         upper.into_iter().find_map(|(index, path)| {
@@ -166,13 +176,13 @@ impl Layers {
         })
     }
 
-    /// The layers of each image that the documents describe, from the lowest.
+    /// The layers of each image in the manifests, from the lowest to the highest.
     fn images(&self) -> Vec<Vec<String>> {
         const MANIFESTS_MAX: usize = 256;
         let mut images = Vec::new();
         let manifests = self.parse::<Vec<DockerManifest>>("manifest.json").unwrap_or_default();
         for manifest in manifests.into_iter().take(MANIFESTS_MAX) {
-            images.push(manifest.layers.iter().map(|path| normal(path)).collect());
+            images.push(manifest.layers.iter().map(|path| normalized(path)).collect());
         }
         let mut open = vec!["index.json".to_string()];
         let mut seen = 0;
@@ -194,8 +204,9 @@ impl Layers {
     }
 }
 
-impl Layer {
-    /// Whether a file of a lower layer is gone: `true` when something else stands in its place.
+impl LayerIndex {
+    /// Whether this layer hides a file of a lower layer: `Some(true)` when it replaces the file, `Some(false)` when it
+    /// deletes it.
     fn hides(&self, file: &str) -> Option<bool> {
         if self.entries.contains_key(file) {
             return Some(true);
@@ -213,7 +224,7 @@ impl Layer {
             if folder.is_empty() {
                 return None;
             }
-            // A file or link in the place of the folder.
+            // A file or link replaces the folder.
             if self.entries.get(folder) == Some(&false) {
                 return Some(false);
             }
@@ -250,7 +261,7 @@ impl Descriptor {
     }
 }
 
-/// `./usr/bin/` and `/usr/bin` are one path.
-fn normal(path: &str) -> String {
+/// Makes `./usr/bin/` and `/usr/bin` equal.
+fn normalized(path: &str) -> String {
     path.trim_start_matches("./").trim_matches('/').into()
 }

@@ -1,135 +1,155 @@
-//! Tar files, entry by entry. Headers are read raw: the convenient reader takes long names into memory at whatever
-//! size they claim, and a name of 4 GiB of zeros compresses to nothing.
+//! Entries of tar files. Headers are read raw: the high-level reader loads long names of any declared size into memory, and a
+//! name of 4 GiB of zeros compresses to a few bytes.
 
 use std::io::{self, Read};
 
 use tar::{Archive, Entry, EntryType, PaxExtensions};
 
-use super::{DAMAGED_HINT, Flow, SIZE_HINT, Walk, metered};
+use diag::Diagnostic;
 
-const TRAILING_HINT: &str = "make the archive again; `tar -t --ignore-zeros` shows what else may be in it";
-/// The longest path that Linux takes is 4 KiB; PAX headers may hold other attributes, too.
+use crate::codes;
+use crate::containers::limited_reader;
+use crate::containers::sink::{Sink, problem};
+
+/// Paths of Linux have at most 4 KiB; PAX headers may hold other attributes as well.
 const ATTRIBUTES_BYTES_MAX: u64 = 1 << 20;
 
-impl Walk<'_> {
-    pub(super) fn tar(&mut self, name: &str, reader: &mut dyn Read, depth: u32) {
-        let mut archive = Archive::new(&mut *reader);
-        let entries = match archive.entries() {
-            Ok(entries) => entries.raw(true),
-            Err(error) => return self.unreadable(name, format!("tar: {error}"), DAMAGED_HINT),
+/// Hands each regular file to the sink, and the names of all entries to the layers of the image.
+pub(super) fn read(sink: &mut dyn Sink, name: &str, reader: &mut dyn Read, depth: u32) {
+    let mut archive = Archive::new(&mut *reader);
+    let entries = match archive.entries() {
+        Ok(entries) => entries.raw(true),
+        Err(error) => return sink.unreadable(name, damaged(&error)),
+    };
+    sink.layers().enter_tar(name);
+    // Attributes from headers that precede an entry.
+    let mut attributes = Attributes::default();
+    for entry in entries {
+        if sink.enter(name).is_break() {
+            return;
+        }
+        let mut entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return sink.unreadable(name, damaged(&error)),
         };
-        self.layers.enter_tar(name);
-        // What headers before an entry say about it.
-        let mut long_name: Option<String> = None;
-        let mut problem: Option<&str> = None;
-        for entry in entries {
-            if self.enter(name) == Flow::Stop {
-                return;
+        let kind = entry.header().entry_type();
+        match kind {
+            EntryType::GNULongName | EntryType::XHeader => match attribute_bytes(&mut entry) {
+                Ok(bytes) if kind == EntryType::GNULongName => attributes.path = Some(until_nul(&bytes)),
+                Ok(bytes) => attributes.add_pax(&bytes),
+                Err(diagnostic) => return sink.unreadable(name, diagnostic),
+            },
+            EntryType::GNULongLink | EntryType::XGlobalHeader => {}
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                let path = attributes.take_path(&entry);
+                sink.layers().entry(name, &path, false);
+                let obstacle = attributes.obstacle.take();
+                let obstacle = obstacle.or((kind == EntryType::GNUSparse).then_some("is sparse"));
+                file(sink, name, &path, &mut entry, obstacle, depth);
             }
-            let mut entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    return self.unreadable(name, format!("tar: {error}"), metered::hint(&error));
-                }
-            };
-            let kind = entry.header().entry_type();
-            match kind {
-                EntryType::GNULongName | EntryType::XHeader => match attributes(&mut entry) {
-                    Ok(bytes) if kind == EntryType::GNULongName => {
-                        long_name = Some(until_nul(&bytes));
-                    }
-                    Ok(bytes) => (long_name, problem) = pax(&bytes, long_name),
-                    Err(error) => return self.unreadable(name, error, SIZE_HINT),
-                },
-                EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                    let path = long_name.take();
-                    let entry_path =
-                        path.unwrap_or_else(|| String::from_utf8_lossy(&entry.path_bytes()).into_owned());
-                    self.layers.entry(name, &entry_path, false);
-                    let path = &entry_path;
-                    let path = format!("{name}!{}", path.trim_start_matches("./"));
-                    let problem = problem.take().or((kind == EntryType::GNUSparse).then_some("is sparse"));
-                    match problem {
-                        Some(problem) => {
-                            let error = format!("the entry {problem}, which is not read here");
-                            self.unreadable(&path, error, "unpack the archive and judge the file");
-                        }
-                        None if self.layers.may_be_document(name, entry.size()) => {
-                            let mut bytes = Vec::new();
-                            match entry.read_to_end(&mut bytes) {
-                                Ok(_) => {
-                                    self.layers.document(&entry_path, &bytes);
-                                    self.bytes(&path, &bytes, depth);
-                                }
-                                Err(error) => {
-                                    self.unreadable(&path, error.to_string(), metered::hint(&error));
-                                }
-                            }
-                        }
-                        None => self.stream(&path, &mut entry, depth),
-                    }
-                }
-                // Links name files that are found anyway; the rest has no contents.
-                _ => {
-                    if kind != EntryType::GNULongLink && kind != EntryType::XGlobalHeader {
-                        let path = long_name.take();
-                        let path =
-                            path.unwrap_or_else(|| String::from_utf8_lossy(&entry.path_bytes()).into_owned());
-                        self.layers.entry(name, &path, kind == EntryType::Directory);
-                        problem = None;
-                    }
-                }
+            // Links refer to files that are reported anyway; other entries have no contents.
+            _ => {
+                let path = attributes.take_path(&entry);
+                sink.layers().entry(name, &path, kind == EntryType::Directory);
+                attributes.obstacle = None;
             }
         }
-        if let Err((error, hint)) = rest(reader) {
-            self.unreadable(name, error, hint);
-        }
+    }
+    if let Err(diagnostic) = require_end(reader) {
+        sink.unreadable(name, diagnostic);
     }
 }
 
-/// To the very end: the sums of compressed streams stand there, and what follows the end mark of a tar would be seen by
-/// some readers (`tar --ignore-zeros`) and not by others.
-fn rest(reader: &mut dyn Read) -> Result<(), (String, &'static str)> {
+/// A regular file. `obstacle` says why its contents differ from the stored bytes.
+fn file(
+    sink: &mut dyn Sink,
+    tar: &str,
+    path: &str,
+    entry: &mut Entry<'_, impl Read>,
+    obstacle: Option<&str>,
+    depth: u32,
+) {
+    let name = format!("{tar}!{}", path.trim_start_matches("./"));
+    if let Some(obstacle) = obstacle {
+        let unsupported = problem(&codes::UNSUPPORTED_FORMAT, format!("the entry {obstacle}"));
+        return sink.unreadable(&name, unsupported);
+    }
+    if !sink.layers().may_be_document(tar, entry.size()) {
+        return sink.stream(&name, entry, depth);
+    }
+    let mut bytes = Vec::new();
+    match entry.read_to_end(&mut bytes) {
+        Ok(_) => {
+            sink.layers().document(path, &bytes);
+            sink.bytes(&name, &bytes, depth);
+        }
+        Err(error) => sink.unreadable(&name, limited_reader::problem(&error, error.to_string())),
+    }
+}
+
+fn damaged(error: &io::Error) -> Diagnostic {
+    limited_reader::problem(error, format!("tar: {error}"))
+}
+
+/// Reads to the end of the stream. The checksums of compressed streams are there, and some readers (`tar --ignore-zeros`)
+/// read entries after the end mark while others ignore them.
+fn require_end(reader: &mut dyn Read) -> Result<(), Diagnostic> {
     let mut buffer = [0; 16 << 10];
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(read) if buffer[..read].iter().all(|&byte| byte == 0) => {}
-            Ok(_) => return Err(("tar: bytes follow its end mark".into(), TRAILING_HINT)),
+            Ok(_) => {
+                return Err(problem(&codes::CONTAINER_DAMAGED, "tar: bytes follow its end mark")
+                    .hint("create the archive again; `tar -t --ignore-zeros` lists the additional entries"));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err((format!("tar: {error}"), metered::hint(&error))),
+            Err(error) => return Err(damaged(&error)),
         }
     }
 }
 
-fn attributes(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, String> {
+fn attribute_bytes(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, Diagnostic> {
     let mut bytes = Vec::new();
-    Read::take(entry, ATTRIBUTES_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("tar: {error}"))?;
+    Read::take(entry, ATTRIBUTES_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| damaged(&error))?;
     match bytes.len() as u64 {
         size if size > ATTRIBUTES_BYTES_MAX => {
-            Err(format!("tar: attributes of more than {ATTRIBUTES_BYTES_MAX} bytes"))
+            let message = format!("tar: attributes of more than {ATTRIBUTES_BYTES_MAX} bytes");
+            Err(problem(&codes::DECOMPRESSED_LIMIT, message))
         }
         _ => Ok(bytes),
     }
 }
 
-/// A name, and why the contents cannot be taken as they stand.
-fn pax(bytes: &[u8], name: Option<String>) -> (Option<String>, Option<&'static str>) {
-    let (mut name, mut problem) = (name, None);
-    for extension in PaxExtensions::new(bytes) {
-        let Ok(extension) = extension else {
-            return (name, Some("has damaged attributes"));
-        };
-        match extension.key_bytes() {
-            b"path" => name = Some(String::from_utf8_lossy(extension.value_bytes()).into_owned()),
-            b"size" => problem = Some("has its size in an attribute"),
-            key if key.starts_with(b"GNU.sparse.") => problem = Some("is sparse"),
-            _ => {}
+/// What extension headers state about the next entry.
+#[derive(Default)]
+struct Attributes {
+    path: Option<String>,
+    /// Why the stored bytes are not the contents.
+    obstacle: Option<&'static str>,
+}
+
+impl Attributes {
+    fn add_pax(&mut self, bytes: &[u8]) {
+        self.obstacle = None;
+        for extension in PaxExtensions::new(bytes) {
+            let Ok(extension) = extension else {
+                self.obstacle = Some("has damaged attributes");
+                return;
+            };
+            match extension.key_bytes() {
+                b"path" => self.path = Some(String::from_utf8_lossy(extension.value_bytes()).into_owned()),
+                b"size" => self.obstacle = Some("has its size in an attribute"),
+                key if key.starts_with(b"GNU.sparse.") => self.obstacle = Some("is sparse"),
+                _ => {}
+            }
         }
     }
-    (name, problem)
+
+    /// The path of `entry`, which consumes the path of the extension header.
+    fn take_path(&mut self, entry: &Entry<'_, impl Read>) -> String {
+        self.path.take().unwrap_or_else(|| String::from_utf8_lossy(&entry.path_bytes()).into_owned())
+    }
 }
 
 fn until_nul(bytes: &[u8]) -> String {

@@ -1,14 +1,15 @@
-//! Zstandard, frame after frame: writers of layers split them for parallel work, and put skippable frames between.
+//! Zstandard with several frames: tools write layers as many frames, with skippable frames between them.
 
 use std::io::{self, Read};
 
 use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// What `zstd -19` asks for is an eighth of it; `--ultra -22` would ask for twice as much, `--long=31` for 2 GiB. Each level
-/// of compressed files in compressed files may take this much once more.
+/// `zstd -19` needs an eighth of it, `--ultra -22` twice as much, `--long=31` 2 GiB. Each level of nested compression may
+/// need it once.
 const WINDOW_BYTES_MAX: u64 = 64 << 20;
 
+/// Decompresses all frames of `source`.
 pub(super) struct ZstdReader<R> {
     source: R,
     decoder: FrameDecoder,
@@ -38,16 +39,18 @@ impl<R: Read> ZstdReader<R> {
                     return Err(damaged("a skippable frame is cut off"));
                 }
             }
-            Err(error) => return Err(not_begun(error)),
+            Err(error) => return Err(frame_error(error)),
         }
         Ok(true)
     }
 
-    /// The decoder reads the sum and leaves the comparison to its caller.
+    /// The decoder reads the checksum and leaves the comparison to the caller.
     fn end_frame(&mut self) -> io::Result<()> {
         self.is_in_frame = false;
         match (self.decoder.get_checksum_from_data(), self.decoder.get_calculated_checksum()) {
-            (Some(stored), Some(found)) if stored != found => Err(damaged("the sum of a frame is wrong")),
+            (Some(stored), Some(found)) if stored != found => {
+                Err(damaged("the checksum of a frame is wrong"))
+            }
             _ => Ok(()),
         }
     }
@@ -77,7 +80,7 @@ impl<R: Read> Read for ZstdReader<R> {
     }
 }
 
-fn not_begun(error: FrameDecoderError) -> io::Error {
+fn frame_error(error: FrameDecoderError) -> io::Error {
     match error {
         FrameDecoderError::WindowSizeTooBig { .. }
         | FrameDecoderError::FrameHeaderError(FrameHeaderError::WindowTooBig { .. }) => {

@@ -1,6 +1,6 @@
-//! Symbol patterns: `*` stands for any characters, everything else for itself.
+//! Patterns of names: `*` matches any characters, every other character matches itself.
 
-/// Takes time proportional to the pattern times the name at worst; it never backtracks further than the last `*`.
+/// At most `pattern.len() * name.len()` steps: it never backtracks beyond the last `*`.
 pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut last_star: Option<(usize, usize)> = None;
@@ -28,7 +28,7 @@ pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn patterns() {
+    fn star_matches_any_characters() {
         let check = |pattern: &str, name: &str, expected: bool| {
             assert_eq!(
                 super::matches(pattern.as_bytes(), name.as_bytes()),

@@ -1,65 +1,89 @@
-//! What changed between two releases of a file: size, segments, sections, symbols, libraries, and what the rules say.
+//! Differences between two releases of a file: size, segments, sections, symbols, libraries and verdicts.
 //!
-//! Symbols are compared by name. Rust puts a hash of the build into the old form of its names; it is left out, or every
-//! build would seem to replace every function.
+//! Symbols are compared by name, without the build hash of legacy Rust names: with it, every build would replace every
+//! function.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Result, Write};
 
 use serde::Serialize;
 
-use super::human::{Style, bytes, printable};
-use super::{SCHEMA_VERSION, TOOL, Tool};
+use units::ByteSize;
+
 use crate::facts::{Facts, Segment};
 use crate::policy::{RuleOutcome, Verdict};
+use crate::report::human::Style;
+use crate::report::model::{SCHEMA_VERSION, TOOL, Tool};
+use crate::report::text::printable;
 
 /// One of the two files.
 pub struct DiffSide<'a> {
+    /// Name of the file.
     pub file: &'a str,
+    /// Facts of the file.
     pub facts: &'a Facts,
+    /// Outcomes of the file.
     pub rules: &'a [RuleOutcome],
 }
 
+/// Differences between two files. Values that are equal are omitted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Diff {
+    /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
+    /// Name and version of the gate.
     pub tool: Tool,
+    /// Name of the old file.
     pub old: String,
+    /// Name of the new file.
     pub new: String,
+    /// Sizes of the files.
     pub size_bytes: Change<u64>,
-    /// Everything of the header, the dynamic section and UPX's header that differs, by name.
+    /// Values of the ELF header, the dynamic section and the UPX header, by name.
     pub properties: BTreeMap<&'static str, Change<String>>,
-    /// By kind, counted from 0 within a kind: `PT_LOAD 1`.
+    /// By type, counted from 0 within each type: `PT_LOAD 1`.
     pub segments: BTreeMap<String, Change<Option<SegmentShape>>>,
-    /// Sizes by name; sections that did not change are left out.
+    /// Sizes by section name.
     pub sections: BTreeMap<String, Change<Option<u64>>>,
-    /// Nothing when one of the two has no symbol table: then the other one's names are no news.
-    pub symbols: Option<Symbols>,
+    /// `None` when one of the files has no symbol table.
+    pub symbols: Option<SymbolChanges>,
+    /// Effective verdicts by rule; `None` for a rule that is not enabled.
     pub rules: BTreeMap<&'static str, Change<Option<Verdict>>>,
 }
 
+/// An old and a new value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Change<T> {
+    /// Value of the old file.
     pub old: T,
+    /// Value of the new file.
     pub new: T,
 }
 
+/// Flags, sizes and alignment of a segment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SegmentShape {
+    /// `rwx` with dashes.
     pub flags: String,
+    /// `p_filesz`.
     pub file_size_bytes: u64,
+    /// `p_memsz`.
     pub memory_size_bytes: u64,
+    /// `p_align`.
     pub align: u64,
 }
 
+/// Symbols that only one of the files defines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Symbols {
-    /// Defined here now, and not before.
+pub struct SymbolChanges {
+    /// Only in the new file.
     pub added: Vec<String>,
+    /// Only in the old file.
     pub removed: Vec<String>,
 }
 
 impl Diff {
+    /// Compares two files.
     pub fn between(old: &DiffSide, new: &DiffSide) -> Diff {
         Diff {
             schema_version: SCHEMA_VERSION,
@@ -68,18 +92,19 @@ impl Diff {
             new: new.file.into(),
             size_bytes: Change { old: old.facts.size_bytes, new: new.facts.size_bytes },
             properties: changed(properties(old.facts), properties(new.facts), String::new),
-            segments: changed_or_gone(segments(&old.facts.segments), segments(&new.facts.segments)),
-            sections: changed_or_gone(sections(old.facts), sections(new.facts)),
+            segments: changed_or_missing(segments(&old.facts.segments), segments(&new.facts.segments)),
+            sections: changed_or_missing(sections(old.facts), sections(new.facts)),
             symbols: symbols(old.facts, new.facts),
-            rules: changed_or_gone(verdicts(old.rules), verdicts(new.rules)),
+            rules: changed_or_missing(verdicts(old.rules), verdicts(new.rules)),
         }
     }
 
-    /// Pretty, with a newline at the end.
+    /// Indented JSON with a newline at the end.
     pub fn to_json(&self) -> std::result::Result<String, serde_json::Error> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
+    /// Text for a terminal.
     pub fn to_human(&self, style: Style) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
@@ -90,7 +115,13 @@ impl Diff {
     fn render(&self, out: &mut String, style: Style) -> Result {
         writeln!(out, "- {}\n+ {}", printable(&self.old), printable(&self.new))?;
         let size = self.size_bytes;
-        writeln!(out, "\nsize  {} -> {}  ({})", bytes(size.old), bytes(size.new), delta(size.old, size.new))?;
+        writeln!(
+            out,
+            "\nsize  {} -> {}  ({})",
+            rounded(size.old),
+            rounded(size.new),
+            delta(size.old, size.new)
+        )?;
         let shown = |text: &String| if text.is_empty() { "none".into() } else { printable(text) };
         table(
             out,
@@ -117,13 +148,13 @@ impl Diff {
             out,
             "sections",
             self.sections.iter().map(|(name, change)| {
-                let size = |size: Option<u64>| size.map_or("none".into(), bytes);
+                let size = |size: Option<u64>| size.map_or("none".into(), rounded);
                 let delta = delta(change.old.unwrap_or(0), change.new.unwrap_or(0));
                 (printable(name), format!("{} -> {}  ({delta})", size(change.old), size(change.new)))
             }),
         )?;
         match &self.symbols {
-            None => writeln!(out, "\nsymbols  not compared: a file has no .symtab")?,
+            None => writeln!(out, "\nsymbols  not compared: one file has no .symtab")?,
             Some(symbols) => {
                 for (sign, names) in [('+', &symbols.added), ('-', &symbols.removed)] {
                     names_of(out, sign, names, style)?;
@@ -134,13 +165,13 @@ impl Diff {
             out,
             "rules",
             self.rules.iter().map(|(rule, change)| {
-                let said = |verdict: Option<Verdict>| match verdict {
-                    None => "not asked",
+                let name = |verdict: Option<Verdict>| match verdict {
+                    None => "not enabled",
                     Some(Verdict::Pass) => "pass",
                     Some(Verdict::Violation) => "FAIL",
                     Some(Verdict::CannotTell) => "????",
                 };
-                (rule.to_string(), format!("{} -> {}", said(change.old), said(change.new)))
+                (rule.to_string(), format!("{} -> {}", name(change.old), name(change.new)))
             }),
         )
     }
@@ -151,15 +182,15 @@ fn names_of(out: &mut String, sign: char, names: &[String], style: Style) -> Res
     if names.is_empty() {
         return Ok(());
     }
-    let said = if sign == '+' { "added" } else { "removed" };
-    writeln!(out, "\nsymbols {said}: {}", names.len())?;
+    let label = if sign == '+' { "added" } else { "removed" };
+    writeln!(out, "\nsymbols {label}: {}", names.len())?;
     let shown = if style.shows_passes { names.len() } else { SHOWN };
     for name in names.iter().take(shown) {
         writeln!(out, "  {sign} {}", printable(name))?;
     }
     match names.len().checked_sub(shown) {
         None | Some(0) => Ok(()),
-        Some(more) => writeln!(out, "  {sign} {more} more, which `-v` and JSON list"),
+        Some(more) => writeln!(out, "  {sign} {more} more; use `-v` or JSON for all"),
     }
 }
 
@@ -167,7 +198,7 @@ fn table(out: &mut String, title: &str, rows: impl Iterator<Item = (String, Stri
     let rows: Vec<(String, String)> = rows.collect();
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(40);
     match rows.len() {
-        0 => writeln!(out, "\n{title}  the same"),
+        0 => writeln!(out, "\n{title}  unchanged"),
         _ => {
             writeln!(out, "\n{title}")?;
             rows.iter().try_for_each(|(name, change)| writeln!(out, "  {name:width$}  {change}"))
@@ -175,11 +206,15 @@ fn table(out: &mut String, title: &str, rows: impl Iterator<Item = (String, Stri
     }
 }
 
+fn rounded(size: u64) -> String {
+    ByteSize(size).rounded()
+}
+
 fn delta(old: u64, new: u64) -> String {
     let sign = if new < old { '-' } else { '+' };
     let difference = new.abs_diff(old);
     match old {
-        _ if difference == 0 => "the same".into(),
+        _ if difference == 0 => "unchanged".into(),
         0 => format!("{sign}{difference} B"),
         _ => format!("{sign}{difference} B, {sign}{:.2} %", 100.0 * difference as f64 / old as f64),
     }
@@ -187,7 +222,7 @@ fn delta(old: u64, new: u64) -> String {
 
 fn properties(facts: &Facts) -> BTreeMap<&'static str, String> {
     let mut properties = BTreeMap::new();
-    properties.insert("type", format!("{:?}", facts.header.kind).to_lowercase());
+    properties.insert("type", format!("{:?}", facts.header.elf_type).to_lowercase());
     properties.insert("machine", facts.header.machine.clone());
     properties.insert("class", format!("{} bit", facts.header.class_bits));
     properties.insert("OS ABI", facts.header.os_abi.to_string());
@@ -228,7 +263,7 @@ fn segments(segments: &[Segment]) -> BTreeMap<String, SegmentShape> {
     named.collect()
 }
 
-/// Sections of one name count together, as in relocatable files.
+/// Adds up sections of the same name, which relocatable files have.
 fn sections(facts: &Facts) -> BTreeMap<String, u64> {
     let mut sizes = BTreeMap::new();
     for section in facts.sections.iter().filter(|section| !section.name.is_empty()) {
@@ -238,12 +273,12 @@ fn sections(facts: &Facts) -> BTreeMap<String, u64> {
     sizes
 }
 
-fn symbols(old: &Facts, new: &Facts) -> Option<Symbols> {
+fn symbols(old: &Facts, new: &Facts) -> Option<SymbolChanges> {
     let (old, new) = (names(old)?, names(new)?);
     let only_in = |these: &BTreeSet<String>, those: &BTreeSet<String>| {
         these.difference(those).cloned().collect::<Vec<String>>()
     };
-    Some(Symbols { added: only_in(&new, &old), removed: only_in(&old, &new) })
+    Some(SymbolChanges { added: only_in(&new, &old), removed: only_in(&old, &new) })
 }
 
 fn names(facts: &Facts) -> Option<BTreeSet<String>> {
@@ -251,8 +286,8 @@ fn names(facts: &Facts) -> Option<BTreeSet<String>> {
     Some(defined.map(|(name, _)| without_build_hash(&String::from_utf8_lossy(name))).collect())
 }
 
-/// `_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE` -> `_ZN4core3fmt5Write9write_fmtE`, and without what the compiler
-/// put behind it (`.llvm.123`, `.cold`).
+/// `_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE` -> `_ZN4core3fmt5Write9write_fmtE`, without suffixes of the compiler
+/// such as `.llvm.123`.
 fn without_build_hash(name: &str) -> String {
     let plain = name.find(".llvm.").map_or(name, |at| &name[..at]);
     let Some((before, rest)) = plain.rsplit_once("17h") else { return plain.into() };
@@ -286,7 +321,7 @@ fn changed<K: Ord + Clone, V: PartialEq>(
     changes.filter(|(_, change)| change.old != change.new).collect()
 }
 
-fn changed_or_gone<K: Ord + Clone, V: PartialEq>(
+fn changed_or_missing<K: Ord + Clone, V: PartialEq>(
     old: BTreeMap<K, V>,
     new: BTreeMap<K, V>,
 ) -> BTreeMap<K, Change<Option<V>>> {
@@ -299,7 +334,7 @@ mod tests {
     use super::{delta, without_build_hash};
 
     #[test]
-    fn the_hash_of_a_build_is_no_difference() {
+    fn ignores_the_build_hash_of_symbol_names() {
         let check = |name, expected| assert_eq!(without_build_hash(name), expected);
         check("_ZN4core3fmt9write_fmt17h0123456789abcdefE", "_ZN4core3fmt9write_fmtE");
         check("_ZN4core3fmt9write_fmt17h0123456789abcdefE.llvm.42", "_ZN4core3fmt9write_fmtE");
@@ -309,8 +344,8 @@ mod tests {
     }
 
     #[test]
-    fn deltas() {
-        assert_eq!(delta(100, 100), "the same");
+    fn shows_differences_in_bytes_and_percent() {
+        assert_eq!(delta(100, 100), "unchanged");
         assert_eq!(delta(100, 150), "+50 B, +50.00 %");
         assert_eq!(delta(100, 75), "-25 B, -25.00 %");
         assert_eq!(delta(0, 7), "+7 B");

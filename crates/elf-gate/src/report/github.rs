@@ -1,11 +1,12 @@
-//! GitHub Actions: annotations on stdout, and a table for the page of the run.
+//! GitHub Actions: annotations on stdout, and a table for the summary page of the run.
 
 use std::fmt::Write;
 
-use super::{FileReport, FileState, Report, Standing, counted, human, sentence};
 use crate::policy::Verdict;
+use crate::report::model::{FileReport, FileState, OutcomeStatus, Report};
+use crate::report::text::{counted, counts, printable, sentence, verdict, with_hint};
 
-/// GitHub shows ten annotations of a kind for a step and drops the rest without a word.
+/// GitHub shows ten annotations of each level for a step and drops the others without a message.
 const ANNOTATIONS_SHOWN: usize = 10;
 
 pub(super) fn annotations(report: &Report) -> String {
@@ -13,17 +14,18 @@ pub(super) fn annotations(report: &Report) -> String {
     let mut errors = 0;
     for file in &report.files {
         let path = property(file.path_on_disk());
-        if let FileState::Unreadable { error, hint, .. } = &file.state {
+        if let FileState::Unreadable { error, .. } = &file.state {
             errors += 1;
-            let message = message(&format!("{}: {error}\nhint: {hint}", file.file));
+            let title = property(&format!("elf-gate: {}", error.code().id));
+            let message = message(&format!("{}: {}", file.file, with_hint(error)));
             // Writing to a String cannot fail.
-            let _ = writeln!(out, "::error file={path},title=elf-gate%3A not judged::{message}");
+            let _ = writeln!(out, "::error file={path},title={title}::{message}");
         }
-        for (outcome, standing) in file.remarkable() {
-            let level = match standing {
-                Standing::Violation | Standing::CannotTell => "error",
-                Standing::Warning => "warning",
-                Standing::Waived | Standing::Note | Standing::Pass => "notice",
+        for (outcome, status) in file.exceptions() {
+            let level = match status {
+                OutcomeStatus::Violation | OutcomeStatus::CannotTell => "error",
+                OutcomeStatus::Warning => "warning",
+                OutcomeStatus::Waived | OutcomeStatus::Note | OutcomeStatus::Pass => "notice",
             };
             errors += usize::from(level == "error");
             let title = property(&format!("elf-gate: {}", outcome.rule));
@@ -31,98 +33,82 @@ pub(super) fn annotations(report: &Report) -> String {
             let _ = writeln!(out, "::{level} file={path},title={title}::{}", message(&text));
         }
     }
+    for diagnostic in &report.diagnostics {
+        errors += 1;
+        let title = property(&format!("elf-gate: {}", diagnostic.code().id));
+        let _ = writeln!(out, "::error title={title}::{}", message(&with_hint(diagnostic)));
+    }
     if errors > ANNOTATIONS_SHOWN {
         let text = format!(
-            "elf-gate found {errors} errors, of which GitHub shows {ANNOTATIONS_SHOWN}; the step summary and the log have all"
+            "elf-gate found {errors} errors, of which GitHub shows {ANNOTATIONS_SHOWN}; the step summary and the log list all"
         );
         let _ = writeln!(out, "::notice title=elf-gate::{}", message(&text));
     }
-    let said = human_verdict(report.verdict);
-    let _ = writeln!(out, "elf-gate: {said}, {}", counts(report));
+    let _ = writeln!(out, "elf-gate: {}, {}", verdict(report.verdict), counts(&report.summary));
     out
 }
 
-/// Files that pass without a remark are counted; the others are listed, as far as the page takes them.
+/// Counts the files that pass, and lists the others up to the size limit of the page.
 pub(super) fn step_summary(report: &Report) -> String {
-    // A step may write 1 MiB, and then nothing of it is shown at all.
+    // GitHub shows nothing of a summary that exceeds 1 MiB.
     const BYTES_MAX: usize = 900 << 10;
-    let mut out = format!("## ELF gate: {}\n\n{}\n", human_verdict(report.verdict), counts(report));
-    let is_remarkable =
-        |file: &&FileReport| file.verdict() != Verdict::Pass || file.remarkable().next().is_some();
-    let bad: Vec<&FileReport> = report.files.iter().filter(is_remarkable).collect();
-    if !bad.is_empty() {
-        out += "\n| file | rule | verdict | expected | found | what to do |\n|---|---|---|---|---|---|\n";
+    let mut out = format!("## ELF gate: {}\n\n{}\n", verdict(report.verdict), counts(&report.summary));
+    let is_listed =
+        |file: &&FileReport| file.verdict() != Verdict::Pass || file.exceptions().next().is_some();
+    let listed: Vec<&FileReport> = report.files.iter().filter(is_listed).collect();
+    if !listed.is_empty() || !report.diagnostics.is_empty() {
+        out += "\n| file | rule | verdict | expected | found | hint |\n|---|---|---|---|---|---|\n";
     }
-    for (index, file) in bad.iter().enumerate() {
+    for (index, file) in listed.iter().enumerate() {
         if out.len() > BYTES_MAX {
-            let _ = writeln!(
-                out,
-                "\n{} more are left out; the log has them.",
-                counted(bad.len() - index, "file")
-            );
+            let _ = writeln!(out, "\n{} omitted; the log lists all.", counted(listed.len() - index, "file"));
             break;
         }
         let name = cell(&file.file);
-        if let FileState::Unreadable { error, hint, .. } = &file.state {
-            let _ = writeln!(out, "| `{name}` | | not judged | | {} | {} |", cell(error), cell(hint));
+        if let FileState::Unreadable { error, .. } = &file.state {
+            let (text, hint) =
+                (cell(&error.to_string()), cell(error.fields().hint.as_deref().unwrap_or_default()));
+            let _ = writeln!(out, "| `{name}` | `{}` | not judged | | {text} | {hint} |", error.code().id);
         }
-        for (outcome, standing) in file.remarkable() {
-            let said = said(standing);
+        for (outcome, status) in file.exceptions() {
+            let said = status_name(status);
             let (expected, found) = (cell(&outcome.expected), cell(&outcome.found));
             let hint = cell(&outcome.hint);
             let _ =
                 writeln!(out, "| `{name}` | `{}` | {said} | {expected} | {found} | {hint} |", outcome.rule);
         }
     }
+    for diagnostic in &report.diagnostics {
+        let (text, hint) =
+            (cell(&diagnostic.to_string()), cell(diagnostic.fields().hint.as_deref().unwrap_or_default()));
+        let _ = writeln!(out, "| | `{}` | error | | {text} | {hint} |", diagnostic.code().id);
+    }
     out
 }
 
-fn counts(report: &Report) -> String {
-    let summary = &report.summary;
-    let mut counts = format!(
-        "{}: {} passed, {} in violation, {} not decided",
-        counted(summary.files, "file"),
-        summary.passed,
-        summary.in_violation,
-        summary.not_decided
-    );
-    if summary.not_elf > 0 {
-        let _ = write!(counts, "; {} skipped, not ELF", summary.not_elf);
-    }
-    counts
-}
-
-fn said(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Waived => "waived",
-        Standing::Warning => "warning",
-        Standing::Note => "note",
-        Standing::Pass => human_verdict(Verdict::Pass),
-        Standing::Violation => human_verdict(Verdict::Violation),
-        Standing::CannotTell => human_verdict(Verdict::CannotTell),
+fn status_name(status: OutcomeStatus) -> &'static str {
+    match status {
+        OutcomeStatus::Waived => "waived",
+        OutcomeStatus::Warning => "warning",
+        OutcomeStatus::Note => "note",
+        OutcomeStatus::Pass => verdict(Verdict::Pass),
+        OutcomeStatus::Violation => verdict(Verdict::Violation),
+        OutcomeStatus::CannotTell => verdict(Verdict::CannotTell),
     }
 }
 
-fn human_verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Pass => "pass",
-        Verdict::Violation => "violation",
-        Verdict::CannotTell => "not decided",
-    }
-}
-
-/// A message ends with its line, so line ends are written as GitHub decodes them.
+/// Encodes line ends, because a command ends with its line.
 fn message(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// In a property `:` and `,` mean something, too.
+/// In a property, `:` and `,` are separators as well.
 fn property(text: &str) -> String {
     message(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Text of a file must not break out of its cell, neither as Markdown nor as HTML.
+/// Escapes Markdown and HTML, so that text of a file stays inside of its cell.
 fn cell(text: &str) -> String {
-    let text = human::printable(text);
+    let text = printable(text);
     text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|").replace('`', "'")
 }

@@ -115,8 +115,9 @@ impl Checks<'_> {
         let span = raw.gate.span();
         let gate = raw.gate.get_ref();
         if let Err(error) = gate.check() {
-            for problem in &error.problems {
-                let problem = self.at(&span, format!("[gate] {problem}")).hint(error.hint());
+            for problem in &error.0 {
+                let hint = problem.fields().hint.as_deref().unwrap_or_default();
+                let problem = self.at(&span, format!("[gate] {problem}")).hint(hint);
                 self.problems.push(problem);
             }
             return;

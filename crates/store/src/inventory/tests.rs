@@ -164,7 +164,11 @@ fn age_and_size_choose_the_least_recently_used() {
     let smaller = gc_candidates(&all, &GcPolicy { bytes_max: Some(total - 1), ..wish.clone() });
     assert_eq!(names(&smaller), ["tools/older"]);
     assert!(gc_candidates(&all, &GcPolicy { bytes_max: Some(total), ..wish.clone() }).is_empty());
-    assert_eq!(gc_candidates(&all, &GcPolicy { bytes_max: Some(0), ..wish }).len(), 3, "the planned one stays");
+    assert_eq!(
+        gc_candidates(&all, &GcPolicy { bytes_max: Some(0), ..wish }).len(),
+        3,
+        "the planned one stays"
+    );
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! Symbol tables with all names in one buffer: a 20 MB binary has tens of thousands of symbols, and one allocation per
+//! name costs more than reading them.
+
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+/// One entry, borrowed from the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Symbol<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) value: u64,
+    pub(crate) size_bytes: u64,
+    /// `st_info`: binding and type.
+    pub(crate) info: u8,
+    pub(crate) section: u16,
+}
+
+impl Symbol<'_> {
+    /// `STT_SECTION` and `STT_FILE` name parts of the object file, not code or data.
+    fn names_code_or_data(&self) -> bool {
+        !matches!(self.info & 0xf, 3 | 4) && !self.name.is_empty()
+    }
+}
+
+/// The names of a symbol table, in one buffer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SymbolTable {
+    names: Vec<u8>,
+    entries: Vec<Entry>,
+    /// Number of entries, including those without a name.
+    pub entry_count: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Entry {
+    name_end: u32,
+    info: u8,
+    is_defined: bool,
+    size_bytes: u64,
+}
+
+/// One named symbol of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedSymbol<'a> {
+    /// As in the file, mangled.
+    pub name: &'a [u8],
+    /// Defined in this file.
+    pub is_defined: bool,
+    /// `STB_WEAK`: may stay undefined.
+    pub is_weak: bool,
+    /// `STB_LOCAL`: not visible outside of its object.
+    pub is_local: bool,
+    /// `st_size`.
+    pub size_bytes: u64,
+}
+
+impl SymbolTable {
+    pub(crate) fn from_symbols(symbols: &[Symbol]) -> SymbolTable {
+        let mut table = SymbolTable { entry_count: symbols.len(), ..SymbolTable::default() };
+        for symbol in symbols.iter().filter(|symbol| symbol.names_code_or_data()) {
+            let end = table.names.len() + symbol.name.len();
+            // No program has 4 GiB of names. The remainder is dropped, and `required-symbols` then fails closed.
+            let Ok(end) = u32::try_from(end) else { break };
+            table.names.extend_from_slice(symbol.name);
+            let is_defined = symbol.section != 0;
+            table.entries.push(Entry {
+                name_end: end,
+                info: symbol.info,
+                is_defined,
+                size_bytes: symbol.size_bytes,
+            });
+        }
+        table
+    }
+
+    /// Every name, and whether the symbol is defined in this file.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        self.entries().map(|entry| (entry.name, entry.is_defined))
+    }
+
+    /// Every symbol with a name.
+    pub fn entries(&self) -> impl Iterator<Item = NamedSymbol<'_>> {
+        const STB_LOCAL: u8 = 0;
+        const STB_WEAK: u8 = 2;
+        let mut start = 0;
+        self.entries.iter().map(move |entry| {
+            let name = &self.names[start..entry.name_end as usize];
+            start = entry.name_end as usize;
+            let binding = entry.info >> 4;
+            NamedSymbol {
+                name,
+                is_defined: entry.is_defined,
+                is_weak: binding == STB_WEAK,
+                is_local: binding == STB_LOCAL,
+                size_bytes: entry.size_bytes,
+            }
+        })
+    }
+}
+
+impl Serialize for SymbolTable {
+    /// Only the counts: a list of sixty thousand names is of no use in a report.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut table = serializer.serialize_struct("SymbolTable", 2)?;
+        table.serialize_field("entries", &self.entry_count)?;
+        table.serialize_field("named", &self.entries.len())?;
+        table.end()
+    }
+}

@@ -1,0 +1,168 @@
+//! The structures of an ELF file. Both readers produce these types, so that their results are compared with `==`.
+
+use serde::Serialize;
+
+/// Segment type: loaded into memory.
+pub const PT_LOAD: u32 = 1;
+/// Segment type: dynamic section.
+pub const PT_DYNAMIC: u32 = 2;
+/// Segment type: path of the run-time loader.
+pub const PT_INTERP: u32 = 3;
+/// Segment type: notes.
+pub const PT_NOTE: u32 = 4;
+/// Segment type: flags and size of the stack.
+pub const PT_GNU_STACK: u32 = 0x6474_e551;
+/// Segment type: range that becomes read-only after relocation.
+pub const PT_GNU_RELRO: u32 = 0x6474_e552;
+
+/// The fields of the ELF header that rules and reports use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Header {
+    /// 32 or 64.
+    pub class_bits: u8,
+    /// Byte order of the file.
+    pub is_little_endian: bool,
+    /// `e_type`.
+    pub elf_type: ElfType,
+    /// A common name such as `x86_64`, or the number of an unlisted machine.
+    pub machine: String,
+    /// `e_machine`.
+    pub machine_number: u16,
+    /// `EI_OSABI`.
+    pub os_abi: u8,
+    /// Address of the first instruction.
+    pub entry: u64,
+    /// File offset of the end of the program header table. UPX writes its own header there.
+    pub program_headers_end: u64,
+}
+
+/// `e_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ElfType {
+    /// `ET_REL`: an object file.
+    Relocatable,
+    /// `ET_EXEC`: a program at a fixed address.
+    Executable,
+    /// `ET_DYN`: a shared object or a position-independent executable.
+    Dynamic,
+    /// `ET_CORE`: a core dump.
+    Core,
+    /// Any other number.
+    Other,
+}
+
+/// A program header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Segment {
+    /// Name of the type, such as `PT_LOAD`, or its number in hexadecimal.
+    pub kind: String,
+    /// `p_type`.
+    pub kind_number: u32,
+    /// `rwx` with dashes, in the notation of `ls -l`.
+    pub flags: String,
+    /// `p_flags`.
+    pub flags_number: u32,
+    /// `p_offset`.
+    pub offset: u64,
+    /// `p_vaddr`.
+    pub address: u64,
+    /// `p_filesz`.
+    pub file_size_bytes: u64,
+    /// `p_memsz`.
+    pub memory_size_bytes: u64,
+    /// `p_align`.
+    pub align: u64,
+}
+
+impl Segment {
+    /// `PF_X`.
+    pub fn is_executable(&self) -> bool {
+        self.flags_number & 1 != 0
+    }
+
+    /// `PF_W`.
+    pub fn is_writable(&self) -> bool {
+        self.flags_number & 2 != 0
+    }
+}
+
+/// A section header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Section {
+    /// Empty when the file has no section names.
+    pub name: String,
+    /// `sh_type`.
+    pub kind_number: u32,
+    /// `sh_flags`.
+    pub flags_number: u64,
+    /// `sh_offset`.
+    pub offset: u64,
+    /// `sh_size`.
+    pub size_bytes: u64,
+    /// `sh_link`.
+    pub link: u32,
+}
+
+impl Section {
+    const SHT_NOBITS: u32 = 8;
+    const SHF_WRITE: u64 = 1;
+    const SHF_EXECINSTR: u64 = 4;
+
+    /// `SHF_EXECINSTR`.
+    pub fn is_executable(&self) -> bool {
+        self.flags_number & Self::SHF_EXECINSTR != 0
+    }
+
+    /// `SHF_WRITE`.
+    pub fn is_writable(&self) -> bool {
+        self.flags_number & Self::SHF_WRITE != 0
+    }
+
+    /// DWARF sections, compressed or not.
+    pub fn is_debug(&self) -> bool {
+        self.name.starts_with(".debug_") || self.name.starts_with(".zdebug_")
+    }
+
+    /// Whether the section occupies bytes of the file.
+    pub fn has_contents(&self) -> bool {
+        self.kind_number != Self::SHT_NOBITS
+    }
+}
+
+/// `PT_DYNAMIC`: the entries that the run-time loader acts upon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dynamic {
+    /// `DT_NEEDED`.
+    pub needed: Vec<String>,
+    /// `DT_SONAME`.
+    pub soname: Option<String>,
+    /// `DT_RPATH`.
+    pub rpath: Option<String>,
+    /// `DT_RUNPATH`.
+    pub runpath: Option<String>,
+    /// `DT_FLAGS`.
+    pub flags: u64,
+    /// `DT_FLAGS_1`.
+    pub flags_1: u64,
+    /// `DT_TEXTREL` or `DF_TEXTREL`.
+    pub has_text_relocations: bool,
+    /// `DT_BIND_NOW`, `DF_BIND_NOW` or `DF_1_NOW`.
+    pub binds_now: bool,
+    /// Functions are resolved at their first call, through a table that stays writable.
+    pub has_lazy_bindings: bool,
+}
+
+/// `.gnu_debuglink`: the file that holds the debug information, and its CRC-32.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DebugLink {
+    /// File name without a folder.
+    pub file_name: String,
+    /// CRC-32 of the whole debug file.
+    pub crc32: u32,
+}
+
+/// The `PT_GNU_STACK` segments.
+pub fn stack_segments(segments: &[Segment]) -> Vec<&Segment> {
+    segments.iter().filter(|segment| segment.kind_number == PT_GNU_STACK).collect()
+}

@@ -1,0 +1,177 @@
+//! Paths of the build machine in the bytes. They disclose user names and the layout of a CI system, and make builds
+//! irreproducible.
+//!
+//! One pass searches for all prefixes. Rust string literals have no terminator, so the byte before a path carries little
+//! information; only matches in the middle of a system path are dropped.
+
+use std::sync::OnceLock;
+
+use aho_corasick::AhoCorasick;
+use serde::Serialize;
+
+use crate::elf::types::Section;
+
+/// Home folders, and the working folders of build services.
+pub const LOCAL_PATH_PREFIXES: &[&str] =
+    &["/home/", "/root/", "/Users/", "/build/", "/builds/", "/github/workspace/", "/__w/", "/workspace/"];
+
+/// Result of a search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LocalPaths {
+    /// The prefixes that were searched for.
+    pub prefixes: Vec<String>,
+    /// Number of matches; a path may match several times.
+    pub count: usize,
+    /// Matches whose path is not listed in `found`.
+    pub unlisted: usize,
+    /// The first distinct paths.
+    pub found: Vec<LocalPath>,
+}
+
+/// A path in the bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LocalPath {
+    /// Offset of the first match.
+    pub offset: u64,
+    /// Section that contains the offset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub section: Option<String>,
+    /// The path, cut at the first byte that is unusual in paths.
+    pub path: String,
+}
+
+/// A compiled search, reusable for many files.
+#[derive(Debug)]
+pub struct LocalPathSearch {
+    prefixes: Vec<String>,
+    /// `None` without prefixes.
+    automaton: Option<AhoCorasick>,
+}
+
+impl LocalPathSearch {
+    /// Searches for paths that start with one of `prefixes`.
+    pub fn new(prefixes: impl IntoIterator<Item = impl Into<String>>) -> LocalPathSearch {
+        let prefixes: Vec<String> = prefixes.into_iter().map(Into::into).collect();
+        let patterns = prefixes.iter().filter(|prefix| !prefix.is_empty());
+        let automaton = AhoCorasick::new(patterns).ok().filter(|automaton| automaton.patterns_len() > 0);
+        LocalPathSearch { prefixes, automaton }
+    }
+
+    /// The search for [`LOCAL_PATH_PREFIXES`].
+    pub(super) fn default_prefixes() -> &'static LocalPathSearch {
+        static DEFAULT: OnceLock<LocalPathSearch> = OnceLock::new();
+        DEFAULT.get_or_init(|| LocalPathSearch::new(LOCAL_PATH_PREFIXES.iter().copied()))
+    }
+
+    /// Skips debug sections: they contain many paths, and `strip` removes them.
+    pub(super) fn run(&self, bytes: &[u8], sections: &[Section]) -> LocalPaths {
+        const KEPT: usize = 64;
+        let mut result =
+            LocalPaths { prefixes: self.prefixes.clone(), count: 0, unlisted: 0, found: Vec::new() };
+        let Some(automaton) = &self.automaton else { return result };
+        let mut debug: Vec<(usize, usize)> = sections
+            .iter()
+            .filter(|section| section.is_debug() && section.has_contents())
+            .filter_map(|section| {
+                let start = usize::try_from(section.offset).ok()?;
+                Some((start, start.checked_add(usize::try_from(section.size_bytes).ok()?)?))
+            })
+            .collect();
+        debug.sort_unstable();
+        debug.push((bytes.len(), bytes.len()));
+        let mut start = 0;
+        for (end, next) in debug {
+            let searched = bytes.get(start..end.min(bytes.len())).unwrap_or_default();
+            for hit in automaton.find_iter(searched) {
+                let (at, path_end) = (start + hit.start(), start + hit.end());
+                if is_inside_system_path(bytes, at, &bytes[at..path_end]) {
+                    continue;
+                }
+                let Some(path) = path_at(bytes, at, path_end) else { continue };
+                result.count += 1;
+                if result.found.iter().any(|found| found.path == path) {
+                    continue;
+                }
+                if result.found.len() == KEPT {
+                    result.unlisted += 1;
+                    continue;
+                }
+                let section = section_of(sections, at as u64);
+                result.found.push(LocalPath { offset: at as u64, section, path });
+            }
+            start = start.max(next);
+        }
+        result
+    }
+}
+
+fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/._-+@~".contains(&byte) || byte >= 0x80
+}
+
+/// The path at `at`. At least one byte of a name must follow the prefix: a bare `/home/` is a constant of a program.
+fn path_at(bytes: &[u8], at: usize, prefix_end: usize) -> Option<String> {
+    const PATH_BYTES_MAX: usize = 160;
+    let rest = &bytes[prefix_end..bytes.len().min(at + PATH_BYTES_MAX).max(prefix_end)];
+    let length = rest.iter().position(|&byte| !is_path_byte(byte)).unwrap_or(rest.len());
+    if !rest.first().is_some_and(|&byte| is_path_byte(byte) && byte != b'/' && byte < 0x80) {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&bytes[at..prefix_end + length]).into_owned())
+}
+
+/// Excludes paths such as `/usr/share/build/x` and `src/build/mod.rs`.
+fn is_inside_system_path(bytes: &[u8], at: usize, prefix: &[u8]) -> bool {
+    const LOOK_BACK_BYTES: usize = 128;
+    const SYSTEM: [&[u8]; 11] = [
+        b"/usr/", b"/var/", b"/lib", b"/etc/", b"/sys/", b"/proc/", b"/opt/", b"/dev/", b"/run/", b"/bin/",
+        b"/sbin/",
+    ];
+    const HOMES: [&[u8]; 4] = [b"/home/", b"/root/", b"/Users/", b"/__w/"];
+    let before = &bytes[at.saturating_sub(LOOK_BACK_BYTES)..at];
+    let start = before.iter().rposition(|&byte| !is_path_byte(byte)).map_or(0, |last| last + 1);
+    let before = &before[start..];
+    // A prefix of one folder may be the middle of another path: `src/build/mod.rs`. Home folders and longer prefixes are
+    // unambiguous.
+    let is_ambiguous = prefix.iter().filter(|&&byte| byte == b'/').count() <= 2 && !HOMES.contains(&prefix);
+    SYSTEM.iter().any(|root| before.starts_with(root)) || (is_ambiguous && !before.is_empty())
+}
+
+fn section_of(sections: &[Section], offset: u64) -> Option<String> {
+    let holds = |section: &&Section| {
+        section.has_contents() && offset >= section.offset && offset - section.offset < section.size_bytes
+    };
+    Some(sections.iter().find(holds)?.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LocalPathSearch;
+
+    #[test]
+    fn finds_build_paths_and_skips_system_paths() {
+        let check = |bytes: &[u8], expected: &[&str]| {
+            let result = LocalPathSearch::default_prefixes().run(bytes, &[]);
+            let found: Vec<&str> = result.found.iter().map(|found| found.path.as_str()).collect();
+            assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(bytes));
+        };
+        check(b"\0/home/ann/src/a.c\0", &["/home/ann/src/a.c"]);
+        check(b"-I/home/ann\0", &["/home/ann"]);
+        check(b"literal before it/root/.cargo/registry: message", &["/root/.cargo/registry"]);
+        check(b"src/lib.rs/root/.cargo/x.rs", &["/root/.cargo/x.rs"]);
+        check(b"/build/x.c /home/b", &["/build/x.c", "/home/b"]);
+        check(b"/home/\0 /home// /root/\xff", &[]);
+        check(b"src/build/mod.rs /usr/share/build/x /var/lib/home/x", &[]);
+        check(b"/homework/x /rooted", &[]);
+        check(b"", &[]);
+        let folder = LocalPathSearch::new(["/src/", "/srv/build/tree/"]);
+        let found = folder.run(b"cargo/engine/src/lib.rs x/srv/build/tree/a /src/b", &[]).found;
+        assert_eq!(
+            found.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),
+            ["/srv/build/tree/a", "/src/b"]
+        );
+        assert_eq!(LocalPathSearch::new(["/w/"]).run(b"x /w/a /home/b", &[]).found[0].path, "/w/a");
+        assert_eq!(LocalPathSearch::new([""; 0]).run(b"/home/b", &[]).count, 0);
+        assert_eq!(LocalPathSearch::new([""]).run(b"/home/b", &[]).count, 0);
+    }
+}

@@ -1,0 +1,69 @@
+//! Sentences and counts that several formats share.
+
+use diag::Diagnostic;
+
+use crate::policy::{RuleOutcome, Verdict};
+use crate::report::model::Summary;
+
+/// An outcome in one sentence, for formats without columns.
+pub(super) fn sentence(outcome: &RuleOutcome) -> String {
+    let result = match outcome.verdict {
+        Verdict::Pass => "passes",
+        Verdict::Violation => "is violated",
+        Verdict::CannotTell => "cannot be decided",
+    };
+    let waived = waived(outcome).map_or(String::new(), |waived| format!(" ({waived})"));
+    format!("{} {result}: expected {}, found {}{waived}", outcome.rule, outcome.expected, outcome.found)
+}
+
+/// The exception of an outcome.
+pub(super) fn waived(outcome: &RuleOutcome) -> Option<String> {
+    let waived = outcome.waived.as_ref()?;
+    let until = waived.until.map_or(String::new(), |until| format!(" until {until}"));
+    Some(format!("waived{until}: {}", waived.reason))
+}
+
+/// Message and parts of a diagnostic, with its hint on the last line.
+pub(super) fn with_hint(diagnostic: &Diagnostic) -> String {
+    match &diagnostic.fields().hint {
+        Some(hint) => format!("{diagnostic}\nhint: {hint}"),
+        None => diagnostic.to_string(),
+    }
+}
+
+/// `1 file`, `2 files`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// The summary in one line.
+pub(super) fn counts(summary: &Summary) -> String {
+    let mut text = format!(
+        "{}: {} passed, {} failed, {} undecided",
+        counted(summary.files, "file"),
+        summary.passed,
+        summary.failed,
+        summary.undecided
+    );
+    if summary.not_elf > 0 {
+        text += &format!("; {} skipped (not ELF)", summary.not_elf);
+    }
+    if summary.duplicates > 0 {
+        text += &format!("; {}", counted(summary.duplicates, "duplicate name"));
+    }
+    text
+}
+
+/// `pass`, `violation` or `undecided`.
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Violation => "violation",
+        Verdict::CannotTell => "undecided",
+    }
+}
+
+/// Replaces control characters: names and strings of untrusted files must not control the terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
