@@ -1,7 +1,7 @@
-//! The verbs of the project: each file beside this one is one verb; here is only the table.
+//! The table of verbs; each module is one verb.
 //!
-//! Exit codes are the same for every verb: 0 done, 1 a rule is violated, 2 anything that kept us from knowing
-//! (usage, a missing tool, I/O, "not measured"), 130 after Ctrl-C.
+//! Exit status of every verb: 0 done, 1 a rule is violated, 2 anything that prevents a result (usage, a missing tool, I/O,
+//! "not measured"), 130 after Ctrl-C.
 
 mod api_test;
 mod bench;
@@ -42,7 +42,7 @@ enum Verb {
     ApiTest(api_test::Args),
     /// Measure throughput, latency, memory, start-up time and the gate, beside a reference
     Bench(bench::Args),
-    /// Say what is in the cache, compare it with its digests, remove what is not used
+    /// List the cache, verify its digests, remove unused entries
     Cache(cache::Args),
     /// Compare the facts and the speed of the gate with readelf, LIEF and checksec on the files of this machine
     Difftest(difftest::Args),
@@ -50,7 +50,7 @@ enum Verb {
     Dist(dist::Args),
     /// Load the image of dist/ into the container engine and run it there
     Docker(docker::Args),
-    /// Say what a build needs, what is here, and what would be fetched
+    /// List what a build needs, what is present, and what would be fetched
     Doctor(doctor::Args),
     /// Run the fuzz targets for a given time
     Fuzz(fuzz::Args),
@@ -70,13 +70,13 @@ enum Verb {
     VerifyElf(verify_elf::Args),
 }
 
-/// What a verb found out, when it could find out.
+/// Result of a verb that came to one.
 enum Outcome {
-    /// Everything that was asked for is done and holds.
+    /// Everything is done and every check holds.
     Pass,
     /// A rule is violated; the verb has printed which.
     Violated,
-    /// Something kept the verb from knowing; it has printed what.
+    /// Something prevents a result; the verb has printed what.
     NotMeasured,
 }
 
