@@ -1,10 +1,9 @@
 #!/bin/sh
-# Seeds the corpus of each target from the fixtures of the project. What the fuzzer finds on its own is kept beside them
-# in fuzz/corpus, which is not committed.
+# Seeds the corpus of each target from the fixtures. The fuzzer adds its own inputs to fuzz/corpus, which is not committed.
 set -eu
 cd "$(dirname "$0")/.."
 
-# Programs that make archives are asked for by name, so that a missing one is not taken for a small corpus.
+# Fails when an archiver is missing; the corpus would be incomplete without notice.
 for tool in ar tar gzip xz; do
     command -v "$tool" > /dev/null || { echo "seed.sh: \`$tool\` is missing; hint: apt-get install binutils tar gzip xz-utils" >&2; exit 2; }
 done
@@ -18,21 +17,21 @@ seed() { # TARGET FILE...
 
 elf=$(find fixtures/elf -type f ! -name '*.sh' ! -name '*.c' ! -name '*.S' ! -name '*.sha256')
 packed=$(find fixtures/elf -type f \( -name 'packed-*' -o -name 'upx-*' \))
-# shellcheck disable=SC2086  # one word a file: no fixture has a blank in its name
+# shellcheck disable=SC2086  # word splitting is intended: no fixture has a space in its name
 {
     seed facts $elf
     seed upx $packed
     seed config release.toml
 }
 mkdir -p fuzz/corpus/edits
-# Nothing changed, then one edit in each of the places that matter most.
+# No edit, then one edit of each important field.
 printf '\000' > fuzz/corpus/edits/seed-none
 printf '\000\340\000\200' > fuzz/corpus/edits/seed-stack-size
 printf '\001\104\000\002' > fuzz/corpus/edits/seed-flags
 printf '\002\022\000\211' > fuzz/corpus/edits/seed-machine
 printf '\003\104\000\002' > fuzz/corpus/edits/seed-stripped
 
-# Containers: the first byte of an input says whether the target compresses the rest.
+# Containers: the first byte of an input selects the compression that the target applies to the rest.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 folder=$PWD/fuzz/corpus/containers
@@ -68,7 +67,7 @@ for name in lib.a thin.a nested.a plain.tar pax.tar image.tar plain.tar.gz plain
 done
 { printf '\007'; cat "$work/image.tar"; } > "$folder/seed-image.tar.gz"
 
-# Models: the first byte chooses the file, the header of the weights comes without its length and without the floats.
+# Models: the first byte selects the file; the header of the weights has neither its length nor the floats.
 folder=$PWD/fuzz/corpus/model
 mkdir -p "$folder"
 number=0

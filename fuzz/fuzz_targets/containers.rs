@@ -1,5 +1,5 @@
-//! Any bytes as an archive, an image or a compressed file, with the ELF files that come out of it read as well. The first
-//! byte chooses whether the rest is compressed before it is read: no fuzzer gets past the sum of a gzip stream otherwise.
+//! Any bytes as an archive, an image or a compressed file; the ELF files in it are read too. The first byte selects the
+//! compression that is applied to the rest: a fuzzer does not find the checksum of a gzip stream.
 #![no_main]
 
 use std::collections::HashSet;
@@ -9,7 +9,7 @@ use elf_gate::containers::{Found, Limits, walk};
 use elf_gate::inspect;
 use libfuzzer_sys::fuzz_target;
 
-/// Small, so that a bomb shows as a slow or a large input.
+/// Small, so that a compression bomb becomes a finding.
 const LIMITS: Limits =
     Limits { depth_max: 6, entries_max: 2_000, decompressed_bytes_max: 8 << 20, member_bytes_max: 1 << 20 };
 

@@ -1,5 +1,5 @@
-//! A good file with a few bytes changed: three bytes of input an edit (offset, offset, xor). The first byte chooses the
-//! file. Whatever passes after that must be changed only where nobody looks.
+//! A valid file with a few bytes changed: three bytes of input per edit (offset, offset, xor). The first byte selects the
+//! file. If the result passes, the edits must be outside of what the kernel, musl and the gate read.
 #![no_main]
 
 use std::ops::Range;
@@ -49,7 +49,7 @@ fuzz_target!(|input: &[u8]| {
         for range in UNUSED {
             bytes[range.clone()].copy_from_slice(&base[range]);
         }
-        // Adler-32 is no digest: edits of the stub that cancel each other out cannot be told without the packer.
+        // Adler-32 is not a digest: edits of the stub can cancel each other out, which only the packer could detect.
         let stub = inspect(base).expect("the base is good").header.entry;
         let outside_of_stub = stub_offset(base, stub);
         assert!(bytes[..outside_of_stub] == base[..outside_of_stub], "edits in the layout pass unnoticed");

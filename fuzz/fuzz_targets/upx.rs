@@ -1,4 +1,4 @@
-//! Any bytes as a packed file: layout, decompressors and filters, with the unpacked file judged as well.
+//! Any bytes as a packed file: layout, decompressors and filters; the unpacked file is judged too.
 #![no_main]
 
 use elf_gate::{Evidence, Stage, inspect, upx};
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(original) = unpacked else { return };
     let promised = packed.program.as_ref().expect("unpacked by its p_info").file_size_bytes;
     assert_eq!(original.len() as u64, u64::from(promised));
-    // What the gate says of the inner headers must be what the original says of itself.
+    // The inner headers that the gate reports must be those of the unpacked file.
     let inner = packed.inner.headers().expect("unpacked although the headers are unreadable");
     if let Ok(of_original) = inspect(&original) {
         assert_eq!(inner.segments, of_original.segments, "the program gets other headers than were judged");

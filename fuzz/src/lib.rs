@@ -1,13 +1,15 @@
-//! What must hold for any bytes, in one place for all targets.
+//! Properties that hold for any bytes, shared by the targets.
 //!
-//! "No panic" is the least of it. A file that passes the policy is read once more here, by a third reader that knows
-//! only what the kernel and musl look at, and must keep the promise there too.
+//! Besides the absence of panics: a file that passes the policy is read again by a third reader, which reads only what the
+//! kernel and musl read, and must have the promised properties there too.
 
 use elf_gate::{Evidence, Facts, Policy, Stage, Verdict, judge};
 use sha2::{Digest, Sha256};
 
+/// `link.stack_size` of release.toml.
 pub const STACK_SIZE_BYTES: u64 = 8 << 20;
 
+/// Lower-case SHA-256.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -17,13 +19,13 @@ pub fn passes(facts: &Facts, stage: Stage, evidence: &Evidence) -> bool {
     let mut policy = Policy::static_musl(stage, STACK_SIZE_BYTES);
     policy.machines = vec!["x86_64".into()];
     let outcomes = judge(facts, stage, &policy, evidence);
-    // Without a parent there is nothing to compare with, and that must not hide what the other rules say.
+    // Without a parent `round-trip` cannot be judged, which must not hide the other rules.
     let has_parent = evidence.parent_sha256.is_some();
-    let asked = outcomes.iter().filter(|outcome| has_parent || outcome.rule != "round-trip");
-    asked.into_iter().all(|outcome| outcome.verdict == Verdict::Pass)
+    let relevant = outcomes.iter().filter(|outcome| has_parent || outcome.rule != "round-trip");
+    relevant.into_iter().all(|outcome| outcome.verdict == Verdict::Pass)
 }
 
-/// What the kernel and musl read of a 64-bit little-endian program, without any library.
+/// The fields of a 64-bit little-endian program that the kernel and musl read; parsed without a library.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct KernelView {
     machine: u16,
@@ -31,12 +33,12 @@ pub struct KernelView {
     has_executable_stack: bool,
     has_writable_executable_load: bool,
     has_interpreter: bool,
-    /// The first instruction comes from the file.
+    /// The entry point is in an executable segment that the file contains.
     starts: bool,
 }
 
 impl KernelView {
-    /// Nothing when the kernel would refuse the file, or take it for one of another class.
+    /// `None` if the kernel rejects the file or reads it as another class.
     pub fn of(bytes: &[u8]) -> Option<KernelView> {
         let u16_at = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
@@ -53,10 +55,10 @@ impl KernelView {
                 1 => {
                     view.has_writable_executable_load |= flags & 3 == 3;
                     let (address, size) = (u64_at(at + 16)?, u64_at(at + 32)?);
-                    let is_there =
+                    let is_in_file =
                         u64_at(at + 8)?.checked_add(size).is_some_and(|end| end <= bytes.len() as u64);
                     view.starts |= flags & 1 != 0 &&
-                        is_there && entry.checked_sub(address).is_some_and(|at| at < size) && entry != 0;
+                        is_in_file && entry.checked_sub(address).is_some_and(|at| at < size) && entry != 0;
                 }
                 3 => view.has_interpreter = true,
                 0x6474_e551 => {
@@ -69,7 +71,8 @@ impl KernelView {
         Some(view)
     }
 
-    pub fn keeps_the_promise(&self) -> bool {
+    /// Whether the view is that of a program that the policy promises.
+    pub fn has_promised_properties(&self) -> bool {
         let promised = KernelView {
             machine: 62,
             stack_sizes: vec![STACK_SIZE_BYTES],
@@ -80,12 +83,13 @@ impl KernelView {
     }
 }
 
-/// A file that passes must keep the promise in the eyes of the kernel, too; one that passes as no program must be none.
+/// A file that passes must have the promised properties in the view of the kernel; one that passes as an object or a debug
+/// file must not be a program.
 pub fn check_pass(bytes: &[u8], stage: Stage) {
     let Some(view) = KernelView::of(bytes) else { return };
     match stage {
         Stage::Object => panic!("passes as {stage}, and the kernel sees {view:?}"),
         Stage::Debug => assert!(!view.starts, "passes as {stage}, and the kernel sees {view:?}"),
-        _ => assert!(view.keeps_the_promise(), "passes as {stage}, and the kernel sees {view:?}"),
+        _ => assert!(view.has_promised_properties(), "passes as {stage}, and the kernel sees {view:?}"),
     }
 }

@@ -48,15 +48,10 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let dist = args.dist.clone().unwrap_or_else(|| workspace_root().join("dist"));
     let model = args.model.clone().unwrap_or_else(|| workspace_root().join("fixtures/models/tiny-bert"));
-    let (image, model) = match (DistImage::find(&dist), Model::check(&model)) {
-        (Ok(image), Ok(model)) => (image, model),
-        (image, model) => {
-            let problems = [image.err(), model.err()];
-            return Err(Diagnostics(problems.into_iter().flatten().collect())
-                .into_result()
-                .map_or_else(|error| error, |()| unreachable!("one of the two has failed")));
-        }
-    };
+    let mut problems = Diagnostics::default();
+    let image = DistImage::find(&dist).map_err(|problem| problems.push(problem)).ok();
+    let model = Model::check(&model).map_err(|problem| problems.push(problem)).ok();
+    let (Some(image), Some(model)) = (image, model) else { return Err(problems.into()) };
     let mut cleanup = Cleanup::new(&image);
     let outcome = load_and_run(&args, &image, &model, &mut cleanup);
     eprint!("{}", cleanup.report());

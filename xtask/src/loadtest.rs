@@ -109,3 +109,15 @@ fn loaded_image(dist: &std::path::Path, verbose: bool) -> anyhow::Result<String>
 fn name(value: impl ValueEnum) -> String {
     value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scenarios_are_those_of_the_crate_loadtest() {
+        let own: Vec<_> = Scenario::value_variants().iter().map(|scenario| name(*scenario)).collect();
+        let theirs = loadtest::Scenario::value_variants().iter().map(|scenario| scenario.name());
+        assert_eq!(own, theirs.collect::<Vec<_>>());
+    }
+}

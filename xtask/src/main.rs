@@ -1,7 +1,7 @@
-//! The verbs of the project, one file each; this file is the table.
+//! The table of verbs; each module is one verb.
 //!
-//! Exit codes are the same for every verb: 0 done, 1 a rule is violated, 2 anything that prevents a result (usage, a missing
-//! tool, I/O, "not measured"), 130 after Ctrl-C.
+//! Exit status of every verb: 0 done, 1 a rule is violated, 2 anything that prevents a result (usage, a missing tool, I/O,
+//! "not measured"), 130 after Ctrl-C.
 
 mod api_test;
 mod bench;
@@ -79,13 +79,13 @@ enum Verb {
     VerifyElf(verify_elf::Args),
 }
 
-/// The result of a verb.
+/// Result of a verb that came to one.
 enum Outcome {
-    /// Done, and every rule holds.
+    /// Everything is done and every check holds.
     Pass,
     /// A rule is violated; the verb has printed which.
     Violated,
-    /// There is no result; the verb has printed why.
+    /// Something prevents a result; the verb has printed what.
     NotMeasured,
     /// The verb has printed its diagnostics as data; their exit status.
     Failed(u8),

@@ -13,8 +13,16 @@ use crate::server::Server;
 use crate::{Check, DESCRIPTORS, FAULT_RESPONSE, NOT_MEASURED, RESOURCE_LEAK};
 
 /// Time limits of the server, short enough to wait for.
-const LIMITS: [&str; 8] =
-    ["--header-timeout", "1 s", "--body-timeout", "1 s", "--write-timeout", "1 s", "--max-body-bytes", "1 MiB"];
+const LIMITS: [&str; 8] = [
+    "--header-timeout",
+    "1 s",
+    "--body-timeout",
+    "1 s",
+    "--write-timeout",
+    "1 s",
+    "--max-body-bytes",
+    "1 MiB",
+];
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 const HALF_OPEN: usize = 100;
 const SLOW_READERS: usize = 8;

@@ -6,8 +6,8 @@
 //!   [`diag::Diagnostic`] of class [`diag::Class::Violation`]; [`CODES`] lists the codes.
 //! - [`Report`]: all scenarios of a run, as text or JSON.
 //!
-//! The crate knows the server by its command line, its HTTP interface and its log only. It does not depend on the server or
-//! on the pipeline that builds it. It prints nothing; the binary `loadtest` does.
+//! The crate uses only the command line, the HTTP interface and the log of the server. It does not depend on the server or on
+//! the pipeline that builds it. It prints nothing; the binary `loadtest` does.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -62,7 +62,7 @@ impl Scenario {
             runner: context.runner,
         };
         let checks = self.checks(context, &model, &load);
-        // A signal is the reason for whatever failed after it.
+        // After a signal every other error is a consequence.
         context.runner.check()?;
         Ok(ScenarioReport { scenario: self.name().into(), checks: checks? })
     }

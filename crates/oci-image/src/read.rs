@@ -101,7 +101,7 @@ fn read(path: &Path) -> Result<LoadableImage> {
     };
 
     let (file_digests, found) = unpack_layer(path, layer)?;
-    ensure!(found == *diff_id, "the unpacked layer has digest {found}; the config says {diff_id}");
+    ensure!(found == *diff_id, "the unpacked layer has the digest {found}; the config has {diff_id}");
     Ok(LoadableImage {
         reference: reference.clone(),
         manifest_digest: image.digest.clone(),
@@ -149,7 +149,7 @@ impl Contents {
             if name.starts_with("blobs/") {
                 ensure!(
                     blob_path(&digest) == name,
-                    "`{name}` has other bytes than its name says (their digest is {digest})"
+                    "`{name}` has other bytes than its name states (their digest is {digest})"
                 );
             }
             ensure!(contents.files.insert(name.clone(), (size, digest)).is_none(), "it has `{name}` twice");
@@ -174,7 +174,7 @@ impl Contents {
             .with_context(|| format!("blob {} is listed and missing", descriptor.digest))?;
         ensure!(
             *size == descriptor.size,
-            "blob {}: {size} bytes; its descriptor says {}",
+            "blob {}: {size} bytes; its descriptor has {}",
             descriptor.digest,
             descriptor.size
         );

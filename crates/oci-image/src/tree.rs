@@ -40,10 +40,10 @@ pub fn build<'a>(files: &'a [ImageFile], problems: &mut Diagnostics) -> Tree<'a>
         let bytes = match &file.content {
             Content::Folder => None,
             Content::Bytes(bytes) => Some(Cow::Borrowed(bytes.as_slice())),
-            Content::Source(source) => match read_regular(source) {
+            Content::Source(source) => match read_regular(path, source) {
                 Ok(bytes) => Some(Cow::Owned(bytes)),
                 Err(problem) => {
-                    problems.push(problem.rule(path));
+                    problems.push(problem);
                     // An empty file, so that a missing source is not reported again as a missing entrypoint.
                     Some(Cow::Borrowed([].as_slice()))
                 }
@@ -83,9 +83,9 @@ fn add_parents(tree: &mut Tree<'_>, problems: &mut Diagnostics) {
     }
 }
 
-fn read_regular(source: &Path) -> Result<Vec<u8>, Diagnostic> {
+fn read_regular(path: &str, source: &Path) -> Result<Vec<u8>, Diagnostic> {
     let unreadable = |found: String| {
-        Diagnostic::new(&IMAGE_SPEC, "a source file cannot be read")
+        Diagnostic::new(&IMAGE_SPEC, format!("the source of `{path}` cannot be read"))
             .file(source)
             .expected("a regular file")
             .found(found)

@@ -84,6 +84,10 @@ fn check_entrypoint(spec: &ImageSpec, tree: &Tree<'_>, machine: Option<u16>, pro
         return;
     };
     let Some(Entry { mode, bytes }) = tree.get(program) else {
+        // An image without files is a problem of its own.
+        if tree.is_empty() {
+            return;
+        }
         let files = tree.iter().filter(|(_, entry)| entry.bytes.is_some());
         let files: Vec<_> = files.map(|(path, _)| path.as_str()).collect();
         problems.push(

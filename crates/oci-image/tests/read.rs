@@ -167,7 +167,7 @@ fn rejects_a_wrong_size_in_a_descriptor() {
     let size = index.split("\"size\":").nth(1).unwrap().split(',').next().unwrap();
     let wrong = index.replace(&format!("\"size\":{size}"), "\"size\":7");
     let reason = rejection(&with(&good, "index.json", Some(wrong.as_bytes())));
-    assert!(reason.ends_with(&format!(": {size} bytes; its descriptor says 7")), "{reason}");
+    assert!(reason.ends_with(&format!(": {size} bytes; its descriptor has 7")), "{reason}");
 }
 
 #[test]

@@ -1,120 +1,210 @@
 //! `cargo xtask fuzz`: builds the fuzz targets, seeds their corpus from the fixtures, and runs them one after another.
 //!
-//! Each input has a limit of memory and time; an input beyond either is a finding, like a panic or a file that passes
-//! the policy and should not.
+//! Each input has a limit of memory and time. An input beyond a limit is a finding, like a panic or a file that passes the
+//! policy and must not.
 
+mod session;
 mod tools;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
-use diag::Diagnostic;
+use diag::{Diagnostic, Diagnostics};
 use process::Task;
+use release::context::BuildContext;
+use units::TimeSpan;
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
+use session::{Session, TargetResult};
+use tools::Tools;
 
-const TARGETS: [&str; 6] = ["facts", "upx", "edits", "containers", "config", "model"];
-/// What one input may cost. The sanitizer itself takes about 150 MiB.
+/// Each target and the crate that has it: a folder with a Cargo.toml.
+const TARGETS: [(&str, &str); 6] = [
+    ("facts", "fuzz"),
+    ("upx", "fuzz"),
+    ("edits", "fuzz"),
+    ("containers", "fuzz"),
+    ("config", "fuzz/inputs"),
+    ("model", "fuzz/inputs"),
+];
+/// Limits of one input. The sanitizer itself takes about 150 MiB.
 const RSS_MIB_MAX: u32 = 512;
 const ALLOCATION_MIB_MAX: u32 = 128;
 const SECONDS_MAX: u32 = 5;
-const SECONDS_DEFAULT: u32 = 60;
 const INPUT_BYTES_MAX: u32 = 24 << 10;
+const DURATION_DEFAULT: Duration = Duration::from_secs(60);
 
-/// What all targets came to.
-#[derive(Default)]
-struct Sum {
-    executions: u64,
-    seconds: u64,
-    findings: u32,
+diag::codes! {
+    /// An input that violates a limit or a property.
+    pub FINDING = Violation "fuzz-finding": "a fuzz target has a finding" {
+        "catches": "panics, inputs beyond the limits of time and memory, and files that pass the policy and must not",
+        "fix": "run the target with the named input, fix the reader, and add the input to the fixtures",
+    }
+    /// A target that executed no input.
+    pub NOTHING_EXECUTED = NotMeasured "fuzz-nothing-executed": "a fuzz target executed no input" {
+        "cause": "the target could not start, or its corpus could not be read; its log has the reason",
+        "fix": "read the named log",
+    }
+    /// `--resume` without a session.
+    pub NO_SESSION = Usage "fuzz-no-session": "there is no session to resume" {
+        "cause": "no earlier run in this checkout, or fuzz/artifacts was removed",
+        "fix": "cargo xtask fuzz",
+    }
+    /// A tool for fuzzing is missing and cannot be fetched.
+    pub TOOL_MISSING = Environment "fuzz-tool-missing": "a tool for fuzzing is missing" {
+        "cause": "rustup is not in PATH, or `--offline` forbids to fetch cargo-fuzz or the nightly compiler",
+        "fix": "install rustup (https://rustup.rs); run `cargo xtask fuzz --duration '1 s' config` once with a network",
+    }
 }
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
     common: Common,
-    /// How long each target runs [default: 60]
-    #[arg(long, value_name = "N", conflicts_with = "total")]
-    seconds: Option<u32>,
-    /// How long all of them run together, in equal parts; `3600` is the hour before a release
-    #[arg(long, value_name = "SECONDS")]
-    total: Option<u32>,
-    /// Only these [default: all of them]
-    #[arg(value_name = "TARGET", value_parser = TARGETS)]
+    /// Time of each target [default: 60 s]
+    #[arg(long, value_name = "TIME", conflicts_with = "total")]
+    duration: Option<TimeSpan>,
+    /// Time of all targets together, in equal parts, such as `1 h`
+    #[arg(long, value_name = "TIME")]
+    total: Option<TimeSpan>,
+    /// Continue the last run: only its targets without a result, with the same time
+    #[arg(long, conflicts_with_all = ["duration", "total", "targets"])]
+    resume: bool,
+    /// Targets to run [default: all]
+    #[arg(value_name = "TARGET", value_parser = TARGETS.map(|(name, _)| name))]
     targets: Vec<String>,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (context, _) = args.common.context()?;
     let root = workspace_root();
-    let targets: Vec<&str> = match args.targets.is_empty() {
-        true => TARGETS.to_vec(),
-        false => args.targets.iter().map(String::as_str).collect(),
-    };
-    let tools = tools::provide(&context)?;
-    context.runner.run(Task::new("seed the corpus", context.command(root.join("fuzz/seed.sh"))))?;
-    let build = tools.build(&context, &root);
-    context.runner.run(Task::new("build the fuzz targets", build).inherit_stderr(true))?;
-
-    let seconds = match args.total {
-        Some(total) => total.div_ceil(targets.len() as u32),
-        None => args.seconds.unwrap_or(SECONDS_DEFAULT),
-    };
-    let mut sum = Sum::default();
-    for target in targets {
-        // The program itself, not `cargo fuzz run`, which would compile anew when a file has changed meanwhile: all targets
-        // of one run are to see the same code.
-        let mut fuzz = context.command(tools.program(&root, target));
-        fuzz.current_dir(&root)
-            .arg(format!("-artifact_prefix={}/", artifacts(&root, target).display()))
-            .arg(format!("-max_total_time={}", seconds))
-            .arg(format!("-rss_limit_mb={RSS_MIB_MAX}"))
-            .arg(format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}"))
-            .arg(format!("-timeout={SECONDS_MAX}"))
-            .arg(format!("-max_len={INPUT_BYTES_MAX}"))
-            .arg("-print_final_stats=1")
-            .arg(root.join("fuzz/corpus").join(target));
-        std::fs::create_dir_all(artifacts(&root, target)).context("making a folder for findings")?;
-        let log = root.join("fuzz/artifacts").join(format!("{target}.log"));
-        let finished = context.runner.output(Task::new(format!("fuzz `{target}`"), fuzz).log(&log))?;
-        let text = String::from_utf8_lossy(
-            &std::fs::read(&log).with_context(|| format!("reading {}", log.display()))?,
-        )
-        .into_owned();
-        let executions = statistic(&text, "stat::number_of_executed_units:");
-        let Some(executions) = executions.filter(|count| *count > 0) else {
-            // A target that never ran an input found nothing, and proves nothing.
-            return Err(Diagnostic::new(&crate::codes::FUZZ_NOT_RUN, format!("the target `{target}` ran no input"))
-                .hint(format!("the whole log is {}", log.display()))
-                .into());
-        };
-        let peak = statistic(&text, "stat::peak_rss_mb:").unwrap_or(0);
-        let elapsed = finished.elapsed.as_secs();
-        println!("{target:<10} {executions:>12} executions in {elapsed:>5} s, {peak:>4} MiB at most");
-        (sum.executions, sum.seconds) = (sum.executions + executions, sum.seconds + elapsed);
-        if !finished.status.success() {
-            sum.findings += 1;
-            eprintln!("error: `{target}` has a finding");
-            eprintln!(
-                "hint: the input lies in {}; the log is {}",
-                artifacts(&root, target).display(),
-                log.display()
-            );
+    let mut session = open_session(&args, &root)?;
+    let remaining = session.remaining();
+    if !remaining.is_empty() {
+        let tools = tools::install(&context)?;
+        context.runner.run(Task::new("seed the corpus", context.command(root.join("fuzz/seed.sh"))))?;
+        let mut crates: Vec<&str> = remaining.iter().map(|target| crate_of(target)).collect();
+        crates.dedup();
+        for folder in crates {
+            let build = tools.build(&context, &root, folder);
+            context.runner.run(Task::new("build the fuzz targets", build).inherit_stderr(true))?;
+        }
+        for target in remaining {
+            let result = run_target(&context, &tools, &root, &target, session.seconds_per_target)?;
+            print(&result);
+            session.add(result)?;
         }
     }
-    let Sum { executions, seconds, findings } = sum;
-    println!("{:<10} {executions:>12} executions in {seconds:>5} s, {findings} findings", "all");
-    Ok(if findings == 0 { Outcome::Pass } else { Outcome::Violated })
+    report(&session, &root)
 }
 
-fn artifacts(root: &std::path::Path, target: &str) -> PathBuf {
+fn open_session(args: &Args, root: &Path) -> anyhow::Result<Session> {
+    let folder = root.join("fuzz/artifacts");
+    std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    let path = folder.join("session.json");
+    if args.resume {
+        let session = Session::resume(&path)?;
+        session.results().iter().for_each(print);
+        return Ok(session);
+    }
+    let targets: Vec<String> = match args.targets.is_empty() {
+        true => TARGETS.iter().map(|(name, _)| (*name).to_string()).collect(),
+        false => args.targets.clone(),
+    };
+    let duration = match args.total {
+        Some(total) => total.duration() / u32::try_from(targets.len()).unwrap_or(1),
+        None => args.duration.map_or(DURATION_DEFAULT, TimeSpan::duration),
+    };
+    // libFuzzer takes whole seconds, and 0 means no limit.
+    Session::start(&path, targets, (duration.as_secs_f64().ceil() as u64).max(1))
+}
+
+fn crate_of(target: &str) -> &'static str {
+    TARGETS.iter().find(|(name, _)| *name == target).map_or("fuzz", |(_, folder)| folder)
+}
+
+/// Runs the program itself and not `cargo fuzz run`, which compiles again when a file has changed: all targets of a run test
+/// the same code.
+fn run_target(
+    context: &BuildContext,
+    tools: &Tools,
+    root: &Path,
+    target: &str,
+    seconds: u64,
+) -> anyhow::Result<TargetResult> {
+    let artifacts = artifacts(root, target);
+    std::fs::create_dir_all(&artifacts).with_context(|| format!("creating {}", artifacts.display()))?;
+    let mut fuzz = context.command(tools.program(root, target));
+    fuzz.current_dir(root)
+        .arg(format!("-artifact_prefix={}/", artifacts.display()))
+        .arg(format!("-max_total_time={seconds}"))
+        .arg(format!("-rss_limit_mb={RSS_MIB_MAX}"))
+        .arg(format!("-malloc_limit_mb={ALLOCATION_MIB_MAX}"))
+        .arg(format!("-timeout={SECONDS_MAX}"))
+        .arg(format!("-max_len={INPUT_BYTES_MAX}"))
+        .arg("-print_final_stats=1")
+        .arg(root.join("fuzz/corpus").join(target));
+    let log = log(root, target);
+    let output = context.runner.output(Task::new(format!("fuzz `{target}`"), fuzz).log(&log))?;
+    let text = std::fs::read(&log).with_context(|| format!("reading {}", log.display()))?;
+    let text = String::from_utf8_lossy(&text);
+    let executions = statistic(&text, "stat::number_of_executed_units:").unwrap_or(0);
+    if executions == 0 {
+        let message = format!("the target `{target}` executed no input");
+        return Err(Diagnostic::new(&NOTHING_EXECUTED, message)
+            .found(format!("exit code {}", output.shell_code()))
+            .hint(format!("its log is {}", log.display()))
+            .into());
+    }
+    Ok(TargetResult {
+        target: target.into(),
+        executions,
+        seconds: output.elapsed.as_secs(),
+        rss_mib_max: statistic(&text, "stat::peak_rss_mb:").unwrap_or(0),
+        has_finding: !output.status.success(),
+    })
+}
+
+fn print(result: &TargetResult) {
+    let TargetResult { target, executions, seconds, rss_mib_max, has_finding } = result;
+    let finding = if *has_finding { ", FINDING" } else { "" };
+    println!(
+        "{target:<10} {executions:>12} executions in {seconds:>5} s, at most {rss_mib_max:>4} MiB{finding}"
+    );
+}
+
+/// The sums, and a violation for each finding.
+fn report(session: &Session, root: &Path) -> anyhow::Result<Outcome> {
+    let results = session.results();
+    let executions: u64 = results.iter().map(|result| result.executions).sum();
+    let seconds: u64 = results.iter().map(|result| result.seconds).sum();
+    let findings = results.iter().filter(|result| result.has_finding).map(|result| {
+        let target = &result.target;
+        Diagnostic::new(&FINDING, format!("the target `{target}` has a finding"))
+            .rule(target)
+            .found(format!("the input is in {}", artifacts(root, target).display()))
+            .hint(format!("the log is {}", log(root, target).display()))
+    });
+    let findings: Diagnostics = findings.collect();
+    let count = findings.0.len();
+    println!("{:<10} {executions:>12} executions in {seconds:>5} s, {count} findings", "all");
+    findings.into_result().map(|()| Outcome::Pass)
+}
+
+fn artifacts(root: &Path, target: &str) -> PathBuf {
     root.join("fuzz/artifacts").join(target)
 }
 
-fn statistic(text: &str, name: &str) -> Option<u64> {
-    text.lines().rev().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+fn log(root: &Path, target: &str) -> PathBuf {
+    root.join("fuzz/artifacts").join(format!("{target}.log"))
+}
+
+/// The last value of a statistic in a log of libFuzzer.
+fn statistic(log: &str, name: &str) -> Option<u64> {
+    log.lines().rev().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -122,9 +212,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statistics_are_read_from_the_last_run() {
-        let text = "stat::number_of_executed_units: 5\nINFO\nstat::number_of_executed_units: 91464\n";
-        assert_eq!(statistic(text, "stat::number_of_executed_units:"), Some(91464));
+    fn reads_the_last_value_of_a_statistic() {
+        let log = "stat::number_of_executed_units: 5\nINFO\nstat::number_of_executed_units: 91464\n";
+        assert_eq!(statistic(log, "stat::number_of_executed_units:"), Some(91464));
         assert_eq!(statistic("", "stat::peak_rss_mb:"), None);
+    }
+
+    #[test]
+    fn every_target_is_in_the_manifest_of_its_crate() {
+        for (target, folder) in TARGETS {
+            let manifest = std::fs::read_to_string(workspace_root().join(folder).join("Cargo.toml")).unwrap();
+            assert!(manifest.contains(&format!("[[bin]]\nname = \"{target}\"\n")), "{target} in {folder}");
+        }
     }
 }

@@ -10,16 +10,16 @@ use std::sync::LazyLock;
 use engine::{Cancel, Embedder, WorkerPool};
 use libfuzzer_sys::fuzz_target;
 
-const WEIGHTS: &[u8] = include_bytes!("../../fixtures/models/tiny-bert/model.safetensors");
+const WEIGHTS: &[u8] = include_bytes!("../../../fixtures/models/tiny-bert/model.safetensors");
 const FILES: [(&str, &[u8]); 6] = [
-    ("config.json", include_bytes!("../../fixtures/models/tiny-bert/config.json")),
-    ("modules.json", include_bytes!("../../fixtures/models/tiny-bert/modules.json")),
+    ("config.json", include_bytes!("../../../fixtures/models/tiny-bert/config.json")),
+    ("modules.json", include_bytes!("../../../fixtures/models/tiny-bert/modules.json")),
     (
         "sentence_bert_config.json",
-        include_bytes!("../../fixtures/models/tiny-bert/sentence_bert_config.json"),
+        include_bytes!("../../../fixtures/models/tiny-bert/sentence_bert_config.json"),
     ),
-    ("1_Pooling/config.json", include_bytes!("../../fixtures/models/tiny-bert/1_Pooling/config.json")),
-    ("tokenizer.json", include_bytes!("../../fixtures/models/tiny-bert/tokenizer.json")),
+    ("1_Pooling/config.json", include_bytes!("../../../fixtures/models/tiny-bert/1_Pooling/config.json")),
+    ("tokenizer.json", include_bytes!("../../../fixtures/models/tiny-bert/tokenizer.json")),
     ("model.safetensors", WEIGHTS),
 ];
 

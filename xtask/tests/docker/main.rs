@@ -1,163 +1,16 @@
 //! `cargo xtask docker` with an engine that works, gives wrong answers, hangs or is missing, and with the real engine of
 //! this machine. Snapshots show what a user reads on both streams.
 
-use std::collections::BTreeMap;
+mod fixture;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use oci_image::{Image, ImageFile, ImageSpec};
-use serde_json::json;
-use tempfile::TempDir;
-
-/// A `dist/`, a model folder, and a folder for a fake `docker`.
-struct Fixture {
-    folder: TempDir,
-    image: Image,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        Self::with_program(ImageFile::from_bytes("/inferd", 0o555, "not a program"), "inferd:0.1.0")
-    }
-
-    fn with_program(program: ImageFile, reference: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["dist", "model", "bin"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        fs::write(folder.path().join("model/config.json"), "{}").unwrap();
-        let image = Image::build(&ImageSpec {
-            files: vec![program],
-            entrypoint: vec!["/inferd".into()],
-            cmd: vec![],
-            env: vec![],
-            user: "65532:65532".into(),
-            workdir: "/".into(),
-            labels: BTreeMap::new(),
-            exposed_ports: vec![],
-            architecture: if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }.into(),
-            created_unix_seconds: 0,
-            reference: reference.into(),
-        })
-        .unwrap();
-        let fixture = Self { folder, image };
-        let mut archive = Vec::new();
-        fixture.image.write_docker_tar(&mut archive).unwrap();
-        fs::write(fixture.archive(), archive).unwrap();
-        fixture
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn archive(&self) -> PathBuf {
-        self.path("dist/inferd-0.1.0-x.docker.tar")
-    }
-
-    /// A `docker` that answers like the real one; `change` is shell code that runs first and may answer instead.
-    fn fake_engine(self, change: &str) -> Self {
-        let path = self.path("bin/docker");
-        let script = format!(
-            r#"#!/bin/sh
-echo "$*" >> {calls}
-{change}
-case "$1" in
-  version) echo 20.10.24 ;;
-  image) if [ -e {loaded} ]; then echo {id}; else echo "Error: No such image: x" >&2; exit 1; fi ;;
-  load) : > {loaded}; echo "Loaded image" ;;
-  tag) ;;
-  rm) echo "$3" ;;
-  run)
-    case "$*" in
-      *" selftest --json") echo '{{"ok":true,"checks":[{{"name":"a","verdict":"pass"}}]}}' ;;
-      *" embed --model /model -- hello") echo '{{"index":0,"embedding":[0.5]}}' ;;
-      *) echo "unexpected: $*" >&2; exit 2 ;;
-    esac ;;
-  *) echo "unexpected: $*" >&2; exit 2 ;;
-esac
-"#,
-            calls = self.path("calls").display(),
-            loaded = self.path("loaded").display(),
-            id = self.image.image_id(),
-        );
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        self
-    }
-
-    fn calls(&self) -> String {
-        fs::read_to_string(self.path("calls")).unwrap_or_default()
-    }
-
-    /// The fake `docker`, if there is one, comes before the real one.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());
-        command.arg("docker").env("PATH", path);
-        command.arg("--dist").arg(self.path("dist")).arg("--model").arg(self.path("model")).args(arguments);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Run {
-        self.finish(self.command(arguments).output().unwrap())
-    }
-
-    fn finish(&self, output: Output) -> Run {
-        Run {
-            code: output.status.code().unwrap(),
-            stdout: self.redact(&output.stdout),
-            stderr: self.redact(&output.stderr),
-        }
-    }
-
-    /// Without paths, digests, process IDs and times, which differ between runs and machines.
-    fn redact(&self, bytes: &[u8]) -> String {
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        let folder = self.folder.path().canonicalize().unwrap();
-        let program = self.image.file_digests()["/inferd"].trim_start_matches("sha256:");
-        let text = [
-            (folder.to_str().unwrap(), "FOLDER"),
-            (self.folder.path().to_str().unwrap(), "FOLDER"),
-            (self.image.manifest_digest(), "MANIFEST_DIGEST"),
-            (self.image.image_id(), "IMAGE_ID"),
-            (program, "BINARY_SHA256"),
-        ]
-        .into_iter()
-        .fold(text, |text, (found, name)| text.replace(found, name));
-        let text = redact_after(&text, "muslin-selftest-", |c| c.is_ascii_digit(), "PID");
-        let text = redact_after(&text, "muslin-embed-", |c| c.is_ascii_digit(), "PID");
-        redact_after(&text, "  (", |c| c.is_ascii_digit() || c == '.', "TIME")
-    }
-}
-
-/// Replaces the characters of a class after a marker.
-fn redact_after(text: &str, marker: &str, class: fn(char) -> bool, name: &str) -> String {
-    let mut parts = text.split(marker);
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        let rest = part.trim_start_matches(class);
-        out += marker;
-        out += if rest.len() < part.len() { name } else { "" };
-        out += rest;
-    }
-    out
-}
-
-struct Run {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl std::fmt::Display for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
-    }
-}
+use fixture::{Fixture, manifest};
+use oci_image::ImageFile;
 
 #[test]
 fn a_good_image_passes_and_its_removal_is_explained() {
@@ -345,21 +198,6 @@ fn rejects_a_model_that_a_container_cannot_read() {
     fs::set_permissions(fixture.path("model"), fs::Permissions::from_mode(0o700)).unwrap();
     runs.push(fixture.run(&[]).to_string());
     insta::assert_snapshot!(runs.join("\n"));
-}
-
-fn manifest(fixture: &Fixture, change: impl FnOnce(&mut serde_json::Value)) {
-    let mut value = json!({
-        "schema": 1,
-        "files": [{ "name": "inferd-0.1.0-x.docker.tar" }, { "name": "inferd-0.1.0-x.oci.tar" }],
-        "image": {
-            "reference": fixture.image.reference(),
-            "manifest_digest": fixture.image.manifest_digest(),
-            "image_id": fixture.image.image_id(),
-            "binary_sha256": fixture.image.file_digests()["/inferd"].trim_start_matches("sha256:"),
-        },
-    });
-    change(&mut value);
-    fs::write(fixture.path("dist/dist-manifest.json"), value.to_string()).unwrap();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Any text as release.toml: parsed strictly or refused with a sentence.
+//! Any text as release.toml: parsed strictly or rejected with a message.
 #![no_main]
 
 use std::path::Path;
