@@ -51,7 +51,8 @@ fn after_load(model: &Path, threads: usize, batch_tokens: usize) -> HashMap<Stri
 /// Describes an estimate that is too far from the measurement.
 fn problem(estimate: f64, measured: f64, tolerance_bytes: f64) -> Option<String> {
     let ratio = estimate / measured;
-    let close = (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio) || (estimate - measured).abs() < tolerance_bytes;
+    let close =
+        (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio) || (estimate - measured).abs() < tolerance_bytes;
     (!close).then(|| format!("estimate / measured = {ratio:.3}"))
 }
 
@@ -61,7 +62,8 @@ fn the_estimate_is_within_ten_percent_of_the_measurement() {
     for model in models() {
         for threads in [1, 2] {
             for batch_tokens in [64, 256, 1024, 4096] {
-                let tolerance_bytes = if batch_tokens < DEFAULT_BATCH_TOKENS { RANDOM_PAGES_BYTES } else { 0.0 };
+                let tolerance_bytes =
+                    if batch_tokens < DEFAULT_BATCH_TOKENS { RANDOM_PAGES_BYTES } else { 0.0 };
                 let found = after_load(&model, threads, batch_tokens);
                 if let Some(problem) = problem(found["estimate"], found["anonymous"], tolerance_bytes) {
                     problems.push(format!(

@@ -13,7 +13,7 @@ use super::config::Settings;
 use super::exit::CommandResult;
 use super::{output, threads};
 use crate::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, Options, OptionSources, RequestLimits, Server,
+    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, OptionSources, Options, RequestLimits, Server,
     run_until_signal,
 };
 use crate::{codes, log};
@@ -141,11 +141,13 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
         ];
         return output::print(&settings.print(&derived));
     }
-    log::init(flags.log_format)
-        .map_err(|error| codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error))?;
+    log::init(flags.log_format).map_err(|error| {
+        codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error)
+    })?;
     let drain_timeout = flags.drain_timeout.duration();
-    let result =
-        options(flags, settings, threads, batch_tokens).and_then(Server::open).and_then(|server| run_until_signal(server, drain_timeout));
+    let result = options(flags, settings, threads, batch_tokens)
+        .and_then(Server::open)
+        .and_then(|server| run_until_signal(server, drain_timeout));
     log::flush(LOG_FLUSH_TIME_MAX);
     result
 }
@@ -157,7 +159,9 @@ fn options(
     batch_tokens: usize,
 ) -> Result<Options, Diagnostic> {
     if flags.model.is_empty() {
-        return Err(Diagnostic::new(&codes::NO_MODEL, "no model is configured").hint(codes::fix(&codes::NO_MODEL)));
+        return Err(
+            Diagnostic::new(&codes::NO_MODEL, "no model is configured").hint(codes::fix(&codes::NO_MODEL))
+        );
     }
     let threads_source = match flags.threads {
         Some(_) => settings.source("threads").to_owned(),
@@ -170,10 +174,17 @@ fn options(
         api_keys: flags.api_keys,
         protect_metrics: flags.protect_metrics,
         threads,
-        sources: OptionSources { threads: threads_source, config: settings.file, warnings: settings.warnings },
+        sources: OptionSources {
+            threads: threads_source,
+            config: settings.file,
+            warnings: settings.warnings,
+        },
         lazy_weights: flags.lazy_weights,
         memory_headroom: (!flags.no_memory_check).then_some(flags.memory_headroom.bytes()),
-        admission: AdmissionLimits { requests_max: flags.max_inflight, bytes_max: flags.max_inflight_bytes.bytes() },
+        admission: AdmissionLimits {
+            requests_max: flags.max_inflight,
+            bytes_max: flags.max_inflight_bytes.bytes(),
+        },
         requests: RequestLimits {
             body_bytes_max: flags.max_body_bytes.bytes(),
             body_timeout: flags.body_timeout.duration(),

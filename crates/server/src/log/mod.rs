@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn json_has_typed_fields_beside_timestamp_level_and_message() {
-        let text = lines(Format::Json, || tracing::warn!(path = %"/a\n", count = 3, missing = None::<u64>, "event"));
+        let text =
+            lines(Format::Json, || tracing::warn!(path = %"/a\n", count = 3, missing = None::<u64>, "event"));
         let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(json["timestamp"].take().is_string());
         insta::assert_snapshot!(json, @r#"{"count":3,"level":"WARN","message":"event","path":"/a\n","timestamp":null}"#);

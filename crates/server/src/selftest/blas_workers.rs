@@ -46,7 +46,8 @@ pub fn stacks() -> CheckResult {
 
 /// The check of the names.
 pub fn names() -> CheckResult {
-    let expected = format!("every OpenBLAS worker has a name of the form `{NAME_PREFIX}N`, and no other thread has one");
+    let expected =
+        format!("every OpenBLAS worker has a name of the form `{NAME_PREFIX}N`, and no other thread has one");
     let workers = match measure() {
         Ok(workers) => workers.iter().map(|reading| reading.tid).collect::<BTreeSet<_>>(),
         Err(reason) => return CheckResult::not_measured(expected, reason),

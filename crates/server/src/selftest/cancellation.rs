@@ -42,8 +42,12 @@ fn every_layer<T>(layers: usize, embed: impl Fn(&Cancel) -> Result<T, EngineErro
             Err(other) => return Err(other.to_string()),
         };
         match (computed < layers, stopped) {
-            (true, false) => return Err(format!("with the flag set after {computed} of {layers} layers, it did not stop")),
-            (false, true) => return Err(format!("it checks the flag more than once for each of {layers} layers")),
+            (true, false) => {
+                return Err(format!("with the flag set after {computed} of {layers} layers, it did not stop"));
+            }
+            (false, true) => {
+                return Err(format!("it checks the flag more than once for each of {layers} layers"));
+            }
             _ => {}
         }
     }

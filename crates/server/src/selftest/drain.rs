@@ -119,7 +119,8 @@ type Requests = Vec<tokio::task::JoinHandle<Response>>;
 async fn start_requests(server: &InProcessServer, model: &GatedModel) -> Result<Requests, String> {
     let requests: Requests = (0..REQUESTS).map(|_| tokio::spawn(server.embed(body()))).collect();
     let in_flight = || server.state.admission.inflight().0 == REQUESTS && model.gate().begun > 0;
-    InProcessServer::wait_until("all requests are in flight and a batch is being computed", in_flight).await?;
+    InProcessServer::wait_until("all requests are in flight and a batch is being computed", in_flight)
+        .await?;
     Ok(requests)
 }
 

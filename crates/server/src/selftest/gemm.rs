@@ -13,8 +13,7 @@ const SHAPES: &[(usize, usize, usize)] =
 
 /// The check.
 pub fn correct() -> CheckResult {
-    let expected =
-        "sgemm differs from a simple loop by no more than the rounding bound, for every shape and transposition";
+    let expected = "sgemm differs from a simple loop by no more than the rounding bound, for every shape and transposition";
     let mut worst = Difference { of_bound: 0.0, at: String::new() };
     for &(m, n, k) in SHAPES {
         for transpose in [Transpose::No, Transpose::Yes] {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
-use engine::{Cancel, EngineError, TokenWithOffsets, IdleSignal};
+use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -162,7 +162,12 @@ impl Model for GatedModel {
         Model::tokens_with_offsets(&*self.model, texts, special_tokens, cancel)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         self.gate().begun += 1;
         while !self.gate().open && !cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));

@@ -51,7 +51,9 @@ pub fn default_attr() -> CheckResult {
 
     match (reading, maps) {
         (None, _) => CheckResult::not_measured(expected, "the thread did not start within 10 s"),
-        (_, Err(error)) => CheckResult::not_measured(expected, format!("cannot read /proc/self/maps: {error}")),
+        (_, Err(error)) => {
+            CheckResult::not_measured(expected, format!("cannot read /proc/self/maps: {error}"))
+        }
         (Some(reading), Ok(maps)) => {
             let (pass, found) = stack_probe::evaluate(reading, &maps, required);
             CheckResult::of(pass, expected, found)

@@ -8,8 +8,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::check::CheckResult;
 use super::blas_workers::{name_of, task_ids};
+use super::check::CheckResult;
 use super::process_maps::ProcessMaps;
 use super::stack_probe::{self, StackPointer};
 
@@ -22,7 +22,8 @@ pub fn all() -> CheckResult {
         Ok(required) => required,
         Err(reason) => return CheckResult::not_measured("a build with a stack size", reason),
     };
-    let expected = format!("every thread except the main one has at least {required} bytes of stack and a guard");
+    let expected =
+        format!("every thread except the main one has at least {required} bytes of stack and a guard");
     match measure(required) {
         Ok(threads) => {
             let (pass, found) = evaluate(&threads);
@@ -84,11 +85,7 @@ fn waiting_stack_pointer(tid: i32, started: Instant) -> Result<Option<u64>, Stri
             Err(error) => return Err(format!("cannot read {file}: {error}")),
         }
         if started.elapsed() > SETTLE_TIME_MAX {
-            return Err(format!(
-                "`{}` did not sleep within {} s",
-                name_of(tid),
-                SETTLE_TIME_MAX.as_secs()
-            ));
+            return Err(format!("`{}` did not sleep within {} s", name_of(tid), SETTLE_TIME_MAX.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

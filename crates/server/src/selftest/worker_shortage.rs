@@ -40,7 +40,10 @@ fn run_child(mut child: Command, time_max: Duration) -> CheckResult {
     let mut child = match child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
         Ok(child) => child,
         Err(error) => {
-            return CheckResult::not_measured(expected, format!("cannot start this executable again: {error}"));
+            return CheckResult::not_measured(
+                expected,
+                format!("cannot start this executable again: {error}"),
+            );
         }
     };
     let status = match wait(&mut child, time_max) {
@@ -49,7 +52,9 @@ fn run_child(mut child: Command, time_max: Duration) -> CheckResult {
             let found = format!("the GEMM hung; the child was killed after {:.1} s", time_max.as_secs_f32());
             return CheckResult::of(false, expected, found);
         }
-        Err(error) => return CheckResult::not_measured(expected, format!("cannot wait for the child: {error}")),
+        Err(error) => {
+            return CheckResult::not_measured(expected, format!("cannot wait for the child: {error}"));
+        }
     };
     let mut output = String::new();
     if let Some(mut stdout) = child.stdout.take() {

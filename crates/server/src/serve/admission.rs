@@ -58,7 +58,13 @@ const RESERVE: usize = 4;
 
 impl Admission {
     pub fn new(limits: Limits) -> Arc<Self> {
-        let state = State { phase: Phase::Ready, requests: 0, bytes: 0, requests_by_client: HashMap::new(), mean_s: 0.0 };
+        let state = State {
+            phase: Phase::Ready,
+            requests: 0,
+            bytes: 0,
+            requests_by_client: HashMap::new(),
+            mean_s: 0.0,
+        };
         Arc::new(Self { limits, state: Mutex::new(state) })
     }
 

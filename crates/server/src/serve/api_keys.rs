@@ -81,8 +81,9 @@ impl ApiKeys {
 }
 
 fn read(file: &Path) -> Result<Arc<[Key]>, Diagnostic> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| codes::caused(&codes::INVALID_API_KEYS, "cannot read the API keys", &error).file(file))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        codes::caused(&codes::INVALID_API_KEYS, "cannot read the API keys", &error).file(file)
+    })?;
     parse(&text).map_err(|diagnostic| diagnostic.file(file).hint(codes::fix(&codes::INVALID_API_KEYS)))
 }
 

@@ -91,7 +91,11 @@ impl Job {
     ) -> (Arc<Job>, ResponseReceiver) {
         let (sender, receiver) = oneshot::channel();
         let state = State {
-            vectors: if output_kind == OutputKind::Embeddings { vec![Vec::new(); outputs] } else { Vec::new() },
+            vectors: if output_kind == OutputKind::Embeddings {
+                vec![Vec::new(); outputs]
+            } else {
+                Vec::new()
+            },
             missing: outputs,
             tokenized: Vec::new(),
             token_count: 0,

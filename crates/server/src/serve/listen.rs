@@ -158,11 +158,10 @@ async fn remove_stale_socket(listen: &Listen, path: &Path) -> Result<(), Diagnos
         );
     }
     match tokio::time::timeout(PROBE_TIME_MAX, UnixStream::connect(path)).await {
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).or_else(|error| {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
+            .or_else(|error| {
                 reject(&format!("cannot remove the stale socket: {error}"), "remove it manually".into())
-            })
-        }
+            }),
         Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
             reject("the socket belongs to another user", "choose another path".into())
         }

@@ -44,7 +44,8 @@ impl Server {
     /// A server with models of the engine.
     pub fn open(options: Options) -> Result<Self, Diagnostic> {
         let before = process::read(Path::new("/"));
-        let workload = Workload { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
+        let workload =
+            Workload { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
         let estimate = Breakdown::of_models(&options.models, workload)?;
         let footprint = estimate.footprint();
         let check = match options.memory_headroom {
@@ -54,7 +55,8 @@ impl Server {
                 memory_budget::check(footprint, options.admission.bytes_max, headroom, Path::new("/"))?
             }
         };
-        let pool = WorkerPool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
+        let pool =
+            WorkerPool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
         let loader: Loader = Arc::new(move |_, dir| {
             let embedder = Embedder::open_with_pool(dir, &pool).map_err(|error| error.diagnostic())?;
             Ok(Arc::new(embedder) as Arc<dyn Model>)

@@ -9,7 +9,7 @@ use diag::Diagnostic;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::drain::DrainOutcome;
-use super::reload::reload;
+use super::reload::{log_result, reload};
 use super::server::Server;
 use crate::{codes, log};
 
@@ -57,9 +57,9 @@ pub fn run_until_signal(server: Server, drain_timeout: Duration) -> Result<ExitC
                     }
                     let (state, options, reloading) = (Arc::clone(&state), Arc::clone(&options), Arc::clone(&reloading));
                     tokio::spawn(async move {
-                        // The result is logged and counted.
-                        let _ = reload(&state, &options).await;
+                        let result = reload(&state, &options).await;
                         reloading.store(false, Ordering::Release);
+                        log_result(&result);
                     });
                 }
             }

@@ -45,7 +45,9 @@ pub fn run_with_stdin(command: &mut Command, stdin: &[u8]) -> Finished {
 impl Finished {
     /// stderr with each of the paths replaced by its placeholder, for snapshots.
     pub fn stderr_with(&self, replacements: &[(&str, &str)]) -> String {
-        replacements.iter().fold(self.stderr.clone(), |text, (path, placeholder)| text.replace(path, placeholder))
+        replacements
+            .iter()
+            .fold(self.stderr.clone(), |text, (path, placeholder)| text.replace(path, placeholder))
     }
 }
 

@@ -60,7 +60,9 @@ impl Input {
 
     fn output_kind(&self) -> OutputKind {
         match self {
-            Self::TokenizeOnly { special_tokens, .. } => OutputKind::Tokens { special_tokens: *special_tokens },
+            Self::TokenizeOnly { special_tokens, .. } => {
+                OutputKind::Tokens { special_tokens: *special_tokens }
+            }
             Self::Texts(_) | Self::Sequences(_) => OutputKind::Embeddings,
         }
     }
