@@ -13,6 +13,6 @@ pub(crate) fn u32_at(bytes: &[u8], offset: u64) -> Option<u32> {
 }
 
 /// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

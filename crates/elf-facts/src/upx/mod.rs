@@ -22,7 +22,7 @@ mod unpack;
 pub use detect::detect;
 pub use error::{DecompressError, UnpackError};
 pub use format::method_name;
-pub(crate) use format::{LINUX_AMD64, LINUX_ARM64};
+pub use format::{LINUX_AMD64, LINUX_ARM64};
 pub use problem::{Part, Problem};
 pub use types::{Block, Inner, InnerHeaders, LoaderInfo, PackHeader, ProgramInfo, UpxFacts};
 pub use unpack::unpack;

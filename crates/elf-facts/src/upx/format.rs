@@ -1,9 +1,9 @@
 //! Numbers of executable formats and compression methods.
 
 /// 64-bit Linux on x86.
-pub(crate) const LINUX_AMD64: u8 = 22;
+pub const LINUX_AMD64: u8 = 22;
 /// 64-bit Linux on ARM.
-pub(crate) const LINUX_ARM64: u8 = 42;
+pub const LINUX_ARM64: u8 = 42;
 
 /// Name of a compression method.
 pub fn method_name(method: u8) -> String {

@@ -81,11 +81,11 @@ impl Facts {
 ///
 /// ```
 /// # let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/elf/static-pie")).unwrap();
-/// let facts = elf_gate::inspect(&bytes)?;
+/// let facts = elf_facts::facts::inspect(&bytes)?;
 /// assert_eq!(facts.header.machine, "x86_64");
-/// assert_eq!(facts.kind, elf_gate::facts::FileKind::StaticPie);
-/// assert!(elf_gate::inspect(b"text").is_err());
-/// # Ok::<(), elf_gate::FactsError>(())
+/// assert_eq!(facts.kind, elf_facts::facts::FileKind::StaticPie);
+/// assert!(elf_facts::facts::inspect(b"text").is_err());
+/// # Ok::<(), elf_facts::facts::FactsError>(())
 /// ```
 pub fn inspect(bytes: &[u8]) -> Result<Facts, FactsError> {
     inspect_for(bytes, LocalPathSearch::default_prefixes())
