@@ -48,7 +48,7 @@ fn completes<F: Future<Output = DrainOutcome>>(
     drain: &impl Fn(Arc<AppState>, Duration) -> F,
 ) -> Result<String, String> {
     let model = GatedModel::new()?;
-    let server = InProcessServer::open(model.clone())?;
+    let server = InProcessServer::open(Arc::clone(&model) as _)?;
     let state = &server.state;
     server.runtime.block_on(async {
         let requests = start_requests(&server, &model).await?;
@@ -92,7 +92,7 @@ fn times_out<F: Future<Output = DrainOutcome>>(
     drain: &impl Fn(Arc<AppState>, Duration) -> F,
 ) -> Result<String, String> {
     let model = GatedModel::new()?;
-    let server = InProcessServer::open(model.clone())?;
+    let server = InProcessServer::open(Arc::clone(&model) as _)?;
     let state = &server.state;
     server.runtime.block_on(async {
         let requests = start_requests(&server, &model).await?;

@@ -108,20 +108,26 @@ pub unsafe extern "C" fn fill_slot(slot: *mut c_void) {
 pub fn read_own_stack() -> Reading {
     let local = 0u8;
     let frame = std::hint::black_box(&raw const local) as u64;
-    let mut attr_bytes = 0;
-    // SAFETY: `attr` is written by pthread_getattr_np before it is read, and destroyed once; all pointers are to locals.
-    let tid = unsafe {
-        let mut attr = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-        if libc::pthread_getattr_np(libc::pthread_self(), attr.as_mut_ptr()) == 0 {
-            let (mut address, mut size) = (std::ptr::null_mut(), 0);
-            if libc::pthread_attr_getstack(attr.as_ptr(), &mut address, &mut size) == 0 {
-                attr_bytes = size as u64;
-            }
-            libc::pthread_attr_destroy(attr.as_mut_ptr());
-        }
-        libc::gettid()
-    };
-    Reading { tid, frame, attr_bytes }
+    // SAFETY: gettid has no preconditions.
+    let tid = unsafe { libc::gettid() };
+    Reading { tid, frame, attr_bytes: attr_stack_bytes() }
+}
+
+/// Stack size of the calling thread according to the C library; 0 when it reports none.
+fn attr_stack_bytes() -> u64 {
+    let mut attr = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: pthread_self has no preconditions.
+    let thread = unsafe { libc::pthread_self() };
+    // SAFETY: `thread` is the calling thread, and `attr` is writable.
+    if unsafe { libc::pthread_getattr_np(thread, attr.as_mut_ptr()) } != 0 {
+        return 0;
+    }
+    let (mut address, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: pthread_getattr_np has initialized `attr`; the other pointers are to locals.
+    let status = unsafe { libc::pthread_attr_getstack(attr.as_ptr(), &raw mut address, &raw mut size) };
+    // SAFETY: `attr` is initialized and is not used afterwards.
+    unsafe { libc::pthread_attr_destroy(attr.as_mut_ptr()) };
+    if status == 0 { size as u64 } else { 0 }
 }
 
 /// An address on a thread's stack, near its top.

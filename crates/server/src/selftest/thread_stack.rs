@@ -46,8 +46,10 @@ pub fn default_attr() -> CheckResult {
     // SAFETY: the thread has arrived.
     let reading = arrived.then(|| unsafe { slot.reading_after_arrival() });
     rendezvous.arrive_and_wait();
-    // SAFETY: pthread_create succeeded, and no other code joins or detaches the thread.
-    unsafe { libc::pthread_join(thread.assume_init(), std::ptr::null_mut()) };
+    // SAFETY: pthread_create succeeded and has written `thread`.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: the thread exists, and no other code joins or detaches it.
+    unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
 
     match (reading, maps) {
         (None, _) => CheckResult::not_measured(expected, "the thread did not start within 10 s"),

@@ -110,7 +110,7 @@ impl Catalog {
     }
 }
 
-#[allow(
+#[expect(
     clippy::disallowed_methods,
     reason = "the rule keeps clocks out of releases; the API reports the time of creation"
 )]
