@@ -45,7 +45,7 @@ pub fn init(format: Format) -> io::Result<()> {
         return Ok(());
     }
     let writer = queue.clone();
-    compute_thread::spawn_named("inferd-log".into(), move || writer.write_to(io::stderr()))?;
+    compute_thread::spawn_named::<()>("inferd-log".into(), move || writer.write_to(io::stderr()))?;
     // Fails only when a subscriber is set already, which the check above excludes.
     let _ = tracing::dispatcher::set_global_default(subscriber(format, queue));
     Ok(())

@@ -41,7 +41,7 @@ struct State {
 
 impl LineQueue {
     /// Writes lines to `output` for as long as the process lives. Write errors are ignored: no other output is left.
-    pub fn write_to(&self, mut output: impl io::Write) {
+    pub fn write_to(&self, mut output: impl io::Write) -> ! {
         loop {
             let mut state = self.lock();
             let line = loop {
