@@ -1,5 +1,5 @@
-//! The memory estimate is within 10 % of the measured memory of a start, for every fixture model and the real one. Unlike time,
-//! memory does not depend on the load of the machine.
+//! The memory estimate is within 10 % of the measured memory of a start, for every fixture model and the real one.
+//! Unlike time, memory does not depend on the load of the machine.
 //!
 //! The test applies to the musl target only: the measured constants are those of musl and mimalloc.
 
@@ -13,8 +13,8 @@ use std::process::Stdio;
 use run_inferd::inferd;
 
 const TOLERANCE: f64 = 0.10;
-/// Allowed difference for batches below the default. The smallest batches of the smallest model take less than 1 MiB, and which
-/// threads hold a page of the allocator (64 KiB) at the measurement is random.
+/// Allowed difference for batches below the default. The smallest batches of the smallest model take less than 1 MiB,
+/// and which threads hold a page of the allocator (64 KiB) at the measurement is random.
 const RANDOM_PAGES_BYTES: f64 = (192 << 10) as f64;
 const DEFAULT_BATCH_TOKENS: usize = 1024;
 

@@ -78,8 +78,9 @@ fn accepts_every_kind_of_input_and_both_encodings() {
     );
 }
 
-/// Starts a slow forward pass, a writer that replaces the model, and readers, and waits for writer and readers while the pass still
-/// runs. Returns the number of readers that finished and whether the writer finished. A blocked run is recognized by `TIME_MAX`.
+/// Starts a slow forward pass, a writer that replaces the model, and readers, and waits for writer and readers while
+/// the pass still runs. Returns the number of readers that finished and whether the writer finished. A blocked run is
+/// recognized by `TIME_MAX`.
 fn run_readers_and_writer(
     model: &Fake,
     time_max: Duration,

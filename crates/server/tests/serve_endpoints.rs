@@ -1,5 +1,5 @@
-//! The endpoints other than embeddings: infer, rerank, tokenize, the OpenAPI document, the status page. The vectors of the fake
-//! model are known: [words, sequences of the batch, 0, 1].
+//! The endpoints other than embeddings: infer, rerank, tokenize, the OpenAPI document, the status page. The vectors of
+//! the fake model are known: [words, sequences of the batch, 0, 1].
 
 mod fake_model;
 mod http_client;

@@ -27,7 +27,8 @@ const LOG_FLUSH_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(2
 /// Flags of the command. Their order is that of `--help` and of `--print-config`.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// Configuration file (TOML), such as `max_inflight = 512`; flags and environment (`INFERD_MAX_INFLIGHT`) take precedence
+    /// Configuration file (TOML), such as `max_inflight = 512`; flags and environment (`INFERD_MAX_INFLIGHT`) take
+    /// precedence
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print every option with its value and its source, and exit

@@ -1,11 +1,12 @@
 //! Events on stderr, one per line, as text or JSON.
 //!
-//! The library emits events with `tracing`; without [`init`] they go nowhere, so that the self-test and in-process tests print
-//! nothing. `tracing-subscriber` formats them. The writer is this crate's own ([`queue`]): a reader that blocks stderr must never
-//! block a request, and the queue must be bounded in bytes. `tracing-appender` bounds it in lines.
+//! The library emits events with `tracing`; without [`init`] they go nowhere, so that the self-test and in-process
+//! tests print nothing. `tracing-subscriber` formats them. The writer is this crate's own ([`queue`]): a reader that
+//! blocks stderr must never block a request, and the queue must be bounded in bytes. `tracing-appender` bounds it in
+//! lines.
 //!
-//! String fields are recorded with `%`. The text form then quotes a value that is not plain ASCII, so that a value cannot forge a
-//! second line or field.
+//! String fields are recorded with `%`. The text form then quotes a value that is not plain ASCII, so that a value
+//! cannot forge a second line or field.
 
 mod queue;
 

@@ -1,8 +1,8 @@
 //! Decides whether a memory footprint fits into the limits.
 //!
-//! There are two ways not to fit. Anonymous memory beyond the limit ends with the kernel killing the process. Anonymous memory
-//! that leaves no space for the weights is as bad: every token reads all weights, so their pages are read from disk for every
-//! batch.
+//! There are two ways not to fit. Anonymous memory beyond the limit ends with the kernel killing the process. Anonymous
+//! memory that leaves no space for the weights is as bad: every token reads all weights, so their pages are read from
+//! disk for every batch.
 
 use diag::Diagnostic;
 

@@ -1,7 +1,7 @@
 //! Cancelled work stops within one layer and releases its permit.
 //!
-//! The check counts and does not measure time: the engine must check the flag once before every layer, at any point of the forward
-//! pass. Then a client disconnects during a request of many batches.
+//! The check counts and does not measure time: the engine must check the flag once before every layer, at any point of
+//! the forward pass. Then a client disconnects during a request of many batches.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A draining server finishes in-flight requests, rejects later ones with status 503, and ends at its deadline even when the work
-//! does not.
+//! A draining server finishes in-flight requests, rejects later ones with status 503, and ends at its deadline even
+//! when the work does not.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! A server without a listener, with the embedded model, for the checks of the server.
 //!
-//! Requests reach the router as values and not through a socket, so that the checks run in a container without a network. Everything
-//! behind the socket is that of the real server: router, admission, catalog, scheduler, engine.
+//! Requests reach the router as values and not through a socket, so that the checks run in a container without a
+//! network. Everything behind the socket is that of the real server: router, admission, catalog, scheduler, engine.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -115,8 +115,8 @@ impl InProcessServer {
     }
 }
 
-/// The embedded model behind a gate: a step waits until the gate opens or its request is cancelled, so that requests stay in
-/// flight for as long as a check needs.
+/// The embedded model behind a gate: a step waits until the gate opens or its request is cancelled, so that requests
+/// stay in flight for as long as a check needs.
 pub struct GatedModel {
     model: Arc<engine::Embedder>,
     gate: std::sync::Mutex<Gate>,

@@ -1,5 +1,5 @@
-//! A footprint that does not fit is rejected to the byte, at any place of the limit: the estimate of the embedded model against
-//! simulated machines.
+//! A footprint that does not fit is rejected to the byte, at any place of the limit: the estimate of the embedded model
+//! against simulated machines.
 
 use engine::memory::{self, Workload};
 

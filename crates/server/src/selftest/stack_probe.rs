@@ -1,7 +1,8 @@
 //! The probe that a thread runs to measure its stack, and the evaluation of its reading.
 //!
-//! The thread reads its own attributes and the address of a local variable, then waits for the other threads. The address, looked up
-//! in `/proc/self/maps`, tells what the kernel has mapped; the attributes tell what the C library assumes. Both must be sufficient.
+//! The thread reads its own attributes and the address of a local variable, then waits for the other threads. The
+//! address, looked up in `/proc/self/maps`, tells what the kernel has mapped; the attributes tell what the C library
+//! assumes. Both must be sufficient.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::process_maps::ProcessMaps;
 use crate::build_info::STACK_SIZE_BYTES;
 
-/// Allowance for the memory above the local variable: frames of the C library and OpenBLAS, thread-local storage, the thread
-/// descriptor.
+/// Allowance for the memory above the local variable: frames of the C library and OpenBLAS, thread-local storage, the
+/// thread descriptor.
 const ABOVE_FRAME_BYTES_MAX: u64 = 64 << 10;
 const RENDEZVOUS_TIME_MAX: Duration = Duration::from_secs(10);
 const KIB: u64 = 1 << 10;

@@ -1,6 +1,7 @@
 //! The stack of a thread that C code creates without a size. The link flag `-z stack-size` sets it.
 //!
-//! The thread must be created with a NULL attr: std always passes a size, and the workers of the patched OpenBLAS set their own.
+//! The thread must be created with a NULL attr: std always passes a size, and the workers of the patched OpenBLAS set
+//! their own.
 
 use std::ffi::c_void;
 use std::time::{Duration, Instant};

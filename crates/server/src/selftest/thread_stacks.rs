@@ -1,9 +1,10 @@
 //! The stacks of all threads of the process except the main one, measured from outside.
 //!
-//! The kernel reports the stack pointer of a waiting thread in the second last field of `/proc/self/task/TID/syscall`; within one
-//! process that needs no permission. The check covers threads of this program, of the engine, of OpenBLAS and of any other library. For
-//! the workers of OpenBLAS it is a second measurement, independent of their own reading. The stack of the main thread is the
-//! `ulimit -s` of the user, and the main thread never calls BLAS. Threads that have ended are not covered.
+//! The kernel reports the stack pointer of a waiting thread in the second last field of `/proc/self/task/TID/syscall`;
+//! within one process that needs no permission. The check covers threads of this program, of the engine, of OpenBLAS
+//! and of any other library. For the workers of OpenBLAS it is a second measurement, independent of their own reading.
+//! The stack of the main thread is the `ulimit -s` of the user, and the main thread never calls BLAS. Threads that have
+//! ended are not covered.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! When OpenBLAS cannot create a worker, it becomes slower and does not hang.
 //!
-//! The unpatched library waits for workers that were never started, and the next GEMM hangs. The check starts this executable as a child
-//! process, leaves it no address space for another stack, requests more threads, and multiplies. A child, because a hang cannot be
-//! undone and a limit on address space would affect the other checks.
+//! The unpatched library waits for workers that were never started, and the next GEMM hangs. The check starts this
+//! executable as a child process, leaves it no address space for another stack, requests more threads, and multiplies.
+//! A child, because a hang cannot be undone and a limit on address space would affect the other checks.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};

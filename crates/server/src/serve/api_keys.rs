@@ -62,8 +62,8 @@ impl ApiKeys {
         })
     }
 
-    /// The client of a key. Compares every key to its end, so that the time is the same for valid and invalid keys. Only the
-    /// length of keys is not hidden.
+    /// The client of a key. Compares every key to its end, so that the time is the same for valid and invalid keys.
+    /// Only the length of keys is not hidden.
     pub fn client(&self, candidate: &str) -> Option<Client> {
         let keys = self.snapshot();
         let (mut found, mut at) = (Choice::from(0), 0u64);

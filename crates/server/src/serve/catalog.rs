@@ -1,5 +1,5 @@
-//! The models by name. A reload replaces the whole list at once. A request keeps the entry that it found, and the lock is held
-//! only to copy a pointer.
+//! The models by name. A reload replaces the whole list at once. A request keeps the entry that it found, and the lock
+//! is held only to copy a pointer.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -93,8 +93,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Loads the models again and then replaces all entries. Requests that have begun finish with their old models. After an
-    /// error the old entries stay.
+    /// Loads the models again and then replaces all entries. Requests that have begun finish with their old models.
+    /// After an error the old entries stay.
     pub async fn reload(&self) -> Result<(), Diagnostic> {
         let old = self.entries();
         let models: Vec<_> = old.iter().map(|entry| (entry.name.clone(), entry.dir.clone())).collect();

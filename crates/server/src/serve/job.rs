@@ -1,5 +1,5 @@
-//! One admitted request inside the scheduler: its partial results, the channel of its response, and its permit, which it holds
-//! until its work has stopped.
+//! One admitted request inside the scheduler: its partial results, the channel of its response, and its permit, which
+//! it holds until its work has stopped.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

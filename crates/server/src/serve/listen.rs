@@ -1,7 +1,7 @@
 //! Listeners on TCP addresses and unix sockets.
 //!
-//! The file of a unix socket outlives a server that was killed. The next start removes it, but only when it is a socket and no
-//! process accepts connections on it. A server that exits regularly removes its own file.
+//! The file of a unix socket outlives a server that was killed. The next start removes it, but only when it is a socket
+//! and no process accepts connections on it. A server that exits regularly removes its own file.
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,7 @@
 //! Counters and histograms of the server.
 //!
-//! Names follow the conventions of Prometheus: base units, `_total` for counters, `_duration_seconds` for times. Values that other
-//! modules own (in-flight requests, memory) are read at the scrape and are not copied here.
+//! Names follow the conventions of Prometheus: base units, `_total` for counters, `_duration_seconds` for times. Values
+//! that other modules own (in-flight requests, memory) are read at the scrape and are not copied here.
 
 use std::collections::BTreeMap;
 use std::fmt;

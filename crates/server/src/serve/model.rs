@@ -1,8 +1,8 @@
 //! The interface between scheduler and model: tokenize texts, and advance a batch of sequences by one step.
 //!
-//! The unit of work is the token, because a token costs about the same in every model. An encoder finishes a sequence in one
-//! step. A decoder would need one step per token; the scheduler already returns to a request until it has no sequences left, and
-//! checks for cancellation each time.
+//! The unit of work is the token, because a token costs about the same in every model. An encoder finishes a sequence
+//! in one step. A decoder would need one step per token; the scheduler already returns to a request until it has no
+//! sequences left, and checks for cancellation each time.
 
 use engine::{Cancel, Embedder, EngineError, IdleSignal, TokenWithOffsets};
 

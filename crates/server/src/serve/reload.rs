@@ -21,8 +21,8 @@ impl Server {
     }
 }
 
-/// Reads the keys again and loads the models again from the same folders, if they fit into memory beside the present ones. Returns the
-/// duration.
+/// Reads the keys again and loads the models again from the same folders, if they fit into memory beside the present
+/// ones. Returns the duration.
 pub async fn reload(state: &AppState, options: &Options) -> Result<Duration, Diagnostic> {
     let started = Instant::now();
     // Keys first: a revoked key must not stay valid because a model cannot be loaded.

@@ -143,7 +143,8 @@ fn http_runtime(options: &Options) -> Result<Runtime, Diagnostic> {
         .map_err(|error| thread_error("HTTP threads", &error))
 }
 
-/// Loads all models and computes one full batch each. Returns the anonymous memory before, between and after these steps.
+/// Loads all models and computes one full batch each. Returns the anonymous memory before, between and after these
+/// steps.
 async fn load_models(state: &AppState, batch_tokens: usize) -> Result<AnonymousReadings, Diagnostic> {
     let started = Instant::now();
     let mut readings = vec![anonymous_memory()];
@@ -162,7 +163,8 @@ fn anonymous_memory() -> Option<u64> {
     process::read(Path::new("/")).map(|memory| memory.anonymous)
 }
 
-/// Computes one full batch per model, so that the first request finds all memory allocated and the measurement is complete.
+/// Computes one full batch per model, so that the first request finds all memory allocated and the measurement is
+/// complete.
 async fn warm_up(state: &AppState, batch_tokens: usize) -> Result<(), Diagnostic> {
     for entry in state.catalog.entries().iter() {
         let failed = |cause: String| {

@@ -70,8 +70,8 @@ pub fn run_until_signal(server: Server, drain_timeout: Duration) -> Result<ExitC
         let signal = termination.wait().await;
         tracing::warn!(outcome = %"a second signal", signal = %signal, "stopped");
         log::flush(LOG_FLUSH_TIME_MAX);
-        // SAFETY: _exit has no preconditions and does not return. A regular exit would wait for the work that the second signal
-        // aborts.
+        // SAFETY: _exit has no preconditions and does not return. A regular exit would wait for the work that the
+        // second signal aborts.
         unsafe { libc::_exit(EXIT_ABORTED.into()) }
     });
     match server.drain(drain_timeout) {

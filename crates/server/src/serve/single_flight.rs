@@ -1,7 +1,7 @@
 //! A value that concurrent callers load once. After a failure or a panic the next caller starts another load.
 //!
-//! The load runs on its own thread with an explicit stack. Callers wait without a lock; a caller that stops waiting does not stop
-//! the load. The lock guards the state and is never held during a load.
+//! The load runs on its own thread with an explicit stack. Callers wait without a lock; a caller that stops waiting
+//! does not stop the load. The lock guards the state and is never held during a load.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -35,7 +35,8 @@ pub fn run_with_stdin(command: &mut Command, stdin: &[u8]) -> Finished {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     let bytes = stdin.to_vec();
-    // A separate thread: with both pipes full, each side would wait for the other. A child that ends early is not an error.
+    // A separate thread: with both pipes full, each side would wait for the other. A child that ends early is not an
+    // error.
     let feeder = std::thread::spawn(move || drop(pipe.write_all(&bytes)));
     let ran = child.wait_with_output().unwrap().into();
     feeder.join().unwrap();
