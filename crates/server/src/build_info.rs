@@ -1,8 +1,8 @@
 //! Build metadata: the `MUSLIN_*` variables that the release pipeline sets at compile time.
 //!
-//! Only this module reads them. `option_env!` makes cargo rebuild this crate alone when a value changes; a build script or a
-//! dependency that reads them would rebuild the whole tree for every commit. A missing value reads `unknown`, so that a
-//! developer's build does not look like a release.
+//! Only this module reads them. `option_env!` makes cargo rebuild this crate alone when a value changes; a build script
+//! or a dependency that reads them would rebuild the whole tree for every commit. A missing value reads `unknown`, so
+//! that a developer's build does not look like a release.
 
 use std::sync::LazyLock;
 
@@ -48,7 +48,8 @@ pub fn get() -> BuildInfo {
     }
 }
 
-/// Stack size of every thread, in bytes: `stack_size` of release.toml. The self-test compares each measured thread with it.
+/// Stack size of every thread, in bytes: `stack_size` of release.toml. The self-test compares each measured thread with
+/// it.
 ///
 /// `None` in a build without the pipeline: the self-test then reports the stack checks as not measured.
 pub const STACK_SIZE_BYTES: Option<u64> = match option_env!("MUSLIN_STACK_SIZE") {

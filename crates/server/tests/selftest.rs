@@ -1,7 +1,7 @@
 //! `inferd selftest` passes, and fails for a damaged executable.
 //!
-//! The tests run the file that cargo has linked, on the musl target with the link flag and the patched OpenBLAS. The release pipeline
-//! runs the self-test of the packed file.
+//! The tests run the file that cargo has linked, on the musl target with the link flag and the patched OpenBLAS. The
+//! release pipeline runs the self-test of the packed file.
 
 mod run_inferd;
 

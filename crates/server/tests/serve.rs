@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 use fake_model::{Fake, address, loader, options, serve, wait_until};
 use http_client::{JSON, check_error, connect, embed, embed_within, get, receive, request, send};
-use inferd::serve::{DrainOutcome, Loader, Model, Server, Shape};
+use inferd::serve::{Loader, Model, Server, Shape};
 
 #[test]
 fn every_error_has_the_envelope_of_the_api() {
@@ -72,11 +72,15 @@ fn accepts_every_kind_of_input_and_both_encodings() {
     let json = embed(at, "{\"input\":\"a\",\"dimensions\":2}").json();
     assert_eq!(json["data"][0]["embedding"].as_array().unwrap().len(), 2);
     let response = request(at, "GET", "/v1/models/m", "x-request-id: mine-1\r\n", b"");
-    assert_eq!((response.header("x-request-id"), response.json()["id"].as_str()), (Some("mine-1"), Some("m")));
+    assert_eq!(
+        (response.header("x-request-id"), response.json()["id"].as_str()),
+        (Some("mine-1"), Some("m"))
+    );
 }
 
-/// Starts a slow forward pass, a writer that replaces the model, and readers, and waits for writer and readers while the pass still
-/// runs. Returns the number of readers that finished and whether the writer finished. A blocked run is recognized by `TIME_MAX`.
+/// Starts a slow forward pass, a writer that replaces the model, and readers, and waits for writer and readers while
+/// the pass still runs. Returns the number of readers that finished and whether the writer finished. A blocked run is
+/// recognized by `TIME_MAX`.
 fn run_readers_and_writer(
     model: &Fake,
     time_max: Duration,
@@ -166,7 +170,12 @@ fn a_permit_is_held_until_its_work_has_stopped() {
         fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
             Ok(vec![vec![1]; texts.len()])
         }
-        fn tokens_with_offsets(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+        fn tokens_with_offsets(
+            &self,
+            _: &[String],
+            _: bool,
+            _: &Cancel,
+        ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
             Ok(Vec::new())
         }
         fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
@@ -389,57 +398,4 @@ fn slow_clients_are_disconnected_and_block_no_other_client() {
         let _ = stream.read_to_end(&mut rest);
     }
     assert_eq!(server.inflight_requests(), 0);
-}
-
-#[test]
-fn draining_finishes_inflight_requests_and_rejects_others_with_503() {
-    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
-    let server = serve(&model);
-    let at = address(&server);
-    std::thread::scope(|scope| {
-        let inflight = scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
-        wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
-        let mut kept = connect(at);
-        let drain = scope.spawn(move || server.drain(Duration::from_secs(20)));
-        wait_until("the server is not ready", || get(at, "/readyz").status == 503);
-        send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
-        let response = receive(&mut kept).unwrap();
-        check_error(&response, 503, "draining");
-        assert_eq!((response.header("connection"), get(at, "/healthz").status), (Some("close"), 200));
-        model.blocked.store(false, Ordering::SeqCst);
-        assert_eq!((inflight.join().unwrap(), drain.join().unwrap()), (200, DrainOutcome::Complete));
-    });
-    assert!(std::net::TcpStream::connect(at).is_err());
-}
-
-/// A client that keeps its connection cannot know of the drain; closing the connection while it sends would lose the request.
-#[test]
-fn a_request_on_a_kept_connection_after_the_last_response_gets_503() {
-    let server = serve(&Arc::default());
-    let at = address(&server);
-    let mut kept = connect(at);
-    send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
-    assert_eq!(receive(&mut kept).unwrap().status, 200);
-    let drain = std::thread::spawn(move || server.drain(Duration::from_secs(20)));
-    // The listener closes after the last response; the kept connection is still open then.
-    wait_until("the listener is closed", || std::net::TcpStream::connect(at).is_err());
-    send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
-    let response = receive(&mut kept).unwrap();
-    check_error(&response, 503, "draining");
-    assert_eq!((response.header("connection"), drain.join().unwrap()), (Some("close"), DrainOutcome::Complete));
-}
-
-#[test]
-fn a_drain_ends_at_its_deadline_and_aborts_requests_with_503() {
-    let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
-    let server = serve(&model);
-    let at: SocketAddr = address(&server);
-    std::thread::scope(|scope| {
-        let inflight = scope.spawn(move || embed(at, "{\"input\":\"a\"}"));
-        wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
-        let started = Instant::now();
-        assert_eq!(server.drain(Duration::from_millis(200)), DrainOutcome::TimedOut { aborted: 1 });
-        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-        check_error(&inflight.join().unwrap(), 503, "draining");
-    });
 }

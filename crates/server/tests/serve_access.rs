@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fake_model::{Fake, address, loader, options, wait_until};
-use http_client::{Response, JSON, check_error, get, request};
+use http_client::{JSON, Response, check_error, get, request};
 use inferd::serve::{DrainOutcome, Listen, Server};
 
 const TEAM: &str = "0123456789abcdef-team";

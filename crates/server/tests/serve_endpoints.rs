@@ -1,5 +1,5 @@
-//! The endpoints other than embeddings: infer, rerank, tokenize, the OpenAPI document, the status page. The vectors of the fake
-//! model are known: [words, sequences of the batch, 0, 1].
+//! The endpoints other than embeddings: infer, rerank, tokenize, the OpenAPI document, the status page. The vectors of
+//! the fake model are known: [words, sequences of the batch, 0, 1].
 
 mod fake_model;
 mod http_client;
@@ -30,7 +30,8 @@ fn infer_embeds_compares_and_ranks() {
             .json();
     let similarities = compared["similarities"].as_array().unwrap();
     assert!(
-        (similarities[0].as_f64().unwrap() - 1.0).abs() < 1e-6 && similarities[1].as_f64() < similarities[0].as_f64()
+        (similarities[0].as_f64().unwrap() - 1.0).abs() < 1e-6
+            && similarities[1].as_f64() < similarities[0].as_f64()
     );
     let ids = post(at, "/v1/infer", r#"{"task":"similarity","source":[1,2],"targets":[[3,4]]}"#).json();
     assert!((ids["similarities"][0].as_f64().unwrap() - 1.0).abs() < 1e-6);
@@ -203,7 +204,11 @@ fn a_slow_reader_is_disconnected_and_its_bytes_are_released() {
         if inflight_bytes(at) == 0 {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{} bytes are still in flight", inflight_bytes(at));
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{} bytes are still in flight",
+            inflight_bytes(at)
+        );
     }
     assert_eq!(inflight_bytes(at), 0);
 }

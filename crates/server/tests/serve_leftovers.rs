@@ -1,5 +1,5 @@
-//! A thousand timed-out requests leave no permit, byte or thread behind. One test in its own process, so that all threads belong to
-//! it.
+//! A thousand timed-out requests leave no permit, byte or thread behind. One test in its own process, so that all
+//! threads belong to it.
 
 mod fake_model;
 mod http_client;

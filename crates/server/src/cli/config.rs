@@ -1,8 +1,8 @@
 //! Sources of the options of `inferd serve`, in order of precedence: flag, environment, file, default.
 //!
-//! clap reads all four under one naming rule: `--batch-tokens` is `INFERD_BATCH_TOKENS` and `batch_tokens`. Values of the file
-//! replace the built-in defaults before the command line is parsed. Each option therefore has one parser and one check, and the
-//! precedence is the same for all options.
+//! clap reads all four under one naming rule: `--batch-tokens` is `INFERD_BATCH_TOKENS` and `batch_tokens`. Values of
+//! the file replace the built-in defaults before the command line is parsed. Each option therefore has one parser and
+//! one check, and the precedence is the same for all options.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -131,8 +131,8 @@ impl Settings {
         self.settings.iter().find(|setting| setting.name == name).map_or("default", |setting| &setting.source)
     }
 
-    /// A configuration file with these values, each line with its source. `derived` holds values that the server derives for
-    /// options without a value.
+    /// A configuration file with these values, each line with its source. `derived` holds values that the server
+    /// derives for options without a value.
     pub fn print(&self, derived: &[(&str, String)]) -> String {
         let mut lines = Vec::new();
         for Setting { name, values, is_list, source } in &self.settings {
@@ -198,8 +198,8 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
     }
 }
 
-/// Variables with the prefix that are no option. They cause warnings and no error, because an orchestrator that runs a service
-/// named `inferd` sets some of its own.
+/// Variables with the prefix that are no option. They cause warnings and no error, because an orchestrator that runs a
+/// service named `inferd` sets some of its own.
 fn stray_variables(names: &[String]) -> Vec<String> {
     let known: Vec<String> = names.iter().map(|name| variable(name)).chain([variable(CONFIG)]).collect();
     let prefixed = std::env::vars_os().filter_map(|(name, _): (OsString, OsString)| name.into_string().ok());

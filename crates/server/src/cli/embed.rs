@@ -1,8 +1,8 @@
 //! `inferd embed`: reads texts, prints one JSON object per line.
 //!
-//! A filter: it holds one batch of texts, prints the vectors of a batch before it reads the next one, and prints all vectors
-//! before it reports that a later line is invalid. The model is opened first, so that a bad folder is reported before any text
-//! is read.
+//! A filter: it holds one batch of texts, prints the vectors of a batch before it reads the next one, and prints all
+//! vectors before it reports that a later line is invalid. The model is opened first, so that a bad folder is reported
+//! before any text is read.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};

@@ -39,5 +39,6 @@ pub fn report(diagnostic: &Diagnostic, format: ErrorFormat) -> ExitCode {
 }
 
 fn one_line(document: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(document).map_or_else(|_| document.to_owned(), |value| value.to_string())
+    serde_json::from_str::<serde_json::Value>(document)
+        .map_or_else(|_| document.to_owned(), |value| value.to_string())
 }

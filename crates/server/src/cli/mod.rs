@@ -100,7 +100,8 @@ fn parse(args: &[OsString]) -> Result<(Command, Settings), ParseError> {
         // The first parse succeeded, so an error comes from the file.
         matches = command.try_get_matches_from_mut(args).map_err(|error| match &file {
             Some(file) => ParseError::Config(
-                config::invalid(file, "the configuration file holds an invalid value").cause(first_line(&error)),
+                config::invalid(file, "the configuration file holds an invalid value")
+                    .cause(first_line(&error)),
             ),
             None => ParseError::Clap(error),
         })?;

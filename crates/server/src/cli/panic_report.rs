@@ -13,8 +13,11 @@ pub fn install() {
     std::panic::set_hook(Box::new(|info| {
         let message = info.payload_as_str().unwrap_or("no message");
         let location = info.location().map_or_else(|| "unknown location".to_string(), ToString::to_string);
-        let diagnostic = Diagnostic::new(&codes::INTERNAL_ERROR, format!("this is a bug in {NAME}: {message} (at {location})"))
-            .hint(format!("report it at {ISSUES_URL} with the output of `{NAME} --version`"));
+        let diagnostic = Diagnostic::new(
+            &codes::INTERNAL_ERROR,
+            format!("this is a bug in {NAME}: {message} (at {location})"),
+        )
+        .hint(format!("report it at {ISSUES_URL} with the output of `{NAME} --version`"));
         // A failed write must not panic inside the hook.
         let _ = std::io::stderr().write_all(render::human(&[diagnostic], Style::default()).as_bytes());
     }));

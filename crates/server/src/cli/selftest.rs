@@ -28,8 +28,8 @@ pub fn run(flags: &Flags) -> CommandResult {
     let report = selftest::run()?;
     output::print(&if flags.json { report.json()? } else { report.to_string() })?;
     if report.is_hung() {
-        // SAFETY: _exit has no preconditions and does not return. stdout has been flushed. A regular exit would run the shutdown
-        // of OpenBLAS, which waits for the thread that hangs.
+        // SAFETY: _exit has no preconditions and does not return. stdout has been flushed. A regular exit would run the
+        // shutdown of OpenBLAS, which waits for the thread that hangs.
         unsafe { libc::_exit(i32::from(report.exit_code())) }
     }
     Ok(ExitCode::from(report.exit_code()))

@@ -13,7 +13,7 @@ use super::config::Settings;
 use super::exit::CommandResult;
 use super::{output, threads};
 use crate::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, Options, OptionSources, RequestLimits, Server,
+    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, OptionSources, Options, RequestLimits, Server,
     run_until_signal,
 };
 use crate::{codes, log};
@@ -27,7 +27,8 @@ const LOG_FLUSH_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(2
 /// Flags of the command. Their order is that of `--help` and of `--print-config`.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// Configuration file (TOML), such as `max_inflight = 512`; flags and environment (`INFERD_MAX_INFLIGHT`) take precedence
+    /// Configuration file (TOML), such as `max_inflight = 512`; flags and environment (`INFERD_MAX_INFLIGHT`) take
+    /// precedence
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Print every option with its value and its source, and exit
@@ -141,11 +142,13 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
         ];
         return output::print(&settings.print(&derived));
     }
-    log::init(flags.log_format)
-        .map_err(|error| codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error))?;
+    log::init(flags.log_format).map_err(|error| {
+        codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error)
+    })?;
     let drain_timeout = flags.drain_timeout.duration();
-    let result =
-        options(flags, settings, threads, batch_tokens).and_then(Server::open).and_then(|server| run_until_signal(server, drain_timeout));
+    let result = options(flags, settings, threads, batch_tokens)
+        .and_then(Server::open)
+        .and_then(|server| run_until_signal(server, drain_timeout));
     log::flush(LOG_FLUSH_TIME_MAX);
     result
 }
@@ -157,7 +160,9 @@ fn options(
     batch_tokens: usize,
 ) -> Result<Options, Diagnostic> {
     if flags.model.is_empty() {
-        return Err(Diagnostic::new(&codes::NO_MODEL, "no model is configured").hint(codes::fix(&codes::NO_MODEL)));
+        return Err(
+            Diagnostic::new(&codes::NO_MODEL, "no model is configured").hint(codes::fix(&codes::NO_MODEL))
+        );
     }
     let threads_source = match flags.threads {
         Some(_) => settings.source("threads").to_owned(),
@@ -170,10 +175,17 @@ fn options(
         api_keys: flags.api_keys,
         protect_metrics: flags.protect_metrics,
         threads,
-        sources: OptionSources { threads: threads_source, config: settings.file, warnings: settings.warnings },
+        sources: OptionSources {
+            threads: threads_source,
+            config: settings.file,
+            warnings: settings.warnings,
+        },
         lazy_weights: flags.lazy_weights,
         memory_headroom: (!flags.no_memory_check).then_some(flags.memory_headroom.bytes()),
-        admission: AdmissionLimits { requests_max: flags.max_inflight, bytes_max: flags.max_inflight_bytes.bytes() },
+        admission: AdmissionLimits {
+            requests_max: flags.max_inflight,
+            bytes_max: flags.max_inflight_bytes.bytes(),
+        },
         requests: RequestLimits {
             body_bytes_max: flags.max_body_bytes.bytes(),
             body_timeout: flags.body_timeout.duration(),

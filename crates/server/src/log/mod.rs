@@ -1,11 +1,12 @@
 //! Events on stderr, one per line, as text or JSON.
 //!
-//! The library emits events with `tracing`; without [`init`] they go nowhere, so that the self-test and in-process tests print
-//! nothing. `tracing-subscriber` formats them. The writer is this crate's own ([`queue`]): a reader that blocks stderr must never
-//! block a request, and the queue must be bounded in bytes. `tracing-appender` bounds it in lines.
+//! The library emits events with `tracing`; without [`init`] they go nowhere, so that the self-test and in-process
+//! tests print nothing. `tracing-subscriber` formats them. The writer is this crate's own ([`queue`]): a reader that
+//! blocks stderr must never block a request, and the queue must be bounded in bytes. `tracing-appender` bounds it in
+//! lines.
 //!
-//! String fields are recorded with `%`. The text form then quotes a value that is not plain ASCII, so that a value cannot forge a
-//! second line or field.
+//! String fields are recorded with `%`. The text form then quotes a value that is not plain ASCII, so that a value
+//! cannot forge a second line or field.
 
 mod queue;
 
@@ -45,7 +46,7 @@ pub fn init(format: Format) -> io::Result<()> {
         return Ok(());
     }
     let writer = queue.clone();
-    compute_thread::spawn_named("inferd-log".into(), move || writer.write_to(io::stderr()))?;
+    compute_thread::spawn_named::<()>("inferd-log".into(), move || writer.write_to(io::stderr()))?;
     // Fails only when a subscriber is set already, which the check above excludes.
     let _ = tracing::dispatcher::set_global_default(subscriber(format, queue));
     Ok(())
@@ -123,7 +124,8 @@ mod tests {
 
     #[test]
     fn json_has_typed_fields_beside_timestamp_level_and_message() {
-        let text = lines(Format::Json, || tracing::warn!(path = %"/a\n", count = 3, missing = None::<u64>, "event"));
+        let text =
+            lines(Format::Json, || tracing::warn!(path = %"/a\n", count = 3, missing = None::<u64>, "event"));
         let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert!(json["timestamp"].take().is_string());
         insta::assert_snapshot!(json, @r#"{"count":3,"level":"WARN","message":"event","path":"/a\n","timestamp":null}"#);

@@ -1,7 +1,7 @@
 //! A queue of lines, bounded in bytes, between the threads that log and the thread that writes to stderr.
 //!
-//! A line that does not fit is dropped and counted. The count is logged as an event of its own as soon as the writer has caught
-//! up.
+//! A line that does not fit is dropped and counted. The count is logged as an event of its own as soon as the writer
+//! has caught up.
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,7 +41,7 @@ struct State {
 
 impl LineQueue {
     /// Writes lines to `output` for as long as the process lives. Write errors are ignored: no other output is left.
-    pub fn write_to(&self, mut output: impl io::Write) {
+    pub fn write_to(&self, mut output: impl io::Write) -> ! {
         loop {
             let mut state = self.lock();
             let line = loop {

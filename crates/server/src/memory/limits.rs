@@ -1,9 +1,9 @@
 //! Memory limits of this process: every cgroup from its own to the root, version 1 and 2, and the machine.
 //!
-//! The available memory of a level is its limit minus its usage; file pages that the kernel can drop count as free. The level with
-//! the least available memory decides. All levels are read because the limit of a pod or a slice is above the process's own
-//! cgroup. `memory.high` counts like `memory.max`: above it the kernel throttles every allocation. A limit whose usage cannot be
-//! read counts as used up: "cannot tell" is not a pass.
+//! The available memory of a level is its limit minus its usage; file pages that the kernel can drop count as free. The
+//! level with the least available memory decides. All levels are read because the limit of a pod or a slice is above
+//! the process's own cgroup. `memory.high` counts like `memory.max`: above it the kernel throttles every allocation. A
+//! limit whose usage cannot be read counts as used up: "cannot tell" is not a pass.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

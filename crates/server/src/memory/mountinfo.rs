@@ -56,8 +56,8 @@ fn unescape(text: &str) -> String {
 
 /// The folder of the cgroup `path` inside `mount`.
 ///
-/// Inside a cgroup namespace both the path and the mount's root are relative to the root of the namespace. A container without a
-/// namespace has the path of the host, and a mount whose root is that path.
+/// Inside a cgroup namespace both the path and the mount's root are relative to the root of the namespace. A container
+/// without a namespace has the path of the host, and a mount whose root is that path.
 pub fn folder(mount: &Mount, path: &Path) -> PathBuf {
     match path.strip_prefix(&mount.root) {
         Ok(below) => mount.point.join(below),

@@ -1,8 +1,8 @@
 //! Decides whether a memory footprint fits into the limits.
 //!
-//! There are two ways not to fit. Anonymous memory beyond the limit ends with the kernel killing the process. Anonymous memory
-//! that leaves no space for the weights is as bad: every token reads all weights, so their pages are read from disk for every
-//! batch.
+//! There are two ways not to fit. Anonymous memory beyond the limit ends with the kernel killing the process. Anonymous
+//! memory that leaves no space for the weights is as bad: every token reads all weights, so their pages are read from
+//! disk for every batch.
 
 use diag::Diagnostic;
 
@@ -86,8 +86,11 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn assess_mib(anonymous: u64, file_backed: u64, headroom: u64) -> Assessment {
-        let limit =
-            |bytes: u64, source: &str| MemoryLimit { available: bytes, limit: 600 * MIB, source: source.into() };
+        let limit = |bytes: u64, source: &str| MemoryLimit {
+            available: bytes,
+            limit: 600 * MIB,
+            source: source.into(),
+        };
         let footprint = Footprint { anonymous: anonymous * MIB, file_backed: file_backed * MIB };
         assess(footprint, headroom * MIB, &[limit(900 * MIB, "machine"), limit(500 * MIB, "cgroup")])
     }
@@ -112,7 +115,10 @@ mod tests {
           because:  the kernel would kill the server
         hint: raise the limit, serve fewer or smaller models, lower `--threads`, `--max-inflight-bytes` or `--batch-tokens`, or pass `--no-memory-check`
         ");
-        assert!(report(assess_mib(100, 450, 0)).contains("because:  the weights would be read from disk for every batch"));
+        assert!(
+            report(assess_mib(100, 450, 0))
+                .contains("because:  the weights would be read from disk for every batch")
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The stacks and names of OpenBLAS's worker threads in this process.
 //!
-//! `gotoblas_pthread`, which the lapack drivers of OpenBLAS use, runs the probe on each worker, so the measured threads are those that run
-//! the GEMMs. A GEMM that succeeds would prove nothing: most of them need little stack.
+//! `gotoblas_pthread`, which the lapack drivers of OpenBLAS use, runs the probe on each worker, so the measured threads
+//! are those that run the GEMMs. A GEMM that succeeds would prove nothing: most of them need little stack.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,8 @@ pub fn stacks() -> CheckResult {
 
 /// The check of the names.
 pub fn names() -> CheckResult {
-    let expected = format!("every OpenBLAS worker has a name of the form `{NAME_PREFIX}N`, and no other thread has one");
+    let expected =
+        format!("every OpenBLAS worker has a name of the form `{NAME_PREFIX}N`, and no other thread has one");
     let workers = match measure() {
         Ok(workers) => workers.iter().map(|reading| reading.tid).collect::<BTreeSet<_>>(),
         Err(reason) => return CheckResult::not_measured(expected, reason),
@@ -91,8 +92,8 @@ pub fn measure() -> Result<Vec<Reading>, String> {
     let rendezvous = Rendezvous::of(threads as u32);
     let mut slots: Vec<_> = (0..threads).map(|_| Slot::at(&rendezvous)).collect();
     let entry: unsafe extern "C" fn(*mut std::ffi::c_void) = stack_probe::fill_slot;
-    // SAFETY: OpenBLAS calls `entry` once for each of the `threads` slots, which are `stride` bytes apart, and returns after all
-    // calls have ended. It uses the first slot on this thread.
+    // SAFETY: OpenBLAS calls `entry` once for each of the `threads` slots, which are `stride` bytes apart, and returns
+    // after all calls have ended. It uses the first slot on this thread.
     unsafe {
         openblas_sys::ffi::gotoblas_pthread(
             threads as i32,

@@ -1,7 +1,9 @@
 //! Cancelled work stops within one layer and releases its permit.
 //!
-//! The check counts and does not measure time: the engine must check the flag once before every layer, at any point of the forward
-//! pass. Then a client disconnects during a request of many batches.
+//! The check counts and does not measure time: the engine must check the flag once before every layer, at any point of
+//! the forward pass. Then a client disconnects during a request of many batches.
+
+use std::sync::Arc;
 
 use engine::{Cancel, EngineError, IdleSignal};
 
@@ -42,8 +44,14 @@ fn every_layer<T>(layers: usize, embed: impl Fn(&Cancel) -> Result<T, EngineErro
             Err(other) => return Err(other.to_string()),
         };
         match (computed < layers, stopped) {
-            (true, false) => return Err(format!("with the flag set after {computed} of {layers} layers, it did not stop")),
-            (false, true) => return Err(format!("it checks the flag more than once for each of {layers} layers")),
+            (true, false) => {
+                return Err(format!(
+                    "with the flag set after {computed} of {layers} layers, it did not stop"
+                ));
+            }
+            (false, true) => {
+                return Err(format!("it checks the flag more than once for each of {layers} layers"));
+            }
             _ => {}
         }
     }
@@ -53,7 +61,7 @@ fn every_layer<T>(layers: usize, embed: impl Fn(&Cancel) -> Result<T, EngineErro
 /// Number of batches that have begun, and permits and bytes in flight at the end.
 fn disconnect() -> Result<(usize, (usize, u64)), String> {
     let model = GatedModel::new()?;
-    let server = InProcessServer::open(model.clone())?;
+    let server = InProcessServer::open(Arc::clone(&model) as _)?;
     let tokens = in_process::options().batches.batch_tokens;
     let texts = BATCHES * tokens / 16;
     let body = serde_json::json!({ "input": vec![vec![0; 16]; texts] }).to_string();

@@ -1,5 +1,5 @@
-//! A draining server finishes in-flight requests, rejects later ones with status 503, and ends at its deadline even when the work
-//! does not.
+//! A draining server finishes in-flight requests, rejects later ones with status 503, and ends at its deadline even
+//! when the work does not.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ fn completes<F: Future<Output = DrainOutcome>>(
     drain: &impl Fn(Arc<AppState>, Duration) -> F,
 ) -> Result<String, String> {
     let model = GatedModel::new()?;
-    let server = InProcessServer::open(model.clone())?;
+    let server = InProcessServer::open(Arc::clone(&model) as _)?;
     let state = &server.state;
     server.runtime.block_on(async {
         let requests = start_requests(&server, &model).await?;
@@ -92,7 +92,7 @@ fn times_out<F: Future<Output = DrainOutcome>>(
     drain: &impl Fn(Arc<AppState>, Duration) -> F,
 ) -> Result<String, String> {
     let model = GatedModel::new()?;
-    let server = InProcessServer::open(model.clone())?;
+    let server = InProcessServer::open(Arc::clone(&model) as _)?;
     let state = &server.state;
     server.runtime.block_on(async {
         let requests = start_requests(&server, &model).await?;
@@ -119,7 +119,8 @@ type Requests = Vec<tokio::task::JoinHandle<Response>>;
 async fn start_requests(server: &InProcessServer, model: &GatedModel) -> Result<Requests, String> {
     let requests: Requests = (0..REQUESTS).map(|_| tokio::spawn(server.embed(body()))).collect();
     let in_flight = || server.state.admission.inflight().0 == REQUESTS && model.gate().begun > 0;
-    InProcessServer::wait_until("all requests are in flight and a batch is being computed", in_flight).await?;
+    InProcessServer::wait_until("all requests are in flight and a batch is being computed", in_flight)
+        .await?;
     Ok(requests)
 }
 

@@ -1,5 +1,5 @@
-//! The embedded model (fixtures/models/tiny-bert: random weights, real arithmetic), so that the checks need no folder and run in an
-//! image that holds only the executable.
+//! The embedded model (fixtures/models/tiny-bert: random weights, real arithmetic), so that the checks need no folder
+//! and run in an image that holds only the executable.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
@@ -38,7 +38,8 @@ pub fn open() -> Result<Embedder, String> {
     Embedder::from_embedded(NAME, FILES, THREADS).map_err(|error| error.to_string())
 }
 
-/// The instance that all checks share. It stays open because the last check measures the stacks of the engine's threads.
+/// The instance that all checks share. It stays open because the last check measures the stacks of the engine's
+/// threads.
 pub fn shared() -> Result<Arc<Embedder>, String> {
     static EMBEDDER: OnceLock<Arc<Embedder>> = OnceLock::new();
     if let Some(embedder) = EMBEDDER.get() {

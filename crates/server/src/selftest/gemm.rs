@@ -1,7 +1,8 @@
 //! OpenBLAS multiplies correctly on this CPU: f32 products against a simple loop in f64.
 //!
-//! OpenBLAS selects its kernels at run time, so the check must run on the target machine. The shapes cover the different paths: a
-//! single element and a row vector, the small-matrix kernels, odd sizes with tails, and one product large enough for all threads.
+//! OpenBLAS selects its kernels at run time, so the check must run on the target machine. The shapes cover the
+//! different paths: a single element and a row vector, the small-matrix kernels, odd sizes with tails, and one product
+//! large enough for all threads.
 
 use openblas_sys::{Matrix, Transpose};
 
@@ -13,8 +14,7 @@ const SHAPES: &[(usize, usize, usize)] =
 
 /// The check.
 pub fn correct() -> CheckResult {
-    let expected =
-        "sgemm differs from a simple loop by no more than the rounding bound, for every shape and transposition";
+    let expected = "sgemm differs from a simple loop by no more than the rounding bound, for every shape and transposition";
     let mut worst = Difference { of_bound: 0.0, at: String::new() };
     for &(m, n, k) in SHAPES {
         for transpose in [Transpose::No, Transpose::Yes] {
@@ -52,7 +52,8 @@ fn openblas(m: usize, n: usize, k: usize, a: &[f32], b: &[f32], transpose: Trans
     openblas_sys::sgemm(m, n, k, 1.0, a, Matrix { data: b, stride: b_stride, transpose }, 0.0, c, n);
 }
 
-/// Compares `c = a * op(b)` with the loop. The bound is that of the rounding error of a dot product: k * eps * sum |a||b|.
+/// Compares `c = a * op(b)` with the loop. The bound is that of the rounding error of a dot product: k * eps * sum
+/// |a||b|.
 fn difference(m: usize, n: usize, k: usize, transpose: Transpose, multiply: Multiply) -> Difference {
     let (a, b) = (values(m * k, 1), values(k * n, 2));
     let mut c = vec![f32::NAN; m * n];

@@ -1,7 +1,7 @@
 //! A server without a listener, with the embedded model, for the checks of the server.
 //!
-//! Requests reach the router as values and not through a socket, so that the checks run in a container without a network. Everything
-//! behind the socket is that of the real server: router, admission, catalog, scheduler, engine.
+//! Requests reach the router as values and not through a socket, so that the checks run in a container without a
+//! network. Everything behind the socket is that of the real server: router, admission, catalog, scheduler, engine.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
-use engine::{Cancel, EngineError, TokenWithOffsets, IdleSignal};
+use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -115,8 +115,8 @@ impl InProcessServer {
     }
 }
 
-/// The embedded model behind a gate: a step waits until the gate opens or its request is cancelled, so that requests stay in
-/// flight for as long as a check needs.
+/// The embedded model behind a gate: a step waits until the gate opens or its request is cancelled, so that requests
+/// stay in flight for as long as a check needs.
 pub struct GatedModel {
     model: Arc<engine::Embedder>,
     gate: std::sync::Mutex<Gate>,
@@ -162,7 +162,12 @@ impl Model for GatedModel {
         Model::tokens_with_offsets(&*self.model, texts, special_tokens, cancel)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         self.gate().begun += 1;
         while !self.gate().open && !cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(1));

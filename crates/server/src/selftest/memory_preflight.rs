@@ -1,5 +1,5 @@
-//! A footprint that does not fit is rejected to the byte, at any place of the limit: the estimate of the embedded model against
-//! simulated machines.
+//! A footprint that does not fit is rejected to the byte, at any place of the limit: the estimate of the embedded model
+//! against simulated machines.
 
 use engine::memory::{self, Workload};
 
@@ -32,8 +32,16 @@ const MACHINES: &[Machine] = &[
         },
         "/sys/fs/cgroup/a/memory.max",
     ),
-    ("v2 memory.high", |available| v2("/a", &[("/a", &max(available), "max")]), "/sys/fs/cgroup/a/memory.high"),
-    ("v1", |available| v1("/a", &[("/a", available + USED - FILES, V1_NONE)]), "/memory/a/memory.limit_in_bytes"),
+    (
+        "v2 memory.high",
+        |available| v2("/a", &[("/a", &max(available), "max")]),
+        "/sys/fs/cgroup/a/memory.high",
+    ),
+    (
+        "v1",
+        |available| v1("/a", &[("/a", available + USED - FILES, V1_NONE)]),
+        "/memory/a/memory.limit_in_bytes",
+    ),
     (
         "v1 above a container",
         |available| v1("/a", &[("/a", V1_NONE, available + USED - FILES)]),
@@ -74,11 +82,15 @@ fn assess_all(footprint: Footprint, reader: Reader) -> Result<String, String> {
     for (name, machine, source) in MACHINES {
         match assess(footprint, HEADROOM, &reader(&machine(total))) {
             Assessment::Fits(limit) if limit.source.contains(source) => {}
-            other => return Err(format!("{name}: {total} bytes are needed and available ({source}): {other:?}")),
+            other => {
+                return Err(format!("{name}: {total} bytes are needed and available ({source}): {other:?}"));
+            }
         }
         match assess(footprint, HEADROOM, &reader(&machine(total - 1024))) {
             Assessment::Exceeds(shortfall) if shortfall.limit.source.contains(source) => {}
-            other => return Err(format!("{name}: one KiB less than needed is available ({source}): {other:?}")),
+            other => {
+                return Err(format!("{name}: one KiB less than needed is available ({source}): {other:?}"));
+            }
         }
     }
     match assess(footprint, HEADROOM, &reader(&Vec::new())) {

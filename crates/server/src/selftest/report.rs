@@ -96,8 +96,9 @@ impl Report {
 
     /// The JSON form.
     pub fn json(&self) -> Result<String, Diagnostic> {
-        serde_json::to_string_pretty(self)
-            .map_err(|error| codes::caused(&codes::INTERNAL_ERROR, "cannot encode the report as JSON", &error))
+        serde_json::to_string_pretty(self).map_err(|error| {
+            codes::caused(&codes::INTERNAL_ERROR, "cannot encode the report as JSON", &error)
+        })
     }
 }
 
@@ -158,7 +159,10 @@ mod tests {
     fn json_has_the_fields_of_the_schema() {
         let json: serde_json::Value =
             serde_json::from_str(&report(&[CheckStatus::NotMeasured]).json().unwrap()).unwrap();
-        assert_eq!((&json["schema"], &json["ok"], &json["version"]["name"]), (&1.into(), &false.into(), &"inferd".into()));
+        assert_eq!(
+            (&json["schema"], &json["ok"], &json["version"]["name"]),
+            (&1.into(), &false.into(), &"inferd".into())
+        );
         insta::assert_snapshot!(json["checks"][0], @r#"{"expected":"e","found":"f","name":"check","time_ms":1.5,"verdict":"not-measured"}"#);
     }
 
@@ -169,7 +173,7 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @r"
           pass          check        1.5 ms  f
           FAIL          check        1.5 ms  f
-                               expected: e
+                             expected: e
         1 passed, 1 failed, 0 not measured
         ");
     }

@@ -1,7 +1,7 @@
 //! Runs the checks in sequence on a compute thread while the main thread waits.
 //!
-//! A check that hangs, as some of the patched defects of OpenBLAS did, is reported as failed after [`CHECK_TIME_MAX`]. The report is
-//! complete and valid also then.
+//! A check that hangs, as some of the patched defects of OpenBLAS did, is reported as failed after [`CHECK_TIME_MAX`].
+//! The report is complete and valid also then.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use crate::{codes, compute_thread};
 /// Far above the time of a check on a loaded single core.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// The order matters: the measurement of the workers starts one, so that the GEMMs after it use several threads. The last check
-/// sees the threads that all other checks have started.
+/// The order matters: the measurement of the workers starts one, so that the GEMMs after it use several threads. The
+/// last check sees the threads that all other checks have started.
 const CHECKS: &[Check] = &[
     Check { name: "default-attr-thread-stack", run: thread_stack::default_attr },
     Check { name: "blas-worker-stacks", run: blas_workers::stacks },
@@ -93,11 +93,10 @@ mod tests {
         CheckResult::of(true, "", "")
     }
 
-    /// Blocks for ever; the process ends with the test.
+    /// Blocks for ever: the sender lives as long as the receiver.
     fn hanging() -> CheckResult {
-        loop {
-            std::thread::park();
-        }
+        let (_sender, receiver) = mpsc::channel();
+        receiver.recv().unwrap()
     }
 
     fn panicking() -> CheckResult {

@@ -9,9 +9,9 @@ use diag::Diagnostic;
 
 use super::check::CheckResult;
 use super::embedded_model;
-use crate::{codes, compute_thread};
 use crate::serve::catalog::Catalog;
 use crate::serve::{Loader, Model};
+use crate::{codes, compute_thread};
 
 const CALLERS: usize = 16;
 /// Long enough for all callers to arrive during the load.

@@ -1,7 +1,8 @@
 //! The probe that a thread runs to measure its stack, and the evaluation of its reading.
 //!
-//! The thread reads its own attributes and the address of a local variable, then waits for the other threads. The address, looked up
-//! in `/proc/self/maps`, tells what the kernel has mapped; the attributes tell what the C library assumes. Both must be sufficient.
+//! The thread reads its own attributes and the address of a local variable, then waits for the other threads. The
+//! address, looked up in `/proc/self/maps`, tells what the kernel has mapped; the attributes tell what the C library
+//! assumes. Both must be sufficient.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -11,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::process_maps::ProcessMaps;
 use crate::build_info::STACK_SIZE_BYTES;
 
-/// Allowance for the memory above the local variable: frames of the C library and OpenBLAS, thread-local storage, the thread
-/// descriptor.
+/// Allowance for the memory above the local variable: frames of the C library and OpenBLAS, thread-local storage, the
+/// thread descriptor.
 const ABOVE_FRAME_BYTES_MAX: u64 = 64 << 10;
 const RENDEZVOUS_TIME_MAX: Duration = Duration::from_secs(10);
 const KIB: u64 = 1 << 10;
@@ -108,20 +109,26 @@ pub unsafe extern "C" fn fill_slot(slot: *mut c_void) {
 pub fn read_own_stack() -> Reading {
     let local = 0u8;
     let frame = std::hint::black_box(&raw const local) as u64;
-    let mut attr_bytes = 0;
-    // SAFETY: `attr` is written by pthread_getattr_np before it is read, and destroyed once; all pointers are to locals.
-    let tid = unsafe {
-        let mut attr = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
-        if libc::pthread_getattr_np(libc::pthread_self(), attr.as_mut_ptr()) == 0 {
-            let (mut address, mut size) = (std::ptr::null_mut(), 0);
-            if libc::pthread_attr_getstack(attr.as_ptr(), &mut address, &mut size) == 0 {
-                attr_bytes = size as u64;
-            }
-            libc::pthread_attr_destroy(attr.as_mut_ptr());
-        }
-        libc::gettid()
-    };
-    Reading { tid, frame, attr_bytes }
+    // SAFETY: gettid has no preconditions.
+    let tid = unsafe { libc::gettid() };
+    Reading { tid, frame, attr_bytes: attr_stack_bytes() }
+}
+
+/// Stack size of the calling thread according to the C library; 0 when it reports none.
+fn attr_stack_bytes() -> u64 {
+    let mut attr = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+    // SAFETY: pthread_self has no preconditions.
+    let thread = unsafe { libc::pthread_self() };
+    // SAFETY: `thread` is the calling thread, and `attr` is writable.
+    if unsafe { libc::pthread_getattr_np(thread, attr.as_mut_ptr()) } != 0 {
+        return 0;
+    }
+    let (mut address, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: pthread_getattr_np has initialized `attr`; the other pointers are to locals.
+    let status = unsafe { libc::pthread_attr_getstack(attr.as_ptr(), &raw mut address, &raw mut size) };
+    // SAFETY: `attr` is initialized and is not used afterwards.
+    unsafe { libc::pthread_attr_destroy(attr.as_mut_ptr()) };
+    if status == 0 { size as u64 } else { 0 }
 }
 
 /// An address on a thread's stack, near its top.

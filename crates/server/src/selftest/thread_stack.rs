@@ -1,6 +1,7 @@
 //! The stack of a thread that C code creates without a size. The link flag `-z stack-size` sets it.
 //!
-//! The thread must be created with a NULL attr: std always passes a size, and the workers of the patched OpenBLAS set their own.
+//! The thread must be created with a NULL attr: std always passes a size, and the workers of the patched OpenBLAS set
+//! their own.
 
 use std::ffi::c_void;
 use std::time::{Duration, Instant};
@@ -46,12 +47,16 @@ pub fn default_attr() -> CheckResult {
     // SAFETY: the thread has arrived.
     let reading = arrived.then(|| unsafe { slot.reading_after_arrival() });
     rendezvous.arrive_and_wait();
-    // SAFETY: pthread_create succeeded, and no other code joins or detaches the thread.
-    unsafe { libc::pthread_join(thread.assume_init(), std::ptr::null_mut()) };
+    // SAFETY: pthread_create succeeded and has written `thread`.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: the thread exists, and no other code joins or detaches it.
+    unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
 
     match (reading, maps) {
         (None, _) => CheckResult::not_measured(expected, "the thread did not start within 10 s"),
-        (_, Err(error)) => CheckResult::not_measured(expected, format!("cannot read /proc/self/maps: {error}")),
+        (_, Err(error)) => {
+            CheckResult::not_measured(expected, format!("cannot read /proc/self/maps: {error}"))
+        }
         (Some(reading), Ok(maps)) => {
             let (pass, found) = stack_probe::evaluate(reading, &maps, required);
             CheckResult::of(pass, expected, found)

@@ -1,15 +1,16 @@
 //! The stacks of all threads of the process except the main one, measured from outside.
 //!
-//! The kernel reports the stack pointer of a waiting thread in the second last field of `/proc/self/task/TID/syscall`; within one
-//! process that needs no permission. The check covers threads of this program, of the engine, of OpenBLAS and of any other library. For
-//! the workers of OpenBLAS it is a second measurement, independent of their own reading. The stack of the main thread is the
-//! `ulimit -s` of the user, and the main thread never calls BLAS. Threads that have ended are not covered.
+//! The kernel reports the stack pointer of a waiting thread in the second last field of `/proc/self/task/TID/syscall`;
+//! within one process that needs no permission. The check covers threads of this program, of the engine, of OpenBLAS
+//! and of any other library. For the workers of OpenBLAS it is a second measurement, independent of their own reading.
+//! The stack of the main thread is the `ulimit -s` of the user, and the main thread never calls BLAS. Threads that have
+//! ended are not covered.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::check::CheckResult;
 use super::blas_workers::{name_of, task_ids};
+use super::check::CheckResult;
 use super::process_maps::ProcessMaps;
 use super::stack_probe::{self, StackPointer};
 
@@ -22,7 +23,8 @@ pub fn all() -> CheckResult {
         Ok(required) => required,
         Err(reason) => return CheckResult::not_measured("a build with a stack size", reason),
     };
-    let expected = format!("every thread except the main one has at least {required} bytes of stack and a guard");
+    let expected =
+        format!("every thread except the main one has at least {required} bytes of stack and a guard");
     match measure(required) {
         Ok(threads) => {
             let (pass, found) = evaluate(&threads);
@@ -84,11 +86,7 @@ fn waiting_stack_pointer(tid: i32, started: Instant) -> Result<Option<u64>, Stri
             Err(error) => return Err(format!("cannot read {file}: {error}")),
         }
         if started.elapsed() > SETTLE_TIME_MAX {
-            return Err(format!(
-                "`{}` did not sleep within {} s",
-                name_of(tid),
-                SETTLE_TIME_MAX.as_secs()
-            ));
+            return Err(format!("`{}` did not sleep within {} s", name_of(tid), SETTLE_TIME_MAX.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(5));
     }

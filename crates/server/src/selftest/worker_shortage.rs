@@ -1,8 +1,8 @@
 //! When OpenBLAS cannot create a worker, it becomes slower and does not hang.
 //!
-//! The unpatched library waits for workers that were never started, and the next GEMM hangs. The check starts this executable as a child
-//! process, leaves it no address space for another stack, requests more threads, and multiplies. A child, because a hang cannot be
-//! undone and a limit on address space would affect the other checks.
+//! The unpatched library waits for workers that were never started, and the next GEMM hangs. The check starts this
+//! executable as a child process, leaves it no address space for another stack, requests more threads, and multiplies.
+//! A child, because a hang cannot be undone and a limit on address space would affect the other checks.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -40,7 +40,10 @@ fn run_child(mut child: Command, time_max: Duration) -> CheckResult {
     let mut child = match child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
         Ok(child) => child,
         Err(error) => {
-            return CheckResult::not_measured(expected, format!("cannot start this executable again: {error}"));
+            return CheckResult::not_measured(
+                expected,
+                format!("cannot start this executable again: {error}"),
+            );
         }
     };
     let status = match wait(&mut child, time_max) {
@@ -49,7 +52,9 @@ fn run_child(mut child: Command, time_max: Duration) -> CheckResult {
             let found = format!("the GEMM hung; the child was killed after {:.1} s", time_max.as_secs_f32());
             return CheckResult::of(false, expected, found);
         }
-        Err(error) => return CheckResult::not_measured(expected, format!("cannot wait for the child: {error}")),
+        Err(error) => {
+            return CheckResult::not_measured(expected, format!("cannot wait for the child: {error}"));
+        }
     };
     let mut output = String::new();
     if let Some(mut stdout) = child.stdout.take() {
@@ -118,23 +123,29 @@ fn with_address_space_limit(work: impl FnOnce()) -> std::io::Result<()> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages = statm.split_ascii_whitespace().next().and_then(|field| field.parse::<u64>().ok());
     let pages = pages.ok_or_else(|| std::io::Error::other("/proc/self/statm has an unknown form"))?;
-    // SAFETY: sysconf takes no pointer; getrlimit writes `before` before it is read, and both limits are locals.
-    unsafe {
-        let page_bytes = libc::sysconf(libc::_SC_PAGESIZE) as u64;
-        let mut before = std::mem::zeroed::<libc::rlimit>();
-        if libc::getrlimit(libc::RLIMIT_AS, &mut before) != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        let low = libc::rlimit { rlim_cur: pages * page_bytes + FREE_BYTES, ..before };
-        if libc::setrlimit(libc::RLIMIT_AS, &low) != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        work();
-        if libc::setrlimit(libc::RLIMIT_AS, &before) != 0 {
-            return Err(std::io::Error::last_os_error());
-        }
+    // SAFETY: sysconf has no pointer argument.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    let before = address_space_limit()?;
+    set_address_space_limit(libc::rlimit { rlim_cur: pages * page_bytes + FREE_BYTES, ..before })?;
+    work();
+    set_address_space_limit(before)
+}
+
+fn address_space_limit() -> std::io::Result<libc::rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit that the call writes.
+    match unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } {
+        0 => Ok(limit),
+        _ => Err(std::io::Error::last_os_error()),
     }
-    Ok(())
+}
+
+fn set_address_space_limit(limit: libc::rlimit) -> std::io::Result<()> {
+    // SAFETY: `limit` is a valid rlimit that the call reads.
+    match unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Admission control: bounds the number and the bytes of concurrent requests, and the share of each client.
 //!
-//! A [`Permit`] counts a request from its headers to the end of its work. The job owns it, not the connection, so that a request
-//! whose client has disconnected counts until its work has stopped. A finished request releases its slot; the bytes of its response
-//! count until they are sent.
+//! A [`Permit`] counts a request from its headers to the end of its work. The job owns it, not the connection, so that
+//! a request whose client has disconnected counts until its work has stopped. A finished request releases its slot; the
+//! bytes of its response count until they are sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,7 +58,13 @@ const RESERVE: usize = 4;
 
 impl Admission {
     pub fn new(limits: Limits) -> Arc<Self> {
-        let state = State { phase: Phase::Ready, requests: 0, bytes: 0, requests_by_client: HashMap::new(), mean_s: 0.0 };
+        let state = State {
+            phase: Phase::Ready,
+            requests: 0,
+            bytes: 0,
+            requests_by_client: HashMap::new(),
+            mean_s: 0.0,
+        };
         Arc::new(Self { limits, state: Mutex::new(state) })
     }
 

@@ -62,8 +62,8 @@ impl ApiKeys {
         })
     }
 
-    /// The client of a key. Compares every key to its end, so that the time is the same for valid and invalid keys. Only the
-    /// length of keys is not hidden.
+    /// The client of a key. Compares every key to its end, so that the time is the same for valid and invalid keys.
+    /// Only the length of keys is not hidden.
     pub fn client(&self, candidate: &str) -> Option<Client> {
         let keys = self.snapshot();
         let (mut found, mut at) = (Choice::from(0), 0u64);
@@ -81,8 +81,9 @@ impl ApiKeys {
 }
 
 fn read(file: &Path) -> Result<Arc<[Key]>, Diagnostic> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| codes::caused(&codes::INVALID_API_KEYS, "cannot read the API keys", &error).file(file))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        codes::caused(&codes::INVALID_API_KEYS, "cannot read the API keys", &error).file(file)
+    })?;
     parse(&text).map_err(|diagnostic| diagnostic.file(file).hint(codes::fix(&codes::INVALID_API_KEYS)))
 }
 

@@ -1,5 +1,5 @@
-//! The models by name. A reload replaces the whole list at once. A request keeps the entry that it found, and the lock is held
-//! only to copy a pointer.
+//! The models by name. A reload replaces the whole list at once. A request keeps the entry that it found, and the lock
+//! is held only to copy a pointer.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -37,10 +37,7 @@ pub enum LookupError {
     /// The request names no model, and there are several.
     NameMissing,
     /// No model has this name.
-    NotFound {
-        name: String,
-        known: Vec<String>,
-    },
+    NotFound { name: String, known: Vec<String> },
 }
 
 impl fmt::Display for LookupError {
@@ -82,8 +79,9 @@ impl Catalog {
     /// The name of a loaded model whose files have changed since.
     pub fn changed(&self) -> Option<String> {
         let entries = self.entries();
-        let changed =
-            entries.iter().find(|entry| entry.cell.ready().is_some_and(|model| model.check_weights().is_err()));
+        let changed = entries
+            .iter()
+            .find(|entry| entry.cell.ready().is_some_and(|model| model.check_weights().is_err()));
         changed.map(|entry| entry.name.clone())
     }
 
@@ -95,8 +93,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Loads the models again and then replaces all entries. Requests that have begun finish with their old models. After an
-    /// error the old entries stay.
+    /// Loads the models again and then replaces all entries. Requests that have begun finish with their old models.
+    /// After an error the old entries stay.
     pub async fn reload(&self) -> Result<(), Diagnostic> {
         let old = self.entries();
         let models: Vec<_> = old.iter().map(|entry| (entry.name.clone(), entry.dir.clone())).collect();
@@ -112,7 +110,10 @@ impl Catalog {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the rule keeps clocks out of releases; the API reports the time of creation")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rule keeps clocks out of releases; the API reports the time of creation"
+)]
 fn entries(models: &[(String, PathBuf)]) -> Snapshot {
     let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let entry = |(name, dir): &(String, PathBuf)| {

@@ -1,7 +1,7 @@
 //! The accept loop: bounds the number of connections, applies their time limits, and closes them on shutdown.
 //!
-//! The accept loop of axum has no limits on connections and on the time of headers. It also retries a failed accept at once;
-//! here a failure (no file descriptors left) is retried after a pause and logged once per second at most.
+//! The accept loop of axum has no limits on connections and on the time of headers. It also retries a failed accept at
+//! once; here a failure (no file descriptors left) is retried after a pause and logged once per second at most.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +24,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 const HEADER_BYTES_MAX: usize = 64 << 10;
 
-/// Serves one listener until `shutdown` reaches [`Shutdown::StopAccepting`] and all its connections have closed. `free` counts
-/// the connections that all listeners together may still open.
+/// Serves one listener until `shutdown` reaches [`Shutdown::StopAccepting`] and all its connections have closed. `free`
+/// counts the connections that all listeners together may still open.
 pub async fn serve(
     listener: Listener,
     router: Router,
@@ -39,8 +39,8 @@ pub async fn serve(
     let mut close = shutdown.clone();
     loop {
         while connections.try_join_next().is_some() {}
-        // The order of the branches drains the accept backlog before the loop stops: closing the listener resets the connections
-        // in the backlog. `CloseConnections` bounds the time for it.
+        // The order of the branches drains the accept backlog before the loop stops: closing the listener resets the
+        // connections in the backlog. `CloseConnections` bounds the time for it.
         let slot = tokio::select! {
             biased;
             _ = close.wait_for(|phase| *phase >= Shutdown::CloseConnections) => break,

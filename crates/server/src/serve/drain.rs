@@ -6,8 +6,8 @@ use super::server::Server;
 use super::shutdown::Shutdown;
 use super::state::AppState;
 
-/// Time between the last response and the end, while clients keep connections open. A request on such a connection gets status 503
-/// and `connection: close`; closing the connection while a request is on its way would lose the request.
+/// Time between the last response and the end, while clients keep connections open. A request on such a connection gets
+/// status 503 and `connection: close`; closing the connection while a request is on its way would lose the request.
 const KEPT_CONNECTIONS_TIME: Duration = Duration::from_secs(1);
 /// Time for connections to send their last responses.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);

@@ -1,5 +1,5 @@
-//! One admitted request inside the scheduler: its partial results, the channel of its response, and its permit, which it holds
-//! until its work has stopped.
+//! One admitted request inside the scheduler: its partial results, the channel of its response, and its permit, which
+//! it holds until its work has stopped.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,7 +91,11 @@ impl Job {
     ) -> (Arc<Job>, ResponseReceiver) {
         let (sender, receiver) = oneshot::channel();
         let state = State {
-            vectors: if output_kind == OutputKind::Embeddings { vec![Vec::new(); outputs] } else { Vec::new() },
+            vectors: if output_kind == OutputKind::Embeddings {
+                vec![Vec::new(); outputs]
+            } else {
+                Vec::new()
+            },
             missing: outputs,
             tokenized: Vec::new(),
             token_count: 0,

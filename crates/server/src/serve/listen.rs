@@ -1,7 +1,7 @@
 //! Listeners on TCP addresses and unix sockets.
 //!
-//! The file of a unix socket outlives a server that was killed. The next start removes it, but only when it is a socket and no
-//! process accepts connections on it. A server that exits regularly removes its own file.
+//! The file of a unix socket outlives a server that was killed. The next start removes it, but only when it is a socket
+//! and no process accepts connections on it. A server that exits regularly removes its own file.
 
 use std::fmt;
 use std::io;
@@ -158,11 +158,10 @@ async fn remove_stale_socket(listen: &Listen, path: &Path) -> Result<(), Diagnos
         );
     }
     match tokio::time::timeout(PROBE_TIME_MAX, UnixStream::connect(path)).await {
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path).or_else(|error| {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
+            .or_else(|error| {
                 reject(&format!("cannot remove the stale socket: {error}"), "remove it manually".into())
-            })
-        }
+            }),
         Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
             reject("the socket belongs to another user", "choose another path".into())
         }

@@ -9,7 +9,8 @@ use crate::memory::kernel_files::KernelFiles;
 use crate::memory::limits;
 use crate::memory::preflight::{self, Assessment, Footprint};
 
-/// Threads, log and runtime of the server, and mimalloc itself: the measurement of the smallest model minus its own parts.
+/// Threads, log and runtime of the server, and mimalloc itself: the measurement of the smallest model minus its own
+/// parts.
 const SERVER_BYTES: u64 = 400 << 10;
 
 /// Bytes of the models and the server, by the step of the start that allocates them.

@@ -1,7 +1,7 @@
 //! Counters and histograms of the server.
 //!
-//! Names follow the conventions of Prometheus: base units, `_total` for counters, `_duration_seconds` for times. Values that other
-//! modules own (in-flight requests, memory) are read at the scrape and are not copied here.
+//! Names follow the conventions of Prometheus: base units, `_total` for counters, `_duration_seconds` for times. Values
+//! that other modules own (in-flight requests, memory) are read at the scrape and are not copied here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,10 +16,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 const SEQUENCES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
-const TOKENS: [f64; 11] =
-    [16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 65536.0];
+const TOKENS: [f64; 11] = [16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 65536.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -93,7 +93,8 @@ impl Metrics {
     /// Counts a finished request.
     pub fn request(&self, route: &'static str, status: u16, time: Duration) {
         self.requests.get_or_create(&RequestLabels { route, status }).inc();
-        *self.requests_by_status.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_insert(0) += 1;
+        *self.requests_by_status.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_insert(0) +=
+            1;
         self.request_duration.observe(time.as_secs_f64());
     }
 

@@ -8,11 +8,11 @@
 //!  -> scheduler batches of several clients, on the engine's one thread pool
 //! ```
 //!
-//! Invariants: no lock is held while a model computes; a permit lives as long as the work that it was issued for; work whose
-//! client has disconnected stops within one layer; every queue and buffer is bounded.
+//! Invariants: no lock is held while a model computes; a permit lives as long as the work that it was issued for; work
+//! whose client has disconnected stops within one layer; every queue and buffer is bounded.
 //!
-//! The start checks memory, loads the models and binds the listeners, in this order. [`Server`] holds all of it, so that
-//! tests run a server with their own models in their own process.
+//! The start checks memory, loads the models and binds the listeners, in this order. [`Server`] holds all of it, so
+//! that tests run a server with their own models in their own process.
 
 mod admission;
 mod api_keys;

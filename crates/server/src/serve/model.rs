@@ -1,10 +1,10 @@
 //! The interface between scheduler and model: tokenize texts, and advance a batch of sequences by one step.
 //!
-//! The unit of work is the token, because a token costs about the same in every model. An encoder finishes a sequence in one
-//! step. A decoder would need one step per token; the scheduler already returns to a request until it has no sequences left, and
-//! checks for cancellation each time.
+//! The unit of work is the token, because a token costs about the same in every model. An encoder finishes a sequence
+//! in one step. A decoder would need one step per token; the scheduler already returns to a request until it has no
+//! sequences left, and checks for cancellation each time.
 
-use engine::{Cancel, Embedder, EngineError, TokenWithOffsets, IdleSignal};
+use engine::{Cancel, Embedder, EngineError, IdleSignal, TokenWithOffsets};
 
 /// Sizes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,12 @@ pub trait Model: Send + Sync {
 
     /// Computes one vector per sequence, in order. Blocks until no work of the call is left.
     /// `idle` is notified when the next batch can start beside the rest of this one. The return of the call implies it.
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError>;
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError>;
 }
 
 impl Model for Embedder {
@@ -74,7 +79,12 @@ impl Model for Embedder {
         Embedder::check_weights(self)
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         self.embed_tokens(batch, cancel, idle)
     }
 }

@@ -1,7 +1,7 @@
 //! The order of work: first in, first out for each client, round-robin between clients.
 //!
-//! A batch is filled sequence by sequence, so a request of a thousand texts does not delay a request of one text. Texts are
-//! tokenized before any batch is formed, because only tokens tell their cost.
+//! A batch is filled sequence by sequence, so a request of a thousand texts does not delay a request of one text. Texts
+//! are tokenized before any batch is formed, because only tokens tell their cost.
 //!
 //! This module starts no thread and takes no lock; `scheduler` does both.
 

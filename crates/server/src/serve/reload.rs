@@ -1,7 +1,7 @@
 //! Reloads API keys and models without losing a request.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use diag::Diagnostic;
 use engine::memory::Workload;
@@ -15,27 +15,34 @@ use super::state::AppState;
 impl Server {
     /// Reloads and waits for the result.
     pub fn reload(&self) -> Result<(), Diagnostic> {
-        self.runtime.block_on(reload(&self.state, &self.options))
+        let result = self.runtime.block_on(reload(&self.state, &self.options));
+        log_result(&result);
+        result.map(drop)
     }
 }
 
-/// Reads the keys again and loads the models again from the same folders, if they fit into memory beside the present ones.
-pub async fn reload(state: &AppState, options: &Options) -> Result<(), Diagnostic> {
+/// Reads the keys again and loads the models again from the same folders, if they fit into memory beside the present
+/// ones. Returns the duration.
+pub async fn reload(state: &AppState, options: &Options) -> Result<Duration, Diagnostic> {
     let started = Instant::now();
     // Keys first: a revoked key must not stay valid because a model cannot be loaded.
     let keys = state.api_keys.as_ref().map_or(Ok(0), ApiKeys::reload);
     let result = reload_models(state, options).await.and(keys.map(drop));
     state.metrics.reload(result.is_ok());
-    match &result {
-        Ok(()) => {
-            state.set_load_time(started.elapsed());
-            tracing::info!(ms = started.elapsed().as_millis() as u64, "reloaded");
-        }
+    result.map(|()| {
+        state.set_load_time(started.elapsed());
+        started.elapsed()
+    })
+}
+
+/// Logs the end of a reload, when the server accepts the next one.
+pub fn log_result(result: &Result<Duration, Diagnostic>) {
+    match result {
+        Ok(time) => tracing::info!(ms = time.as_millis() as u64, "reloaded"),
         Err(diagnostic) => {
             tracing::error!(code = %diagnostic.code().id, error = %diagnostic, "reload_failed");
         }
     }
-    result
 }
 
 async fn reload_models(state: &AppState, options: &Options) -> Result<(), Diagnostic> {

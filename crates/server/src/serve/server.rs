@@ -44,7 +44,8 @@ impl Server {
     /// A server with models of the engine.
     pub fn open(options: Options) -> Result<Self, Diagnostic> {
         let before = process::read(Path::new("/"));
-        let workload = Workload { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
+        let workload =
+            Workload { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
         let estimate = Breakdown::of_models(&options.models, workload)?;
         let footprint = estimate.footprint();
         let check = match options.memory_headroom {
@@ -54,7 +55,8 @@ impl Server {
                 memory_budget::check(footprint, options.admission.bytes_max, headroom, Path::new("/"))?
             }
         };
-        let pool = WorkerPool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
+        let pool =
+            WorkerPool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
         let loader: Loader = Arc::new(move |_, dir| {
             let embedder = Embedder::open_with_pool(dir, &pool).map_err(|error| error.diagnostic())?;
             Ok(Arc::new(embedder) as Arc<dyn Model>)
@@ -141,7 +143,8 @@ fn http_runtime(options: &Options) -> Result<Runtime, Diagnostic> {
         .map_err(|error| thread_error("HTTP threads", &error))
 }
 
-/// Loads all models and computes one full batch each. Returns the anonymous memory before, between and after these steps.
+/// Loads all models and computes one full batch each. Returns the anonymous memory before, between and after these
+/// steps.
 async fn load_models(state: &AppState, batch_tokens: usize) -> Result<AnonymousReadings, Diagnostic> {
     let started = Instant::now();
     let mut readings = vec![anonymous_memory()];
@@ -160,7 +163,8 @@ fn anonymous_memory() -> Option<u64> {
     process::read(Path::new("/")).map(|memory| memory.anonymous)
 }
 
-/// Computes one full batch per model, so that the first request finds all memory allocated and the measurement is complete.
+/// Computes one full batch per model, so that the first request finds all memory allocated and the measurement is
+/// complete.
 async fn warm_up(state: &AppState, batch_tokens: usize) -> Result<(), Diagnostic> {
     for entry in state.catalog.entries().iter() {
         let failed = |cause: String| {

@@ -9,7 +9,7 @@ use diag::Diagnostic;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::drain::DrainOutcome;
-use super::reload::reload;
+use super::reload::{log_result, reload};
 use super::server::Server;
 use crate::{codes, log};
 
@@ -57,9 +57,9 @@ pub fn run_until_signal(server: Server, drain_timeout: Duration) -> Result<ExitC
                     }
                     let (state, options, reloading) = (Arc::clone(&state), Arc::clone(&options), Arc::clone(&reloading));
                     tokio::spawn(async move {
-                        // The result is logged and counted.
-                        let _ = reload(&state, &options).await;
+                        let result = reload(&state, &options).await;
                         reloading.store(false, Ordering::Release);
+                        log_result(&result);
                     });
                 }
             }
@@ -70,8 +70,8 @@ pub fn run_until_signal(server: Server, drain_timeout: Duration) -> Result<ExitC
         let signal = termination.wait().await;
         tracing::warn!(outcome = %"a second signal", signal = %signal, "stopped");
         log::flush(LOG_FLUSH_TIME_MAX);
-        // SAFETY: _exit has no preconditions and does not return. A regular exit would wait for the work that the second signal
-        // aborts.
+        // SAFETY: _exit has no preconditions and does not return. A regular exit would wait for the work that the
+        // second signal aborts.
         unsafe { libc::_exit(EXIT_ABORTED.into()) }
     });
     match server.drain(drain_timeout) {

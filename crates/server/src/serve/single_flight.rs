@@ -1,7 +1,7 @@
 //! A value that concurrent callers load once. After a failure or a panic the next caller starts another load.
 //!
-//! The load runs on its own thread with an explicit stack. Callers wait without a lock; a caller that stops waiting does not stop
-//! the load. The lock guards the state and is never held during a load.
+//! The load runs on its own thread with an explicit stack. Callers wait without a lock; a caller that stops waiting
+//! does not stop the load. The lock guards the state and is never held during a load.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,10 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
     }
 
     /// The value. Calls `load` unless the value exists or another caller is loading it.
-    pub async fn get(&self, load: impl FnOnce() -> Result<T, Diagnostic> + Send + 'static) -> Result<T, Diagnostic> {
+    pub async fn get(
+        &self,
+        load: impl FnOnce() -> Result<T, Diagnostic> + Send + 'static,
+    ) -> Result<T, Diagnostic> {
         let mut outcome = match self.join_or_start(load)? {
             Joined::Ready(value) => return Ok(value),
             Joined::Waiting(outcome) => outcome,
@@ -108,9 +111,13 @@ mod tests {
     }
 
     /// A load that waits for the sender.
-    fn blocked_load(value: i32) -> (mpsc::Sender<()>, impl FnOnce() -> Result<i32, Diagnostic> + Send + 'static) {
+    fn blocked_load(
+        value: i32,
+    ) -> (mpsc::Sender<()>, impl FnOnce() -> Result<i32, Diagnostic> + Send + 'static) {
         let (release, released) = mpsc::channel();
-        (release, move || released.recv_timeout(TIME_MAX).map(|()| value).map_err(|error| failure(&error.to_string())))
+        (release, move || {
+            released.recv_timeout(TIME_MAX).map(|()| value).map_err(|error| failure(&error.to_string()))
+        })
     }
 
     #[test]

@@ -1,7 +1,9 @@
-//! Closes a connection whose peer does not read its response, or reads it so slowly that it would stay in memory for long.
+//! Closes a connection whose peer does not read its response, or reads it so slowly that it would stay in memory for
+//! long.
 //!
-//! hyper limits the time to read headers, `http::body` the time to read a body; this module limits the time to write. Time counts
-//! in windows. A window begins when a write must wait; within it the peer must read a part of the response, or all of it.
+//! hyper limits the time to read headers, `http::body` the time to read a body; this module limits the time to write.
+//! Time counts in windows. A window begins when a write must wait; within it the peer must read a part of the response,
+//! or all of it.
 
 use std::future::Future;
 use std::io;
@@ -124,8 +126,8 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_secs(1);
 
-    /// Writes `bytes` through a buffer of `buffer` bytes to a reader that empties it every `pause`, or never. The clock of the
-    /// runtime is simulated. Returns the result and the simulated time.
+    /// Writes `bytes` through a buffer of `buffer` bytes to a reader that empties it every `pause`, or never. The clock
+    /// of the runtime is simulated. Returns the result and the simulated time.
     fn write_to_reader(bytes: usize, buffer: usize, pause: Option<Duration>) -> (io::Result<()>, Duration) {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -40,10 +40,19 @@ impl Model for Fake {
         Ok(texts.iter().map(|text| text.split(' ').map(id).collect()).collect())
     }
 
-    fn tokens_with_offsets(&self, texts: &[String], special: bool, _: &Cancel) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+    fn tokens_with_offsets(
+        &self,
+        texts: &[String],
+        special: bool,
+        _: &Cancel,
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
         let mark = || TokenWithOffsets { id: 0, text: "[S]".into(), special: true, offsets: None };
-        let word =
-            |word: &str| TokenWithOffsets { id: 1, text: word.into(), special: false, offsets: Some((0, word.len())) };
+        let word = |word: &str| TokenWithOffsets {
+            id: 1,
+            text: word.into(),
+            special: false,
+            offsets: Some((0, word.len())),
+        };
         let one = |text: &String| {
             let words = text.split(' ').map(word);
             if special { [mark()].into_iter().chain(words).collect() } else { words.collect() }
@@ -51,7 +60,12 @@ impl Model for Fake {
         Ok(texts.iter().map(one).collect())
     }
 
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         if !self.one_step_at_a_time {
             idle.notify();
         }

@@ -35,7 +35,8 @@ pub fn run_with_stdin(command: &mut Command, stdin: &[u8]) -> Finished {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     let bytes = stdin.to_vec();
-    // A separate thread: with both pipes full, each side would wait for the other. A child that ends early is not an error.
+    // A separate thread: with both pipes full, each side would wait for the other. A child that ends early is not an
+    // error.
     let feeder = std::thread::spawn(move || drop(pipe.write_all(&bytes)));
     let ran = child.wait_with_output().unwrap().into();
     feeder.join().unwrap();
@@ -45,7 +46,9 @@ pub fn run_with_stdin(command: &mut Command, stdin: &[u8]) -> Finished {
 impl Finished {
     /// stderr with each of the paths replaced by its placeholder, for snapshots.
     pub fn stderr_with(&self, replacements: &[(&str, &str)]) -> String {
-        replacements.iter().fold(self.stderr.clone(), |text, (path, placeholder)| text.replace(path, placeholder))
+        replacements
+            .iter()
+            .fold(self.stderr.clone(), |text, (path, placeholder)| text.replace(path, placeholder))
     }
 }
 

@@ -38,6 +38,9 @@ fn rejection(headers: &HeaderMap) -> ApiError {
     if headers.contains_key(header::AUTHORIZATION) {
         ApiError::unauthorized("the API key is not valid", "invalid_api_key")
     } else {
-        ApiError::unauthorized("the request has no API key; send `Authorization: Bearer KEY`", "missing_api_key")
+        ApiError::unauthorized(
+            "the request has no API key; send `Authorization: Bearer KEY`",
+            "missing_api_key",
+        )
     }
 }

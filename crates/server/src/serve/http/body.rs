@@ -51,8 +51,9 @@ pub async fn read(body: &mut Body, bytes_max: u64, time_max: Duration) -> Result
     read.unwrap_or_else(|_| Err(ApiError::body_too_slow(time_max.as_secs_f64())))
 }
 
-/// Reads and drops the rest of a rejected body. True when it reached the end: the connection then stays open, and a client that
-/// got status 429 can retry on it. Closing a connection with unread bytes resets it, and the reset can overtake the response.
+/// Reads and drops the rest of a rejected body. True when it reached the end: the connection then stays open, and a
+/// client that got status 429 can retry on it. Closing a connection with unread bytes resets it, and the reset can
+/// overtake the response.
 pub async fn discard(headers: &HeaderMap, body: &mut Body) -> bool {
     // Such a client waits for `100 Continue` before it sends the body, and reading the body would send that.
     if headers.contains_key(header::EXPECT) {

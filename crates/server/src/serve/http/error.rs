@@ -146,7 +146,9 @@ impl From<LookupError> for ApiError {
         let text = error.to_string();
         match error {
             LookupError::NameMissing => Self::invalid("model", text),
-            LookupError::NotFound { .. } => Self::new(StatusCode::NOT_FOUND, "model_not_found", text).at("model"),
+            LookupError::NotFound { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "model_not_found", text).at("model")
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Inputs of a request: a string, strings, token ids, or lists of token ids.
 //!
-//! The parser reads raw JSON under the limits of the server, because a parsed list can take many times the memory of its text. It
-//! stops at the first element above a limit.
+//! The parser reads raw JSON under the limits of the server, because a parsed list can take many times the memory of
+//! its text. It stops at the first element above a limit.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,4 +1,5 @@
-//! Integers that accept the form `1.0`. JSON Schema defines it as an integer, and some languages write all numbers that way.
+//! Integers that accept the form `1.0`. JSON Schema defines it as an integer, and some languages write all numbers that
+//! way.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The layer around every request: request id, authentication, metrics, log line, and the response to a panic of the handler.
+//! The layer around every request: request id, authentication, metrics, log line, and the response to a panic of the
+//! handler.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};

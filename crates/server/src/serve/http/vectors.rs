@@ -14,8 +14,8 @@ pub fn dimension(requested: Option<usize>, shape: Shape) -> Result<usize, ApiErr
     }
 }
 
-/// Keeps the first `dimension` values and normalizes them to length 1, as the OpenAI API does. A vector of full dimension is not
-/// changed.
+/// Keeps the first `dimension` values and normalizes them to length 1, as the OpenAI API does. A vector of full
+/// dimension is not changed.
 pub fn truncate(vector: &mut Vec<f32>, dimension: usize) {
     if dimension >= vector.len() {
         return;

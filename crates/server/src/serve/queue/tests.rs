@@ -1,4 +1,4 @@
-use engine::{Cancel, EngineError, TokenWithOffsets, IdleSignal};
+use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 
 use super::super::admission::{Admission, Limits};
 use super::super::job::OutputKind;
@@ -15,7 +15,12 @@ impl Model for NoModel {
     fn tokenize(&self, _: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         Err(EngineError::Cancelled)
     }
-    fn tokens_with_offsets(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+    fn tokens_with_offsets(
+        &self,
+        _: &[String],
+        _: bool,
+        _: &Cancel,
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
         Err(EngineError::Cancelled)
     }
     fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
@@ -105,10 +110,20 @@ impl Model for OtherModel {
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
         NoModel.tokenize(texts, cancel)
     }
-    fn tokens_with_offsets(&self, _: &[String], _: bool, _: &Cancel) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+    fn tokens_with_offsets(
+        &self,
+        _: &[String],
+        _: bool,
+        _: &Cancel,
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
         Err(EngineError::Cancelled)
     }
-    fn step(&self, batch: &[Vec<u32>], cancel: &Cancel, idle: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
+    fn step(
+        &self,
+        batch: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
         NoModel.step(batch, cancel, idle)
     }
 }

@@ -1,12 +1,12 @@
 //! Runs the queue: two runner threads take turns at forming a batch and waiting for the model.
 //!
-//! While one batch is computed, requests collect for the next. Two runners, so that the end of a batch, when some workers of the
-//! engine are idle, overlaps with the start of the next one; all computing happens on the engine's one thread pool, for any number
-//! of models. The next batch is formed when the engine reports an idle worker ([`engine::IdleSignal`]): formed earlier it would be
-//! small, and later requests would wait behind it.
+//! While one batch is computed, requests collect for the next. Two runners, so that the end of a batch, when some
+//! workers of the engine are idle, overlaps with the start of the next one; all computing happens on the engine's one
+//! thread pool, for any number of models. The next batch is formed when the engine reports an idle worker
+//! ([`engine::IdleSignal`]): formed earlier it would be small, and later requests would wait behind it.
 //!
-//! The lock guards the data of the queue and is never held while a model computes. A batch that fails because a worker panicked is
-//! computed again request by request, so that only the request that causes the panic fails.
+//! The lock guards the data of the queue and is never held while a model computes. A batch that fails because a worker
+//! panicked is computed again request by request, so that only the request that causes the panic fails.
 
 mod compute;
 mod core;
@@ -60,7 +60,9 @@ impl Input {
 
     fn output_kind(&self) -> OutputKind {
         match self {
-            Self::TokenizeOnly { special_tokens, .. } => OutputKind::Tokens { special_tokens: *special_tokens },
+            Self::TokenizeOnly { special_tokens, .. } => {
+                OutputKind::Tokens { special_tokens: *special_tokens }
+            }
             Self::Texts(_) | Self::Sequences(_) => OutputKind::Embeddings,
         }
     }

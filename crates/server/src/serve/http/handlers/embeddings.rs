@@ -24,7 +24,7 @@ struct EmbeddingsRequest<'a> {
     encoding_format: Encoding,
     dimensions: Option<LenientInt<usize>>,
     /// The user of the caller. Accepted because clients send it, and not used.
-    #[allow(dead_code, reason = "a field of the API")]
+    #[expect(dead_code, reason = "a field of the API")]
     user: Option<serde::de::IgnoredAny>,
 }
 

@@ -1,4 +1,5 @@
-//! `GET /healthz`: the process responds. `GET /readyz`: it accepts requests. Neither waits for a model or needs a permit.
+//! `GET /healthz`: the process responds. `GET /readyz`: it accepts requests. Neither waits for a model or needs a
+//! permit.
 
 use std::sync::Arc;
 

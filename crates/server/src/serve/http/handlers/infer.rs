@@ -36,7 +36,7 @@ enum Task {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Embed<'a> {
-    #[allow(dead_code, reason = "parsed as `Tagged`")]
+    #[expect(dead_code, reason = "parsed as `Tagged`")]
     task: IgnoredAny,
     model: Option<String>,
     #[serde(borrow)]
@@ -47,7 +47,7 @@ struct Embed<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Similarity<'a> {
-    #[allow(dead_code, reason = "parsed as `Tagged`")]
+    #[expect(dead_code, reason = "parsed as `Tagged`")]
     task: IgnoredAny,
     model: Option<String>,
     #[serde(borrow)]
@@ -59,7 +59,7 @@ struct Similarity<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rerank<'a> {
-    #[allow(dead_code, reason = "parsed as `Tagged`")]
+    #[expect(dead_code, reason = "parsed as `Tagged`")]
     task: IgnoredAny,
     model: Option<String>,
     #[serde(borrow)]

@@ -63,7 +63,11 @@ fn snapshot(state: &AppState) -> Registry {
     let (requests, bytes) = state.admission.inflight();
     integer("inferd_inflight_requests", "Requests that hold a permit", requests as u64);
     integer("inferd_inflight_bytes", "Bytes of bodies and responses that permits count", bytes);
-    integer("inferd_queued_requests", "Requests in the queue of the scheduler", state.scheduler.queued() as u64);
+    integer(
+        "inferd_queued_requests",
+        "Requests in the queue of the scheduler",
+        state.scheduler.queued() as u64,
+    );
     integer("inferd_blas_threads", "Threads that OpenBLAS uses", engine::blas_info().threads as u64);
     if let Some(memory) = process::read(Path::new("/")) {
         integer("inferd_memory_anonymous_bytes", "Anonymous memory of the process", memory.anonymous);
@@ -71,7 +75,11 @@ fn snapshot(state: &AppState) -> Registry {
         integer("process_threads", "Threads of the process", memory.threads);
     }
     if let Some(anonymous) = limits::own_anonymous(Path::new("/")) {
-        integer("inferd_cgroup_anonymous_bytes", "`anon` in memory.stat of the cgroup of the process", anonymous);
+        integer(
+            "inferd_cgroup_anonymous_bytes",
+            "`anon` in memory.stat of the cgroup of the process",
+            anonymous,
+        );
     }
     if let Some(measured) = state.memory().and_then(|report| report.measured_anonymous) {
         let help = "Anonymous memory that loading and the first full batch allocated";
@@ -84,7 +92,11 @@ fn snapshot(state: &AppState) -> Registry {
     };
     float("inferd_uptime_seconds", "Time since the start", state.started.elapsed().as_secs_f64());
     if let Some(time) = state.load_time() {
-        float("inferd_model_load_duration_seconds", "Duration of the last load of all models", time.as_secs_f64());
+        float(
+            "inferd_model_load_duration_seconds",
+            "Duration of the last load of all models",
+            time.as_secs_f64(),
+        );
     }
     models(state, &mut registry);
     registry
@@ -104,6 +116,10 @@ fn models(state: &AppState, registry: &mut Registry) {
         registry.register("inferd_memory_estimate_bytes", "Estimated memory of the models", estimate);
     }
     let info = build_info::get();
-    let labels = vec![("version", info.version.to_owned()), ("commit", info.commit.to_owned()), ("blas", engine::blas_info().core)];
+    let labels = vec![
+        ("version", info.version.to_owned()),
+        ("commit", info.commit.to_owned()),
+        ("blas", engine::blas_info().core),
+    ];
     registry.register("inferd_build", "Version of the server and kernel of OpenBLAS", Info::new(labels));
 }

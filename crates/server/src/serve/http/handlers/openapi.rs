@@ -1,10 +1,12 @@
 //! `GET /openapi.json`: the interface of this server as OpenAPI 3.1.
 //!
-//! Built per request, because limits depend on flags and models: number of inputs, names of models, dimension of vectors.
+//! Built per request, because limits depend on flags and models: number of inputs, names of models, dimension of
+//! vectors.
 //!
-//! Written by hand. Derive macros (`utoipa`, `aide`) produce a schema per Rust type at compile time; they express neither limits that are
-//! known at run time nor input types that are parsed by hand under limits (`input`, `rerank`), so most schemas would be overridden.
-//! The conformance test of the release pipeline compares the document with the running server.
+//! Written by hand. Derive macros (`utoipa`, `aide`) produce a schema per Rust type at compile time; they express
+//! neither limits that are known at run time nor input types that are parsed by hand under limits (`input`, `rerank`),
+//! so most schemas would be overridden. The conformance test of the release pipeline compares the document with the
+//! running server.
 
 use std::sync::Arc;
 

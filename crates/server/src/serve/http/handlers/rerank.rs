@@ -1,5 +1,5 @@
-//! `POST /v1/rerank`, compatible with Cohere and Jina: documents in descending order of similarity to a query. The score is the
-//! cosine of two embeddings; a cross-encoder, which reads both texts together, is another kind of model.
+//! `POST /v1/rerank`, compatible with Cohere and Jina: documents in descending order of similarity to a query. The
+//! score is the cosine of two embeddings; a cross-encoder, which reads both texts together, is another kind of model.
 
 use std::cell::Cell;
 use std::fmt;

@@ -63,9 +63,7 @@ fn html(state: &AppState) -> String {
     let entries = state.catalog.entries();
     let models: Vec<(&str, String)> = entries
         .iter()
-        .map(|entry| {
-            (entry.name(), if entry.is_loaded() { "in memory" } else { "not loaded" }.into())
-        })
+        .map(|entry| (entry.name(), if entry.is_loaded() { "in memory" } else { "not loaded" }.into()))
         .collect();
     table(&mut page, "Models", &models);
     let counts = state.metrics.requests_by_status();

@@ -1,5 +1,5 @@
-//! `POST /tokenize`, compatible with text-embeddings-inference: the tokens of texts with their offsets. Texts are not truncated,
-//! so the response gives the full length of a text in tokens.
+//! `POST /tokenize`, compatible with text-embeddings-inference: the tokens of texts with their offsets. Texts are not
+//! truncated, so the response gives the full length of a text in tokens.
 
 use axum::body::Body;
 use axum::http::Response;
