@@ -9,7 +9,11 @@
 //! OpenBLAS. Matrix products are therefore not measured here: `examples/throughput.rs` measures the stages of a whole
 //! forward pass on the target.
 
-#[expect(dead_code, reason = "the bench does not use all items of the module")]
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the bench does not use all items of the module and runs no tests of it"
+)]
 #[path = "../src/kernels/mod.rs"]
 mod kernels;
 
