@@ -9,7 +9,11 @@
 //! OpenBLAS. Matrix products are therefore not measured here: `examples/throughput.rs` measures the stages of a whole
 //! forward pass on the target.
 
-#[allow(dead_code, unused_imports)] // not all items of the module are measured
+#[expect(
+    dead_code,
+    unused_imports,
+    reason = "the bench does not use all items of the module and runs no tests of it"
+)]
 #[path = "../src/kernels/mod.rs"]
 mod kernels;
 

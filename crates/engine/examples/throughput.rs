@@ -1,21 +1,25 @@
-//! Where the time of a batch goes: `throughput MODEL_DIR TEXTS_FILE [THREADS] [ROUNDS]`, one text a line.
+//! Time split of a batch: `throughput MODEL_DIR TEXTS_FILE [THREADS] [ROUNDS]`, one text per line.
 //!
-//! For tuning kernels and chunk sizes. The comparison with the reference is `cargo xtask bench embed`, which runs the shipped
-//! binary.
+//! For tuning of kernels and chunk sizes. `cargo xtask bench embed` compares the released binary with the reference, and
+//! `benches/kernels.rs` measures single kernels.
+#![expect(clippy::print_stdout, reason = "a program")]
 
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+const ROUNDS_DEFAULT: usize = 5;
+const SINGLE_TEXTS: usize = 100;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let mut next = |what: &str| arguments.next().ok_or(format!("{what} is missing"));
+    let mut next = |name: &str| arguments.next().ok_or(format!("the argument {name} is missing"));
     let (model, texts) = (PathBuf::from(next("MODEL_DIR")?), std::fs::read_to_string(next("TEXTS_FILE")?)?);
     let threads = next("THREADS")
         .ok()
         .map_or(std::thread::available_parallelism(), |n| n.parse().map_err(std::io::Error::other))?;
-    let rounds: usize = next("ROUNDS").map_or(Ok(5), |n| n.parse())?;
+    let rounds: usize = next("ROUNDS").map_or(Ok(ROUNDS_DEFAULT), |n| n.parse())?;
     let texts: Vec<&str> = texts.lines().collect();
 
     let start = Instant::now();
@@ -32,23 +36,24 @@ fn main() -> Result<(), Box<dyn Error>> {
         let seconds = start.elapsed().as_secs_f64();
         println!("round {round}: {seconds:.3} s, {:.1} texts/s", texts.len() as f64 / seconds);
     }
-    let all = start.elapsed() * u32::try_from(NonZeroUsize::get(threads))?;
-    let mut rest = all;
-    for ((name, before), (_, after)) in before.into_iter().zip(embedder.stage_times()) {
+    let total = start.elapsed() * u32::try_from(NonZeroUsize::get(threads))?;
+    let mut unattributed = total;
+    for ((stage, before), (_, after)) in before.into_iter().zip(embedder.stage_times()) {
         let time = after - before;
-        rest = rest.saturating_sub(time);
-        print_share(name, time, all);
+        unattributed = unattributed.saturating_sub(time);
+        print_share(stage, time, total);
     }
-    print_share("tokenizer, waiting", rest, all);
+    print_share("tokenizer, waiting", unattributed, total);
 
     let start = Instant::now();
-    for text in texts.iter().take(100) {
+    for text in texts.iter().take(SINGLE_TEXTS) {
         embedder.embed(&[text])?;
     }
-    println!("one at a time: {:.1} texts/s", texts.len().min(100) as f64 / start.elapsed().as_secs_f64());
+    let single_texts = texts.len().min(SINGLE_TEXTS) as f64;
+    println!("single texts: {:.1} texts/s", single_texts / start.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn print_share(name: &str, time: Duration, all: Duration) {
-    println!("{name:>20}: {:5.1} %", 100.0 * time.as_secs_f64() / all.as_secs_f64());
+fn print_share(name: &str, time: Duration, total: Duration) {
+    println!("{name:>20}: {:5.1} %", 100.0 * time.as_secs_f64() / total.as_secs_f64());
 }

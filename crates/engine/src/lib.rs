@@ -31,7 +31,7 @@
 //! assert_eq!((vectors.len(), vectors[0].len()), (2, embedder.dimension()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![warn(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![warn(missing_docs)]
 
 mod batch;
 mod bert;

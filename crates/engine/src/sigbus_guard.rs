@@ -150,8 +150,10 @@ fn install_handler() -> io::Result<()> {
 
 /// Allocates nothing and takes no lock. POSIX does not list mmap as async-signal-safe; on Linux it is one system call.
 extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes a valid siginfo_t, and SIGBUS sets its address.
-    let address = unsafe { (*info).si_addr() }.addr();
+    // SAFETY: the kernel passes a valid siginfo_t that outlives the handler.
+    let fault = unsafe { &*info };
+    // SAFETY: SIGBUS sets the address.
+    let address = unsafe { fault.si_addr() }.addr();
     let Some(entry) = RANGES.iter().find(|entry| entry.contains(address)) else {
         return forward(signal, info, context);
     };

@@ -248,8 +248,10 @@ mod tests {
         let (mut start, mut size) = (std::ptr::null_mut(), 0);
         // SAFETY: `pthread_attr_t` consists of integers and pointers, for which zero is valid.
         let mut attributes = unsafe { std::mem::zeroed() };
-        // SAFETY: initializes `attributes`, which outlives the call, from the calling thread.
-        assert_eq!(unsafe { libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) }, 0);
+        // SAFETY: always safe to call.
+        let thread = unsafe { libc::pthread_self() };
+        // SAFETY: initializes `attributes`, which outlives the call, from a thread that runs.
+        assert_eq!(unsafe { libc::pthread_getattr_np(thread, &mut attributes) }, 0);
         // SAFETY: `attributes` is initialized and both outputs are locals.
         assert_eq!(unsafe { libc::pthread_attr_getstack(&attributes, &mut start, &mut size) }, 0);
         // SAFETY: `attributes` is initialized and not used afterwards.

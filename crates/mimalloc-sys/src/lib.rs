@@ -8,7 +8,7 @@
 //! #[global_allocator]
 //! static ALLOCATOR: mimalloc_sys::MiMalloc = mimalloc_sys::MiMalloc;
 //! ```
-#![warn(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![warn(missing_docs)]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::c_void;
@@ -68,17 +68,21 @@ mod tests {
     fn blocks_are_aligned_and_zeroed_and_keep_their_content_on_reallocation() {
         for align in [1, 8, 16, 64, 4096, 1 << 20] {
             let layout = Layout::from_size_align(100, align).unwrap();
-            // SAFETY: each call passes the layout of its block, all accesses are inside the block, and it is freed once.
-            unsafe {
-                let block = ALLOCATOR.alloc_zeroed(layout);
-                assert!(!block.is_null() && block.addr().is_multiple_of(align));
-                assert!((0..100).all(|index| *block.add(index) == 0));
-                block.write_bytes(7, 100);
-                let moved = ALLOCATOR.realloc(block, layout, 1 << 20);
-                assert!(!moved.is_null() && moved.addr().is_multiple_of(align));
-                assert!((0..100).all(|index| *moved.add(index) == 7));
-                ALLOCATOR.dealloc(moved, Layout::from_size_align(1 << 20, align).unwrap());
-            }
+            // SAFETY: the size of the layout is not zero.
+            let block = unsafe { ALLOCATOR.alloc_zeroed(layout) };
+            assert!(!block.is_null() && block.addr().is_multiple_of(align));
+            // SAFETY: the block has 100 initialized bytes, and no other reference to it exists.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(block, 100) };
+            assert!(bytes.iter().all(|byte| *byte == 0));
+            bytes.fill(7);
+            // SAFETY: the block has this layout and is not used afterwards; the new size is not zero.
+            let moved = unsafe { ALLOCATOR.realloc(block, layout, 1 << 20) };
+            assert!(!moved.is_null() && moved.addr().is_multiple_of(align));
+            // SAFETY: reallocation preserves the first 100 bytes.
+            let bytes = unsafe { std::slice::from_raw_parts(moved, 100) };
+            assert!(bytes.iter().all(|byte| *byte == 7));
+            // SAFETY: the block has this layout and is not used afterwards.
+            unsafe { ALLOCATOR.dealloc(moved, Layout::from_size_align(1 << 20, align).unwrap()) };
         }
     }
 

@@ -19,7 +19,7 @@
 //! sgemm(1, 1, 2, 1.0, row, column, 0.0, &mut product, 1);
 //! assert_eq!(product, [11.0]);
 //! ```
-#![warn(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![warn(missing_docs)]
 
 pub mod ffi;
 
@@ -59,7 +59,7 @@ pub struct Matrix<'a> {
 /// # Panics
 /// When a slice is too short for its dimensions or a dimension exceeds C's `int`. Release builds check as well: a few
 /// comparisons precede thousands of multiplications, and C would write past the end.
-#[allow(clippy::too_many_arguments)] // the operation has this many operands
+#[expect(clippy::too_many_arguments, reason = "the operation has this many operands")]
 pub fn sgemm(
     m: usize,
     n: usize,
@@ -139,15 +139,19 @@ pub fn num_processors() -> usize {
 
 /// The kernel family that OpenBLAS selected at start from the CPU's features: "Haswell", "SkylakeX", ...
 pub fn core_name() -> String {
-    // SAFETY: the function returns a static NUL-terminated string.
-    unsafe { owned(ffi::openblas_get_corename()) }
+    // SAFETY: the function reads a table.
+    let text = unsafe { ffi::openblas_get_corename() };
+    // SAFETY: the string is static and NUL-terminated.
+    unsafe { owned(text) }
 }
 
 /// Version and build options: "OpenBLAS 0.3.34 NO_LAPACK DYNAMIC_ARCH NO_AFFINITY ... MAX_THREADS=64".
 pub fn config() -> String {
-    // SAFETY: the function returns a NUL-terminated string in a static buffer. Each call writes the same bytes to it,
-    // including the name of the core, which is constant after start.
-    unsafe { owned(ffi::openblas_get_config()) }
+    // SAFETY: the function writes to a static buffer. Each call writes the same bytes, including the name of the core, which
+    // is constant after start.
+    let text = unsafe { ffi::openblas_get_config() };
+    // SAFETY: the buffer contains a NUL-terminated string.
+    unsafe { owned(text) }
 }
 
 /// The threading model of the library.
