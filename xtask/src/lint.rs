@@ -50,6 +50,9 @@ pub struct Args {
     require_advisories: bool,
 }
 
+/// They have lock files of their own, so no command on the main workspace covers them.
+const OTHER_WORKSPACES: [&str; 2] = ["fuzz/Cargo.toml", "fixtures/workspace/Cargo.toml"];
+
 /// In the order in which they run: quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Step {
@@ -112,10 +115,10 @@ impl Step {
     /// The repair of a violation.
     fn hint(self) -> &'static str {
         match self {
-            Step::Format => "cargo fmt --all && cargo fmt --manifest-path fuzz/Cargo.toml",
-            Step::LockFiles => {
-                "cargo tree --workspace && cargo tree --manifest-path fuzz/Cargo.toml; commit the lock files"
+            Step::Format => {
+                "cargo fmt --all; for fuzz and fixtures/workspace: cargo fmt --manifest-path FILE"
             }
+            Step::LockFiles => "cargo tree --depth 0 --manifest-path FILE, and commit the changed Cargo.lock",
             Step::Typos => "correct the word, or add it to typos.toml with the reason",
             Step::UnusedDependencies => "remove the entry from the Cargo.toml that declares it",
             Step::Dependencies => "replace the crate, or change deny.toml and give the reason there",
@@ -132,18 +135,30 @@ impl Step {
     fn run(self, context: &BuildContext, require_advisories: bool) -> anyhow::Result<Status> {
         match self {
             Step::Format => {
-                let workspace =
+                let mut status =
                     check(context, "check the format", cargo(context, &["fmt", "--all", "--check"]), &[1])?;
-                let fuzz = cargo(context, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
-                Ok(workspace.and(check(context, "check the format of the fuzz targets", fuzz, &[1])?))
+                for workspace in OTHER_WORKSPACES {
+                    let fmt = cargo(context, &["fmt", "--check", "--manifest-path", workspace]);
+                    status = status.and(check(context, &format!("check the format of {workspace}"), fmt, &[1])?);
+                }
+                Ok(status)
             }
             Step::LockFiles => {
-                let lock = |manifest| {
+                let mut status = Status::Pass;
+                for workspace in ["Cargo.toml"].iter().chain(&OTHER_WORKSPACES) {
                     let mut tree = cargo(context, &["tree", "--locked", "--quiet", "--depth", "0"]);
-                    tree.args(["--manifest-path", manifest]);
-                    check(context, "compare a lock file with its manifest", tree, &[101])
-                };
-                Ok(lock("Cargo.toml")?.and(lock("fuzz/Cargo.toml")?))
+                    tree.args(["--manifest-path", workspace]);
+                    if context.offline {
+                        tree.arg("--offline");
+                    }
+                    status = status.and(check(
+                        context,
+                        &format!("compare {workspace} with its lock file"),
+                        tree,
+                        &[101],
+                    )?);
+                }
+                Ok(status)
             }
             Step::Typos => {
                 check(context, "check the spelling", tool(context, Tool::Typos, &["--format", "brief"])?, &[2])

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use clap::{Args as ClapArgs, ValueEnum};
 use diag::Diagnostic;
-use process::Task;
+use process::{Runner, Task};
 use units::TimeSpan;
 
 use crate::Outcome;
@@ -77,7 +77,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     loadtest.arg("--binary").arg(args.binary.unwrap_or_else(|| plan.paths.dist.join(&plan.names.packed)));
     loadtest.arg("--model").arg(model);
     if args.scenarios.is_empty() || args.scenarios.contains(&Scenario::Container) {
-        loadtest.args(["--image", &loaded_image(&plan.paths.dist, args.common.verbose)?]);
+        loadtest.args(["--image", &loaded_image(&plan.paths.dist, context.runner.clone())?]);
     }
     loadtest.args(["--duration", &args.duration.to_string(), "--clients", &args.clients.to_string()]);
     loadtest.args(["--format", &name(args.format)]);
@@ -92,9 +92,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 /// Loads the image of `dist/` into the container engine; returns its ID there.
-fn loaded_image(dist: &std::path::Path, verbose: bool) -> anyhow::Result<String> {
+fn loaded_image(dist: &std::path::Path, runner: Runner) -> anyhow::Result<String> {
     let image = DistImage::find(dist)?;
-    let engine = Engine::connect(process::Runner::new(crate::progress::events(verbose))?, &image)?;
+    let engine = Engine::connect(runner, &image)?;
     engine.load(&image)?;
     let id = engine.image_id(&image.archive.reference)?;
     id.filter(|id| image.is_called(id)).ok_or_else(|| {

@@ -1,7 +1,6 @@
 //! `cargo xtask vendor status`: every library and patch, and each check that needs no build.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use anyhow::Context;
 use diag::{Diagnostic, Diagnostics};
