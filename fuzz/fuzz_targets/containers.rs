@@ -1,15 +1,15 @@
-//! Any bytes as an archive, an image or a compressed file, with the ELF files that come out of it read as well. The first
-//! byte chooses whether the rest is compressed before it is read: no fuzzer gets past the sum of a gzip stream otherwise.
+//! Any bytes as an archive, an image or a compressed file; the ELF files in it are read as well. The first byte selects whether
+//! the target compresses the rest: a fuzzer does not find the checksum of a gzip stream.
 #![no_main]
 
 use std::collections::HashSet;
 use std::io::Write;
 
-use elf_gate::containers::{Found, Limits, walk};
+use elf_gate::containers::{Content, Limits, walk};
 use elf_gate::inspect;
 use libfuzzer_sys::fuzz_target;
 
-/// Small, so that a bomb shows as a slow or a large input.
+/// Small limits, so that a decompression bomb appears as a slow or large input.
 const LIMITS: Limits =
     Limits { depth_max: 6, entries_max: 2_000, decompressed_bytes_max: 8 << 20, member_bytes_max: 1 << 20 };
 
@@ -18,29 +18,29 @@ fuzz_target!(|input: &[u8]| {
     let bytes = if choice & 7 == 7 { gzip(rest) } else { rest.to_vec() };
     let mut entries = 0_u64;
     let mut seen = HashSet::new();
-    let hidden = walk("in", &bytes, &LIMITS, &mut |name, found| {
+    let hidden = walk("in", &bytes, &LIMITS, &mut |name, content| {
         entries += 1;
         assert!(name.starts_with("in"), "a member without its container: {name}");
-        match found {
-            Found::Elf(bytes) => {
+        match content {
+            Content::Elf(bytes) => {
                 assert!(
                     bytes.starts_with(b"\x7fELF")
                         && bytes.len() as u64 <= LIMITS.member_bytes_max.max(input.len() as u64)
                 );
-                // Reading costs as much as in the target `facts`; a few a run are enough here.
+                // A few files per run: the target `facts` covers the readers.
                 if seen.len() < 4 {
                     let _ = inspect(bytes);
                 }
                 seen.insert(name.to_string());
             }
-            Found::Unreadable { error, hint } => assert!(!error.is_empty() && !hint.is_empty()),
-            Found::Other | Found::Unsupported(_) => {}
+            Content::Unreadable(error) => assert!(error.fields().hint.is_some(), "{error}"),
+            Content::Other | Content::Unsupported(_) => {}
         }
     });
-    // One report at the end of a container, one for each entry.
+    // At most one report for each entry, and one at the end of each container.
     assert!(entries <= 2 * LIMITS.entries_max + 16, "{entries} reports");
     for hidden in hidden {
-        assert!(seen.contains(&hidden.name), "{} is hidden and was never found", hidden.name);
+        assert!(seen.contains(&hidden.name), "{} is hidden and was not reported", hidden.name);
     }
 });
 

@@ -1,5 +1,5 @@
-//! A good file with a few bytes changed: three bytes of input an edit (offset, offset, xor). The first byte chooses the
-//! file. Whatever passes after that must be changed only where nobody looks.
+//! A good file with a few changed bytes: three bytes of input for each edit (offset, offset, xor). The first byte selects the
+//! file. A file that still passes may differ only in fields without effect.
 #![no_main]
 
 use std::ops::Range;
@@ -14,8 +14,8 @@ const PACKED: [&[u8]; 3] = [
     include_bytes!("../../fixtures/elf/packed-nrv2e"),
     include_bytes!("../../fixtures/elf/packed-lzma"),
 ];
-/// Fields of the outer headers of a packed file that neither the kernel nor the stub acts upon; the gate's own test of
-/// single flips has the same list, with a reason for each.
+/// Fields of the outer headers of a packed file that neither the kernel nor the stub uses. The unit test of single changed bytes
+/// has the same list, with reasons.
 const UNUSED: [Range<usize>; 2] = [96..104, 252..256];
 
 fuzz_target!(|input: &[u8]| {
@@ -34,7 +34,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     }
     let Some(packed) = &facts.upx else {
-        assert!(!passes(&facts, Stage::Packed, &Evidence::default()), "not packed, and passes as packed");
+        assert!(!passes(&facts, Stage::Packed, &Evidence::default()), "an unpacked file passes as packed");
         return;
     };
     let Ok(unpacked) = upx::unpack(&bytes, packed, 1 << 20) else { return };
@@ -49,10 +49,10 @@ fuzz_target!(|input: &[u8]| {
         for range in UNUSED {
             bytes[range.clone()].copy_from_slice(&base[range]);
         }
-        // Adler-32 is no digest: edits of the stub that cancel each other out cannot be told without the packer.
+        // Adler-32 is not a digest: edits of the stub that cancel each other out are not detectable without the packer.
         let stub = inspect(base).expect("the base is good").header.entry;
         let outside_of_stub = stub_offset(base, stub);
-        assert!(bytes[..outside_of_stub] == base[..outside_of_stub], "edits in the layout pass unnoticed");
+        assert!(bytes[..outside_of_stub] == base[..outside_of_stub], "edits of the layout are not detected");
     }
 });
 

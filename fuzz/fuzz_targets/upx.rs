@@ -1,11 +1,11 @@
-//! Any bytes as a packed file: layout, decompressors and filters, with the unpacked file judged as well.
+//! Any bytes as a packed file: layout, decompressors and filters. The unpacked file is judged as well.
 #![no_main]
 
 use elf_gate::{Evidence, Stage, inspect, upx};
 use libfuzzer_sys::fuzz_target;
 use muslin_fuzz::{check_pass, passes};
 
-/// Small, so that a bomb shows as a slow or a large input.
+/// A small limit, so that a decompression bomb appears as a slow or large input.
 const UNPACKED_BYTES_MAX: u64 = 4 << 20;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -13,12 +13,15 @@ fuzz_target!(|bytes: &[u8]| {
     let Some(packed) = &facts.upx else { return };
     let unpacked = upx::unpack(bytes, packed, UNPACKED_BYTES_MAX);
     let Ok(original) = unpacked else { return };
-    let promised = packed.program.as_ref().expect("unpacked by its p_info").file_size_bytes;
-    assert_eq!(original.len() as u64, u64::from(promised));
-    // What the gate says of the inner headers must be what the original says of itself.
-    let inner = packed.inner.headers().expect("unpacked although the headers are unreadable");
+    let declared = packed.program.as_ref().expect("unpacking requires p_info").file_size_bytes;
+    assert_eq!(original.len() as u64, u64::from(declared));
+    // The judged inner headers must equal the headers of the original.
+    let inner = packed.inner.headers().expect("unpacking requires readable headers");
     if let Ok(of_original) = inspect(&original) {
-        assert_eq!(inner.segments, of_original.segments, "the program gets other headers than were judged");
+        assert_eq!(
+            inner.segments, of_original.segments,
+            "the judged headers differ from those of the original"
+        );
     }
     if passes(&facts, Stage::Packed, &Evidence::default()) {
         check_pass(bytes, Stage::Packed);

@@ -1,13 +1,15 @@
-//! What must hold for any bytes, in one place for all targets.
+//! Properties of all targets.
 //!
-//! "No panic" is the least of it. A file that passes the policy is read once more here, by a third reader that knows
-//! only what the kernel and musl look at, and must keep the promise there too.
+//! Besides the absence of panics: a third reader, which reads only the fields that the kernel and musl use, reads every file that
+//! passes the policy. The policy must hold in that reading too.
 
 use elf_gate::{Evidence, Facts, Policy, Stage, Verdict, judge};
 use sha2::{Digest, Sha256};
 
+/// The stack size of the policy.
 pub const STACK_SIZE_BYTES: u64 = 8 << 20;
 
+/// Lower-case hexadecimal digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -17,13 +19,13 @@ pub fn passes(facts: &Facts, stage: Stage, evidence: &Evidence) -> bool {
     let mut policy = Policy::static_musl(stage, STACK_SIZE_BYTES);
     policy.machines = vec!["x86_64".into()];
     let outcomes = judge(facts, stage, &policy, evidence);
-    // Without a parent there is nothing to compare with, and that must not hide what the other rules say.
+    // Without a parent `round-trip` cannot tell; the other rules must still count.
     let has_parent = evidence.parent_sha256.is_some();
-    let asked = outcomes.iter().filter(|outcome| has_parent || outcome.rule != "round-trip");
-    asked.into_iter().all(|outcome| outcome.verdict == Verdict::Pass)
+    let required = outcomes.iter().filter(|outcome| has_parent || outcome.rule != "round-trip");
+    required.into_iter().all(|outcome| outcome.verdict == Verdict::Pass)
 }
 
-/// What the kernel and musl read of a 64-bit little-endian program, without any library.
+/// The values that the kernel and musl read from a 64-bit little-endian program, read without a library.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct KernelView {
     machine: u16,
@@ -36,7 +38,7 @@ pub struct KernelView {
 }
 
 impl KernelView {
-    /// Nothing when the kernel would refuse the file, or take it for one of another class.
+    /// `None` for a file that the kernel rejects, and for a file of another class.
     pub fn of(bytes: &[u8]) -> Option<KernelView> {
         let u16_at = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let u32_at = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
@@ -53,10 +55,10 @@ impl KernelView {
                 1 => {
                     view.has_writable_executable_load |= flags & 3 == 3;
                     let (address, size) = (u64_at(at + 16)?, u64_at(at + 32)?);
-                    let is_there =
+                    let is_in_file =
                         u64_at(at + 8)?.checked_add(size).is_some_and(|end| end <= bytes.len() as u64);
                     view.starts |= flags & 1 != 0 &&
-                        is_there && entry.checked_sub(address).is_some_and(|at| at < size) && entry != 0;
+                        is_in_file && entry.checked_sub(address).is_some_and(|at| at < size) && entry != 0;
                 }
                 3 => view.has_interpreter = true,
                 0x6474_e551 => {
@@ -69,23 +71,25 @@ impl KernelView {
         Some(view)
     }
 
-    pub fn keeps_the_promise(&self) -> bool {
-        let promised = KernelView {
+    /// Whether the values satisfy the policy.
+    pub fn satisfies_policy(&self) -> bool {
+        let expected = KernelView {
             machine: 62,
             stack_sizes: vec![STACK_SIZE_BYTES],
             starts: self.starts,
             ..KernelView::default()
         };
-        *self == promised
+        *self == expected
     }
 }
 
-/// A file that passes must keep the promise in the eyes of the kernel, too; one that passes as no program must be none.
+/// Checks a file that passed: a program must satisfy the policy in the reading of the kernel, and an object or debug file must
+/// not be a program.
 pub fn check_pass(bytes: &[u8], stage: Stage) {
     let Some(view) = KernelView::of(bytes) else { return };
     match stage {
-        Stage::Object => panic!("passes as {stage}, and the kernel sees {view:?}"),
-        Stage::Debug => assert!(!view.starts, "passes as {stage}, and the kernel sees {view:?}"),
-        _ => assert!(view.keeps_the_promise(), "passes as {stage}, and the kernel sees {view:?}"),
+        Stage::Object => panic!("passes as {stage}, but the kernel reads {view:?}"),
+        Stage::Debug => assert!(!view.starts, "passes as {stage}, but the kernel reads {view:?}"),
+        _ => assert!(view.satisfies_policy(), "passes as {stage}, but the kernel reads {view:?}"),
     }
 }
