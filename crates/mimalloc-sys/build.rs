@@ -1,4 +1,4 @@
-//! The link line of mimalloc, and nothing else; see `openblas-sys/build.rs`, which is the same for the same reasons.
+//! Prints the link line of mimalloc. `openblas-sys/build.rs` has the same structure and explains it.
 
 fn main() {
     println!("cargo:rerun-if-env-changed=MUSLIN_NATIVE_MIMALLOC_DIR");

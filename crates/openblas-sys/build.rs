@@ -1,17 +1,17 @@
-//! Link lines of OpenBLAS, and nothing else: it downloads nothing, compiles nothing, looks at no file.
+//! Prints the link lines of OpenBLAS. Downloads nothing, compiles nothing and reads no file.
 //!
-//! `MUSLIN_NATIVE_OPENBLAS_DIR` names a folder that holds (or is about to hold) `libopenblas.a`. The pipeline sets it. There
-//! is no `rerun-if-changed` on the archive: the pipeline runs cargo while OpenBLAS is still being compiled and links in
-//! a second run, and a changed archive must then cost a link, not a recompilation.
+//! The pipeline sets `MUSLIN_NATIVE_OPENBLAS_DIR` to the folder of `libopenblas.a`. The archive can appear later: the
+//! pipeline runs cargo while OpenBLAS is being compiled and links in a second run. Hence there is no `rerun-if-changed`
+//! on the archive; a new archive must cause a link, not a recompilation.
 //!
-//! Without the variable no link line is printed, so that `cargo check` and `cargo clippy` work on a fresh clone. What
-//! links (binaries, tests) fails then with undefined `cblas_*` symbols: use `cargo xtask native` or `cargo xtask test`.
+//! Without the variable the script prints no link line, so `cargo check` and `cargo clippy` work in a fresh clone. Linking
+//! a binary or a test then fails with undefined `cblas_*` symbols; `cargo xtask test` provides the variable.
 
 fn main() {
     println!("cargo:rerun-if-env-changed=MUSLIN_NATIVE_OPENBLAS_DIR");
     if let Some(dir) = std::env::var_os("MUSLIN_NATIVE_OPENBLAS_DIR") {
         println!("cargo:rustc-link-search=native={}", dir.display());
-        // `-bundle`: the rlib stays free of the archive, which may not exist yet when the rlib is made.
+        // `-bundle` keeps the archive out of the rlib: it may not exist when the rlib is built.
         println!("cargo:rustc-link-lib=static:-bundle=openblas");
     }
 }

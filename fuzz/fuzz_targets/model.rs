@@ -1,5 +1,5 @@
-//! The files of a model folder, one of them replaced: the header of the weights, the tokenizer, each JSON file. Opened, or
-//! refused with a sentence; what opens must tokenize.
+//! Replaces one file of a model folder: the header of the weights, the tokenizer, or a JSON file. The engine must reject the
+//! folder with a diagnostic, or open it and tokenize.
 #![no_main]
 
 use std::ffi::{c_char, c_int, c_void};
@@ -23,34 +23,34 @@ const FILES: [(&str, &[u8]); 6] = [
     ("model.safetensors", WEIGHTS),
 ];
 
-/// In memory where there is such a file system: every input is written.
+/// On a memory file system if there is one, because every input is written to a file.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let base =
         Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map_or_else(std::env::temp_dir, Into::into);
     let folder = base.join(format!("fuzz-model-{}", std::process::id()));
-    std::fs::create_dir_all(folder.join("1_Pooling")).expect("a folder can be made");
+    std::fs::create_dir_all(folder.join("1_Pooling")).expect("the folder is writable");
     for (name, bytes) in FILES {
-        std::fs::write(folder.join(name), bytes).expect("a file can be written");
+        std::fs::write(folder.join(name), bytes).expect("the file is writable");
     }
     folder
 });
 static POOL: LazyLock<WorkerPool> =
-    LazyLock::new(|| WorkerPool::start(NonZeroUsize::MIN).expect("one thread can be started"));
+    LazyLock::new(|| WorkerPool::start(NonZeroUsize::MIN).expect("a thread can be started"));
 
 fuzz_target!(|input: &[u8]| {
     let [choice, bytes @ ..] = input else { return };
     let (name, original) = FILES[usize::from(*choice) % FILES.len()];
     let path = FOLDER.join(name);
-    let whole;
+    let weights;
     let written = match name {
-        // The input is the header alone: the floats behind it are of no interest, and would drown it.
+        // The input is the header only. The floats after it do not influence opening and would dominate the input.
         "model.safetensors" => {
-            whole = [&(bytes.len() as u64).to_le_bytes(), bytes, data_of(WEIGHTS)].concat();
-            &whole[..]
+            weights = [&(bytes.len() as u64).to_le_bytes(), bytes, data_of(WEIGHTS)].concat();
+            &weights[..]
         }
         _ => bytes,
     };
-    std::fs::write(&path, written).expect("a file can be written");
+    std::fs::write(&path, written).expect("the file is writable");
     match Embedder::open_with_pool(&FOLDER, &POOL) {
         Ok(embedder) => {
             let texts = ["Hello, world \u{e9}\u{4e16}", "", &"a ".repeat(600)];
@@ -59,9 +59,9 @@ fuzz_target!(|input: &[u8]| {
                 assert!(ids.iter().all(|ids| ids.len() <= max), "more than {max} tokens");
             }
         }
-        Err(error) => assert!(!error.to_string().is_empty()),
+        Err(error) => assert!(error.diagnostic().fields().hint.is_some()),
     }
-    std::fs::write(&path, original).expect("a file can be written");
+    std::fs::write(&path, original).expect("the file is writable");
 });
 
 fn data_of(weights: &[u8]) -> &[u8] {
@@ -69,7 +69,7 @@ fn data_of(weights: &[u8]) -> &[u8] {
     &weights[8 + header..]
 }
 
-// OpenBLAS is built for musl and the sanitizer is not. Opening a model computes nothing, and this proves it.
+// OpenBLAS is built for musl, the sanitizer for glibc. The stubs replace it and prove that opening computes no product.
 macro_rules! never_called {
     ($($name:ident($($argument:ty),*) -> $result:ty;)*) => {
         $(#[unsafe(no_mangle)]

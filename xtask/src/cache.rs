@@ -220,7 +220,7 @@ fn planned(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
     let mut planned: Vec<PathBuf> = plan
         .tools
         .iter()
-        .chain([&release::model::survey(site, &plan.config)])
+        .chain(&release::fixtures::survey(site, &plan.config))
         .filter_map(|finding| match finding {
             Finding::Ready { path, .. } => Some(path.clone()),
             _ => None,

@@ -1,129 +1,133 @@
-//! `cargo xtask docker`: loads the image of `dist/` into the running engine and tries it there.
+//! `cargo xtask docker`: loads the image of `dist/` into the running engine and runs it there.
 //!
-//! The archive is read and checked before an engine is asked; the image is then run by its digest, never by its tag, so
-//! that what is tried is what was built. Whatever happens, the last lines say what is left behind and how to remove it.
+//! The archive is read and verified before the engine is used. The image is then run by its digest, never by its tag, so
+//! that what runs is what was built. In every case the verb reports what remains in the engine and how to remove it.
 //!
 //! It does not build, does not push, and starts no engine.
 
 mod archive;
+mod checks;
+mod cleanup;
+mod codes;
+mod container;
 mod engine;
-mod left_behind;
 mod model;
-mod verdict;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args as ClapArgs;
-use diag::Diagnostics;
+use diag::{Diagnostic, Diagnostics};
 use process::Runner;
 use units::TimeSpan;
 
 use crate::Outcome;
 use crate::setup::workspace_root;
 pub use archive::DistImage;
+use cleanup::Cleanup;
+pub use codes::*;
+use container::{Container, Exit};
 pub use engine::Engine;
-use engine::{Container, Ended};
-use left_behind::LeftBehind;
 use model::Model;
-use verdict::Verdict;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Where `cargo xtask dist` left its results [default: dist/ of this checkout]
+    /// The folder with the results of `cargo xtask dist` [default: dist/ of this checkout]
     #[arg(long, value_name = "DIR")]
     dist: Option<PathBuf>,
-    /// The model folder that `embed` gets, mounted read-only [default: fixtures/models/tiny-bert]
+    /// The model folder for `embed`, mounted read-only [default: fixtures/models/tiny-bert]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// A second name for the loaded image
+    /// A second reference for the loaded image
     #[arg(long, value_name = "NAME:TAG")]
     tag: Option<String>,
-    /// How long each of the two containers may run
-    #[arg(long, value_name = "TIME", default_value = "2 min", value_parser = parse_span)]
+    /// Time limit of each of the two containers
+    #[arg(long, value_name = "TIME", default_value = "2 min")]
     timeout: TimeSpan,
-}
-
-fn parse_span(text: &str) -> Result<TimeSpan, String> {
-    text.parse::<TimeSpan>().map_err(|error| error.to_string())
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let dist = args.dist.clone().unwrap_or_else(|| workspace_root().join("dist"));
     let model = args.model.clone().unwrap_or_else(|| workspace_root().join("fixtures/models/tiny-bert"));
-    let (image, model) = match (DistImage::find(&dist), model::mountable(&model)) {
+    let (image, model) = match (DistImage::find(&dist), Model::check(&model)) {
         (Ok(image), Ok(model)) => (image, model),
         (image, model) => {
-            Diagnostics([image.err(), model.err()].into_iter().flatten().collect()).into_result()?;
-            unreachable!("a problem was reported: one of the two has failed");
+            let problems = [image.err(), model.err()];
+            return Err(Diagnostics(problems.into_iter().flatten().collect())
+                .into_result()
+                .map_or_else(|error| error, |()| unreachable!("one of the two has failed")));
         }
     };
-    let mut left = LeftBehind::of(&image);
-    let outcome = load_and_try(&args, &image, &model, &mut left);
-    left.report();
+    let mut cleanup = Cleanup::new(&image);
+    let outcome = load_and_run(&args, &image, &model, &mut cleanup);
+    eprint!("{}", cleanup.report());
     outcome
 }
 
-fn load_and_try(
+fn load_and_run(
     args: &Args,
     image: &DistImage,
     model: &Model,
-    left: &mut LeftBehind,
+    cleanup: &mut Cleanup,
 ) -> anyhow::Result<Outcome> {
-    let engine = Engine::find(Runner::new(crate::progress::events(false))?, image)?;
+    let engine = Engine::connect(Runner::new(crate::progress::events(false))?, image)?;
     let reference = &image.archive.reference;
-    eprintln!("engine {} answers; loading {}", engine.version, image.path.display());
+    eprintln!("engine {}: loading {}", engine.version, image.path.display());
 
-    left.before = engine.image_id(reference)?;
+    cleanup.id_before = engine.image_id(reference)?;
     engine.load(image)?;
     let loaded = engine.image_id(reference)?;
-    left.loaded = loaded.clone();
+    cleanup.id_loaded.clone_from(&loaded);
     println!("image      {reference}");
-    println!(
-        "manifest   {}  (registries and new engines call the image this)",
-        image.archive.manifest_digest
-    );
-    println!("image id   {}  (engines with the classic store call it this)", image.archive.image_id);
+    println!("manifest   {}  (registries and containerd stores)", image.archive.manifest_digest);
+    println!("image id   {}  (classic stores)", image.archive.image_id);
     println!("loaded as  {}", loaded.as_deref().unwrap_or("nothing"));
-    let Some(id) = loaded.filter(|id| image.is_called(id)) else {
-        eprintln!("error: the engine holds another image under {reference} than the archive has");
-        eprintln!("hint: does something else load or tag {reference} now? Run this again");
-        return Ok(Outcome::Violated);
+    let Some(id) = loaded.clone().filter(|id| image.is_called(id)) else {
+        return Err(Diagnostic::new(
+            &IMAGE_REPLACED,
+            format!("the engine holds another image as {reference}"),
+        )
+        .expected(format!("{} or {}", image.archive.image_id, image.archive.manifest_digest))
+        .found(loaded.unwrap_or_else(|| "no image".into()))
+        .hint("run the verb again when no other process loads or tags this reference")
+        .into());
     };
-    explain_digests(image, &id);
+    explain_digest(image, &id);
     if let Some(tag) = &args.tag {
         engine.tag(&id, tag)?;
-        left.tag = Some(tag.clone());
+        cleanup.tag = Some(tag.clone());
         println!("tag        {tag}");
     }
 
-    let timeout: Duration = args.timeout.0;
+    let timeout = args.timeout.duration();
     let selftest = Container::new("selftest", &id, timeout, &["selftest", "--json"]);
     let embed = Container::new("embed", &id, timeout, &["embed", "--model", "/model", "--", "hello"])
         .mount(&model.folder);
-    let ended = engine.run(&selftest, left)?;
-    let alive = print(&selftest, &ended, verdict::selftest(&ended));
-    let ended = engine.run(&embed, left)?;
-    let useful = print(&embed, &ended, verdict::embedding(&ended, model.dimension));
-    Ok(verdict::worst(&[alive, useful]))
+    let mut problems = Diagnostics::default();
+    let exit = engine.run(&selftest, cleanup)?;
+    problems.extend(print(&selftest, &exit, checks::selftest(&exit)));
+    let exit = engine.run(&embed, cleanup)?;
+    problems.extend(print(&embed, &exit, checks::embedding(&exit, model.dimension)));
+    problems.into_result().map(|()| Outcome::Pass)
 }
 
-fn print(container: &Container, ended: &Ended, verdict: Verdict) -> Verdict {
-    println!("{:<10} {}  ({:.1} s)", container.what, verdict.summary(), ended.elapsed.as_secs_f64());
-    if let Some(detail) = verdict.detail() {
-        eprintln!("error: `{}` in the container: {detail}", container.what);
-        eprintln!("hint: to run it by hand:\n      {}", ended.command);
-    }
-    verdict
-}
-
-/// The two digests name different files of the same image, and which one an engine shows depends on its store. A
-/// registry computes a third one after `docker push` from a classic store, because that engine compresses the layer anew.
-fn explain_digests(image: &DistImage, id: &str) {
-    let (shown, other) = if id == image.archive.image_id {
-        ("the digest of the config", "the manifest was not kept; `docker push` from here makes a new one")
-    } else {
-        ("the digest of the manifest", "it stays the same after a `docker push` from here")
+/// Prints one line and returns the problem.
+fn print(container: &Container, exit: &Exit, result: Result<String, Diagnostic>) -> Option<Diagnostic> {
+    let summary = match &result {
+        Ok(summary) => format!("pass: {summary}"),
+        Err(problem) if problem.code().class == diag::Class::NotMeasured => "NOT MEASURED".into(),
+        Err(_) => "FAIL".into(),
     };
-    eprintln!("note: this engine shows {shown} as the image's ID; {other} (docs/image.md)");
+    println!("{:<10} {summary}  ({:.1} s)", container.task, exit.elapsed.as_secs_f64());
+    result.err()
+}
+
+/// Both digests identify the same image; which one an engine shows depends on its store. A registry computes a third one
+/// after `docker push` from a classic store, because that engine compresses the layer again.
+fn explain_digest(image: &DistImage, id: &str) {
+    let (digest, push) = if id == image.archive.image_id {
+        ("config", "it has not kept the manifest, so `docker push` from here creates another manifest digest")
+    } else {
+        ("manifest", "`docker push` from here keeps it")
+    };
+    eprintln!("note: this engine identifies the image by the digest of its {digest}; {push} (docs/image.md)");
 }

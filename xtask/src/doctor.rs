@@ -27,12 +27,12 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         for library in &plan.native {
             release::native::fetch_source(site, library)?;
         }
-        release::model::folder(site, &config)?;
+        release::fixtures::variables(site, &config)?;
         release::cargo::fetch(plan, site)?;
     }
     let (site, surroundings) = args.common.site()?;
     let mut findings = args.common.survey(&site, &config);
-    findings.push(release::model::survey(&site, &config));
+    findings.extend(release::fixtures::survey(&site, &config));
     findings.extend(survey_fetchers(&site, &findings));
     let problems = surroundings.problems();
     let mut text = String::new();

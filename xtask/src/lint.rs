@@ -1,36 +1,224 @@
-//! `cargo xtask lint`: format and lints over the whole workspace. Both run, so that one report has everything.
+//! `cargo xtask lint`: every static check of the workspace. Each step runs even when another one fails; one table at the
+//! end has all results.
 
-use clap::Args as ClapArgs;
+mod advisories;
+mod report;
+mod tools;
+mod workspace_dependencies;
+
+use std::process::Command;
+use std::time::Instant;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use diag::Diagnostic;
 use process::Task;
+use release::toolchain::Site;
 
+use self::report::{Report, Row, Status};
+use self::tools::Tool;
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
+use crate::stdout;
+
+diag::codes! {
+    /// A step found violations.
+    pub LINT_VIOLATED = Violation "lint-violated": "a check of the source code found violations" {
+        "cause": "the output of the step, above the table, lists them",
+        "fix": "follow the hint, then repeat the step alone: `cargo xtask lint --only STEP`",
+    }
+    /// A linter cannot be installed.
+    pub LINT_TOOL_MISSING = Environment "lint-tool-missing": "a linter is not in the cache and cannot be installed" {
+        "cause": "no network, a proxy, `--offline`, or no pip for a wheel",
+        "fix": "run `cargo xtask lint` once with a network; the tools stay in the cache",
+    }
+    /// A step could not be made.
+    pub LINT_NOT_MEASURED = NotMeasured "lint-not-measured": "a check of the source code could not be made" {
+        "cause": "a linter failed before it gave a result, or its data is not on this machine and cannot be fetched",
+        "fix": "run it where the data can be fetched; without `--require-advisories` missing advisories are a warning",
+    }
+}
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
     common: Common,
+    /// Run this step only; can be repeated
+    #[arg(long, value_name = "STEP", value_enum)]
+    only: Vec<Step>,
+    /// Exit with status 2 when the advisory database cannot be read; without it that is a warning
+    #[arg(long)]
+    require_advisories: bool,
+}
+
+/// In the order in which they run: quick ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Format of all Rust sources
+    Format,
+    /// Lock files that fit their manifests
+    LockFiles,
+    /// Spelling
+    Typos,
+    /// Dependencies that no code imports
+    UnusedDependencies,
+    /// Licenses, banned crates and registries, by deny.toml
+    Dependencies,
+    /// Known vulnerabilities and yanked versions
+    Advisories,
+    /// rustc and clippy, by the lint table of Cargo.toml
+    Clippy,
+    /// rustdoc without warnings
+    Docs,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (site, _) = args.common.site()?;
-    let steps: [(&str, &[&str]); 2] = [
-        ("check the format", &["fmt", "--all", "--check"]),
-        (
-            "run clippy",
-            &["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "--deny", "warnings"],
-        ),
-    ];
-    let mut violated = false;
-    for (what, arguments) in steps {
-        let mut cargo = site.command("cargo");
-        cargo.current_dir(workspace_root()).args(arguments);
-        let finished = site.runner.output(Task::new(what, cargo).inherit_stderr(true).tee_stdout())?;
-        if !finished.status.success() {
-            violated = true;
-            eprintln!("error: could not {what}: exit code {}", finished.shell_code());
-            eprintln!("hint: cargo {}", arguments.join(" ").replace(" --check", ""));
+    let mut report = Report::default();
+    for step in Step::value_variants() {
+        if !args.only.is_empty() && !args.only.contains(step) {
+            continue;
+        }
+        let started = Instant::now();
+        site.runner.events().step(format!("lint: {}", step.name()));
+        let status = match step.run(&site, args.require_advisories) {
+            Ok(status) => status,
+            Err(error) => Status::from_installation_error(error)?,
+        };
+        report.push(Row { step: step.name(), status, elapsed: started.elapsed(), hint: step.hint() });
+    }
+    stdout::print(&report.table())?;
+    for warning in report.warnings() {
+        site.runner.events().warn(warning);
+    }
+    // `main` prints the errors and derives the exit status from their codes.
+    report.errors().into_result()?;
+    Ok(Outcome::Pass)
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Step::Format => "format",
+            Step::LockFiles => "lock-files",
+            Step::Typos => "typos",
+            Step::UnusedDependencies => "unused-dependencies",
+            Step::Dependencies => "dependencies",
+            Step::Advisories => "advisories",
+            Step::Clippy => "clippy",
+            Step::Docs => "docs",
         }
     }
-    Ok(if violated { Outcome::Violated } else { Outcome::Pass })
+
+    /// The repair of a violation.
+    fn hint(self) -> &'static str {
+        match self {
+            Step::Format => "cargo fmt --all && cargo fmt --manifest-path fuzz/Cargo.toml",
+            Step::LockFiles => {
+                "cargo tree --workspace && cargo tree --manifest-path fuzz/Cargo.toml; commit the lock files"
+            }
+            Step::Typos => "correct the word, or add it to typos.toml with the reason",
+            Step::UnusedDependencies => "remove the entry from the Cargo.toml that declares it",
+            Step::Dependencies => "replace the crate, or change deny.toml and give the reason there",
+            Step::Advisories => {
+                "cargo update --package NAME, or an `ignore` entry with a reason in deny.toml"
+            }
+            Step::Clippy => {
+                "cargo clippy --workspace --all-targets; [workspace.lints] in Cargo.toml is the table"
+            }
+            Step::Docs => "RUSTDOCFLAGS=--deny=warnings cargo doc --workspace --no-deps",
+        }
+    }
+
+    fn run(self, site: &Site, require_advisories: bool) -> anyhow::Result<Status> {
+        match self {
+            Step::Format => {
+                let workspace =
+                    check(site, "check the format", cargo(site, &["fmt", "--all", "--check"]), &[1])?;
+                let fuzz = cargo(site, &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]);
+                Ok(workspace.and(check(site, "check the format of the fuzz targets", fuzz, &[1])?))
+            }
+            Step::LockFiles => {
+                let lock = |manifest| {
+                    let mut tree = cargo(site, &["tree", "--locked", "--quiet", "--depth", "0"]);
+                    tree.args(["--manifest-path", manifest]);
+                    check(site, "compare a lock file with its manifest", tree, &[101])
+                };
+                Ok(lock("Cargo.toml")?.and(lock("fuzz/Cargo.toml")?))
+            }
+            Step::Typos => {
+                check(site, "check the spelling", tool(site, Tool::Typos, &["--format", "brief"])?, &[2])
+            }
+            Step::UnusedDependencies => {
+                // Without `--with-metadata`, which may write to a Cargo.lock.
+                let machete = tool(site, Tool::Machete, &["."])?;
+                let crates = check(site, "look for unused dependencies", machete, &[1])?;
+                Ok(crates.and(workspace_dependencies::check(&workspace_root())?))
+            }
+            Step::Dependencies => {
+                let checks = [
+                    "--locked",
+                    "--workspace",
+                    "check",
+                    "--hide-inclusion-graph",
+                    "licenses",
+                    "bans",
+                    "sources",
+                ];
+                // The status is a set of bits: 2 bans, 4 licenses, 8 sources; 1 is an error of cargo-deny itself.
+                check(
+                    site,
+                    "check the dependencies",
+                    tool(site, Tool::Deny, &checks)?,
+                    &[2, 4, 6, 8, 10, 12, 14],
+                )
+            }
+            Step::Advisories => advisories::check(site, require_advisories),
+            Step::Clippy => {
+                let arguments = [
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--locked",
+                    "--quiet",
+                    "--",
+                    "--deny",
+                    "warnings",
+                ];
+                check(site, "run clippy", cargo(site, &arguments), &[101])
+            }
+            Step::Docs => {
+                let mut doc = cargo(site, &["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
+                doc.env("RUSTDOCFLAGS", "--deny=warnings");
+                check(site, "make the documentation", doc, &[101])
+            }
+        }
+    }
+}
+
+fn cargo(site: &Site, arguments: &[&str]) -> Command {
+    let mut command = site.command("cargo");
+    command.current_dir(workspace_root()).args(arguments);
+    command
+}
+
+/// A command of an installed tool; installs it on first use.
+fn tool(site: &Site, tool: Tool, arguments: &[&str]) -> anyhow::Result<Command> {
+    let mut command = site.command(tools::install(site, tool)?);
+    command.current_dir(workspace_root()).args(arguments);
+    Ok(command)
+}
+
+/// Runs a linter with its output on the terminal. `violated` lists the exit statuses that mean a violation; any other one
+/// than these and 0 means that the linter did not finish its work, which is never a pass.
+fn check(site: &Site, action: &str, command: Command, violated: &[i32]) -> anyhow::Result<Status> {
+    let output = site.runner.output(Task::new(action, command).inherit_stderr(true).tee_stdout())?;
+    Ok(match output.shell_code() {
+        0 => Status::Pass,
+        code if violated.contains(&code) => Status::Violated,
+        code => Status::NotMeasured(
+            Diagnostic::new(&LINT_NOT_MEASURED, format!("could not {action}"))
+                .expected("exit status 0, or the status for violations")
+                .found(format!("exit status {code}")),
+        ),
+    })
 }

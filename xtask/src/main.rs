@@ -3,17 +3,17 @@
 //! Exit codes are the same for every verb: 0 done, 1 a rule is violated, 2 anything that kept us from knowing
 //! (usage, a missing tool, I/O, "not measured"), 130 after Ctrl-C.
 
+mod api_test;
 mod bench;
 mod cache;
-mod conform;
 mod difftest;
 mod dist;
 mod docker;
 mod doctor;
+mod fetch_model;
 mod fuzz;
 mod lint;
-mod load;
-mod model;
+mod loadtest;
 mod native;
 mod progress;
 mod setup;
@@ -27,7 +27,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use release::gate::GateFailure;
 use release::mutants::MutantFailure;
-use release::prove::ProofFailure;
 
 /// Build, prove and package `inferd`.
 #[derive(Parser)]
@@ -39,28 +38,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Measure side by side: embed, serve, memory, start, gate
+    /// Test the HTTP API of the packed server with schemathesis, the OpenAI client and the Prometheus parser
+    ApiTest(api_test::Args),
+    /// Measure throughput, latency, memory, start-up time and the gate, beside a reference
     Bench(bench::Args),
     /// Say what is in the cache, compare it with its digests, remove what is not used
     Cache(cache::Args),
-    /// Hold the packed server's HTTP against schemathesis, OpenAI's client and Prometheus's parser
-    Conform(conform::Args),
     /// Compare the facts and the speed of the gate with readelf, LIEF and checksec on the files of this machine
     Difftest(difftest::Args),
     /// Build, prove and package everything; the result is in dist/
     Dist(dist::Args),
-    /// Load the image of dist/ into the running engine and try it there
+    /// Load the image of dist/ into the container engine and run it there
     Docker(docker::Args),
     /// Say what a build needs, what is here, and what would be fetched
     Doctor(doctor::Args),
-    /// Feed hostile bytes to the readers, for a given time
+    /// Run the fuzz targets for a given time
     Fuzz(fuzz::Args),
     /// Check format and lints
     Lint(lint::Args),
-    /// Load the server of dist/ beyond its capacity, break its surroundings, and judge how it takes it
-    Load(load::Args),
-    /// Fetch the real all-MiniLM-L6-v2 weights and print their folder
-    Model(model::Args),
+    /// Load the server of dist/ beyond its capacity, inject faults, and check its promises
+    Loadtest(loadtest::Args),
+    /// Fetch the model that tests and benchmarks use, and print its folder
+    FetchModel(fetch_model::Args),
     /// Build the native libraries alone and show what was proved of their archives
     Native(native::Args),
     /// Run every test, product tests on the musl target
@@ -83,17 +82,17 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
+        Verb::ApiTest(args) => api_test::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::Cache(args) => cache::run(args),
-        Verb::Conform(args) => conform::run(args),
         Verb::Difftest(args) => difftest::run(&args),
         Verb::Dist(args) => dist::run(args),
         Verb::Docker(args) => docker::run(args),
         Verb::Doctor(args) => doctor::run(args),
         Verb::Fuzz(args) => fuzz::run(args),
         Verb::Lint(args) => lint::run(args),
-        Verb::Load(args) => load::run(args),
-        Verb::Model(args) => model::run(args),
+        Verb::Loadtest(args) => loadtest::run(args),
+        Verb::FetchModel(args) => fetch_model::run(args),
         Verb::Native(args) => native::run(args),
         Verb::Test(args) => test::run(args),
         Verb::Vendor(args) => vendor::run(&args),
@@ -111,7 +110,6 @@ fn report(error: &anyhow::Error) -> ExitCode {
     let diagnostics = diag::collect(error);
     eprint!("{}", diag::render::human(&diagnostics, diag::render::Style::default()));
     let violated = error.downcast_ref::<GateFailure>().is_some_and(GateFailure::is_violation)
-        || error.downcast_ref::<MutantFailure>().is_some()
-        || error.downcast_ref::<ProofFailure>().is_some();
+        || error.downcast_ref::<MutantFailure>().is_some();
     ExitCode::from(if violated { 1 } else { diag::exit_code(&diagnostics) })
 }

@@ -24,7 +24,10 @@ pub struct Common {
     /// Compilers that may run at once, for make and cargo together [default: the number of cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// The release description [default: release.toml of this checkout]
+    /// The folder that holds release.toml and Cargo.toml [default: this checkout]
+    #[arg(long, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
+    /// The release description [default: release.toml of the workspace]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Where tools, sources and native builds are kept [default: ~/.cache/muslin]
@@ -88,12 +91,17 @@ pub fn workspace_root() -> PathBuf {
 
 impl Common {
     pub fn config(&self) -> anyhow::Result<Config> {
-        Config::load(&self.config.clone().unwrap_or_else(|| workspace_root().join("release.toml")))
+        Config::load(&self.config.clone().unwrap_or_else(|| self.root().join("release.toml")))
+    }
+
+    /// The folder of the workspace that is released.
+    pub fn root(&self) -> PathBuf {
+        self.workspace.clone().unwrap_or_else(workspace_root)
     }
 
     /// A site without a plan: for verbs that only look or fetch.
     pub fn site(&self) -> anyhow::Result<(Site, Surroundings)> {
-        let mut surroundings = Surroundings::read(&workspace_root(), self.cache_dir.clone())?;
+        let mut surroundings = Surroundings::read(&self.root(), self.cache_dir.clone())?;
         let runner = Runner::new(crate::progress::events(self.verbose))?;
         // cargo decides `auto` by its own stderr, which is ours.
         if let Some(color) = match self.color {
@@ -127,7 +135,7 @@ impl Common {
         let mut findings = survey(site, config, target, self.std());
         // A vendor folder that cannot be read is told by the plan.
         for (name, library) in &config.native {
-            if let Ok(vendored) = Vendored::read(&workspace_root().join(&library.vendor)) {
+            if let Ok(vendored) = Vendored::read(&self.root().join(&library.vendor)) {
                 let named =
                     self.source.iter().find(|(library, _)| library == name).map(|(_, file)| file.as_path());
                 findings.push(sources::survey(site, &vendored.manifest, named));

@@ -1,6 +1,7 @@
-//! `cargo xtask test`: sets up what tests need, builds what they look at, and runs every one of them.
+//! `cargo xtask test`: fetches what tests need, builds what they look at, and runs every one of them.
 
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, ValueEnum};
+use release::test_runner::{self, RunnerChoice};
 
 use crate::Outcome;
 use crate::setup::Common;
@@ -10,18 +11,33 @@ use crate::stdout;
 pub struct Args {
     #[command(flatten)]
     common: Common,
-    /// Passed on to `cargo test`, such as a part of a test's name
+    /// Which program runs the tests
+    #[arg(long, value_enum, default_value_t = RunnerFlag::Auto)]
+    runner: RunnerFlag,
+    /// Passed on to the test program, such as a part of a test's name
     #[arg(last = true, value_name = "ARGUMENT")]
     filter: Vec<String>,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum RunnerFlag {
+    /// cargo-nextest where it is installed, else `cargo test`
+    Auto,
+    /// `cargo test`
+    Cargo,
+}
+
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let choice = match args.runner {
+        RunnerFlag::Auto => RunnerChoice::Auto,
+        RunnerFlag::Cargo => RunnerChoice::Cargo,
+    };
     let setup = args.common.setup(None)?;
-    let totals = release::testing::test(&setup.plan, &setup.site, &args.filter)?;
+    let totals = test_runner::test(&setup.plan, &setup.site, &args.filter, choice)?;
     for name in &totals.broken {
         eprintln!("error: the tests of the {name} did not run to their end");
     }
-    // The closing line, over all test programs: the last one alone may well have no test.
+    // The closing line is the sum over all test programs: the last one alone may have no test.
     let skipped = if totals.ignored == 0 { String::new() } else { format!(", {} skipped", totals.ignored) };
     stdout::print(&format!("\n{} passed, {} failed{skipped}\n", totals.passed, totals.failed))?;
     Ok(if totals.ok() { Outcome::Pass } else { Outcome::Violated })

@@ -1,5 +1,5 @@
-//! `dist` and `doctor` as a new user meets them on a bad day: one clear error, the right exit code, and nothing left
-//! behind. Nothing here builds or fetches; every run has a cache folder of its own.
+//! `dist` and `doctor` with invalid input: all problems, the right exit code, and no files. No test builds or fetches; each
+//! run has its own cache folder.
 
 use std::fs::File;
 use std::path::Path;
@@ -8,30 +8,30 @@ use std::process::{Command, Output, Stdio};
 fn xtask(cache: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.arg(args[0]).arg("--cache-dir").arg(cache.join("cache")).args(&args[1..]);
-    // Tests may run under variables that `cargo xtask test` sets for its children.
+    // `cargo xtask test` sets variables for its children.
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "GIT_DIR", "SOURCE_DATE_EPOCH"] {
         command.env_remove(name);
     }
     command
 }
 
-fn talk(output: &Output) -> String {
+fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 #[track_caller]
 fn check(mut command: Command, code: i32, expected: &[&str]) {
     let output = command.output().expect("xtask runs");
-    let talk = talk(&output);
-    assert_eq!(output.status.code(), Some(code), "{talk}");
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
     for part in expected {
-        assert!(talk.contains(part), "`{part}` is missing from: {talk}");
+        assert!(text.contains(part), "`{part}` is missing from: {text}");
     }
-    assert!(!talk.contains("panicked"), "{talk}");
+    assert!(!text.contains("panicked"), "{text}");
 }
 
 #[test]
-fn a_plan_touches_nothing() {
+fn a_plan_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut plan = xtask(folder.path(), &["dist", "--plan", "--dist-dir"]);
     plan.arg(folder.path().join("dist"));
@@ -41,7 +41,7 @@ fn a_plan_touches_nothing() {
 }
 
 #[test]
-fn flags_that_would_replace_ours_are_refused() {
+fn rejects_variables_that_replace_the_link_flags() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
         let mut plan = xtask(folder.path(), &["dist", "--plan"]);
@@ -51,7 +51,7 @@ fn flags_that_would_replace_ours_are_refused() {
 }
 
 #[test]
-fn regression_a_full_stdout_was_a_panic() {
+fn reports_a_full_stdout() {
     let folder = tempfile::tempdir().unwrap();
     for args in [&["dist", "--plan"][..], &["dist", "--plan", "--format", "json"], &["doctor"]] {
         let mut command = xtask(folder.path(), args);
@@ -61,7 +61,7 @@ fn regression_a_full_stdout_was_a_panic() {
 }
 
 #[test]
-fn regression_a_reader_that_went_away_was_a_panic() {
+fn a_closed_stdout_is_not_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = xtask(folder.path(), &["dist", "--plan"])
         .stdout(Stdio::piped())
@@ -70,11 +70,11 @@ fn regression_a_reader_that_went_away_was_a_panic() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", talk(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
 }
 
 #[test]
-fn regression_no_job_was_one_job() {
+fn rejects_job_counts_out_of_range() {
     let folder = tempfile::tempdir().unwrap();
     for jobs in ["0", "100000"] {
         check(xtask(folder.path(), &["dist", "--plan", "--jobs", jobs]), 2, &["1..=1024"]);
@@ -82,9 +82,9 @@ fn regression_no_job_was_one_job() {
 }
 
 #[test]
-fn offline_with_an_empty_cache_tells_all_that_is_missing() {
+fn reports_everything_that_is_missing_offline_with_an_empty_cache() {
     let folder = tempfile::tempdir().unwrap();
-    // No tool of the machine either, whatever machine this is; git is not needed.
+    // An empty PATH hides the tools of the machine; git is optional.
     let mut dist = xtask(folder.path(), &["dist", "--offline", "--dist-dir"]);
     dist.arg(folder.path().join("dist")).env("PATH", folder.path());
     check(
@@ -104,11 +104,15 @@ fn offline_with_an_empty_cache_tells_all_that_is_missing() {
     assert!(!folder.path().join("cache").exists() && !folder.path().join("dist").exists());
     let mut doctor = xtask(folder.path(), &["doctor", "--offline"]);
     doctor.env("PATH", folder.path());
-    check(doctor, 2, &["zig       MISSING", "source    MISSING", "model     MISSING", "cargo xtask model"]);
+    check(
+        doctor,
+        2,
+        &["zig       MISSING", "source    MISSING", "fixture   MISSING", "cargo xtask fetch-model"],
+    );
 }
 
 #[test]
-fn regression_doctor_did_not_know_what_fetches() {
+fn doctor_reports_missing_tools_for_downloads() {
     let folder = tempfile::tempdir().unwrap();
     let mut doctor = xtask(folder.path(), &["doctor"]);
     doctor.env("PATH", folder.path());
@@ -120,7 +124,7 @@ fn regression_doctor_did_not_know_what_fetches() {
 }
 
 #[test]
-fn regression_a_pipe_was_waited_for() {
+fn rejects_a_pipe_without_waiting_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());

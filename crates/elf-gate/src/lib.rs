@@ -25,17 +25,14 @@
 #![warn(missing_docs)]
 #![deny(unsafe_code)]
 
-mod bytes;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod codes;
 pub mod containers;
-mod elf;
-pub mod facts;
 pub mod policy;
 pub mod report;
-pub mod upx;
 
+pub use elf_facts::{facts, upx};
 pub use facts::{Facts, FactsError, inspect, inspect_for};
 pub use policy::{Date, Evidence, Policy, RuleOutcome, Severity, Stage, Verdict, judge};
 pub use upx::UpxFacts;

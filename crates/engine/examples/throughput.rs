@@ -1,6 +1,6 @@
 //! Where the time of a batch goes: `throughput MODEL_DIR TEXTS_FILE [THREADS] [ROUNDS]`, one text a line.
 //!
-//! For tuning kernels and chunk sizes. The comparison with the reference is `benches/embed.py`, which runs the shipped
+//! For tuning kernels and chunk sizes. The comparison with the reference is `cargo xtask bench embed`, which runs the shipped
 //! binary.
 
 use std::error::Error;

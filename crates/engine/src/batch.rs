@@ -1,26 +1,27 @@
-//! Cuts one call into chunks: the unit of work of a worker, and the bound of its memory.
+//! Divides one call into chunks: the unit of work of a worker, and the bound of its memory.
 //!
-//! Without padding a chunk may mix lengths freely, so the only aims are equal work for each worker and chunks large
-//! enough that OpenBLAS's repacking of the weights (once a product) is small beside the product.
+//! Without padding a chunk can mix lengths freely, so there are two objectives only: equal work per worker, and chunks
+//! large enough to amortize that OpenBLAS repacks the weights once per product.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Upper bound of a chunk's tokens, and so of a worker's scratch memory. Measured with MiniLM on two cores, texts a second:
-/// 512: 159, 1024: 171, 2048: 157, 4096: 150. Smaller repacks weights too often, larger leaves the second-level cache.
+/// Upper bound of the tokens of a chunk, and so of the scratch memory of a worker. Measured with MiniLM on two cores, in
+/// texts per second: 512: 159, 1024: 171, 2048: 157, 4096: 150. Smaller chunks repack the weights too often, larger ones
+/// exceed the second-level cache.
 pub(crate) const CHUNK_TOKENS_MAX: usize = 1024;
 
-/// Indices of the texts of each chunk, given the token count of each text, none above `longest_max`.
-pub(crate) fn chunks(lengths: &[usize], longest_max: usize, workers: usize) -> Vec<Vec<usize>> {
+/// The indices of the texts of each chunk, given the token count of each text, none above `longest_max`.
+pub(crate) fn split_into_chunks(lengths: &[usize], longest_max: usize, workers: usize) -> Vec<Vec<usize>> {
     if lengths.is_empty() {
         return Vec::new();
     }
-    // Filling the lightest chunk first never exceeds the average by more than one text: aim that much lower.
-    let aim = CHUNK_TOKENS_MAX.saturating_sub(longest_max).max(1);
+    // Filling the lightest chunk first exceeds the average by at most one text, so the target is that much lower.
+    let target_tokens = CHUNK_TOKENS_MAX.saturating_sub(longest_max).max(1);
     let total: usize = lengths.iter().sum();
-    let count = total.div_ceil(aim).next_multiple_of(workers.max(1)).min(lengths.len());
+    let count = total.div_ceil(target_tokens).next_multiple_of(workers.max(1)).min(lengths.len());
 
-    // Longest first, each to the chunk with the least work so far.
+    // Longest processing time first: the longest remaining text goes to the chunk with the least work.
     let mut longest_first: Vec<usize> = (0..lengths.len()).collect();
     longest_first.sort_by_key(|i| Reverse(lengths[*i]));
     let mut chunks = vec![Vec::new(); count];
@@ -35,7 +36,7 @@ pub(crate) fn chunks(lengths: &[usize], longest_max: usize, workers: usize) -> V
     chunks
 }
 
-/// Tokens of the largest chunk that calls of at most `call_tokens` can give.
+/// Upper bound of the tokens of a chunk in calls of at most `call_tokens`.
 pub(crate) fn chunk_tokens_bound(call_tokens: usize, longest_max: usize, workers: usize) -> usize {
     let even_share = call_tokens.div_ceil(workers.max(1)) + longest_max;
     even_share.min(call_tokens.max(longest_max)).min(CHUNK_TOKENS_MAX.max(longest_max))
@@ -45,54 +46,54 @@ pub(crate) fn chunk_tokens_bound(call_tokens: usize, longest_max: usize, workers
 mod tests {
     use super::*;
 
-    fn load(chunk: &[usize], lengths: &[usize]) -> usize {
+    fn tokens(chunk: &[usize], lengths: &[usize]) -> usize {
         chunk.iter().map(|i| lengths[*i]).sum()
     }
 
     #[test]
-    fn every_text_is_in_one_chunk_and_no_chunk_exceeds_the_bound() {
+    fn places_every_text_in_one_chunk_within_the_bound() {
         for (texts, workers) in [(1, 1), (1, 8), (2, 2), (7, 3), (256, 2), (5000, 4)] {
             let lengths: Vec<usize> = (0..texts).map(|i| 2 + (i * 7919) % 255).collect();
-            let chunks = chunks(&lengths, 256, workers);
+            let chunks = split_into_chunks(&lengths, 256, workers);
             let mut seen: Vec<usize> = chunks.concat();
             seen.sort_unstable();
             assert_eq!(seen, (0..texts).collect::<Vec<_>>());
             for chunk in &chunks {
                 assert!(!chunk.is_empty());
-                assert!(load(chunk, &lengths) <= CHUNK_TOKENS_MAX, "{texts} texts, {workers} workers");
+                assert!(tokens(chunk, &lengths) <= CHUNK_TOKENS_MAX, "{texts} texts, {workers} workers");
             }
         }
     }
 
     #[test]
-    fn no_chunk_is_larger_than_the_memory_estimate_says() {
+    fn no_chunk_exceeds_the_bound_that_the_memory_budget_uses() {
         for (texts, workers) in [(1, 1), (1, 8), (3, 2), (40, 3), (300, 2)] {
             let lengths: Vec<usize> = (0..texts).map(|i| 2 + (i * 7919) % 255).collect();
             let bound = chunk_tokens_bound(lengths.iter().sum(), 256, workers);
-            for chunk in chunks(&lengths, 256, workers) {
-                assert!(load(&chunk, &lengths) <= bound, "{texts} texts, {workers} workers");
+            for chunk in split_into_chunks(&lengths, 256, workers) {
+                assert!(tokens(&chunk, &lengths) <= bound, "{texts} texts, {workers} workers");
             }
         }
     }
 
     #[test]
-    fn work_is_spread_evenly() {
+    fn balances_the_tokens_of_the_chunks() {
         let lengths: Vec<usize> = (0..256).map(|i| 10 + (i * 37) % 120).collect();
-        let chunks = chunks(&lengths, 256, 2);
+        let chunks = split_into_chunks(&lengths, 256, 2);
         assert_eq!(chunks.len() % 2, 0);
-        let loads: Vec<usize> = chunks.iter().map(|c| load(c, &lengths)).collect();
+        let loads: Vec<usize> = chunks.iter().map(|c| tokens(c, &lengths)).collect();
         assert!(loads.iter().max().unwrap() - loads.iter().min().unwrap() <= 130, "{loads:?}");
     }
 
     #[test]
-    fn two_texts_keep_two_workers_busy() {
-        assert_eq!(chunks(&[100, 90], 256, 2).len(), 2);
-        assert_eq!(chunks(&[100], 256, 2).len(), 1);
-        assert!(chunks(&[], 256, 2).is_empty());
+    fn gives_each_worker_a_chunk_when_there_are_enough_texts() {
+        assert_eq!(split_into_chunks(&[100, 90], 256, 2).len(), 2);
+        assert_eq!(split_into_chunks(&[100], 256, 2).len(), 1);
+        assert!(split_into_chunks(&[], 256, 2).is_empty());
     }
 
     #[test]
-    fn a_model_with_texts_longer_than_the_bound_still_gets_chunks() {
-        assert_eq!(chunks(&[8192, 8192], 8192, 2).len(), 2);
+    fn accepts_texts_longer_than_the_bound_of_a_chunk() {
+        assert_eq!(split_into_chunks(&[8192, 8192], 8192, 2).len(), 2);
     }
 }

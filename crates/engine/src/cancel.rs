@@ -8,7 +8,7 @@ use crate::error::EngineError;
 
 /// A cancellation flag. Clones share one flag.
 ///
-/// ```no_run
+/// ```
 /// let cancel = engine::Cancel::default();
 /// assert!(cancel.check().is_ok());
 /// cancel.cancel();

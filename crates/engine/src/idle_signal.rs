@@ -11,7 +11,7 @@ use std::sync::Arc;
 ///
 /// The default signal has no callback.
 ///
-/// ```no_run
+/// ```
 /// let (sender, receiver) = std::sync::mpsc::channel();
 /// let idle = engine::IdleSignal::new(move || drop(sender.send(())));
 /// idle.notify();

@@ -1,36 +1,53 @@
-//! What a model will need of memory, computed from its files before anything is loaded.
+//! The memory that a model will need, computed from its files before anything is loaded.
 //!
-//! Two kinds of bytes, because the kernel treats them differently: the weights are mapped, so under pressure their pages
-//! can be dropped and read again; everything else is anonymous and must fit. Each part is kept apart, so that whoever is
-//! refused sees what to change. Exact per tensor: element counts come from the header of the weight file, bytes per
-//! element from the format.
+//! The budget separates two kinds of bytes because the kernel treats them differently: weights are mapped, so under
+//! memory pressure the kernel can drop their pages and read them again; all other bytes are anonymous and must fit. Each
+//! part is a field of its own, so that an error message can name the part to reduce. The weights are exact per tensor:
+//! element counts come from the header of the weight file, bytes per element from the format.
 //!
-//! Deliberately not here: limits (the server reads them) and the server's own parts (queues, HTTP threads).
+//! Not here: limits (the server reads them) and the memory of the server itself (queues, HTTP threads).
+//!
+//! ```no_run
+//! use engine::memory::{Workload, budget};
+//!
+//! let budget = budget("models/all-MiniLM-L6-v2".as_ref(), Workload { threads: 2, batch_tokens: 2048 })?;
+//! println!("{} bytes of weights, {} anonymous", budget.weights, budget.anonymous());
+//! # Ok::<(), engine::ModelError>(())
+//! ```
 
 use std::path::Path;
 
 use crate::batch;
 use crate::bert;
 use crate::blas;
-use crate::config;
+use crate::config::ModelConfig;
 use crate::error::ModelError;
 use crate::model_files::{EmbeddedFiles, ModelFiles};
 use crate::weights::WeightsReader;
 
-/// Element formats of weight files. The quantized ones store blocks: elements a block, bytes a block.
+/// Element formats of weight files, by their names in GGUF. The quantized ones store blocks of elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ElementFormat {
+    /// IEEE 754 single precision.
     F32,
+    /// IEEE 754 half precision.
     F16,
+    /// bfloat16.
     Bf16,
+    /// 8 bits per element, one scale per 32.
     Q8_0,
+    /// 4 bits per element, one scale per 32.
     Q4_0,
+    /// 4 bits per element in super-blocks of 256.
     Q4K,
+    /// 5 bits per element in super-blocks of 256.
     Q5K,
+    /// 6 bits per element in super-blocks of 256.
     Q6K,
 }
 
 impl ElementFormat {
+    /// Elements per block and bytes per block.
     pub fn block(self) -> (u64, u64) {
         match self {
             Self::F32 => (1, 4),
@@ -43,14 +60,14 @@ impl ElementFormat {
         }
     }
 
-    /// Bytes of a tensor. A last block that is not full takes its whole idle.
+    /// Bytes of a tensor. An incomplete last block has the size of a complete one.
     pub fn bytes(self, elements: u64) -> u64 {
-        let (per_block, bytes) = self.block();
-        elements.div_ceil(per_block) * bytes
+        let (elements_per_block, bytes_per_block) = self.block();
+        elements.div_ceil(elements_per_block) * bytes_per_block
     }
 }
 
-/// Keys and values of a decoder: `2 * sum over layers of (kv heads * head size) * context * slots` elements.
+/// Bytes of the keys and values of a decoder: `2 * sum over layers of (kv heads * head size) * context * slots` elements.
 pub fn kv_cache_bytes(
     layer_widths: impl IntoIterator<Item = u64>,
     context_tokens: u64,
@@ -61,78 +78,86 @@ pub fn kv_cache_bytes(
     format.bytes(2 * row * context_tokens * slots)
 }
 
-/// What runs beside the model decides what it needs.
+/// The concurrency that a budget covers.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
+    /// Worker threads.
     pub threads: usize,
-    /// Tokens of one call at most.
+    /// Upper bound of the tokens of one call.
     pub batch_tokens: usize,
 }
 
-/// Bytes, by what they are for.
+/// Bytes by purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryBudget {
-    /// WeightBytes from files.
+    /// Mapped from files.
     pub weights: u64,
-    /// Keys and values of all slots; 0 for a model that keeps no state between calls.
+    /// Keys and values of all slots; 0 for a model without state between calls.
     pub kv_cache: u64,
     /// Matrices of the chunk that each worker computes.
     pub scratch: u64,
-    /// Copies of packed matrices inside OpenBLAS, a buffer a thread.
+    /// Copies of packed matrices inside OpenBLAS, one buffer per thread.
     pub blas: u64,
+    /// Vocabulary and tables of the tokenizer.
     pub tokenizer: u64,
-    /// The part of each worker's stack that is ever touched.
+    /// The touched part of the stack of each worker.
     pub stacks: u64,
 }
 
 impl MemoryBudget {
+    /// All parts except the weights.
     pub fn anonymous(&self) -> u64 {
         self.kv_cache + self.scratch + self.blas + self.tokenizer + self.stacks
     }
 
-    /// The parts that belong to the threads: models that share a pool share these, and need the largest.
+    /// The parts that belong to the threads. Models on one pool share them and need the largest.
     pub fn shared(&self) -> u64 {
         self.scratch + self.blas + self.stacks
     }
 }
 
-/// What no file tells, measured on the musl target with mimalloc after it has given back what is free
-/// (`crates/server/tests/memory.rs` holds the sum to 10 %). All that changes with the allocator stands here.
+/// Constants that no file contains, measured on the musl target with mimalloc after it has returned its free pages.
+/// `crates/server/tests/memory.rs` requires the sum to be within 10 %. All values that depend on the allocator are here.
 mod measured {
-    /// Pages that a worker and a thread of OpenBLAS touch of their stacks.
-    pub const STACK_BYTES_A_THREAD: u64 = 12 << 10;
-    /// In quarters. The vocabulary is held as strings in two maps: 12.6 bytes for each byte of MiniLM's tokenizer.json.
-    pub const TOKENIZER_QUARTERS_A_BYTE: u64 = 50;
+    /// Stack pages that a worker and its OpenBLAS thread touch.
+    pub const STACK_BYTES_PER_THREAD: u64 = 12 << 10;
+    /// In quarters. Two maps hold the vocabulary as strings: 12.6 bytes per byte of MiniLM's tokenizer.json.
+    pub const TOKENIZER_QUARTERS_PER_BYTE: u64 = 50;
 }
 
-/// Reads the configuration, the header of the weights and the size of the tokenizer; no weight.
-pub fn budget(dir: &Path, load: Workload) -> Result<MemoryBudget, ModelError> {
-    budget_of(ModelFiles::folder(dir)?, load)
+/// The budget of a model folder. Reads the configuration, the header of the weights and the size of the tokenizer, but no
+/// weights.
+pub fn budget(dir: &Path, workload: Workload) -> Result<MemoryBudget, ModelError> {
+    budget_of(ModelFiles::in_folder(dir)?, workload)
 }
 
-/// The same for a model that is part of the program: its weights count as mapped, as they would be from a folder.
-pub fn budget_embedded(name: &str, files: EmbeddedFiles, load: Workload) -> Result<MemoryBudget, ModelError> {
-    budget_of(ModelFiles::embedded(name, files), load)
+/// As [`budget`] for a model inside the program. Its weights count as mapped, as they do in a folder.
+pub fn budget_embedded(
+    name: &str,
+    files: EmbeddedFiles,
+    workload: Workload,
+) -> Result<MemoryBudget, ModelError> {
+    budget_of(ModelFiles::embedded(name, files), workload)
 }
 
-fn budget_of(files: ModelFiles<'_>, load: Workload) -> Result<MemoryBudget, ModelError> {
-    let config = config::read(&files)?;
+fn budget_of(files: ModelFiles<'_>, workload: Workload) -> Result<MemoryBudget, ModelError> {
+    let config = ModelConfig::load(&files)?;
     let longest = config.max_tokens;
-    let finder = WeightsReader::open(&files.file("model.safetensors"))?;
-    let tokenizer = files.file("tokenizer.json");
-    let tokenizer_bytes = tokenizer.len()?;
+    let weights = WeightsReader::open(&files.file("model.safetensors"))?;
+    let tokenizer_bytes = files.file("tokenizer.json").len()?;
 
-    let threads = load.threads.max(1);
-    let chunk_tokens = batch::chunk_tokens_bound(load.batch_tokens, longest, threads);
-    let scratch = 4 * bert::scratch_floats(&config, chunk_tokens, longest) as u64;
+    let threads = workload.threads.max(1);
+    let chunk_tokens = batch::chunk_tokens_bound(workload.batch_tokens, longest, threads);
+    let scratch_bytes = size_of::<f32>() * bert::scratch_floats(&config.bert, chunk_tokens, longest);
+    let blas_bytes =
+        blas::packed_bytes(&openblas_sys::core_name(), &bert::products(&config.bert), chunk_tokens);
     Ok(MemoryBudget {
-        weights: finder.tensor_bytes(),
+        weights: weights.tensor_bytes(),
         kv_cache: 0,
-        scratch: scratch * threads as u64,
-        blas: blas::packed_bytes(&openblas_sys::core_name(), &bert::products(&config), chunk_tokens) as u64
-            * threads as u64,
-        tokenizer: tokenizer_bytes * measured::TOKENIZER_QUARTERS_A_BYTE / 4,
-        stacks: measured::STACK_BYTES_A_THREAD * threads as u64,
+        scratch: scratch_bytes as u64 * threads as u64,
+        blas: blas_bytes as u64 * threads as u64,
+        tokenizer: tokenizer_bytes * measured::TOKENIZER_QUARTERS_PER_BYTE / 4,
+        stacks: measured::STACK_BYTES_PER_THREAD * threads as u64,
     })
 }
 
@@ -141,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantized_formats_take_exactly_their_blocks() {
+    fn a_quantized_tensor_has_the_size_of_its_blocks() {
         let bytes = |format: ElementFormat| format.bytes(4096 * 256);
         assert_eq!(bytes(ElementFormat::F32), 4096 * 1024);
         assert_eq!(bytes(ElementFormat::Q8_0), 4096 * 256 / 32 * 34);
@@ -153,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_values_of_a_known_decoder() {
+    fn the_kv_cache_has_the_size_of_a_known_decoder() {
         // 32 layers, 8 heads of 128, 8192 tokens, 4 slots, f16.
         let bytes = kv_cache_bytes([8 * 128; 32], 8192, 4, ElementFormat::F16);
         assert_eq!(bytes, 2 * 32 * 1024 * 8192 * 4 * 2);
-        // Layers need not be alike.
+        // Layers can differ in width.
         assert_eq!(kv_cache_bytes([64, 128], 10, 1, ElementFormat::F32), 2 * 192 * 10 * 4);
     }
 

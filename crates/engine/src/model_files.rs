@@ -1,51 +1,54 @@
-//! Where the files of a model are: in a folder, or inside the program.
+//! Access to the files of a model: in a folder, or embedded in the program.
 //!
-//! The second exists for the self-test of a shipped binary, which has to open a model in an image that holds nothing but the
-//! binary. Both ways go through the same checks; what differs is here.
+//! Embedded files let the self-test of a released binary open a model in an image that contains nothing but the binary.
+//! Both sources pass the same checks; only this module distinguishes them.
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use crate::config;
 use crate::error::{ModelError, ModelErrorKind as Kind};
 use crate::sigbus_guard::MappedFile;
 
-/// The files of one model inside the program: path within the model's folder, and content. The weights are used in place, so
-/// their content must lie on a 4-byte boundary; that is checked.
+/// The files of one model inside the program: path within the model folder, and content. The weights are used in place, so
+/// their content must start on a 4-byte boundary, which opening the model checks.
 pub type EmbeddedFiles = &'static [(&'static str, &'static [u8])];
 
+/// The files of one model.
 #[derive(Clone, Copy)]
 pub(crate) struct ModelFiles<'a> {
     dir: &'a Path,
     embedded: Option<EmbeddedFiles>,
 }
 
-/// One file, there or not. Reads as the path that error messages show.
+/// One file, whether it exists or not. Dereferences to the path that error messages show.
 pub(crate) struct ModelFile {
     path: PathBuf,
     embedded: Option<EmbeddedFiles>,
-    /// Within the model.
+    /// Within the model folder.
     relative: PathBuf,
 }
 
-/// The bytes of a weight file, not copied.
+/// The content of a weight file, without a copy.
 pub(crate) enum WeightBytes {
-    File(MappedFile),
+    Mapped(MappedFile),
     Embedded(&'static [u8]),
 }
 
 impl<'a> ModelFiles<'a> {
-    pub fn folder(dir: &'a Path) -> Result<Self, ModelError> {
+    /// The files of an existing folder.
+    pub fn in_folder(dir: &'a Path) -> Result<Self, ModelError> {
         if !dir.is_dir() {
-            let found = if dir.exists() { "not a folder" } else { "nothing" };
+            let found = if dir.exists() { "not a folder" } else { "no such folder" };
             let hint = format!("ls -l {}", dir.display());
             return Err(ModelError::new(Kind::MissingFile, dir, "a model folder", found, hint));
         }
         Ok(Self { dir, embedded: None })
     }
 
+    /// Files inside the program; `name` replaces the path of the folder in messages.
     pub fn embedded(name: &'a str, files: EmbeddedFiles) -> Self {
         Self { dir: Path::new(name), embedded: Some(files) }
     }
@@ -55,11 +58,11 @@ impl<'a> ModelFiles<'a> {
         ModelFile { path: self.dir.join(relative), embedded: self.embedded, relative: relative.to_owned() }
     }
 
-    /// The last part of the folder's real path.
+    /// The last component of the canonical path of the folder.
     pub fn name(&self) -> String {
-        let real = if self.embedded.is_none() { self.dir.canonicalize().ok() } else { None };
-        let name = real.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        name.unwrap_or_else(|| self.dir.display().to_string())
+        let canonical = if self.embedded.is_none() { self.dir.canonicalize().ok() } else { None };
+        let name = canonical.as_deref().and_then(Path::file_name);
+        name.map_or_else(|| self.dir.display().to_string(), |name| name.to_string_lossy().into_owned())
     }
 }
 
@@ -72,62 +75,59 @@ impl Deref for ModelFile {
 }
 
 impl ModelFile {
-    pub fn bytes(&self) -> Result<Cow<'static, [u8]>, ModelError> {
+    pub fn read(&self) -> Result<Cow<'static, [u8]>, ModelError> {
         match self.embedded {
             Some(files) => self.find(files).map(Cow::Borrowed),
-            None => std::fs::read(&self.path).map(Cow::Owned).map_err(|error| config::io(&self.path, &error)),
+            None => std::fs::read(&self.path).map(Cow::Owned).map_err(|error| self.io_error(&error)),
         }
     }
 
-    /// Without reading it.
+    /// The length in bytes, without reading the file.
     pub fn len(&self) -> Result<u64, ModelError> {
         match self.embedded {
             Some(files) => self.find(files).map(|bytes| bytes.len() as u64),
-            None => std::fs::metadata(&self.path)
-                .map(|file| file.len())
-                .map_err(|error| config::io(&self.path, &error)),
+            None => {
+                std::fs::metadata(&self.path).map(|file| file.len()).map_err(|error| self.io_error(&error))
+            }
         }
     }
 
+    /// Maps a file, or borrows embedded bytes after a check of their alignment.
     pub fn map(&self) -> Result<WeightBytes, ModelError> {
-        if let Some(files) = self.embedded {
-            let bytes = self.find(files)?;
-            if !bytes.as_ptr().addr().is_multiple_of(align_of::<f32>()) {
-                let expected = format!("weights in the program at a multiple of {} bytes", align_of::<f32>());
-                let hint = "embed the file in an aligned static";
-                return Err(ModelError::new(
-                    Kind::Misaligned,
-                    self,
-                    expected,
-                    format!("{:p}", bytes.as_ptr()),
-                    hint,
-                ));
-            }
-            return Ok(WeightBytes::Embedded(bytes));
+        let Some(files) = self.embedded else {
+            let file = File::open(&self.path).map_err(|error| self.io_error(&error))?;
+            return MappedFile::open(file).map(WeightBytes::Mapped).map_err(|error| self.io_error(&error));
+        };
+        let bytes = self.find(files)?;
+        if !bytes.as_ptr().addr().is_multiple_of(align_of::<f32>()) {
+            let expected = format!("embedded weights at a multiple of {} bytes", align_of::<f32>());
+            let (found, hint) = (format!("{:p}", bytes.as_ptr()), "embed the file in an aligned static");
+            return Err(ModelError::new(Kind::Misaligned, self, expected, found, hint));
         }
-        let handle = File::open(&self.path).map_err(|error| config::io(&self.path, &error))?;
-        MappedFile::open(handle).map(WeightBytes::File).map_err(|error| config::io(&self.path, &error))
+        Ok(WeightBytes::Embedded(bytes))
     }
 
     fn find(&self, files: EmbeddedFiles) -> Result<&'static [u8], ModelError> {
         let found = files.iter().find(|(path, _)| Path::new(path) == self.relative);
-        found
-            .map(|(_, bytes)| *bytes)
-            .ok_or_else(|| config::io(&self.path, &std::io::Error::from(std::io::ErrorKind::NotFound)))
+        found.map(|(_, bytes)| *bytes).ok_or_else(|| self.io_error(&io::ErrorKind::NotFound.into()))
+    }
+
+    fn io_error(&self, error: &io::Error) -> ModelError {
+        ModelError::io(&self.path, error)
     }
 }
 
 impl WeightBytes {
     pub fn read_ahead(&self) {
-        if let Self::File(file) = self {
+        if let Self::Mapped(file) = self {
             file.read_ahead();
         }
     }
 
-    /// The bytes are those that were opened.
-    pub fn intact(&self) -> bool {
+    /// Whether the content is still that of the opened file.
+    pub fn is_intact(&self) -> bool {
         match self {
-            Self::File(file) => file.intact(),
+            Self::Mapped(file) => file.is_intact(),
             Self::Embedded(_) => true,
         }
     }
@@ -138,7 +138,7 @@ impl Deref for WeightBytes {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Self::File(map) => map,
+            Self::Mapped(map) => map,
             Self::Embedded(bytes) => bytes,
         }
     }

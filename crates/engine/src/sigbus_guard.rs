@@ -1,11 +1,11 @@
-//! A file that is mapped, and the knowledge whether it is still the file that was opened.
+//! A mapped file that detects modification and survives truncation.
 //!
-//! Two things can happen to it. Written in place, it gives wrong numbers without any sign: its length and the time of its
-//! last change are compared before and after each use. Cut, or on a disk that is gone, its pages are not there, and
-//! touching one is SIGBUS, which would end the process: a handler puts empty pages in the place of those that are lost
-//! and marks the map. Whoever computed with it meanwhile has computed nonsense, and learns so from [`MappedFile::intact`].
+//! Two events can invalidate the map. A write in place changes numbers without any signal, so [`MappedFile::is_intact`]
+//! compares the length and the modification time with those at opening. After a truncation, or when the disk is gone,
+//! pages are missing and an access raises SIGBUS, which would terminate the process. A signal handler replaces the
+//! missing pages by zero pages and marks the map, so that `is_intact` reports the results computed from it as invalid.
 //!
-//! Signals for other addresses go to whoever handled them before.
+//! The handler forwards signals for other addresses to the previously installed handler.
 
 use std::fs::File;
 use std::io;
@@ -16,14 +16,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use memmap2::Mmap;
 
+/// A read-only map of a whole file.
 pub(crate) struct MappedFile {
     map: Mmap,
     file: File,
     stamp: Stamp,
-    watched: &'static Watched,
+    range: &'static GuardedRange,
 }
 
-/// What changes when somebody writes. Not the time of the inode: a new name or new rights change nothing that is read.
+/// What a write changes. Without the change time of the inode: renames and new permissions do not affect the content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     bytes: u64,
@@ -38,22 +39,23 @@ impl Stamp {
 }
 
 impl MappedFile {
+    /// Maps the file and guards its address range.
     pub fn open(file: File) -> io::Result<Self> {
         install_handler()?;
         let stamp = Stamp::of(&file)?;
-        // SAFETY: read-only and private. What others do to the file meanwhile is what this module is about.
+        // SAFETY: the map is read-only and private. This module detects changes of the file by other processes.
         let map = unsafe { Mmap::map(&file) }?;
-        let watched = Watched::claim(&map)
-            .ok_or_else(|| io::Error::other(format!("more than {WATCHED_MAX} files are mapped")))?;
-        Ok(Self { map, file, stamp, watched })
+        let range = GuardedRange::claim(&map)
+            .ok_or_else(|| io::Error::other(format!("more than {RANGES_MAX} files are mapped")))?;
+        Ok(Self { map, file, stamp, range })
     }
 
-    /// No byte of it was lost and nobody has written to it since it was opened.
-    pub fn intact(&self) -> bool {
-        !self.watched.lost.load(Ordering::Acquire) && Stamp::of(&self.file).is_ok_and(|now| now == self.stamp)
+    /// Whether no byte was lost and the file was not written to since it was opened.
+    pub fn is_intact(&self) -> bool {
+        !self.range.lost.load(Ordering::Acquire) && Stamp::of(&self.file).is_ok_and(|now| now == self.stamp)
     }
 
-    /// Asks for the pages ahead of use. Advice only: failure changes nothing.
+    /// Advises the kernel to read the pages ahead of use. A failure has no effect.
     pub fn read_ahead(&self) {
         let _ = self.map.advise(memmap2::Advice::WillNeed);
     }
@@ -69,27 +71,27 @@ impl Deref for MappedFile {
 
 impl Drop for MappedFile {
     fn drop(&mut self) {
-        self.watched.release();
+        self.range.release();
     }
 }
 
-/// Models times files of each, with room: a handler cannot take memory, so the table has a fixed size.
-const WATCHED_MAX: usize = 256;
-static WATCHED: [Watched; WATCHED_MAX] = [const { Watched::free() }; WATCHED_MAX];
+/// More than models times files per model. A signal handler cannot allocate, so the table has a fixed size.
+const RANGES_MAX: usize = 256;
+static RANGES: [GuardedRange; RANGES_MAX] = [const { GuardedRange::free() }; RANGES_MAX];
 
-/// Addresses that the handler answers for.
-struct Watched {
-    taken: AtomicBool,
+/// An address range whose SIGBUS the handler resolves.
+struct GuardedRange {
+    is_claimed: AtomicBool,
     start: AtomicUsize,
-    /// 0 while the entry is free or being filled.
+    /// 0 while the entry is free or not complete.
     end: AtomicUsize,
     lost: AtomicBool,
 }
 
-impl Watched {
+impl GuardedRange {
     const fn free() -> Self {
         Self {
-            taken: AtomicBool::new(false),
+            is_claimed: AtomicBool::new(false),
             start: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
@@ -97,7 +99,7 @@ impl Watched {
     }
 
     fn claim(map: &[u8]) -> Option<&'static Self> {
-        let entry = WATCHED.iter().find(|entry| !entry.taken.swap(true, Ordering::AcqRel))?;
+        let entry = RANGES.iter().find(|entry| !entry.is_claimed.swap(true, Ordering::AcqRel))?;
         entry.lost.store(false, Ordering::Relaxed);
         entry.start.store(map.as_ptr().addr(), Ordering::Relaxed);
         entry.end.store(map.as_ptr().addr() + map.len(), Ordering::Release);
@@ -106,80 +108,85 @@ impl Watched {
 
     fn release(&self) {
         self.end.store(0, Ordering::Release);
-        self.taken.store(false, Ordering::Release);
+        self.is_claimed.store(false, Ordering::Release);
     }
 
-    fn covers(&self, address: usize) -> bool {
+    fn contains(&self, address: usize) -> bool {
         let end = self.end.load(Ordering::Acquire);
         (self.start.load(Ordering::Relaxed)..end).contains(&address)
     }
 }
 
-static BEFORE: OnceLock<libc::sigaction> = OnceLock::new();
+static PREVIOUS_ACTION: OnceLock<libc::sigaction> = OnceLock::new();
 static PAGE_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 fn install_handler() -> io::Result<()> {
     static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
+    let last_error = || io::Error::last_os_error().raw_os_error().unwrap_or(0);
     let installed = INSTALLED.get_or_init(|| {
-        // SAFETY: both structures live through the calls; the handler does only what a handler may do, see there.
-        unsafe {
-            PAGE_BYTES.store(libc::sysconf(libc::_SC_PAGESIZE) as usize, Ordering::Relaxed);
-            let mut before: libc::sigaction = std::mem::zeroed();
-            if libc::sigaction(libc::SIGBUS, std::ptr::null(), &mut before) != 0 {
-                return Err(io::Error::last_os_error().raw_os_error().unwrap_or(0));
-            }
-            let _ = BEFORE.set(before);
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = on_sigbus as *const () as usize;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-            libc::sigemptyset(&mut action.sa_mask);
-            match libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
-            }
+        // SAFETY: takes a constant and reads a constant of the system.
+        let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        PAGE_BYTES.store(page_bytes as usize, Ordering::Relaxed);
+        // SAFETY: `sigaction` consists of integers and function addresses, for which zero is valid.
+        let (mut previous, mut action): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
+        // SAFETY: `previous` outlives the call; the null pointer leaves the action unchanged.
+        if unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &mut previous) } != 0 {
+            return Err(last_error());
+        }
+        let _ = PREVIOUS_ACTION.set(previous);
+        action.sa_sigaction = on_sigbus as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // SAFETY: `sa_mask` is a field of a local.
+        unsafe { libc::sigemptyset(&mut action.sa_mask) };
+        // SAFETY: `action` outlives the call. The handler has the signature that SA_SIGINFO requires and performs only
+        // operations that are safe in a signal handler, see there.
+        match unsafe { libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) } {
+            0 => Ok(()),
+            _ => Err(last_error()),
         }
     });
     installed.map_err(io::Error::from_raw_os_error)
 }
 
-/// Takes no memory and no lock. mmap is not on POSIX's list of what a handler may call; on Linux it is one system call.
+/// Allocates nothing and takes no lock. POSIX does not list mmap as async-signal-safe; on Linux it is one system call.
 extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel hands over a valid siginfo_t.
+    // SAFETY: the kernel passes a valid siginfo_t, and SIGBUS sets its address.
     let address = unsafe { (*info).si_addr() }.addr();
-    let Some(entry) = WATCHED.iter().find(|entry| entry.covers(address)) else {
-        return pass_on(signal, info, context);
+    let Some(entry) = RANGES.iter().find(|entry| entry.contains(address)) else {
+        return forward(signal, info, context);
     };
     entry.lost.store(true, Ordering::Release);
     let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
     let page = address - address % page_bytes;
+    // All pages up to the end: otherwise each missing page of a truncated file would raise its own signal.
     let bytes = (entry.end.load(Ordering::Acquire) - page).next_multiple_of(page_bytes);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
-    // The whole rest: a cut file would come here once for each of its pages.
-    // SAFETY: these pages belong to a live map of ours, which nobody else writes to or gives back while it is used.
+    // SAFETY: the pages belong to a live map of this module, which is read-only and stays mapped while it is in use.
     let mapped = unsafe { libc::mmap(page as *mut libc::c_void, bytes, libc::PROT_READ, flags, -1, 0) };
     if mapped == libc::MAP_FAILED {
-        pass_on(signal, info, context);
+        forward(signal, info, context);
     }
 }
 
-fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+/// Calls the previous handler, or restores the default action, which then meets the same instruction again.
+fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
-    let Some(before) = BEFORE.get() else { return };
-    // SAFETY: what `sigaction` reported is what it would have called; the default action is put back and meets the same
-    // instruction again when this returns.
-    unsafe {
-        if before.sa_flags & libc::SA_SIGINFO != 0 && before.sa_sigaction > libc::SIG_IGN {
-            let handler: Handler = std::mem::transmute::<usize, Handler>(before.sa_sigaction);
-            handler(signal, info, context);
-        } else {
-            libc::sigaction(libc::SIGBUS, before, std::ptr::null_mut());
-        }
+    let Some(previous) = PREVIOUS_ACTION.get() else { return };
+    if previous.sa_flags & libc::SA_SIGINFO != 0 && previous.sa_sigaction > libc::SIG_IGN {
+        // SAFETY: `sigaction` reported this address as a handler with the signature of SA_SIGINFO.
+        let handler = unsafe { std::mem::transmute::<usize, Handler>(previous.sa_sigaction) };
+        handler(signal, info, context);
+    } else {
+        // SAFETY: `previous` is an action that `sigaction` reported; the null pointer discards the current one.
+        unsafe { libc::sigaction(libc::SIGBUS, previous, std::ptr::null_mut()) };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -192,38 +199,40 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_while_it_is_mapped_is_lost_and_the_process_lives() {
-        let (path, writer) = file("cut", 1 << 20);
+    fn survives_truncation_and_reports_the_file_as_not_intact() {
+        let (path, writer) = file("truncate", 1 << 20);
         let mapped = MappedFile::open(File::open(&path).unwrap()).unwrap();
         let other = MappedFile::open(File::open("/proc/self/exe").unwrap()).unwrap();
-        assert!(mapped.intact());
+        assert!(mapped.is_intact());
         writer.set_len(4096).unwrap();
-        assert!(!mapped.intact(), "its length tells before a page is touched");
+        assert!(!mapped.is_intact(), "the new length is detected before a page is accessed");
         let sum: u64 = mapped.iter().map(|byte| u64::from(*byte)).sum();
-        assert_eq!(sum, 7 * 4096, "what is left, and empty pages");
+        assert_eq!(sum, 7 * 4096, "the remaining bytes, and zero pages");
         writer.set_len(1 << 20).unwrap();
-        assert!(!mapped.intact());
-        assert!(other.intact());
+        assert!(!mapped.is_intact());
+        assert!(other.is_intact());
         std::fs::remove_file(path).unwrap();
     }
 
     #[test]
-    fn a_file_that_is_written_in_place_is_not_intact_and_one_that_is_replaced_is() {
-        let (path, mut writer) = file("write", 8192);
+    fn reports_a_write_in_place_but_not_a_rename() {
+        let (path, writer) = file("write", 8192);
         let mapped = MappedFile::open(File::open(&path).unwrap()).unwrap();
-        let moved = path.with_extension("old");
-        std::fs::rename(&path, &moved).unwrap();
-        assert!(mapped.intact());
-        // The clock of files ticks in milliseconds.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        writer.write_all(b"more").unwrap();
-        assert!(!mapped.intact());
-        std::fs::remove_file(moved).unwrap();
+        let renamed = path.with_extension("old");
+        std::fs::rename(&path, &renamed).unwrap();
+        assert!(mapped.is_intact());
+        // File times have the resolution of the kernel's tick: write until the time differs.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while mapped.is_intact() && Instant::now() < deadline {
+            writer.write_all_at(b"more", 0).unwrap();
+        }
+        assert!(!mapped.is_intact());
+        std::fs::remove_file(renamed).unwrap();
     }
 
     #[test]
-    fn entries_are_given_back() {
-        for _ in 0..2 * WATCHED_MAX {
+    fn releases_its_range_when_dropped() {
+        for _ in 0..2 * RANGES_MAX {
             MappedFile::open(File::open("/proc/self/exe").unwrap()).unwrap();
         }
     }

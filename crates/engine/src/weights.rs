@@ -1,52 +1,53 @@
-//! `model.safetensors`, mapped and used from the map: opening a model copies no weight, and processes that run the same
+//! `model.safetensors`, mapped and used in place: opening a model copies no weights, and processes that run the same
 //! model share its pages.
 //!
-//! The header is read by the safetensors crate, which proves that tensors do not overlap and fill the file exactly. On
-//! top of that: alignment, element type and shape of every tensor that the model asks for.
+//! The safetensors crate parses the header and verifies that tensors do not overlap and fill the file exactly. This
+//! module additionally checks alignment, element type and shape of every tensor that the model requests.
 //!
-//! A file that changes while it is mapped is found out, see [`crate::sigbus_guard`]; model files are replaced by rename.
+//! `sigbus_guard` detects a file that changes while it is mapped; model files are replaced by rename.
 //!
-//! Deliberately not here: conversion of element types (f16 and bf16 come with an issue of their own).
+//! Not here: conversion of element types. The engine reads F32 only.
 
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 
-use crate::config;
 use crate::error::{EngineError, ModelError, ModelErrorKind as Kind};
 use crate::model_files::{ModelFile, WeightBytes};
 
-/// Floats of one tensor: where they lie in the map. Resolved by [`Weights::floats`].
+/// The position of the floats of one tensor in the map. [`Weights::floats`] resolves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TensorRef {
     /// From the start of the file; a multiple of 4.
     pub offset_bytes: usize,
+    /// Number of elements.
     pub len: usize,
 }
 
+/// The weights of an open model.
 pub(crate) struct Weights {
-    map: WeightBytes,
+    bytes: WeightBytes,
 }
 
 impl Weights {
-    /// What was computed from them so far is right.
+    /// Fails when the file changed after it was opened, so results computed from it may be wrong.
     pub fn check(&self) -> Result<(), EngineError> {
-        if self.map.intact() { Ok(()) } else { Err(EngineError::WeightsChanged) }
+        if self.bytes.is_intact() { Ok(()) } else { Err(EngineError::WeightsChanged) }
     }
 
     pub fn floats(&self, tensor: TensorRef) -> &[f32] {
-        let bytes = &self.map[tensor.offset_bytes..tensor.offset_bytes + 4 * tensor.len];
-        // SAFETY: every bit pattern is an f32.
+        let bytes = &self.bytes[tensor.offset_bytes..tensor.offset_bytes + 4 * tensor.len];
+        // SAFETY: every bit pattern is a valid f32, and the middle part that `align_to` returns is aligned.
         let (before, floats, after) = unsafe { bytes.align_to::<f32>() };
-        assert!(before.is_empty() && after.is_empty(), "alignment is checked when a tensor is found");
+        assert!(before.is_empty() && after.is_empty(), "`WeightsReader::tensor` checks the alignment");
         floats
     }
 }
 
-/// An open weight file while the model looks for its tensors. Collects what is missing, so that one error names all.
+/// An open weight file while the model looks up its tensors. Collects missing tensors, so that one error names all.
 pub(crate) struct WeightsReader {
     file: PathBuf,
-    map: WeightBytes,
+    bytes: WeightBytes,
     metadata: Metadata,
     data_start: usize,
     /// "bert." when the file was saved from a model with a head (`BertForMaskedLM`), else "".
@@ -56,28 +57,27 @@ pub(crate) struct WeightsReader {
 
 impl WeightsReader {
     pub fn open(file: &ModelFile) -> Result<WeightsReader, ModelError> {
-        let map = file.map()?;
+        let bytes = file.map()?;
         let (header_len, metadata) =
-            SafeTensors::read_metadata(&map).map_err(|error| header_error(file, &map, error))?;
-        let prefix =
-            if metadata.info("bert.embeddings.word_embeddings.weight").is_some() { "bert." } else { "" };
+            SafeTensors::read_metadata(&bytes).map_err(|error| header_error(file, &bytes, error))?;
+        let has_head = metadata.info("bert.embeddings.word_embeddings.weight").is_some();
         Ok(WeightsReader {
             file: file.to_path_buf(),
-            map,
+            bytes,
             metadata,
             data_start: 8 + header_len,
-            prefix,
+            prefix: if has_head { "bert." } else { "" },
             missing: Vec::new(),
         })
     }
 
-    /// Bytes of all tensors, as the header lists them.
+    /// Bytes of all tensors that the header lists.
     pub fn tensor_bytes(&self) -> u64 {
         let ranges = self.metadata.tensors();
         ranges.values().map(|info| (info.data_offsets.1 - info.data_offsets.0) as u64).sum()
     }
 
-    /// The named tensor, checked. A missing one is remembered for [`WeightsReader::finish`] and stands in as empty.
+    /// The named tensor after all checks. Records a missing tensor for [`WeightsReader::finish`] and returns an empty one.
     pub fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<TensorRef, ModelError> {
         let name = format!("{}{name}", self.prefix);
         let Some(info) = self.metadata.info(&name) else {
@@ -104,6 +104,7 @@ impl WeightsReader {
         Ok(TensorRef { offset_bytes, len: shape.iter().product() })
     }
 
+    /// The weights, or one error that names all missing tensors.
     pub fn finish(self) -> Result<Weights, ModelError> {
         if !self.missing.is_empty() {
             let expected = match self.missing.len() {
@@ -111,42 +112,42 @@ impl WeightsReader {
                 n => format!("these {n} tensors"),
             };
             let found = format!("none named {}", self.missing.join(", "));
-            let hint = "config.json asks for more than the weights hold: fetch the folder again";
+            let hint = "config.json requires more tensors than the weights contain: fetch the folder again";
             return Err(ModelError::new(Kind::MissingTensor, &self.file, expected, found, hint));
         }
-        // While the rest is being built.
-        self.map.read_ahead();
-        Ok(Weights { map: self.map })
+        // The kernel reads the pages while the model is being built.
+        self.bytes.read_ahead();
+        Ok(Weights { bytes: self.bytes })
     }
 }
 
-fn header_error(file: &Path, map: &[u8], error: SafeTensorError) -> ModelError {
+fn header_error(file: &Path, bytes: &[u8], error: SafeTensorError) -> ModelError {
     let hint = format!(
         "compare `sha256sum {}` with the publisher's digest and fetch the file again",
         file.display()
     );
-    let length = format!("{} bytes", map.len());
-    let truncated = |expected: String| ModelError::new(Kind::Truncated, file, expected, &length, &hint);
+    let length = format!("{} bytes", bytes.len());
+    let wrong_length = |expected: String| ModelError::new(Kind::WrongLength, file, expected, &length, &hint);
     match error {
         SafeTensorError::HeaderTooSmall => {
-            truncated("a safetensors file (8 bytes of header length first)".into())
+            wrong_length("a safetensors file (8 bytes of header length first)".into())
         }
         SafeTensorError::InvalidHeaderLength => {
-            let promised = u64::from_le_bytes(map[..8].try_into().unwrap_or_default());
-            truncated(format!("8 + {promised} bytes of header, as its first 8 bytes say"))
+            let stated = u64::from_le_bytes(bytes[..8].try_into().unwrap_or_default());
+            wrong_length(format!("8 + {stated} bytes of header, as its first 8 bytes state"))
         }
-        SafeTensorError::MetadataIncompleteBuffer => truncated(
-            promised_length(map).map_or("as many bytes as the header says".into(), |n| format!("{n} bytes")),
+        SafeTensorError::MetadataIncompleteBuffer => wrong_length(
+            stated_length(bytes).map_or("the length that the header states".into(), |n| format!("{n} bytes")),
         ),
-        other => config::malformed(file, "a safetensors header", other),
+        other => ModelError::malformed(file, "a safetensors header", other),
     }
 }
 
-/// What the header says about the length of the whole file; only asked when that is not the length it has.
-fn promised_length(map: &[u8]) -> Option<usize> {
-    let header_len = usize::try_from(u64::from_le_bytes(map.get(..8)?.try_into().ok()?)).ok()?;
+/// The length of the whole file according to its header. Only used when the actual length differs.
+fn stated_length(bytes: &[u8]) -> Option<usize> {
+    let header_len = usize::try_from(u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?)).ok()?;
     let header: serde_json::Value =
-        serde_json::from_slice(map.get(8..8usize.checked_add(header_len)?)?).ok()?;
+        serde_json::from_slice(bytes.get(8..8usize.checked_add(header_len)?)?).ok()?;
     let ends = header.as_object()?.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64());
     usize::try_from(ends.max()?).ok()?.checked_add(8 + header_len)
 }

@@ -1,12 +1,12 @@
-//! The threads that compute: as many as were asked for, alive as long as the model, each with an explicit stack and its
-//! own scratch memory.
+//! The compute threads: a fixed number per pool, each with an explicit stack and its own scratch memory, alive as long as
+//! the pool.
 //!
-//! All calls on one model share them, so the number of threads inside BLAS is bounded by the number of workers however
-//! many callers there are. A job that panics costs its own call an error, not the worker. The queue has no bound of its
-//! own: its callers wait for their result, so there are never more jobs than waiting calls have chunks. Admission is
-//! the server's concern.
+//! All calls on a pool share its threads, so the number of workers bounds the number of threads inside OpenBLAS,
+//! independently of the number of callers. A job that panics fails its own call and does not stop the worker. The queue
+//! needs no bound: each caller waits for its results, so the queue holds at most the chunks of the waiting calls.
+//! Admission control belongs to the server.
 //!
-//! Several models can share them, see [`WorkerPool`]: then as many threads compute as one model alone would use.
+//! Several models can share a [`WorkerPool`]; the number of compute threads is then that of one model.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,56 +15,36 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 
 use crate::bert::Scratch;
-use crate::blas;
 use crate::idle_signal::IdleSignal;
+use crate::stack::STACK_SIZE_BYTES;
 
 type Job = Box<dyn FnOnce(&mut Scratch) + Send>;
 
-/// The threads that compute, for every model that is opened on them. They end with the last model and the last clone.
+/// The compute threads of all models that are opened on the pool. They end when the last model and the last clone of the
+/// pool are dropped.
 #[derive(Clone)]
-pub struct WorkerPool(pub(crate) Arc<Workers>);
+pub struct WorkerPool {
+    workers: Arc<Workers>,
+}
 
 impl WorkerPool {
+    /// Starts the threads.
     pub fn start(threads: NonZeroUsize) -> std::io::Result<WorkerPool> {
-        Workers::start(threads).map(|workers| WorkerPool(Arc::new(workers)))
+        Workers::start(threads).map(|workers| WorkerPool { workers: Arc::new(workers) })
     }
 
+    /// The number of threads.
     pub fn threads(&self) -> usize {
-        self.0.count()
-    }
-}
-
-pub(crate) struct Workers {
-    /// `None` only while dropping: closing the queue is what ends the threads.
-    queue: Option<mpsc::Sender<Job>>,
-    threads: Vec<JoinHandle<()>>,
-    /// Jobs that wait or run.
-    jobs: Arc<AtomicUsize>,
-}
-
-impl Workers {
-    pub fn start(count: NonZeroUsize) -> std::io::Result<Workers> {
-        let (queue, jobs) = mpsc::channel::<Job>();
-        let jobs = Arc::new(Mutex::new(jobs));
-        let mut workers = Workers { queue: Some(queue), threads: Vec::new(), jobs: Arc::default() };
-        for i in 0..count.get() {
-            let jobs = Arc::clone(&jobs);
-            let builder = Builder::new().name(format!("embed-{i}")).stack_size(blas::CALLER_STACK_BYTES);
-            workers.threads.push(builder.spawn(move || work(&jobs))?);
-        }
-        Ok(workers)
+        self.workers.threads.len()
     }
 
-    pub fn count(&self) -> usize {
-        self.threads.len()
+    /// Whether no job waits or runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.workers.pending_jobs.load(Ordering::Relaxed) == 0
     }
 
-    pub fn are_idle(&self) -> bool {
-        self.jobs.load(Ordering::Relaxed) == 0
-    }
-
-    /// Runs `job` on each input and gives the results in order. `None` stands for a job that panicked.
-    pub fn map<I, T>(
+    /// Runs `job` on each input and returns the results in the order of the inputs; `None` for a job that panicked.
+    pub(crate) fn map<I, T>(
         &self,
         inputs: Vec<I>,
         job: impl Fn(I, &mut Scratch) -> T + Send + Sync + 'static,
@@ -76,8 +56,8 @@ impl Workers {
         self.map_with_signal(inputs, &IdleSignal::default(), job)
     }
 
-    /// As [`Workers::map`], and says when this call leaves a worker idle.
-    pub fn map_with_signal<I, T>(
+    /// As [`WorkerPool::map`]; notifies `idle` when this call leaves a worker idle.
+    pub(crate) fn map_with_signal<I, T>(
         &self,
         inputs: Vec<I>,
         idle: &IdleSignal,
@@ -87,36 +67,61 @@ impl Workers {
         I: Send + 'static,
         T: Send + 'static,
     {
-        if inputs.len() < self.count() {
+        if inputs.len() < self.threads() {
             idle.notify();
         }
         let waiting = Arc::new(AtomicUsize::new(inputs.len()));
         let job = Arc::new(job);
-        let (results, inbox) = mpsc::channel();
+        let (results, received) = mpsc::channel();
         let mut outputs: Vec<Option<T>> = inputs.iter().map(|_| None).collect();
         for (i, input) in inputs.into_iter().enumerate() {
             let (job, results) = (Arc::clone(&job), results.clone());
             let (waiting, idle) = (Arc::clone(&waiting), idle.clone());
-            let counted = Counted::new(&self.jobs);
-            let task: Job = Box::new(move |scratch| {
-                let _counted = counted;
+            let pending = PendingJob::new(&self.workers.pending_jobs);
+            self.workers.submit(Box::new(move |scratch| {
+                let _pending = pending;
                 waiting.fetch_sub(1, Ordering::Relaxed);
-                // The caller may have given up on the whole call; then nobody reads this result.
+                // Fails when the caller was dropped; the result is then not needed.
                 let _ = results.send((i, job(input, scratch)));
                 if waiting.load(Ordering::Relaxed) == 0 {
                     idle.notify();
                 }
-            });
-            if let Some(queue) = &self.queue {
-                // Fails only when all workers are gone: the results then stay `None`.
-                let _ = queue.send(task);
-            }
+            }));
         }
         drop(results);
-        for (i, output) in inbox {
+        for (i, output) in received {
             outputs[i] = Some(output);
         }
         outputs
+    }
+}
+
+struct Workers {
+    /// `None` only during drop: closing the queue ends the threads.
+    queue: Option<mpsc::Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+    /// Jobs that wait or run.
+    pending_jobs: Arc<AtomicUsize>,
+}
+
+impl Workers {
+    fn start(count: NonZeroUsize) -> std::io::Result<Workers> {
+        let (queue, jobs) = mpsc::channel::<Job>();
+        let jobs = Arc::new(Mutex::new(jobs));
+        let mut workers = Workers { queue: Some(queue), threads: Vec::new(), pending_jobs: Arc::default() };
+        for i in 0..count.get() {
+            let jobs = Arc::clone(&jobs);
+            let builder = Builder::new().name(format!("embed-{i}")).stack_size(STACK_SIZE_BYTES);
+            workers.threads.push(builder.spawn(move || run_jobs(&jobs))?);
+        }
+        Ok(workers)
+    }
+
+    fn submit(&self, job: Job) {
+        if let Some(queue) = &self.queue {
+            // Fails only when all workers have ended: the results of the call then stay `None`.
+            let _ = queue.send(job);
+        }
     }
 }
 
@@ -129,30 +134,32 @@ impl Drop for Workers {
     }
 }
 
-/// A job as long as it is one, also when it panics or is never run.
-struct Counted(Arc<AtomicUsize>);
+/// Counts a job until it has run, has panicked or was dropped without a run.
+struct PendingJob {
+    count: Arc<AtomicUsize>,
+}
 
-impl Counted {
-    fn new(jobs: &Arc<AtomicUsize>) -> Counted {
-        jobs.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(jobs))
+impl PendingJob {
+    fn new(count: &Arc<AtomicUsize>) -> PendingJob {
+        count.fetch_add(1, Ordering::Relaxed);
+        PendingJob { count: Arc::clone(count) }
     }
 }
 
-impl Drop for Counted {
+impl Drop for PendingJob {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
+fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
     let mut scratch = Scratch::default();
     loop {
-        // The lock is held while waiting, and only then: one idle worker waits for a job, the others for the lock.
+        // The lock is held only while waiting: one idle worker waits for a job, the others for the lock.
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         if catch_unwind(AssertUnwindSafe(|| job(&mut scratch))).is_err() {
-            // The panic hook has spoken. Whatever the job left in the scratch memory is not used again.
+            // The panic hook has reported the panic. The scratch memory may be inconsistent.
             scratch = Scratch::default();
         }
     }
@@ -160,32 +167,32 @@ fn work(jobs: &Mutex<mpsc::Receiver<Job>>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     use super::*;
 
-    fn two() -> Workers {
-        Workers::start(NonZeroUsize::new(2).unwrap()).unwrap()
+    fn two() -> WorkerPool {
+        WorkerPool::start(NonZeroUsize::new(2).unwrap()).unwrap()
     }
 
-    /// Of three jobs on two workers the last waits for a worker: until it runs there is no idle, and then there is, though
-    /// the call goes on.
+    /// The last of three jobs on two workers waits for a worker. The signal must come once that job runs, although the
+    /// call continues.
     #[test]
-    fn room_is_told_when_nothing_waits_and_a_worker_is_idle() {
-        let (told, reached) = mpsc::channel();
-        let idle = IdleSignal::new(move || told.send(()).unwrap());
+    fn notifies_once_no_job_waits_and_a_worker_is_idle() {
+        let (notify, notified) = mpsc::channel();
+        let idle = IdleSignal::new(move || notify.send(()).unwrap());
         let (end, ended) = mpsc::channel::<()>();
-        let (ended, reached) = (Mutex::new(ended), Arc::new(Mutex::new(reached)));
-        let look = Arc::clone(&reached);
+        let (ended, notified) = (Mutex::new(ended), Arc::new(Mutex::new(notified)));
         let results = two().map_with_signal(vec![0, 1, 2], &idle, move |i: usize, _| match i {
             // Blocks one worker until the other is idle.
             0 => ended.lock().unwrap().recv_timeout(Duration::from_secs(20)).is_ok(),
-            1 => look.lock().unwrap().try_recv().is_err(),
+            1 => notified.lock().unwrap().try_recv().is_err(),
             _ => {
-                let none_yet = look.lock().unwrap().try_recv().is_err();
-                let (look, end) = (Arc::clone(&look), end.clone());
+                let none_yet = notified.lock().unwrap().try_recv().is_err();
+                let (notified, end) = (Arc::clone(&notified), end.clone());
                 std::thread::spawn(move || {
-                    look.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
+                    notified.lock().unwrap().recv_timeout(Duration::from_secs(20)).unwrap();
                     end.send(()).unwrap();
                 });
                 none_yet
@@ -195,51 +202,58 @@ mod tests {
     }
 
     #[test]
-    fn a_call_for_fewer_workers_than_there_are_leaves_room_at_once() {
-        let (told, reached) = mpsc::channel();
-        let idle = IdleSignal::new(move || told.send(()).unwrap());
-        let reached = Mutex::new(reached);
+    fn notifies_at_once_when_a_call_has_fewer_jobs_than_workers() {
+        let (notify, notified) = mpsc::channel();
+        let idle = IdleSignal::new(move || notify.send(()).unwrap());
+        let notified = Mutex::new(notified);
         let seen =
-            two().map_with_signal(vec![()], &idle, move |(), _| reached.lock().unwrap().try_recv().is_ok());
+            two().map_with_signal(vec![()], &idle, move |(), _| notified.lock().unwrap().try_recv().is_ok());
         assert_eq!(seen, [Some(true)]);
     }
 
     #[test]
-    fn results_come_in_the_order_of_the_inputs() {
-        let results = two().map((0..100).collect(), |i: usize, _| {
-            std::thread::sleep(std::time::Duration::from_micros((100 - i as u64) * 10));
+    fn returns_results_in_the_order_of_the_inputs() {
+        let done: Arc<Vec<AtomicBool>> = Arc::new((0..100).map(|_| AtomicBool::new(false)).collect());
+        let results = two().map((0..100).collect(), move |i: usize, _| {
+            // Every even job ends after its successor.
+            while i.is_multiple_of(2) && !done[i + 1].load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            done[i].store(true, Ordering::Release);
             i * i
         });
         assert_eq!(results, (0..100).map(|i| Some(i * i)).collect::<Vec<_>>());
     }
 
     #[test]
-    fn a_panic_costs_one_result_and_no_worker() {
-        let workers = two();
+    fn a_panic_fails_one_job_and_no_worker() {
+        let pool = two();
         for _ in 0..4 {
-            let results = workers.map(vec![1, 0, 2], |i: i32, _| {
-                assert!(i != 0, "a panic that this test wants");
+            let results = pool.map(vec![1, 0, 2], |i: i32, _| {
+                assert!(i != 0, "the panic of this test");
                 10 / i
             });
             assert_eq!(results, [Some(10), None, Some(5)]);
         }
+        assert!(pool.is_idle());
     }
 
     #[test]
-    fn every_worker_has_the_stack_that_it_was_promised() {
+    fn every_worker_has_the_configured_stack() {
         let sizes = two().map(vec![(); 8], |(), _| own_stack_bytes());
-        assert!(sizes.iter().all(|s| s.is_some_and(|s| s >= blas::CALLER_STACK_BYTES)), "{sizes:?}");
+        assert!(sizes.iter().all(|size| size.is_some_and(|size| size >= STACK_SIZE_BYTES)), "{sizes:?}");
     }
 
     fn own_stack_bytes() -> usize {
-        // SAFETY: the attributes are written by the first call and released by the last; the outputs are locals.
-        unsafe {
-            let mut attributes = std::mem::zeroed();
-            assert_eq!(libc::pthread_getattr_np(libc::pthread_self(), &mut attributes), 0);
-            let (mut start, mut size) = (std::ptr::null_mut(), 0);
-            assert_eq!(libc::pthread_attr_getstack(&attributes, &mut start, &mut size), 0);
-            libc::pthread_attr_destroy(&mut attributes);
-            size
-        }
+        let (mut start, mut size) = (std::ptr::null_mut(), 0);
+        // SAFETY: `pthread_attr_t` consists of integers and pointers, for which zero is valid.
+        let mut attributes = unsafe { std::mem::zeroed() };
+        // SAFETY: initializes `attributes`, which outlives the call, from the calling thread.
+        assert_eq!(unsafe { libc::pthread_getattr_np(libc::pthread_self(), &mut attributes) }, 0);
+        // SAFETY: `attributes` is initialized and both outputs are locals.
+        assert_eq!(unsafe { libc::pthread_attr_getstack(&attributes, &mut start, &mut size) }, 0);
+        // SAFETY: `attributes` is initialized and not used afterwards.
+        unsafe { libc::pthread_attr_destroy(&mut attributes) };
+        size
     }
 }

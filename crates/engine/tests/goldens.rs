@@ -1,5 +1,5 @@
-//! Vectors and token counts against the numbers that sentence-transformers computed (`fixtures/goldens/make.py`), for
-//! the tiny committed model and for the real all-MiniLM-L6-v2.
+//! Comparison of vectors and token ids with the results of sentence-transformers (`fixtures/goldens/make.py`), for the
+//! tiny committed model and for the real all-MiniLM-L6-v2.
 
 mod golden;
 
@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use engine::Embedder;
 use golden::{Golden, fixtures, real_model};
 
-/// The acceptance bounds of the project; the engine is about ten times better.
+/// The acceptance bounds of the project. The measured errors are about ten times smaller.
 const COSINE_MIN: f64 = 0.99999;
 const MAX_ABS: f32 = 1e-5;
-/// A text alone and in a batch goes through other block sizes inside sgemm: equal up to rounding.
+/// sgemm uses other block sizes for a single text than for a batch, so the vectors are equal up to rounding.
 const BATCH_MAX_ABS: f32 = 1e-6;
 
 fn tiny() -> (Embedder, Golden) {
@@ -44,38 +44,38 @@ fn assert_vectors_match((embedder, golden): (Embedder, Golden)) {
 }
 
 fn assert_batch_equals_single((embedder, golden): (Embedder, Golden)) {
-    let together = embedder.embed(&golden.texts).unwrap();
+    let batched = embedder.embed(&golden.texts).unwrap();
     let mut worst = 0.0;
-    for (text, together) in golden.texts.iter().zip(&together) {
-        let alone = embedder.embed(&[text]).unwrap();
-        worst = f32::max(worst, golden::max_abs(&alone[0], together));
+    for (text, batched) in golden.texts.iter().zip(&batched) {
+        let single = embedder.embed(&[text]).unwrap();
+        worst = f32::max(worst, golden::max_abs(&single[0], batched));
     }
     println!("max-abs between batch and single: {worst:e}");
     assert!(worst < BATCH_MAX_ABS, "{worst:e}");
 }
 
 #[test]
-fn tiny_model_gives_the_golden_vectors() {
+fn tiny_model_equals_the_golden_vectors() {
     assert_vectors_match(tiny());
 }
 
 #[test]
-fn real_model_gives_the_golden_vectors() {
+fn real_model_equals_the_golden_vectors() {
     assert_vectors_match(real());
 }
 
 #[test]
-fn tiny_model_gives_the_same_alone_and_in_a_batch() {
+fn tiny_model_yields_equal_vectors_single_and_in_a_batch() {
     assert_batch_equals_single(tiny());
 }
 
 #[test]
-fn real_model_gives_the_same_alone_and_in_a_batch() {
+fn real_model_yields_equal_vectors_single_and_in_a_batch() {
     assert_batch_equals_single(real());
 }
 
 #[test]
-fn a_call_repeated_gives_the_same_bits_and_other_worker_counts_the_same_vectors() {
+fn repeated_calls_are_bit_identical_and_worker_counts_do_not_change_vectors() {
     let (embedder, golden) = tiny();
     let first = embedder.embed(&golden.texts).unwrap();
     assert_eq!(first, embedder.embed(&golden.texts).unwrap());
@@ -87,9 +87,13 @@ fn a_call_repeated_gives_the_same_bits_and_other_worker_counts_the_same_vectors(
 }
 
 #[test]
-fn no_texts_give_no_vectors_and_one_model_serves_many_callers() {
+fn an_empty_list_of_texts_yields_an_empty_list_of_vectors() {
+    assert!(tiny().0.embed::<&str>(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn concurrent_callers_of_one_model_get_their_own_vectors() {
     let (embedder, golden) = tiny();
-    assert!(embedder.embed::<&str>(&[]).unwrap().is_empty());
     let expected = embedder.embed(&golden.texts).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..16 {
@@ -104,7 +108,7 @@ fn no_texts_give_no_vectors_and_one_model_serves_many_callers() {
 }
 
 #[test]
-fn a_cancelled_call_ends_with_cancelled_and_the_next_one_runs() {
+fn a_cancelled_call_fails_and_the_next_call_succeeds() {
     let (embedder, golden) = tiny();
     let cancel = engine::Cancel::default();
     cancel.cancel();
@@ -116,37 +120,37 @@ fn a_cancelled_call_ends_with_cancelled_and_the_next_one_runs() {
 }
 
 #[test]
-fn pieces_are_the_golden_tokens_and_stand_where_they_say() {
+fn tokens_with_offsets_equal_the_golden_tokens_at_their_offsets() {
     for (embedder, golden) in [tiny(), real()] {
         let cancel = engine::Cancel::default();
         let all = embedder.tokens_with_offsets(&golden.texts, true, &cancel).unwrap();
         let plain = embedder.tokens_with_offsets(&golden.texts, false, &cancel).unwrap();
-        for (((text, ids), pieces), plain) in golden.texts.iter().zip(&golden.ids).zip(&all).zip(&plain) {
-            let of_pieces: Vec<u32> = pieces.iter().map(|piece| piece.id).collect();
-            if pieces.len() <= golden.max_tokens {
-                assert_eq!(of_pieces, *ids, "{text:?}");
+        for (((text, ids), tokens), plain) in golden.texts.iter().zip(&golden.ids).zip(&all).zip(&plain) {
+            let token_ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+            if tokens.len() <= golden.max_tokens {
+                assert_eq!(token_ids, *ids, "{text:?}");
             } else {
-                // Not cut: the golden ids but for the last, which is special, are its beginning.
-                assert_eq!(of_pieces[..ids.len() - 1], ids[..ids.len() - 1], "{text:?}");
-                assert_eq!(of_pieces.last(), ids.last());
+                // Not truncated: all golden ids except the last, which is special, are a prefix.
+                assert_eq!(token_ids[..ids.len() - 1], ids[..ids.len() - 1], "{text:?}");
+                assert_eq!(token_ids.last(), ids.last());
             }
             assert_eq!(
-                pieces.iter().filter(|piece| !piece.special).collect::<Vec<_>>(),
+                tokens.iter().filter(|token| !token.special).collect::<Vec<_>>(),
                 plain.iter().collect::<Vec<_>>()
             );
-            for piece in plain {
-                let Some((start, stop)) = piece.offsets else { continue };
+            for token in plain {
+                let Some((start, stop)) = token.offsets else { continue };
                 let part: String = text.chars().skip(start).take(stop - start).collect();
-                assert_eq!(part, piece.text, "{text:?}");
+                assert_eq!(part, token.text, "{text:?}");
             }
         }
-        // Longer than any model reads, with spaces around it.
+        // More tokens than any model reads, with leading and trailing spaces.
         let long = format!("  {}", "fox ".repeat(3000));
-        let pieces = &embedder.tokens_with_offsets(&[&long], true, &cancel).unwrap()[0];
+        let tokens = &embedder.tokens_with_offsets(&[&long], true, &cancel).unwrap()[0];
         let cut = &embedder.tokenize(&[&long], &cancel).unwrap()[0];
         assert_eq!(cut.len(), embedder.max_tokens());
-        assert!(pieces.len() >= 3002 && pieces[0].special && pieces[pieces.len() - 1].special);
-        let last = &pieces[pieces.len() - 2];
+        assert!(tokens.len() >= 3002 && tokens[0].special && tokens[tokens.len() - 1].special);
+        let last = &tokens[tokens.len() - 2];
         assert!(
             !last.special && last.offsets.is_some_and(|(_, stop)| stop == long.trim_end().chars().count()),
             "{last:?}"
@@ -154,12 +158,12 @@ fn pieces_are_the_golden_tokens_and_stand_where_they_say() {
     }
 }
 
-/// A text of megabytes is cut before the tokenizer sees it, and nothing of what is read of it changes.
+/// A text of megabytes is truncated before it reaches the tokenizer, which must not change its first `max_tokens` ids.
 #[test]
-fn the_beginning_of_a_long_text_gives_the_same_ids_as_the_whole() {
+fn a_long_text_yields_the_ids_of_its_first_words_in_bounded_time() {
     for (embedder, _) in [tiny(), real()] {
         let cancel = engine::Cancel::default();
-        // Below the size from which texts are cut, and far above it; the tokens that are read are those of the first words.
+        // Below the size from which texts are truncated, and far above it.
         for part in [
             "fox ",
             "it's -- \u{301} a\u{7} ",

@@ -1,7 +1,14 @@
-//! mimalloc as Rust's allocator. Six functions of it are declared by hand; nothing is built or found here (see `build.rs`).
+//! mimalloc as Rust's global allocator. The crate declares the five C functions that it uses; it builds nothing (see
+//! `build.rs`).
 //!
-//! musl's own allocator takes one lock for all threads. C code of the program (OpenBLAS, libc itself) keeps using that one:
-//! mimalloc is compiled without its override of `malloc`, so no block is ever handed from one to the other.
+//! musl's own allocator has one lock for all threads. C code of the program (OpenBLAS, libc) continues to use it: mimalloc
+//! is compiled without its override of `malloc`, so no block passes from one allocator to the other.
+//!
+//! ```no_run
+//! #[global_allocator]
+//! static ALLOCATOR: mimalloc_sys::MiMalloc = mimalloc_sys::MiMalloc;
+//! ```
+#![warn(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::c_void;
@@ -14,37 +21,38 @@ unsafe extern "C" {
     fn mi_collect(force: bool);
 }
 
-/// Gives free pages back to the kernel now. mimalloc does so by itself, but only while it is being asked for memory: what
-/// loading leaves would stay with an idle program.
+/// Returns free pages to the kernel. mimalloc does this itself, but only during allocations: an idle program would keep the
+/// memory that loading has freed.
 pub fn collect() {
-    // SAFETY: callable at any time from any thread; takes its own locks.
+    // SAFETY: the function is callable at any time from any thread and takes its own locks.
     unsafe { mi_collect(true) }
 }
 
-/// To be named in `#[global_allocator]`, once in a program.
+/// The allocator for `#[global_allocator]`.
 pub struct MiMalloc;
 
-// SAFETY: mimalloc gives blocks of at least the asked size and alignment or null, keeps their content up to the smaller of
-// both sizes when it moves one, and frees any of its blocks from any thread. It does not unwind. `Layout` promises a
-// power of two for the alignment, which is all that mimalloc asks of it.
+// SAFETY: mimalloc returns null or a block of at least the requested size and alignment, preserves the content up to the
+// smaller of both sizes when it moves a block, and frees its blocks from any thread. It does not unwind. `Layout` guarantees
+// that the alignment is a power of two, the only requirement of mimalloc.
 unsafe impl GlobalAlloc for MiMalloc {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: see above.
+        // SAFETY: the alignment of a `Layout` is a power of two.
         unsafe { mi_malloc_aligned(layout.size(), layout.align()).cast() }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: see above; the block is all zero.
+        // SAFETY: the alignment of a `Layout` is a power of two; mimalloc zeroes the block.
         unsafe { mi_zalloc_aligned(layout.size(), layout.align()).cast() }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller promises that the block came from here with this layout; null leaves it as it was.
+        // SAFETY: the caller guarantees that this allocator returned the block with this layout; on failure mimalloc returns
+        // null and leaves the block unchanged.
         unsafe { mi_realloc_aligned(block.cast(), size, layout.align()).cast() }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
-        // SAFETY: the caller promises that the block came from here and is not used any more.
+        // SAFETY: the caller guarantees that this allocator returned the block and that it is not used afterwards.
         unsafe { mi_free(block.cast()) }
     }
 }
@@ -57,10 +65,10 @@ mod tests {
     static ALLOCATOR: MiMalloc = MiMalloc;
 
     #[test]
-    fn blocks_are_aligned_zeroed_and_keep_their_content_when_they_move() {
+    fn blocks_are_aligned_and_zeroed_and_keep_their_content_on_reallocation() {
         for align in [1, 8, 16, 64, 4096, 1 << 20] {
             let layout = Layout::from_size_align(100, align).unwrap();
-            // SAFETY: the layouts are those of the blocks, which are freed once.
+            // SAFETY: each call passes the layout of its block, all accesses are inside the block, and it is freed once.
             unsafe {
                 let block = ALLOCATOR.alloc_zeroed(layout);
                 assert!(!block.is_null() && block.addr().is_multiple_of(align));
@@ -75,16 +83,16 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_freed_by_other_threads() {
+    fn blocks_can_be_freed_by_other_threads() {
         let blocks: Vec<Vec<u8>> = (0..1000).map(|n| vec![n as u8; n * 10]).collect();
         let sum = std::thread::spawn(move || blocks.iter().map(Vec::len).sum::<usize>()).join().unwrap();
         assert_eq!(sum, 4_995_000);
     }
 
     #[test]
-    fn what_cannot_be_had_is_null() {
+    fn an_impossible_size_returns_null() {
         let layout = Layout::from_size_align(isize::MAX as usize - 4096, 8).unwrap();
-        // SAFETY: a block that is not there is not used.
+        // SAFETY: the result is only compared with null.
         assert!(unsafe { ALLOCATOR.alloc(layout) }.is_null());
     }
 }

@@ -1,4 +1,4 @@
-//! Content and its name: bytes and their SHA-256 in the form that OCI writes it.
+//! SHA-256 digests in the form of OCI, and content that is addressed by them.
 
 use std::io::{self, Read};
 
@@ -9,6 +9,7 @@ const BLOBS: &str = "blobs/sha256";
 
 /// Bytes that are addressed by their digest.
 pub struct Blob {
+    /// `sha256:` and 64 lower-case hex digits.
     pub digest: String,
     pub bytes: Vec<u8>,
 }
@@ -18,7 +19,7 @@ impl Blob {
         Self { digest: sha256(&bytes), bytes }
     }
 
-    /// Where the blob stands in a layout.
+    /// Path of the blob in a layout.
     pub fn path(&self) -> String {
         blob_path(&self.digest)
     }
@@ -29,25 +30,25 @@ pub fn sha256(bytes: &[u8]) -> String {
     finish(Sha256::new_with_prefix(bytes))
 }
 
-/// Hashes what is read through it.
-pub struct Hashing<R> {
+/// A reader that hashes what passes through it.
+pub struct HashingReader<R> {
     inner: R,
     hasher: Sha256,
 }
 
-impl<R: Read> Hashing<R> {
+impl<R: Read> HashingReader<R> {
     pub fn new(inner: R) -> Self {
         Self { inner, hasher: Sha256::new() }
     }
 
-    /// Reads what is left; returns how many bytes that were, and the digest of everything that was read.
+    /// Reads the rest; returns its size and the digest of everything that was read.
     pub fn drain(mut self) -> io::Result<(u64, String)> {
         let count = io::copy(&mut self, &mut io::sink())?;
         Ok((count, finish(self.hasher)))
     }
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..count]);
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_of_nothing_is_the_published_one() {
+    fn the_digest_of_no_bytes_is_the_published_one() {
         assert_eq!(sha256(b""), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 }

@@ -1,18 +1,18 @@
-//! The JSON documents of an image: config, manifest, index and Docker's own list.
+//! The JSON documents of an image: config, manifest, index and the manifest of `docker save`.
 //!
-//! Field order is the order of the structs and maps are sorted, so the text of each document, and with it its digest, is
-//! decided by its content. Optional fields that are empty are left out, as other writers do.
+//! Fields have the order of the structs and maps are sorted, so the content decides the text of each document and its digest.
+//! Empty optional fields are omitted, as other writers do.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::date::rfc3339;
 use crate::digest::Blob;
-use crate::layer::Layer;
+use crate::layer::ImageLayer;
 use crate::reference::Reference;
 use crate::spec::ImageSpec;
-use crate::timestamp::rfc3339;
 
 pub const LAYOUT_MARKER: &str = "oci-layout";
 pub const LAYOUT_MARKER_TEXT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -24,10 +24,10 @@ const MEDIA_TYPE_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 const ANNOTATION_PREFIX: &str = "org.opencontainers.image.";
 const ANNOTATION_REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Engines with the containerd store take the name of a loaded image from here and from nowhere else.
+/// Engines with the containerd store read the name of a loaded image only from this annotation.
 const ANNOTATION_CONTAINERD_NAME: &str = "io.containerd.image.name";
 
-/// The documents as bytes, ready to be written.
+/// The documents as bytes.
 pub struct Documents {
     pub config: Blob,
     pub manifest: Blob,
@@ -36,9 +36,10 @@ pub struct Documents {
 }
 
 impl Documents {
-    pub fn describe(spec: &ImageSpec, reference: &Reference, layer: &Layer) -> Result<Self> {
+    /// The documents of an image with one layer.
+    pub fn new(spec: &ImageSpec, reference: &Reference, layer: &ImageLayer) -> Result<Self> {
         let config = Blob::new(json(&Config::of(spec, layer))?);
-        // Registries and scanners that look at manifests only should see the labels, too.
+        // Registries and scanners that read only manifests find the labels there.
         let annotations =
             spec.labels.iter().filter(|(key, _)| key.starts_with(ANNOTATION_PREFIX)).map(owned).collect();
         let manifest = Blob::new(json(&Manifest {
@@ -140,15 +141,15 @@ pub struct Config {
     pub history: Vec<History>,
 }
 
-/// How a container of the image starts. The capital letters are the specification's.
+/// How a container of the image starts. The specification capitalizes these fields.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Runtime {
     #[serde(default)]
     pub user: String,
-    /// A set, which the specification writes as an object with empty values.
+    /// A set; the specification writes it as an object with empty values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub exposed_ports: BTreeMap<String, Nothing>,
+    pub exposed_ports: BTreeMap<String, EmptyObject>,
     #[serde(default)]
     pub env: Vec<String>,
     #[serde(default)]
@@ -163,7 +164,7 @@ pub struct Runtime {
 
 /// `{}`
 #[derive(Serialize, Deserialize)]
-pub struct Nothing {}
+pub struct EmptyObject {}
 
 #[derive(Serialize, Deserialize)]
 pub struct RootFs {
@@ -181,7 +182,7 @@ pub struct History {
 }
 
 impl Config {
-    fn of(spec: &ImageSpec, layer: &Layer) -> Self {
+    fn of(spec: &ImageSpec, layer: &ImageLayer) -> Self {
         let created = rfc3339(spec.created_unix_seconds);
         Self {
             created: created.clone(),
@@ -189,7 +190,7 @@ impl Config {
             os: "linux".into(),
             config: Runtime {
                 user: spec.user.clone(),
-                exposed_ports: spec.exposed_ports.iter().map(|port| (port.clone(), Nothing {})).collect(),
+                exposed_ports: spec.exposed_ports.iter().map(|port| (port.clone(), EmptyObject {})).collect(),
                 env: spec.env.clone(),
                 entrypoint: spec.entrypoint.clone(),
                 cmd: spec.cmd.clone(),
@@ -197,7 +198,7 @@ impl Config {
                 labels: spec.labels.clone(),
             },
             rootfs: RootFs { kind: "layers".into(), diff_ids: vec![layer.diff_id.clone()] },
-            // One entry a layer, or `docker history` and scanners count wrong.
+            // One entry per layer: `docker history` and scanners pair them.
             history: vec![History { created, created_by: "oci-image".into() }],
         }
     }

@@ -1,66 +1,74 @@
-//! Reproducible container images, written without a daemon and read back without one.
+//! Reproducible container images, written and read without a daemon.
 //!
-//! An [`ImageSpec`] says what is in the image and how it starts. [`Image::build`] turns it into the four things an
-//! image is made of: one layer, a config, a manifest and an index. All of them are fixed at that moment and named by
-//! digest; the writers only copy bytes. [`LoadableImage::read`] goes the other way: it opens a finished archive and
-//! believes nothing in it that a digest does not prove.
+//! - [`ImageSpec`] describes the files of an image and how it starts. [`Image::build`] turns it into one layer, a config, a
+//!   manifest and an index, each identified by its digest. The writers only copy bytes.
+//! - [`LoadableImage::read`] reads a finished archive and verifies every digest in it.
 //!
-//! The same spec gives the same bytes, on any machine and under any user: entries are sorted, owners and times are
-//! constants, and nothing is read from a source file except its content.
+//! The same specification gives the same bytes, on any machine and for any user: entries are sorted, owners and times are
+//! constants, and only the content of a source file is used.
 //!
-//! What this crate deliberately does not do: start a process, talk to an engine or a registry, read the clock or the
-//! environment, stack layers on a base image. It does not know what it packs.
+//! The crate starts no process, uses no engine or registry, reads neither the clock nor the environment, and stacks no layers
+//! on a base image. Invalid input is reported as diagnostics with the codes in [`CODES`].
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod accounts;
 mod archive;
+mod codes;
+mod date;
 mod digest;
 mod document;
 mod layer;
+mod path;
 mod read;
 mod reference;
 mod spec;
-mod timestamp;
+mod tar_entry;
+mod tree;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Result;
+use diag::{Diagnostic, Diagnostics};
 
 pub use accounts::account_files;
+pub use codes::{CODES, IMAGE_ARCHIVE, IMAGE_SPEC, IMAGE_WRITE};
+pub use date::rfc3339;
 pub use read::LoadableImage;
 pub use spec::{Content, ImageFile, ImageSpec};
-pub use timestamp::rfc3339;
 
 use digest::Blob;
 use document::Documents;
-use layer::Layer;
+use layer::ImageLayer;
 use reference::Reference;
 
-/// A finished image: every byte of it is decided.
+/// A finished image: every byte of it is fixed.
 pub struct Image {
     reference: Reference,
-    layer: Layer,
+    layer: ImageLayer,
     documents: Documents,
 }
 
 impl Image {
-    /// Checks the spec, reads the source files once and fixes every byte of the image.
+    /// Checks the specification, reads each source file once, and fixes every byte of the image.
     ///
-    /// All problems of the spec are reported together, not only the first.
-    pub fn build(spec: &ImageSpec) -> Result<Self> {
-        let (reference, tree) = spec::check(spec)?;
-        let layer = Layer::pack(&tree)?;
-        let documents = Documents::describe(spec, &reference, &layer)?;
+    /// All problems of the specification are reported together.
+    pub fn build(spec: &ImageSpec) -> Result<Self, Diagnostics> {
+        let (reference, tree) = validate::validate(spec)?;
+        let written =
+            ImageLayer::pack(&tree).and_then(|layer| Ok((Documents::new(spec, &reference, &layer)?, layer)));
+        let (documents, layer) = written.map_err(|error| Diagnostics(vec![write_error(&error)]))?;
         Ok(Self { reference, layer, documents })
     }
 
-    /// `sha256:…` of the manifest: what a registry and the OCI layout call this image.
+    /// `sha256:…` of the manifest: identifies the image in registries and in the OCI layout.
     pub fn manifest_digest(&self) -> &str {
         &self.documents.manifest.digest
     }
 
-    /// `sha256:…` of the config: what `docker images` calls this image (see docs/image.md for why they differ).
+    /// `sha256:…` of the config: the ID in `docker images` of classic stores (docs/image.md explains the difference).
     pub fn image_id(&self) -> &str {
         &self.documents.config.digest
     }
@@ -70,7 +78,7 @@ impl Image {
         &self.layer.diff_id
     }
 
-    /// `sha256:…` of the layer as it is stored (gzip).
+    /// `sha256:…` of the compressed layer.
     pub fn layer_digest(&self) -> &str {
         &self.layer.blob.digest
     }
@@ -80,33 +88,31 @@ impl Image {
         self.reference.as_given()
     }
 
-    /// `sha256:…` of each regular file in the image, by its path there. Compare these with the digests of the
-    /// files that were proved: what ships must be the same bytes.
+    /// `sha256:…` of each regular file by its absolute path in the image. Compare these with the digests of the proved
+    /// files: the image must contain the same bytes.
     pub fn file_digests(&self) -> &BTreeMap<String, String> {
         &self.layer.file_digests
     }
 
     /// An OCI image layout in a tar (`skopeo` calls it `oci-archive`).
-    pub fn write_oci_tar(&self, w: impl Write) -> Result<()> {
-        archive::write_tar(&self.layout_files(), w)
+    pub fn write_oci_tar(&self, w: impl Write) -> anyhow::Result<()> {
+        archive::write_tar(&self.layout_files(), w).map_err(|error| write_error(&error).into())
     }
 
-    /// A tar for `docker load`. It is the OCI layout and one file more, `manifest.json`, which is all that engines
-    /// with the classic image store look at; engines with the containerd store read the layout and keep the
-    /// manifest digest.
-    pub fn write_docker_tar(&self, w: impl Write) -> Result<()> {
+    /// A tar for `docker load`: the OCI layout and `manifest.json`, the only file that engines with the classic store read.
+    /// Engines with the containerd store read the layout and keep the manifest digest.
+    pub fn write_docker_tar(&self, w: impl Write) -> anyhow::Result<()> {
         let mut files = self.layout_files();
         files.push(("manifest.json".into(), &self.documents.docker_manifest));
-        archive::write_tar(&files, w)
+        archive::write_tar(&files, w).map_err(|error| write_error(&error).into())
     }
 
     /// An OCI image layout as a folder. `dir` must not exist; it appears complete or not at all.
-    pub fn write_oci_layout(&self, dir: &Path) -> Result<()> {
-        archive::write_folder(&self.layout_files(), dir)
+    pub fn write_oci_layout(&self, dir: &Path) -> anyhow::Result<()> {
+        archive::write_folder(&self.layout_files(), dir).map_err(|error| write_error(&error).into())
     }
 
-    /// Documents first, blobs by digest after them: the order is a constant, and the small files of a big archive are
-    /// found without reading through the layer.
+    /// Documents, then blobs by digest: the order is fixed, and a reader finds the documents before the large blob.
     fn layout_files(&self) -> Vec<(String, &[u8])> {
         let mut files: Vec<(String, &[u8])> = vec![
             (document::LAYOUT_MARKER.into(), document::LAYOUT_MARKER_TEXT.as_bytes()),
@@ -120,5 +126,15 @@ impl Image {
         blobs.sort();
         files.append(&mut blobs);
         files
+    }
+}
+
+/// The diagnostic in an error, or a new one with its causes.
+fn write_error(error: &anyhow::Error) -> Diagnostic {
+    match error.downcast_ref::<Diagnostic>() {
+        Some(diagnostic) => diagnostic.clone(),
+        None => {
+            error.chain().skip(1).fold(Diagnostic::new(&IMAGE_WRITE, error.to_string()), Diagnostic::cause)
+        }
     }
 }

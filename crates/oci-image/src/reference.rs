@@ -1,19 +1,18 @@
-//! Image references: the name under which an engine keeps an image.
+//! Image references: the name of an image in an engine.
 //!
-//! `inferd:0.1.0` is what a user types; engines complete it before they look it up, and the index must carry the
-//! completed form or an image that was loaded cannot be found. Digest references are not accepted: an image cannot
-//! contain its own digest.
+//! A user types `inferd:0.1.0`; engines complete it before a lookup, and the index must have the completed form, or a loaded
+//! image cannot be found. Digest references are rejected: an image cannot contain its own digest.
 
-/// What engines put before a name without a host. It is part of the name here; nothing is fetched from it.
+/// Host that engines add to a name without one. It is a part of the name; nothing is fetched from it.
 const DEFAULT_HOST: &str = "docker.io";
-/// What engines put before a name of one component on the default host.
+/// Namespace that engines add to a name of one component on the default host.
 const DEFAULT_NAMESPACE: &str = "library";
 
 /// Limits of the reference grammar.
 const TAG_CHARS_MAX: usize = 128;
 const NAME_CHARS_MAX: usize = 255;
 
-/// A name and a tag, both checked.
+/// A valid name and tag.
 #[derive(Debug, PartialEq)]
 pub struct Reference {
     given: String,
@@ -23,7 +22,7 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// `Err` says what is wrong, in words that follow the quoted reference.
+    /// `Err` is a predicate of the reference.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.contains('@') {
             return Err("has a digest; an image cannot name its own digest: write NAME:TAG".into());
@@ -33,7 +32,7 @@ impl Reference {
         let colon = text[name_end..]
             .find(':')
             .map(|at| name_end + at)
-            .ok_or("has no tag; a release is never `latest` by accident: write NAME:TAG")?;
+            .ok_or("has no tag, so engines would assume `latest`: write NAME:TAG")?;
         let (name, tag) = (&text[..colon], &text[colon + 1..]);
         if !is_tag(tag) {
             return Err(format!(
@@ -47,7 +46,7 @@ impl Reference {
             ));
         }
         let (host, path) = match name.split_once('/') {
-            // The rule by which engines tell a host from a first path component.
+            // The rule of engines for telling a host from a first path component.
             Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
                 if !is_host(first) {
                     return Err(format!("has the host `{first}`; expected HOST or HOST:PORT"));
@@ -64,16 +63,17 @@ impl Reference {
         Ok(Self { given: text.into(), host, path: path.into(), tag: tag.into() })
     }
 
-    /// As the user wrote it; `docker run` takes this form, and `RepoTags` holds it.
+    /// The form that the user wrote, for `docker run` and `RepoTags`.
     pub fn as_given(&self) -> &str {
         &self.given
     }
 
+    /// Without the colon.
     pub fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// With host and namespace, as engines with the containerd store file it.
+    /// With host and namespace: the key of engines with the containerd store.
     pub fn completed(&self) -> String {
         let Self { host, path, tag, .. } = self;
         match host {
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_completed_as_engines_do_it() {
+    fn completes_names_as_engines_do() {
         for (given, completed) in [
             ("inferd:0.1.0", "docker.io/library/inferd:0.1.0"),
             ("team/inferd:0.1.0", "docker.io/team/inferd:0.1.0"),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_engine_accepts_is_refused() {
+    fn rejects_what_no_engine_accepts() {
         for (given, reason) in [
             ("inferd", "no tag"),
             ("localhost:5000/inferd", "no tag"),

@@ -1,23 +1,36 @@
 //! FFI and link lines of the patched OpenBLAS.
 //!
-//! Two layers: [`ffi`] declares the C functions as `cblas.h` has them; the functions of this module check what C does
-//! not check and are safe to call. Declarations are written by hand because we use eight of some two thousand, and a
-//! generator would bring libclang into every build.
+//! Two layers: [`ffi`] contains the declarations of `cblas.h`; the functions of this module validate what C does not
+//! validate and are safe to call. The declarations are written manually because the project uses eight of some two
+//! thousand, and a generator would add libclang to every build.
 //!
-//! What this crate deliberately does not do: it holds no policy on threads (the engine owns the process-wide thread
-//! count, see its module `blas`), builds nothing and finds nothing (see `build.rs`).
+//! Not here: a policy on threads (the engine owns the thread count of the process, see its module `blas`), and the build
+//! of the library (see `build.rs`).
 //!
-//! A thread that calls into OpenBLAS needs a stack of known size: level-3 calls may keep large arrays there. Give every
+//! A thread that calls OpenBLAS needs a stack of known size, because level-3 calls can keep large arrays there. Give every
 //! caller an explicit `std::thread::Builder::stack_size`.
+//!
+//! ```no_run
+//! use openblas_sys::{Matrix, Transpose, sgemm};
+//!
+//! let row = Matrix { data: &[1.0, 2.0], stride: 2, transpose: Transpose::No };
+//! let column = Matrix { data: &[3.0, 4.0], stride: 1, transpose: Transpose::No };
+//! let mut product = [0.0];
+//! sgemm(1, 1, 2, 1.0, row, column, 0.0, &mut product, 1);
+//! assert_eq!(product, [11.0]);
+//! ```
+#![warn(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 pub mod ffi;
 
 use std::ffi::{CStr, c_char};
 
-/// Whether an operand is used as it lies in memory or transposed.
+/// Whether an operation uses an operand as stored or transposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transpose {
+    /// As stored.
     No,
+    /// Rows and columns exchanged.
     Yes,
 }
 
@@ -30,20 +43,22 @@ impl Transpose {
     }
 }
 
-/// A row-major operand: element (row, column) lies at `data[row * stride + column]`.
+/// A row-major operand: element (row, column) is `data[row * stride + column]`.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
+    /// The elements.
     pub data: &'a [f32],
     /// Distance between the starts of two rows, in elements: the leading dimension.
     pub stride: usize,
+    /// How the operation uses the operand.
     pub transpose: Transpose,
 }
 
 /// `c = alpha * op(a) * op(b) + beta * c`, all row-major, where op(a) is `m` x `k`, op(b) is `k` x `n`, c is `m` x `n`.
 ///
 /// # Panics
-/// When a slice is too short for its dimensions or a dimension does not fit C's `int`. Checked in release builds as
-/// well: the check costs a few compares before thousands of multiplications, and C would write past the end.
+/// When a slice is too short for its dimensions or a dimension exceeds C's `int`. Release builds check as well: a few
+/// comparisons precede thousands of multiplications, and C would write past the end.
 #[allow(clippy::too_many_arguments)] // the operation has this many operands
 pub fn sgemm(
     m: usize,
@@ -64,8 +79,8 @@ pub fn sgemm(
     let a_stride = checked_stride("a", a.data.len(), a_rows, a_columns, a.stride);
     let b_stride = checked_stride("b", b.data.len(), b_rows, b_columns, b.stride);
     let c_stride = checked_stride("c", c.len(), m, n, c_stride);
-    // SAFETY: the three checks above prove that every element that the operation reads or writes lies inside its
-    // slice; `c` is borrowed exclusively, so it overlaps neither `a` nor `b`.
+    // SAFETY: the three checks above prove that every element that the operation reads or writes is inside its slice; `c`
+    // is borrowed exclusively, so it overlaps neither `a` nor `b`.
     unsafe {
         ffi::cblas_sgemm(
             ffi::CBLAS_ROW_MAJOR,
@@ -86,16 +101,13 @@ pub fn sgemm(
     }
 }
 
-/// The stride as C takes it, after proof that `rows` x `columns` lie inside a slice of `len` elements.
+/// The stride as a C integer, after the check that `rows` x `columns` are inside a slice of `len` elements.
 fn checked_stride(name: &str, len: usize, rows: usize, columns: usize, stride: usize) -> ffi::BlasInt {
-    assert!(
-        stride >= columns.max(1),
-        "sgemm: {name} has stride {stride}, needs at least its {columns} columns"
-    );
+    assert!(stride >= columns.max(1), "sgemm: {name} has stride {stride}, less than its {columns} columns");
     let needed = rows.checked_sub(1).and_then(|r| r.checked_mul(stride)).and_then(|e| e.checked_add(columns));
     assert!(
         needed.unwrap_or(usize::from(rows != 0) * usize::MAX) <= len,
-        "sgemm: {name} has {len} elements, {rows} x {columns} with stride {stride} needs more"
+        "sgemm: {name} has {len} elements, fewer than {rows} x {columns} with stride {stride}"
     );
     dimension(name, stride)
 }
@@ -107,47 +119,53 @@ fn dimension(name: &str, value: usize) -> ffi::BlasInt {
     }
 }
 
-/// Sets how many threads a level-3 call may use, for the whole process. Starts workers when it grows.
+/// Sets the number of threads that level-3 calls of the process can use. Starts workers when the number grows.
 pub fn set_num_threads(threads: usize) {
-    // SAFETY: takes a lock of its own; values outside of what was built in are clamped by the library.
+    // SAFETY: the function takes its own lock and clamps values outside of the range of the build.
     unsafe { ffi::openblas_set_num_threads(threads.try_into().unwrap_or(ffi::BlasInt::MAX)) }
 }
 
+/// The number of threads that level-3 calls can use.
 pub fn num_threads() -> usize {
-    // SAFETY: reads one integer.
+    // SAFETY: the function reads one integer.
     unsafe { ffi::openblas_get_num_threads() }.max(0) as usize
 }
 
-/// Processors that OpenBLAS saw at start (`sched_getaffinity`; it does not know CPU quotas).
+/// The processors that OpenBLAS found at start (`sched_getaffinity`; it ignores CPU quotas).
 pub fn num_processors() -> usize {
-    // SAFETY: reads one integer.
+    // SAFETY: the function reads one integer.
     unsafe { ffi::openblas_get_num_procs() }.max(0) as usize
 }
 
-/// The kernel family chosen at start from the CPU's features: "Haswell", "SkylakeX", ...
+/// The kernel family that OpenBLAS selected at start from the CPU's features: "Haswell", "SkylakeX", ...
 pub fn core_name() -> String {
-    // SAFETY: returns a static NUL-terminated string.
+    // SAFETY: the function returns a static NUL-terminated string.
     unsafe { owned(ffi::openblas_get_corename()) }
 }
 
 /// Version and build options: "OpenBLAS 0.3.34 NO_LAPACK DYNAMIC_ARCH NO_AFFINITY ... MAX_THREADS=64".
 pub fn config() -> String {
-    // SAFETY: returns a NUL-terminated string in a static buffer. The buffer is rewritten by each call with the same
-    // bytes, apart from the core's name, which is fixed after start.
+    // SAFETY: the function returns a NUL-terminated string in a static buffer. Each call writes the same bytes to it,
+    // including the name of the core, which is constant after start.
     unsafe { owned(ffi::openblas_get_config()) }
 }
 
-/// How the library runs threads.
+/// The threading model of the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parallel {
+    /// No threads.
     Sequential,
+    /// Its own pthreads.
     Threads,
+    /// OpenMP.
     OpenMp,
+    /// A value that `cblas.h` does not define.
     Unknown(i32),
 }
 
+/// The threading model of the linked library.
 pub fn parallel() -> Parallel {
-    // SAFETY: reads one integer.
+    // SAFETY: the function reads one integer.
     match unsafe { ffi::openblas_get_parallel() } {
         0 => Parallel::Sequential,
         1 => Parallel::Threads,
@@ -156,13 +174,15 @@ pub fn parallel() -> Parallel {
     }
 }
 
+/// Copies a C string; null yields an empty one.
+///
 /// # Safety
-/// `text` is null or points to a NUL-terminated string.
+/// `text` must be null or point to a NUL-terminated string.
 unsafe fn owned(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }
-    // SAFETY: promised by the caller.
+    // SAFETY: the caller guarantees a NUL-terminated string, and null was excluded.
     unsafe { CStr::from_ptr(text) }.to_string_lossy().trim().to_owned()
 }
 

@@ -4,7 +4,7 @@ fn matrix(data: &[f32], stride: usize, transpose: Transpose) -> Matrix<'_> {
     Matrix { data, stride, transpose }
 }
 
-/// Small integers: products and sums are exact in f32, so the comparison is too.
+/// Small integers: products and sums are exact in f32, so results can be compared exactly.
 fn integers(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7 + seed) % 11) as f32 - 5.0).collect()
 }
@@ -23,7 +23,7 @@ fn sgemm_equals_the_definition_for_every_transposition() {
                     for column in 0..sc {
                         let at = row * sc + column;
                         let expected = if column >= n {
-                            before[at] // the gap between rows is not ours
+                            before[at] // the gap between rows must not change
                         } else {
                             let product = |p: usize| {
                                 let x = if ta == Transpose::No { a[row * sa + p] } else { a[p * sa + row] };
@@ -43,7 +43,7 @@ fn sgemm_equals_the_definition_for_every_transposition() {
 
 #[test]
 #[should_panic(expected = "sgemm: b has 5 elements")]
-fn a_short_operand_is_refused_before_c_reads_past_it() {
+fn rejects_an_operand_that_is_too_short() {
     let mut c = [0.0; 4];
     sgemm(
         2,
@@ -60,7 +60,7 @@ fn a_short_operand_is_refused_before_c_reads_past_it() {
 
 #[test]
 #[should_panic(expected = "sgemm: c has stride 1")]
-fn a_stride_below_the_row_length_is_refused() {
+fn rejects_a_stride_below_the_row_length() {
     let mut c = [0.0; 4];
     sgemm(
         2,
@@ -76,7 +76,7 @@ fn a_stride_below_the_row_length_is_refused() {
 }
 
 #[test]
-fn the_library_says_what_it_is() {
+fn reports_version_integer_width_core_and_threading_model() {
     let config = config();
     assert!(config.starts_with("OpenBLAS 0.3."), "{config}");
     assert!(!config.contains("USE64BITINT"), "blasint must be int: {config}");
@@ -86,7 +86,7 @@ fn the_library_says_what_it_is() {
 }
 
 #[test]
-fn the_thread_count_can_be_set() {
+fn sets_the_thread_count() {
     set_num_threads(1);
     assert_eq!(num_threads(), 1);
 }

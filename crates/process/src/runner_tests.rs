@@ -14,7 +14,7 @@ fn sh(script: &str) -> Command {
 fn a_failure_quotes_the_command_and_the_first_error() {
     let script =
         "echo 'x.c:1: error: lost' >&2; for i in 1 2 3 4 5 6 7 8 9; do echo note $i >&2; done; exit 3";
-    let error = runner().run(Task::new("compile x.c", sh(script))).err().expect("exit 3 passed");
+    let error = runner().run(Task::new("compile x.c", sh(script))).expect_err("exit 3 passed");
     let text = error.to_string();
     assert!(text.contains("could not compile x.c") && text.contains("exit status 3"), "{text}");
     assert!(text.contains("x.c:1: error: lost"), "{text}");

@@ -8,6 +8,7 @@ use elf_gate::RuleOutcome;
 use serde::Serialize;
 
 use crate::mutants::KillMatrix;
+use crate::prove::Proof;
 use store::Digest;
 
 /// A file by its bytes.
@@ -72,15 +73,4 @@ pub struct Proved {
     pub packed: Packed,
     pub kills: KillMatrix,
     pub proofs: Vec<Proof>,
-}
-
-/// One thing that the running file showed.
-#[derive(Debug, Clone, Serialize)]
-pub struct Proof {
-    pub name: String,
-    /// The digest of the very bytes that were run.
-    pub ran_sha256: Digest,
-    pub expected: String,
-    pub found: String,
-    pub elapsed_ms: u64,
 }

@@ -21,7 +21,7 @@ pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> a
     let mut cargo = site.command(&rust.cargo);
     cargo
         .current_dir(&plan.paths.root)
-        .arg(verb)
+        .args(verb.split(' '))
         .args(["--locked", "--release", "--target", &plan.target])
         .args(&rust.cargo_args)
         // The whole list, so that a `rustflags` in a config file of the user's own adds nothing.
@@ -40,6 +40,7 @@ pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> a
         .env("MUSLIN_TARGET", &plan.target)
         .env("MUSLIN_STACK_SIZE", plan.config.stack_size.0.to_string())
         .env("MUSLIN_NATIVE", described(&plan.native));
+    crate::build_script_cc::set(&mut cargo, plan, &toolchain.wrappers)?;
     for library in &plan.native {
         cargo.env(native::variable(library), native::folder(plan, site, toolchain, library)?);
     }
@@ -47,7 +48,7 @@ pub fn command(plan: &Plan, site: &Site, toolchain: &Toolchain, verb: &str) -> a
         cargo.arg("--offline");
     }
     if plan.quiet {
-        cargo.arg("--quiet");
+        cargo.arg(if verb.starts_with("nextest") { "--cargo-quiet" } else { "--quiet" });
     }
     Ok(cargo)
 }

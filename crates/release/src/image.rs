@@ -6,7 +6,7 @@ use oci_image::{Image, ImageFile, ImageSpec, rfc3339};
 use serde::Serialize;
 
 use crate::artifact::{Artifact, Proved};
-use crate::config::Ships;
+use crate::config::ImageVariant;
 use crate::plan::Plan;
 
 /// An image made of proved bytes.
@@ -21,53 +21,59 @@ pub struct ImageFacts {
     pub manifest_digest: String,
     /// The digest of the image's configuration: what `docker images` shows after a load.
     pub image_id: String,
-    pub ships: Ships,
+    pub variant: ImageVariant,
     pub binary_sha256: store::Digest,
 }
 
 /// The one of the two proved binaries that the configuration names.
 fn binary<'a>(plan: &Plan, proved: &'a Proved) -> &'a Artifact {
-    match plan.config.image.ships {
-        Ships::Packed => &proved.packed.file,
-        Ships::Unpacked => &proved.packed.stripped.file,
+    match plan.config.image.variant {
+        ImageVariant::Packed => &proved.packed.file,
+        ImageVariant::Unpacked => &proved.packed.stripped.file,
     }
 }
 
 pub fn build(plan: &Plan, proved: &Proved) -> anyhow::Result<Built> {
     let binary = binary(plan, proved);
     let name = &plan.config.product.name;
-    let label = |key: &str, value: &str| (format!("org.opencontainers.image.{key}"), value.to_string());
-    let labels = BTreeMap::from([
-        label("title", name),
-        label("description", "Inference server for CPU hosts; one static musl binary"),
-        label("version", &plan.version),
-        label("revision", &plan.commit.id),
-        label("source", env!("CARGO_PKG_REPOSITORY")),
-        label("licenses", env!("CARGO_PKG_LICENSE")),
-        label("created", &rfc3339(plan.commit.epoch_seconds)),
-        ("io.muslin.binary.sha256".to_string(), binary.sha256.to_string()),
-    ]);
+    let config = &plan.config.image;
+    let program = format!("/{name}");
     let image = Image::build(&ImageSpec {
-        files: vec![ImageFile::from_bytes(&format!("/{name}"), 0o555, binary.read()?)],
-        entrypoint: vec![format!("/{name}")],
-        cmd: vec!["--help".into()],
-        env: Vec::new(),
-        user: plan.config.image.user.clone(),
+        files: vec![ImageFile::from_bytes(&program, 0o555, binary.read()?)],
+        entrypoint: std::iter::once(&program).chain(&config.entrypoint_args).cloned().collect(),
+        cmd: config.cmd.clone(),
+        env: config.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        user: config.user.clone(),
         workdir: "/".into(),
-        labels,
-        exposed_ports: Vec::new(),
+        labels: labels(plan, binary),
+        exposed_ports: config.exposed_ports.clone(),
         architecture: architecture(&plan.target).into(),
         created_unix_seconds: plan.commit.epoch_seconds,
-        reference: format!("{}:{}", plan.config.image.reference, plan.version),
+        reference: format!("{}:{}", config.reference, plan.version),
     })?;
     let facts = ImageFacts {
         reference: format!("{}:{}", plan.config.image.reference, plan.version),
         manifest_digest: image.manifest_digest().into(),
         image_id: image.image_id().into(),
-        ships: plan.config.image.ships,
+        variant: plan.config.image.variant,
         binary_sha256: binary.sha256.clone(),
     };
     Ok(Built { image, facts })
+}
+
+/// The labels of release.toml, and those that follow from the build.
+fn labels(plan: &Plan, binary: &Artifact) -> BTreeMap<String, String> {
+    let full_key =
+        |key: &str| if key.contains('.') { key.into() } else { format!("org.opencontainers.image.{key}") };
+    let own = [
+        ("title", plan.config.product.name.clone()),
+        ("version", plan.version.clone()),
+        ("revision", plan.commit.id.clone()),
+        ("created", rfc3339(plan.commit.epoch_seconds)),
+        ("io.muslin.binary.sha256", binary.sha256.to_string()),
+    ];
+    let configured = plan.config.image.labels.iter().map(|(key, value)| (full_key(key), value.clone()));
+    configured.chain(own.map(|(key, value)| (full_key(key), value))).collect()
 }
 
 /// As OCI names processors.

@@ -1,12 +1,13 @@
 //! The release pipeline: from `release.toml` to proved artifacts, one module a stage. [`pipeline::dist`] is the order.
 
 pub mod artifact;
+mod build_script_cc;
 pub mod cargo;
 pub mod config;
+pub mod fixtures;
 pub mod gate;
 pub mod image;
 pub mod jobs;
-pub mod model;
 pub mod mutants;
 pub mod native;
 mod pack;
@@ -18,7 +19,7 @@ pub mod ship;
 pub mod sources;
 mod strip;
 pub mod surroundings;
-pub mod testing;
+pub mod test_runner;
 pub mod toolchain;
 
 diag::codes! {

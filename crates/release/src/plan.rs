@@ -65,9 +65,6 @@ pub struct Paths {
     pub dist: PathBuf,
     /// The binary as cargo leaves it.
     pub linked: PathBuf,
-    pub tiny_model: PathBuf,
-    /// What the reference makes of the tiny model.
-    pub goldens: PathBuf,
 }
 
 /// Names in `dist/`.
@@ -117,7 +114,7 @@ impl Plan {
             );
         }
         let root = &surroundings.root;
-        let mut rustflags = match cargo_flags(root, &target) {
+        let mut rustflags = match cargo_flags(root, &target, &config) {
             // A target that is not released has no flags either; that is one problem, not two.
             _ if !released => Vec::new(),
             Ok(flags) => {
@@ -166,8 +163,6 @@ impl Plan {
                 root: root.clone(),
                 cache: surroundings.cache_dir.clone(),
                 dist,
-                tiny_model: root.join("fixtures/models/tiny-bert"),
-                goldens: root.join("fixtures/goldens/tiny-bert.json"),
             },
             commit: surroundings.commit.clone(),
             previous,
@@ -300,7 +295,7 @@ fn native(
 
 fn stages(config: &Config) -> Vec<String> {
     let libraries = config.native.keys().map(String::as_str).collect::<Vec<_>>().join(" and ");
-    let ships = format!("{:?}", config.image.ships).to_lowercase();
+    let variant = format!("{:?}", config.image.variant).to_lowercase();
     [
         "toolchain: find or fetch zig, UPX and a Rust std for musl".into(),
         format!("source: fetch {libraries}, check each file's digest, patch between guards"),
@@ -312,8 +307,8 @@ fn stages(config: &Config) -> Vec<String> {
         "stripped: split the debug file off, strip; gate".into(),
         "packed: UPX; gate outer and inner headers, and the round trip".into(),
         "challenged: damage copies of the three files; the gate must name each damage".into(),
-        "proved: run the packed file: self-test, stacks, golden embedding, environment sizes".into(),
-        format!("image: scratch image of the {ships} binary, as OCI layout and docker archive"),
+        format!("proved: run the packed file: {}", crate::prove::names(&config.prove).join(", ")),
+        format!("image: scratch image of the {variant} binary, as OCI layout and docker archive"),
         "dist: names, SHA256SUMS, dist-manifest.json".into(),
     ]
     .into()
@@ -323,13 +318,27 @@ fn workspace_version(root: &Path) -> anyhow::Result<String> {
     let path = root.join("Cargo.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let manifest: toml::Table = text.parse().with_context(|| format!("reading {}", path.display()))?;
-    let version = manifest.get("workspace").and_then(|w| w.get("package")).and_then(|p| p.get("version"));
-    version.and_then(|v| v.as_str()).map(String::from).context("Cargo.toml has no workspace.package.version")
+    let inherited = manifest.get("workspace").and_then(|workspace| workspace.get("package"));
+    let version = inherited.or(manifest.get("package")).and_then(|package| package.get("version"));
+    version.and_then(|v| v.as_str()).map(String::from).with_context(|| {
+        format!("{} has neither workspace.package.version nor package.version", path.display())
+    })
 }
 
 /// The flags that plain cargo would use too: one place, with the reason for each.
-fn cargo_flags(root: &Path, target: &str) -> anyhow::Result<Vec<String>> {
+fn cargo_flags(root: &Path, target: &str, config: &Config) -> anyhow::Result<Vec<String>> {
     let path = root.join(".cargo/config.toml");
+    if !path.exists() {
+        return Ok([
+            "-Clink-self-contained=no",
+            "-Ctarget-feature=+crt-static",
+            "-Crelocation-model=static",
+            &format!("-Clink-arg=-Wl,-z,stack-size={}", config.stack_size.0),
+            "-Clink-arg=-Wl,--build-id=sha1",
+        ]
+        .map(String::from)
+        .to_vec());
+    }
     let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let config: toml::Table = text.parse().with_context(|| format!("reading {}", path.display()))?;
     let flags = config.get("target").and_then(|t| t.get(target)).and_then(|t| t.get("rustflags"));

@@ -9,11 +9,12 @@ use anyhow::Context;
 use elf_gate::{RuleOutcome, Verdict};
 use serde::Serialize;
 
-use crate::artifact::{Artifact, Proof, Proved};
+use crate::artifact::{Artifact, Proved};
 use crate::image::{Built, ImageFacts};
 use crate::mutants::KillMatrix;
 use crate::native::StaticLib;
 use crate::plan::Plan;
+use crate::prove::Proof;
 use crate::toolchain::{Site, Toolchain};
 use store::Digest;
 use store::atomic_write;

@@ -1,33 +1,34 @@
-//! What this file was built from, as the pipeline told the compiler through `MUSLIN_*` variables.
+//! Build metadata: the `MUSLIN_*` variables that the release pipeline sets at compile time.
 //!
-//! This is the only module that reads them. `option_env!` makes cargo rebuild this crate alone when one changes; a build
-//! script or a dependency that read them would rebuild the whole tree for a new commit. A value that nobody passed reads
-//! `unknown`: a developer's own build must not look like a release.
+//! Only this module reads them. `option_env!` makes cargo rebuild this crate alone when a value changes; a build script or a
+//! dependency that reads them would rebuild the whole tree for every commit. A missing value reads `unknown`, so that a
+//! developer's build does not look like a release.
 
 use std::sync::LazyLock;
 
 use serde::Serialize;
 
+/// Name of the program.
 pub const NAME: &str = "inferd";
 const UNKNOWN: &str = "unknown";
 
-/// Where a user reports a bug.
+/// URL for bug reports.
 pub const ISSUES_URL: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/issues");
 
-/// musl's ceiling for the default thread stack, and what release.toml promises unless it says otherwise.
-const STACK_SIZE_DEFAULT: u64 = 8 << 20;
-
+/// Serialized into the report of the self-test.
 #[derive(Debug, Clone, Serialize)]
 pub struct BuildInfo {
     pub name: &'static str,
     pub version: &'static str,
     pub commit: &'static str,
     pub target: &'static str,
-    /// Vendored C libraries; empty in a developer's own build.
+    /// Vendored C libraries; empty in a developer's build.
     pub native: Vec<NativeLibrary>,
-    pub stack_size_bytes: u64,
+    /// `None` in a developer's build.
+    pub stack_size_bytes: Option<u64>,
 }
 
+/// A vendored C library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NativeLibrary {
     pub name: &'static str,
@@ -35,6 +36,7 @@ pub struct NativeLibrary {
     pub patches: Vec<&'static str>,
 }
 
+/// The metadata of this executable.
 pub fn get() -> BuildInfo {
     BuildInfo {
         name: NAME,
@@ -46,16 +48,15 @@ pub fn get() -> BuildInfo {
     }
 }
 
-/// The thread stack that the release promises; `selftest` requires it of every thread that it measures.
-pub const STACK_SIZE_BYTES: u64 = match option_env!("MUSLIN_STACK_SIZE") {
-    Some(text) => match u64::from_str_radix(text, 10) {
-        Ok(bytes) => bytes,
-        Err(_) => panic!("MUSLIN_STACK_SIZE must be a whole number of bytes, such as 8388608"),
-    },
-    None => STACK_SIZE_DEFAULT,
+/// Stack size of every thread, in bytes: `stack_size` of release.toml. The self-test compares each measured thread with it.
+///
+/// `None` in a build without the pipeline: the self-test then reports the stack checks as not measured.
+pub const STACK_SIZE_BYTES: Option<u64> = match option_env!("MUSLIN_STACK_SIZE") {
+    Some(_) => Some(engine::STACK_SIZE_BYTES as u64),
+    None => None,
 };
 
-/// `-V`: one line that a script can cut.
+/// `-V`: one line.
 pub fn short() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let info = get();
@@ -64,7 +65,7 @@ pub fn short() -> &'static str {
     &TEXT
 }
 
-/// `--version`: one fact a line.
+/// `--version`: one value per line.
 pub fn long() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let info = get();
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_of_libraries_is_read() {
+    fn parses_the_list_of_libraries() {
         let found = native(Some("a 1.0 0001-x,0002-y;b 2.0"));
         assert_eq!(found.len(), 2);
         assert_eq!((found[0].name, found[0].version), ("a", "1.0"));

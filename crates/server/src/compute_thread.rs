@@ -1,27 +1,27 @@
-//! The thread that a command computes on, with an explicit stack.
+//! Threads with an explicit stack size. Every thread that may call BLAS starts here.
 //!
-//! musl's default for a thread is 128 KiB unless the link flag survives, std asks for 2 MiB whatever the flag says, and the main
-//! thread has what the user's `ulimit -s` gives; OpenBLAS's level-3 driver may put megabytes on its caller's stack. So nothing
-//! that may call BLAS is left to a default: a command's work runs here and the main thread waits. The engine's own workers and
-//! those of the patched OpenBLAS ask for their sizes themselves; `selftest` measures all of them.
+//! The defaults are unsafe: musl gives a thread 128 KiB unless the link flag raises it, std requests 2 MiB regardless of the
+//! flag, and the main thread has the `ulimit -s` of its user. OpenBLAS's level-3 driver can put megabytes on the stack of its
+//! caller. A command therefore does its work on a compute thread, and the main thread waits. The workers of the engine and of
+//! the patched OpenBLAS set their own stack sizes; `selftest` measures all of them.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-use crate::build_info::STACK_SIZE_BYTES;
+use engine::STACK_SIZE_BYTES;
 
-/// What `/proc/self/task/*/comm` shows; the kernel keeps 15 bytes.
+/// Name in `/proc/self/task/*/comm`; the kernel keeps 15 bytes.
 pub const NAME: &str = "inferd-compute";
 
-/// Starts `work` on a thread that may call BLAS. Joining it is the caller's business.
+/// Starts `work` on a thread that may call BLAS.
 pub fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
     spawn_named(NAME.to_string(), work)
 }
 
-/// The same under a name of its own.
+/// The same with another name.
 pub fn spawn_named<T: Send + 'static>(
     name: String,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    Builder::new().name(name).stack_size(STACK_SIZE_BYTES as usize).spawn(work)
+    Builder::new().name(name).stack_size(STACK_SIZE_BYTES).spawn(work)
 }

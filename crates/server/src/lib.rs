@@ -1,16 +1,18 @@
-//! `inferd`, the inference server: the program that muslin ships.
+//! `inferd`, the inference server that muslin releases.
 //!
-//! [`cli`] reads the command line and decides exit codes; [`serve`] is the server and [`memory`] its look at the limits before
-//! it starts; [`selftest`] proves the very file that it runs in;
-//! [`compute_thread`] is the one place that starts a thread which calls BLAS. No module but `cli` prints to stdout or ends
-//! the process. It deliberately knows no release pipeline: what the pipeline tells it comes in through [`build_info`].
+//! [`cli`] parses the command line and sets exit codes. [`serve`] is the server; `memory` reads the memory limits before it
+//! starts; `log` formats and writes its events. `selftest` checks the executable file that it runs in. `compute_thread` is the
+//! only place that starts a thread which calls BLAS. Only `cli` prints to stdout or ends the process.
+//!
+//! No module depends on the release pipeline; its values arrive through `build_info`.
+#![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
-pub mod build_info;
+mod build_info;
 pub mod cli;
-pub mod compute_thread;
-pub mod failure;
-pub mod memory;
-pub mod selftest;
+mod codes;
+mod compute_thread;
+mod log;
+mod memory;
+mod selftest;
 pub mod serve;
-pub mod text_lines;
-pub mod units;
+mod text_lines;

@@ -1,8 +1,8 @@
-//! The program file. Everything is in the library, so that it compiles before the native libraries are there to be linked.
+//! The executable. All code is in the library, so that it compiles before the native libraries exist.
 
 use std::process::ExitCode;
 
-/// musl's allocator takes one lock for all threads.
+/// musl's own allocator serializes all threads on one lock.
 #[global_allocator]
 static ALLOCATOR: mimalloc_sys::MiMalloc = mimalloc_sys::MiMalloc;
 

@@ -1,22 +1,22 @@
-//! Texts from a stream, one a line, in batches of bounded size.
+//! Reads texts from a stream, one per line, in batches of bounded size.
 //!
-//! The stream may be endless, so no more than one batch is held, and a batch ends early when the input pauses: a program that
-//! writes one line and waits for the answer gets it. An empty line is the empty text; the newline at the end of the input
-//! begins no further text. `\r\n` ends a line like `\n`. What a text means is the engine's business, not this module's.
+//! The stream may be endless, so the reader holds one batch at most. A batch ends early when the input pauses, so that a program
+//! which writes one line and waits for its vector receives it. An empty line is the empty text. A newline at the end of the
+//! input begins no further text. `\r\n` ends a line like `\n`.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
-/// No model reads more than a few thousand tokens of a text; a longer line is a sign of the wrong input (a binary file, say).
+/// Longest text, in bytes. Models read a few thousand tokens at most; a longer line indicates wrong input, such as a binary file.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
-/// Enough texts for full-sized matrices, few enough that an answer comes soon.
+/// Texts in a batch: enough for matrices of full size, few enough for a short delay.
 pub const BATCH_TEXTS_MAX: usize = 64;
-/// A batch takes no further text beyond this many bytes.
+/// A batch that has reached this many bytes takes no further text.
 pub const BATCH_BYTES_MAX: usize = 256 << 10;
 
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
-/// Lines are counted from 1, as editors do.
+/// Lines count from 1.
 #[derive(Debug)]
 pub enum LineError {
     TooLong { line: u64 },
@@ -29,7 +29,7 @@ impl fmt::Display for LineError {
         match self {
             Self::TooLong { line } => write!(
                 f,
-                "line {line} of stdin is longer than {} KiB, the most that one text may have",
+                "line {line} of stdin is longer than {} KiB, the limit for one text",
                 LINE_BYTES_MAX >> 10
             ),
             Self::NotUtf8 { line, column } => {
@@ -52,16 +52,18 @@ impl std::error::Error for LineError {
     }
 }
 
+/// Iterates over the batches of a stream.
 pub struct TextLines<R> {
     input: BufReader<R>,
     /// Lines read so far.
     line: u64,
-    /// An error met behind good lines: those are handed out first.
+    /// An error after valid lines. The valid lines are returned first.
     pending: Option<LineError>,
     ended: bool,
 }
 
 impl<R: Read> TextLines<R> {
+    /// Reads `input` through a buffer.
     pub fn new(input: R) -> Self {
         Self {
             input: BufReader::with_capacity(READ_BUFFER_BYTES, input),
@@ -71,7 +73,7 @@ impl<R: Read> TextLines<R> {
         }
     }
 
-    /// The next texts, at least one; `None` at the end. After an error comes nothing more.
+    /// The next texts, at least one; `None` at the end and after an error.
     pub fn next_batch(&mut self) -> Result<Option<Vec<String>>, LineError> {
         let mut texts = Vec::new();
         let mut bytes = 0;
@@ -102,7 +104,7 @@ impl<R: Read> TextLines<R> {
     fn next_line(&mut self) -> Result<Option<String>, LineError> {
         let line = self.line + 1;
         let mut bytes = Vec::new();
-        // One byte more than allowed tells "too long" from "just fits"; two more are the line end itself.
+        // Two bytes beyond the limit hold the longest line end, so that a line that just fits is told from one that is too long.
         let limit = LINE_BYTES_MAX as u64 + 2;
         let read = (&mut self.input)
             .take(limit)
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_newline_begins_no_text() {
+    fn a_final_newline_begins_no_text() {
         check(b"", &[]);
         check(b"\n", &[""]);
         check(b"a", &["a"]);
@@ -163,13 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn crlf_ends_a_line_and_a_lone_cr_stays() {
+    fn crlf_ends_a_line_and_a_single_cr_does_not() {
         check(b"a\r\nb\r\n\r\n", &["a", "b", ""]);
         check(b"a\rb\n", &["a\rb"]);
     }
 
     #[test]
-    fn good_lines_come_before_the_error_of_a_later_one() {
+    fn returns_valid_lines_before_the_error_of_a_later_line() {
         let (texts, error) = all(b"good\nfine\nba\xffd\nnever\n");
         assert_eq!(texts, ["good", "fine"]);
         assert_eq!(
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_line_fits_and_one_byte_more_does_not() {
+    fn accepts_the_longest_line_and_rejects_one_byte_more() {
         for end in [&b""[..], b"\n", b"\r\n"] {
             let mut input = vec![b'x'; LINE_BYTES_MAX];
             input.extend_from_slice(end);
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_bounded_in_texts_and_in_bytes() {
+    fn bounds_a_batch_in_texts_and_in_bytes() {
         let mut lines = TextLines::new(io::repeat(b'\n'));
         assert_eq!(lines.next_batch().unwrap().unwrap().len(), BATCH_TEXTS_MAX);
         let long = [vec![b'x'; BATCH_BYTES_MAX], b"\ny\n".to_vec()].concat();
@@ -199,16 +201,16 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_in_the_input_ends_the_batch() {
+    fn ends_the_batch_when_the_input_pauses() {
         let (reader, mut writer) = io::pipe().unwrap();
         let mut lines = TextLines::new(reader);
         io::Write::write_all(&mut writer, b"one\n").unwrap();
-        // With the writer still open this would block if the batch waited for more.
+        // The writer stays open: a batch that waits for more would block here.
         assert_eq!(lines.next_batch().unwrap().unwrap(), ["one"]);
     }
 
     #[test]
-    fn an_endless_line_is_refused_without_reading_on() {
+    fn rejects_an_endless_line_after_the_limit() {
         let mut lines = TextLines::new(io::repeat(b'x'));
         assert!(matches!(lines.next_batch(), Err(LineError::TooLong { line: 1 })));
         assert!(lines.next_batch().unwrap().is_none());

@@ -1,4 +1,4 @@
-//! `inferd embed` as a user runs it: good input, bad input, bad model folders, readers that go away.
+//! `inferd embed`: valid and invalid input, damaged model folders, readers that close the pipe.
 
 mod run_inferd;
 
@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use run_inferd::{Ran, fixtures, inferd, run, run_with_stdin, tiny_bert};
+use run_inferd::{Finished, fixtures, inferd, run, run_with_stdin, tiny_bert};
 use serde_json::Value;
 
 fn embed() -> Command {
@@ -18,7 +18,7 @@ fn embed() -> Command {
     command
 }
 
-fn vectors(ran: &Ran) -> Vec<Vec<f32>> {
+fn vectors(ran: &Finished) -> Vec<Vec<f32>> {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert_eq!(ran.stderr, "");
     let mut vectors = Vec::new();
@@ -32,14 +32,14 @@ fn vectors(ran: &Ran) -> Vec<Vec<f32>> {
     vectors
 }
 
-/// Exit 2, `error:` first, each of `said` somewhere, nothing on stdout, no panic.
+/// Requires exit code 2, a diagnostic with `parts`, an empty stdout, and no panic.
 #[track_caller]
-fn check_failure(ran: &Ran, said: &[&str]) {
+fn check_failure(ran: &Finished, parts: &[&str]) {
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
-    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("error["), "{}", ran.stderr);
     assert!(!ran.stderr.contains("this is a bug"), "{}", ran.stderr);
-    for words in said {
-        assert!(ran.stderr.contains(words), "`{words}` is missing in:\n{}", ran.stderr);
+    for part in parts {
+        assert!(ran.stderr.contains(part), "`{part}` is missing in:\n{}", ran.stderr);
     }
     assert_eq!(ran.stdout, "");
 }
@@ -69,7 +69,7 @@ fn goldens() -> Vec<Golden> {
 }
 
 #[test]
-fn arguments_give_the_vectors_of_the_reference() {
+fn vectors_of_arguments_equal_the_reference() {
     let goldens = goldens();
     let ran = run(embed().arg("--").args(goldens.iter().map(|golden| &golden.text)));
     let vectors = vectors(&ran);
@@ -81,7 +81,7 @@ fn arguments_give_the_vectors_of_the_reference() {
 }
 
 #[test]
-fn stdin_gives_what_arguments_give() {
+fn stdin_and_arguments_give_equal_output() {
     let texts = ["the quick brown fox", "", "jumps", ""];
     let arguments = run(embed().arg("--").args(texts));
     assert_eq!(vectors(&arguments).len(), 4);
@@ -91,7 +91,7 @@ fn stdin_gives_what_arguments_give() {
 }
 
 #[test]
-fn the_last_newline_begins_no_text_and_no_input_gives_no_line() {
+fn a_final_newline_begins_no_text_and_no_input_gives_no_line() {
     assert_eq!(vectors(&run_with_stdin(&mut embed(), b"fox")).len(), 1);
     assert_eq!(vectors(&run_with_stdin(&mut embed(), b"fox\n")).len(), 1);
     assert_eq!(vectors(&run_with_stdin(&mut embed(), b"\n")).len(), 1);
@@ -101,7 +101,7 @@ fn the_last_newline_begins_no_text_and_no_input_gives_no_line() {
 }
 
 #[test]
-fn the_index_runs_on_over_batches() {
+fn the_index_continues_across_batches() {
     let input: String = (0..300).map(|number| format!("fox {number}\n")).collect();
     assert_eq!(vectors(&run_with_stdin(&mut embed(), input.as_bytes())).len(), 300);
 }
@@ -116,70 +116,72 @@ fn the_thread_count_does_not_change_the_vectors() {
 }
 
 #[test]
-fn a_pausing_writer_gets_its_answer_before_it_writes_on() {
+fn a_writer_that_pauses_receives_its_vectors() {
     let mut child = embed().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut responses = BufReader::new(child.stdout.take().unwrap()).lines();
     for index in 0..3 {
         stdin.write_all(b"the quick fox\n").unwrap();
-        let line = answers.next().unwrap().unwrap();
+        let line = responses.next().unwrap().unwrap();
         assert!(line.starts_with(&format!("{{\"index\":{index},")), "{line}");
     }
     drop(stdin);
-    assert!(answers.next().is_none());
+    assert!(responses.next().is_none());
     assert!(child.wait().unwrap().success());
 }
 
 #[test]
-fn invalid_utf8_on_stdin_names_the_line_and_keeps_the_answers_before_it() {
+fn invalid_utf8_on_stdin_is_reported_after_the_vectors_of_earlier_lines() {
     let ran = run_with_stdin(&mut embed(), b"fox\ndog\nba\xffd\nfox\n");
     assert_eq!(ran.code, Some(2));
     assert_eq!(ran.stdout.lines().count(), 2);
-    assert!(ran.stderr.starts_with("error: line 3 of stdin is not valid UTF-8"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("\nhint: "), "{}", ran.stderr);
+    insta::assert_snapshot!(ran.stderr, @r"
+    error[invalid-input]: line 3 of stdin is not valid UTF-8: the first bad byte is byte 3 of the line
+    hint: convert the input, for example with `iconv -t UTF-8`
+    ");
 }
 
 #[test]
-fn invalid_utf8_in_an_argument_names_the_argument() {
+fn reports_the_argument_with_invalid_utf8() {
     let ran = run(embed().arg("--").arg("fox").arg(OsStr::from_bytes(b"\xff")));
-    check_failure(&ran, &["text 1 (the first is 0) of the arguments is not valid UTF-8"]);
+    check_failure(&ran, &["text 1 (counted from 0) of the arguments is not valid UTF-8"]);
 }
 
 #[test]
-fn a_line_beyond_the_limit_is_refused() {
+fn rejects_a_line_above_the_limit() {
     let ran = run_with_stdin(&mut embed(), &vec![b'x'; 3 << 20]);
     check_failure(&ran, &["line 1 of stdin is longer than 1024 KiB", "hint: "]);
 }
 
 #[test]
-fn a_text_longer_than_the_model_reads_is_cut_as_the_reference_does() {
+fn truncates_a_text_above_the_limit_of_the_model() {
     let long = "fox ".repeat(5000);
     assert_eq!(vectors(&run_with_stdin(&mut embed(), long.as_bytes())).len(), 1);
 }
 
 #[test]
-fn a_reader_that_goes_away_is_a_quiet_end() {
+fn a_reader_that_closes_the_pipe_is_not_an_error() {
     let mut child =
         embed().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let mut stdin = child.stdin.take().unwrap();
     let feeder = std::thread::spawn(move || while stdin.write_all(b"fox\n").is_ok() {});
-    let ran: Ran = child.wait_with_output().unwrap().into();
+    let ran: Finished = child.wait_with_output().unwrap().into();
     feeder.join().unwrap();
     assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
 }
 
 #[test]
-fn a_full_disk_is_told() {
+fn reports_a_full_disk() {
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();
     for command in [embed().args(["--", "fox"]), inferd().arg("--version"), inferd().arg("--help")] {
-        let ran: Ran = command.stdin(Stdio::null()).stdout(full()).output().unwrap().into();
+        let ran: Finished = command.stdin(Stdio::null()).stdout(full()).output().unwrap().into();
         check_failure(&ran, &["cannot write to stdout", "No space left on device", "hint: "]);
     }
 }
 
 #[test]
-fn nobody_to_tell_is_no_panic() {
+fn a_failed_write_to_stderr_does_not_panic() {
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let status = inferd()
         .args(["embed", "--model", "/does/not/exist"])
@@ -191,7 +193,7 @@ fn nobody_to_tell_is_no_panic() {
 }
 
 #[test]
-fn usage_errors_are_exit_2() {
+fn usage_errors_exit_with_2() {
     for args in [
         &[][..],
         &["embed"],
@@ -206,7 +208,7 @@ fn usage_errors_are_exit_2() {
     }
 }
 
-/// A copy of tiny-bert that `change` has damaged.
+/// A copy of tiny-bert with a change.
 fn damaged(change: impl FnOnce(&Path)) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_folder(&tiny_bert(), copy.path());
@@ -235,13 +237,13 @@ fn replace_in_file(file: &Path, old: &str, new: &str) {
 }
 
 #[track_caller]
-fn check_model(change: impl FnOnce(&Path), said: &[&str]) {
+fn check_model(change: impl FnOnce(&Path), parts: &[&str]) {
     let folder = damaged(change);
-    check_failure(&run(inferd().arg("embed").arg("--model").arg(folder.path()).args(["--", "fox"])), said);
+    check_failure(&run(inferd().arg("embed").arg("--model").arg(folder.path()).args(["--", "fox"])), parts);
 }
 
 #[test]
-fn a_missing_folder_and_a_file_in_its_place_are_told() {
+fn reports_a_missing_folder_and_a_file_in_its_place() {
     let ran = run(inferd().args(["embed", "--model", "/does/not/exist", "--", "fox"]));
     check_failure(&ran, &["/does/not/exist", "hint: "]);
     let ran = run(inferd().args(["embed", "--model", "/dev/null", "--", "fox"]));
@@ -249,14 +251,14 @@ fn a_missing_folder_and_a_file_in_its_place_are_told() {
 }
 
 #[test]
-fn each_missing_file_is_named() {
+fn reports_each_missing_file() {
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {
         check_model(|folder| fs::remove_file(folder.join(file)).unwrap(), &[file]);
     }
 }
 
 #[test]
-fn a_missing_tensor_is_named() {
+fn reports_a_missing_tensor() {
     let name = "embeddings.word_embeddings.weight";
     check_model(
         |folder| replace_in_file(&folder.join("model.safetensors"), name, &name.replace("word", "lost")),
@@ -265,7 +267,7 @@ fn a_missing_tensor_is_named() {
 }
 
 #[test]
-fn a_tensor_of_the_wrong_shape_is_named_with_both_shapes() {
+fn reports_the_expected_and_the_found_shape_of_a_tensor() {
     check_model(
         |folder| {
             replace_in_file(&folder.join("model.safetensors"), "\"shape\":[32,128]", "\"shape\":[128,32]")
@@ -275,7 +277,7 @@ fn a_tensor_of_the_wrong_shape_is_named_with_both_shapes() {
 }
 
 #[test]
-fn truncated_weights_are_refused_wherever_they_end() {
+fn rejects_weights_truncated_at_any_length() {
     let whole = fs::read(tiny_bert().join("model.safetensors")).unwrap();
     for len in [0, 7, 8, 100, whole.len() / 2, whole.len() - 1] {
         check_model(
@@ -286,7 +288,7 @@ fn truncated_weights_are_refused_wherever_they_end() {
 }
 
 #[test]
-fn garbage_in_any_file_is_told_with_its_name() {
+fn reports_the_file_that_holds_garbage() {
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {
         for garbage in [&b""[..], b"{", b"[]", b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", b"null"] {
             check_model(|folder| fs::write(folder.join(file), garbage).unwrap(), &[file]);

@@ -1,7 +1,7 @@
-//! `inferd selftest`, and that it fails when what it checks is broken.
+//! `inferd selftest` passes, and fails for a damaged executable.
 //!
-//! Whether the *packed* file passes is the pipeline's proof; here the file that cargo has linked is asked, so these tests mean
-//! something on the musl target, with the link flag and the patched OpenBLAS.
+//! The tests run the file that cargo has linked, on the musl target with the link flag and the patched OpenBLAS. The release pipeline
+//! runs the self-test of the packed file.
 
 mod run_inferd;
 
@@ -9,10 +9,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use run_inferd::{Ran, inferd, run};
+use run_inferd::{Finished, inferd, run};
 use serde_json::Value;
 
-fn report(ran: &Ran) -> Value {
+fn report(ran: &Finished) -> Value {
     let report: Value =
         serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout));
     assert_eq!(report["schema"], 1);
@@ -35,7 +35,7 @@ fn every_check_passes() {
 }
 
 #[test]
-fn the_human_form_names_every_check_and_counts() {
+fn the_text_lists_every_check_and_the_totals() {
     let ran = run(inferd().arg("selftest"));
     assert_eq!(ran.code, Some(0), "{}", ran.stdout);
     assert!(ran.stdout.contains("default-attr-thread-stack"), "{}", ran.stdout);
@@ -58,7 +58,7 @@ fn set_stack_size(elf: &mut [u8], bytes: u64) {
 }
 
 #[test]
-fn a_copy_whose_header_lost_the_stack_size_is_caught() {
+fn fails_for_a_copy_without_a_stack_size_in_its_header() {
     let mut elf = fs::read(env!("CARGO_BIN_EXE_inferd")).unwrap();
     set_stack_size(&mut elf, 0);
     let folder = tempfile::tempdir().unwrap();
@@ -70,13 +70,13 @@ fn a_copy_whose_header_lost_the_stack_size_is_caught() {
     assert_eq!(ran.code, Some(1), "{}{}", ran.stdout, ran.stderr);
     let report = report(&ran);
     assert_eq!(verdict(&report, "default-attr-thread-stack"), "fail");
-    // The patched OpenBLAS and the compute thread ask for their own sizes: they do not depend on the flag.
+    // The patched OpenBLAS and the compute threads set their own sizes and do not depend on the flag.
     assert_eq!(verdict(&report, "blas-worker-stacks"), "pass");
     assert_eq!(verdict(&report, "all-thread-stacks"), "pass");
 }
 
 #[test]
-fn version_says_what_it_was_built_from() {
+fn version_lists_commit_target_and_libraries() {
     let short = run(inferd().arg("-V"));
     assert_eq!((short.code, short.stdout.lines().count()), (Some(0), 1));
     let long = run(inferd().arg("--version"));
@@ -84,4 +84,26 @@ fn version_says_what_it_was_built_from() {
     for field in ["inferd 0.", "commit: ", "target: ", "openblas: ", "openblas patches: "] {
         assert!(long.stdout.contains(field), "{}", long.stdout);
     }
+}
+
+#[test]
+fn usage_errors_with_json_are_a_json_document() {
+    let ran = run(inferd().args(["selftest", "--json", "--no-such-flag"]));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(2), ""));
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let diagnostic = &document["diagnostics"][0];
+    assert_eq!((&diagnostic["code"], &diagnostic["severity"]), (&"invalid-argument".into(), &"error".into()));
+}
+
+#[test]
+fn explain_prints_a_code_and_rejects_an_unknown_one() {
+    let ran = run(inferd().args(["explain", "no-model"]));
+    assert_eq!(ran.code, Some(0));
+    assert!(ran.stdout.starts_with("no-model: no model is configured\n"), "{}", ran.stdout);
+    let ran = run(inferd().args(["explain", "no-such-code"]));
+    assert_eq!(ran.code, Some(2));
+    insta::assert_snapshot!(ran.stderr, @r"
+    error[unknown-code]: there is no diagnostic code `no-such-code`
+    hint: run `inferd explain` for the list of codes
+    ");
 }

@@ -1,5 +1,4 @@
-//! The server inside the test's own process, asked over real sockets, with models that do what a test needs: block, fail,
-//! panic, count.
+//! An in-process server over real sockets, with models that block, fail, panic and count.
 
 mod fake_model;
 mod http_client;
@@ -14,16 +13,16 @@ use std::time::{Duration, Instant};
 use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 use fake_model::{Fake, address, loader, options, serve, wait_until};
 use http_client::{JSON, check_error, connect, embed, embed_within, get, receive, request, send};
-use inferd::serve::{Drained, Loader, Model, Server, Shape};
+use inferd::serve::{DrainOutcome, Loader, Model, Server, Shape};
 
 #[test]
-fn every_error_has_the_envelope() {
+fn every_error_has_the_envelope_of_the_api() {
     let server = serve(&Arc::default());
     let at = address(&server);
     check_error(&get(at, "/v1/nothing"), 404, "unknown_url");
-    let answer = request(at, "DELETE", "/v1/models", "", b"");
-    check_error(&answer, 405, "method_not_allowed");
-    assert!(answer.header("allow").unwrap().contains("GET"));
+    let response = request(at, "DELETE", "/v1/models", "", b"");
+    check_error(&response, 405, "method_not_allowed");
+    assert!(response.header("allow").unwrap().contains("GET"));
     check_error(&get(at, "/v1/embeddings"), 405, "method_not_allowed");
     check_error(
         &request(at, "POST", "/v1/embeddings", "content-type: text/plain\r\n", b"{}"),
@@ -54,11 +53,11 @@ fn every_error_has_the_envelope() {
     check_error(&get(at, "/v1/models/n"), 404, "model_not_found");
     let headers = format!("{JSON}x-request-timeout-ms: soon\r\n");
     check_error(&request(at, "POST", "/v1/embeddings", &headers, b"{\"input\":\"a\"}"), 400, "invalid_value");
-    assert_eq!(server.requests_held(), 0);
+    assert_eq!(server.inflight_requests(), 0);
 }
 
 #[test]
-fn inputs_of_every_kind_and_both_encodings() {
+fn accepts_every_kind_of_input_and_both_encodings() {
     let server = serve(&Arc::default());
     let at = address(&server);
     let json = embed(at, "{\"input\":[\"a b c\",\"d\"],\"user\":\"u\"}").json();
@@ -72,90 +71,105 @@ fn inputs_of_every_kind_and_both_encodings() {
     assert_eq!(json["data"][0]["embedding"], "AACAPwAAgD8AAAAAAACAPw==");
     let json = embed(at, "{\"input\":\"a\",\"dimensions\":2}").json();
     assert_eq!(json["data"][0]["embedding"].as_array().unwrap().len(), 2);
-    let answer = request(at, "GET", "/v1/models/m", "x-request-id: mine-1\r\n", b"");
-    assert_eq!((answer.header("x-request-id"), answer.json()["id"].as_str()), (Some("mine-1"), Some("m")));
+    let response = request(at, "GET", "/v1/models/m", "x-request-id: mine-1\r\n", b"");
+    assert_eq!(
+        (response.header("x-request-id"), response.json()["id"].as_str()),
+        (Some("mine-1"), Some("m"))
+    );
 }
 
-/// A slow forward pass, a writer that wants to replace the model, and readers, while the pass still runs. Says how many of
-/// the readers were answered and whether the writer was done before the pass was allowed to end.
-fn incident(
+/// Starts a slow forward pass, a writer that replaces the model, and readers, and waits for writer and readers while the pass still
+/// runs. Returns the number of readers that finished and whether the writer finished. A blocked run is recognized by `TIME_MAX`.
+fn run_readers_and_writer(
     model: &Fake,
+    time_max: Duration,
     slow: impl Fn() + Send + Sync,
-    write: impl Fn() + Send + Sync,
+    write: impl Fn(&AtomicBool) + Send + Sync,
     read: impl Fn(usize) + Send + Sync,
 ) -> (usize, bool) {
     const READERS: usize = 20;
-    let (answered, written) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (finished, writing, written) = (AtomicUsize::new(0), AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(&slow);
         wait_until("the slow pass runs", || model.steps.load(Ordering::SeqCst) == 1);
         scope.spawn(|| {
-            write();
+            write(&writing);
             written.store(true, Ordering::SeqCst);
         });
-        // The writer is in the queue before the first reader comes.
-        std::thread::sleep(Duration::from_millis(50));
+        wait_until("the writer has begun", || writing.load(Ordering::SeqCst));
         for n in 0..READERS {
-            let (read, answered) = (&read, &answered);
+            let (read, finished) = (&read, &finished);
             scope.spawn(move || {
                 read(n);
-                answered.fetch_add(1, Ordering::SeqCst);
+                finished.fetch_add(1, Ordering::SeqCst);
             });
         }
-        let done = || (answered.load(Ordering::SeqCst), written.load(Ordering::SeqCst));
+        let result = || (finished.load(Ordering::SeqCst), written.load(Ordering::SeqCst));
         let started = Instant::now();
-        while done() != (READERS, true) && started.elapsed() < Duration::from_secs(5) {
+        while result() != (READERS, true) && started.elapsed() < time_max {
             std::thread::sleep(Duration::from_millis(2));
         }
-        let done = done();
+        let result = result();
         model.blocked.store(false, Ordering::SeqCst);
-        done
+        result
     })
 }
 
 #[test]
-fn a_writer_behind_a_slow_pass_blocks_no_reader() {
+fn a_reload_during_a_slow_pass_blocks_no_reader() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let at = address(&server);
-    let found = incident(
+    let found = run_readers_and_writer(
         &model,
+        Duration::from_secs(20),
         || assert_eq!(embed(at, "{\"input\":\"slow\"}").status, 200),
-        || server.reload_now().unwrap(),
+        |writing| {
+            writing.store(true, Ordering::SeqCst);
+            server.reload().unwrap();
+        },
         |n| assert_eq!(get(at, ["/v1/models", "/readyz", "/healthz", "/metrics"][n % 4]).status, 200),
     );
     assert_eq!(found, (20, true));
 }
 
-/// The test of the test: what the comparable server did. A lock held across the pass lets the queued writer block everyone.
+/// Counter-test of the test above: with a lock held across the pass, a waiting writer blocks all readers.
 #[test]
-fn a_lock_held_across_the_pass_is_what_the_incident_was() {
+fn a_lock_held_across_the_pass_blocks_writer_and_readers() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let current = std::sync::RwLock::new(Arc::clone(&model));
-    let found = incident(
+    let found = run_readers_and_writer(
         &model,
+        Duration::from_secs(1),
         || {
             let model = current.read().unwrap();
             model.step(&[vec![1]], &Cancel::default(), &IdleSignal::default()).unwrap();
         },
-        || *current.write().unwrap() = Arc::default(),
+        |writing| {
+            std::thread::scope(|scope| {
+                scope.spawn(|| *current.write().unwrap() = Arc::default());
+                // A waiting writer makes further reads fail.
+                wait_until("the writer waits", || current.try_read().is_err());
+                writing.store(true, Ordering::SeqCst);
+            });
+        },
         |_| drop(current.read().unwrap()),
     );
     assert_eq!(found, (0, false));
 }
 
 #[test]
-fn a_permit_is_held_until_the_work_has_really_stopped() {
-    // A layer that takes long: the flag is looked at only between layers.
-    struct Stubborn(AtomicBool);
-    impl Model for Stubborn {
+fn a_permit_is_held_until_its_work_has_stopped() {
+    // A step that does not check the flag: a long layer.
+    struct Uncancellable(AtomicBool);
+    impl Model for Uncancellable {
         fn shape(&self) -> Shape {
             Shape { dimension: 1, tokens_max: 8, vocabulary: 9 }
         }
         fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
             Ok(vec![vec![1]; texts.len()])
         }
-        fn pieces(
+        fn tokens_with_offsets(
             &self,
             _: &[String],
             _: bool,
@@ -170,60 +184,60 @@ fn a_permit_is_held_until_the_work_has_really_stopped() {
             Err(EngineError::Cancelled)
         }
     }
-    let model = Arc::new(Stubborn(false.into()));
+    let model = Arc::new(Uncancellable(false.into()));
     let shared = Arc::clone(&model);
     let loader: Loader = Arc::new(move |_: &str, _: &Path| Ok(Arc::clone(&shared) as Arc<dyn Model>));
     let server = Server::open_with(options(), loader).unwrap();
     assert_eq!(embed_within(address(&server), 30, "{\"input\":\"a\"}").status, 504);
-    std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(server.requests_held(), 1);
+    // The response has been received, and the step still runs.
+    assert_eq!(server.inflight_requests(), 1);
     model.0.store(true, Ordering::SeqCst);
-    wait_until("the permit is back", || server.requests_held() == 0);
+    wait_until("the permit is released", || server.inflight_requests() == 0);
 }
 
 #[test]
-fn a_client_that_goes_away_stops_its_work() {
+fn a_client_that_disconnects_cancels_its_work() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let mut stream = connect(address(&server));
     send(&mut stream, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
     wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
     drop(stream);
-    wait_until("the step is cancelled", || model.stopped.load(Ordering::SeqCst) == 1);
-    wait_until("the permit is back", || server.requests_held() == 0);
+    wait_until("the step is cancelled", || model.cancelled_steps.load(Ordering::SeqCst) == 1);
+    wait_until("the permit is released", || server.inflight_requests() == 0);
 }
 
 #[test]
-fn a_full_queue_says_429_and_when_to_come_back() {
+fn requests_above_the_limit_get_429_with_retry_after() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let mut options = options();
     options.admission.requests_max = 4;
     let server = Server::open_with(options, loader(&model)).unwrap();
     let at = address(&server);
     std::thread::scope(|scope| {
-        // One client may hold three of four.
+        // One client can hold three of four permits.
         let held: Vec<_> =
             (0..3).map(|_| scope.spawn(move || embed(at, "{\"input\":\"a\"}").status)).collect();
-        wait_until("three are held", || server.requests_held() == 3);
-        let answer = embed(at, "{\"input\":\"a\"}");
-        check_error(&answer, 429, "queue_full");
-        assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+        wait_until("three requests are in flight", || server.inflight_requests() == 3);
+        let response = embed(at, "{\"input\":\"a\"}");
+        check_error(&response, 429, "queue_full");
+        assert!(response.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
         assert_eq!(get(at, "/readyz").status, 200);
-        // Who is refused asks again on the connection that he has.
+        // A rejected client can retry on the same connection.
         let mut kept = connect(at);
         for _ in 0..2 {
             send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
-            let answer = receive(&mut kept).unwrap();
-            assert_eq!((answer.status, answer.header("connection")), (429, None));
+            let response = receive(&mut kept).unwrap();
+            assert_eq!((response.status, response.header("connection")), (429, None));
         }
         model.blocked.store(false, Ordering::SeqCst);
         held.into_iter().for_each(|request| assert_eq!(request.join().unwrap(), 200));
     });
 }
 
-/// Closing with unread bytes is a reset: the client that is still writing would see it instead of the answer.
+/// Closing a connection with unread bytes resets it; a client that still writes would not receive the response.
 #[test]
-fn a_body_that_is_too_large_is_answered_to_a_client_that_sends_all_of_it() {
+fn a_client_that_sends_a_too_large_body_receives_the_response() {
     let server = serve(&Arc::default());
     let body = vec![b' '; 8 << 20];
     let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
@@ -232,37 +246,37 @@ fn a_body_that_is_too_large_is_answered_to_a_client_that_sends_all_of_it() {
         let mut stream = connect(address(&server));
         let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n{JSON}{length}\r\n\r\n");
         for part in [head.as_bytes(), body] {
-            stream.write_all(part).expect("the server takes all of it");
+            stream.write_all(part).expect("the server reads all of it");
         }
-        let answer = receive(&mut stream).unwrap();
-        check_error(&answer, 413, "body_too_large");
-        assert_eq!(answer.header("connection"), None);
+        let response = receive(&mut stream).unwrap();
+        check_error(&response, 413, "body_too_large");
+        assert_eq!(response.header("connection"), None);
         send(&mut stream, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
         assert_eq!(receive(&mut stream).unwrap().status, 200);
     }
-    // Curl asks first, and then sends nothing.
+    // curl waits for `100 Continue` and sends no body.
     let mut stream = connect(address(&server));
     let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n{JSON}content-length: 8388608\r\n");
     stream.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
-    let answer = receive(&mut stream).unwrap();
-    check_error(&answer, 413, "body_too_large");
-    assert_eq!(answer.header("connection"), Some("close"));
+    let response = receive(&mut stream).unwrap();
+    check_error(&response, 413, "body_too_large");
+    assert_eq!(response.header("connection"), Some("close"));
 }
 
-/// A batch that is formed while there is no room for it holds fewer than it could, and later ones wait behind it.
+/// A batch that is formed too early is small, and later requests wait behind it.
 #[test]
-fn the_next_batch_is_formed_when_there_is_room_for_it() {
-    let model = Arc::new(Fake { narrow: true, blocked: true.into(), ..Fake::default() });
+fn the_next_batch_is_formed_when_a_worker_is_idle() {
+    let model = Arc::new(Fake { one_step_at_a_time: true, blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let at = address(&server);
     std::thread::scope(|scope| {
-        let ask = || scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
-        let first = ask();
+        let start = || scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
+        let first = start();
         wait_until("the first step runs", || model.steps.load(Ordering::SeqCst) == 1);
-        let later: Vec<_> = (0..8).map(|_| ask()).collect();
-        wait_until("all are held", || server.requests_held() == 9);
-        // Time enough to form a batch of the first that came.
-        std::thread::sleep(Duration::from_millis(50));
+        let later: Vec<_> = (0..8).map(|_| start()).collect();
+        wait_until("all requests are in flight", || server.inflight_requests() == 9);
+        // All texts are tokenized, so a batch could be formed.
+        wait_until("all requests are queued", || queued_requests(at) == 8);
         assert_eq!(model.steps.load(Ordering::SeqCst), 1);
         model.blocked.store(false, Ordering::SeqCst);
         later.into_iter().chain([first]).for_each(|request| assert_eq!(request.join().unwrap(), 200));
@@ -270,8 +284,13 @@ fn the_next_batch_is_formed_when_there_is_room_for_it() {
     assert_eq!(*model.batches.lock().unwrap(), [vec![1], vec![1; 8]]);
 }
 
+fn queued_requests(at: SocketAddr) -> u64 {
+    let page = get(at, "/metrics").text();
+    page.lines().find_map(|line| line.strip_prefix("inferd_queued_requests ")).unwrap().parse().unwrap()
+}
+
 #[test]
-fn waiting_requests_share_a_batch_and_a_large_one_does_not_hold_up_a_small_one() {
+fn waiting_requests_share_a_batch_within_its_token_limit() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let at = address(&server);
@@ -284,7 +303,7 @@ fn waiting_requests_share_a_batch_and_a_large_one_does_not_hold_up_a_small_one()
             })
             .collect();
         let waiting: Vec<_> = (0..8).map(|_| scope.spawn(move || embed(at, "{\"input\":\"x y\"}"))).collect();
-        wait_until("ten are held", || server.requests_held() == 10);
+        wait_until("ten requests are in flight", || server.inflight_requests() == 10);
         model.blocked.store(false, Ordering::SeqCst);
         blockers.into_iter().for_each(|request| assert_eq!(request.join().unwrap(), 200));
         waiting.into_iter().for_each(|request| assert_eq!(request.join().unwrap().status, 200));
@@ -295,7 +314,7 @@ fn waiting_requests_share_a_batch_and_a_large_one_does_not_hold_up_a_small_one()
 }
 
 #[test]
-fn a_request_that_panics_fails_alone() {
+fn only_the_request_that_causes_a_panic_fails() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let at = address(&server);
@@ -309,44 +328,53 @@ fn a_request_that_panics_fails_alone() {
             .collect();
         let bad = scope.spawn(move || embed(at, "{\"input\":[\"a\",\"panic\"]}"));
         let good = scope.spawn(move || embed(at, "{\"input\":\"a\"}"));
-        wait_until("four are held", || server.requests_held() == 4);
+        wait_until("four requests are in flight", || server.inflight_requests() == 4);
         model.blocked.store(false, Ordering::SeqCst);
         blockers.into_iter().for_each(|request| assert_eq!(request.join().unwrap(), 200));
         check_error(&bad.join().unwrap(), 500, "internal_error");
         assert_eq!(good.join().unwrap().status, 200);
     });
     assert_eq!(embed(at, "{\"input\":\"a\"}").status, 200);
-    wait_until("permits are back", || server.requests_held() == 0);
+    wait_until("all permits are released", || server.inflight_requests() == 0);
 }
 
 #[test]
-fn racing_first_callers_load_once_and_a_failed_load_can_be_tried_again() {
+fn concurrent_first_requests_load_once_and_a_failed_load_is_repeated() {
     let loads = Arc::new(AtomicUsize::new(0));
-    let (counter, model) = (Arc::clone(&loads), Arc::new(Fake::default()));
+    let release = Arc::new(AtomicBool::new(false));
+    let (counter, released, model) = (Arc::clone(&loads), Arc::clone(&release), Arc::new(Fake::default()));
+    let error = |message: &str| diag::Diagnostic::new(&diag::UNCLASSIFIED, message);
     let loader: Loader = Arc::new(move |_: &str, _: &Path| {
-        std::thread::sleep(Duration::from_millis(50));
         match counter.fetch_add(1, Ordering::SeqCst) {
-            0 => Err("the disk is gone".into()),
-            1 => panic!("a panic that a test wants"),
-            _ => Ok(Arc::clone(&model) as Arc<dyn Model>),
+            0 => Err(error("the disk is gone")),
+            1 => panic!("an intended panic"),
+            _ => {
+                // Requests wait for the load.
+                while !released.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(Arc::clone(&model) as Arc<dyn Model>)
+            }
         }
     });
     let server = Server::open_with(options(), loader).unwrap();
     let at = address(&server);
-    let answer = embed(at, "{\"input\":\"a\"}");
-    check_error(&answer, 503, "model_not_loaded");
-    assert!(answer.text().contains("the disk is gone") && answer.header("retry-after").is_some());
+    let response = embed(at, "{\"input\":\"a\"}");
+    check_error(&response, 503, "model_not_loaded");
+    assert!(response.text().contains("the disk is gone") && response.header("retry-after").is_some());
     check_error(&embed(at, "{\"input\":\"a\"}"), 503, "model_not_loaded");
     std::thread::scope(|scope| {
         let callers: Vec<_> =
             (0..20).map(|_| scope.spawn(move || embed(at, "{\"input\":\"a\"}").status)).collect();
+        wait_until("all requests wait for the load", || server.inflight_requests() == 20);
+        release.store(true, Ordering::SeqCst);
         callers.into_iter().for_each(|caller| assert_eq!(caller.join().unwrap(), 200));
     });
     assert_eq!(loads.load(Ordering::SeqCst), 3);
 }
 
 #[test]
-fn slow_clients_are_cut_off_and_hold_up_nobody() {
+fn slow_clients_are_disconnected_and_block_no_other_client() {
     let server = serve(&Arc::default());
     let at = address(&server);
     let mut silent = connect(at);
@@ -365,60 +393,64 @@ fn slow_clients_are_cut_off_and_hold_up_nobody() {
     assert!(rest.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&rest));
     for stream in [&mut silent, &mut slow_head] {
         let mut rest = Vec::new();
-        // Closed, with or without a 408, but not left open.
+        // Closed, with or without a status 408.
         let _ = stream.read_to_end(&mut rest);
     }
-    assert_eq!(server.requests_held(), 0);
+    assert_eq!(server.inflight_requests(), 0);
 }
 
 #[test]
-fn draining_answers_those_inside_and_tells_503_to_others() {
+fn draining_finishes_inflight_requests_and_rejects_others_with_503() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let at = address(&server);
     std::thread::scope(|scope| {
-        let inside = scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
+        let inflight = scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
         wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
         let mut kept = connect(at);
         let drain = scope.spawn(move || server.drain(Duration::from_secs(20)));
-        wait_until("it is not ready", || get(at, "/readyz").status == 503);
+        wait_until("the server is not ready", || get(at, "/readyz").status == 503);
         send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
-        let answer = receive(&mut kept).unwrap();
-        check_error(&answer, 503, "draining");
-        assert_eq!((answer.header("connection"), get(at, "/healthz").status), (Some("close"), 200));
+        let response = receive(&mut kept).unwrap();
+        check_error(&response, 503, "draining");
+        assert_eq!((response.header("connection"), get(at, "/healthz").status), (Some("close"), 200));
         model.blocked.store(false, Ordering::SeqCst);
-        assert_eq!((inside.join().unwrap(), drain.join().unwrap()), (200, Drained::Clean));
+        assert_eq!((inflight.join().unwrap(), drain.join().unwrap()), (200, DrainOutcome::Complete));
     });
     assert!(std::net::TcpStream::connect(at).is_err());
 }
 
-/// A client that keeps its connection cannot know that the server is going; cut off while it sends, it would lose the request.
+/// A client that keeps its connection cannot know of the drain; closing the connection while it sends would lose the request.
 #[test]
-fn who_asks_on_a_kept_connection_after_the_last_answer_is_told_503() {
+fn a_request_on_a_kept_connection_after_the_last_response_gets_503() {
     let server = serve(&Arc::default());
-    let mut kept = connect(address(&server));
+    let at = address(&server);
+    let mut kept = connect(at);
     send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
     assert_eq!(receive(&mut kept).unwrap().status, 200);
     let drain = std::thread::spawn(move || server.drain(Duration::from_secs(20)));
-    // Nothing is left to answer by now.
-    std::thread::sleep(Duration::from_millis(300));
+    // The listener closes after the last response; the kept connection is still open then.
+    wait_until("the listener is closed", || std::net::TcpStream::connect(at).is_err());
     send(&mut kept, "POST", "/v1/embeddings", JSON, b"{\"input\":\"a\"}");
-    let answer = receive(&mut kept).unwrap();
-    check_error(&answer, 503, "draining");
-    assert_eq!((answer.header("connection"), drain.join().unwrap()), (Some("close"), Drained::Clean));
+    let response = receive(&mut kept).unwrap();
+    check_error(&response, 503, "draining");
+    assert_eq!(
+        (response.header("connection"), drain.join().unwrap()),
+        (Some("close"), DrainOutcome::Complete)
+    );
 }
 
 #[test]
-fn a_drain_ends_at_its_deadline_and_says_503_to_what_it_cuts() {
+fn a_drain_ends_at_its_deadline_and_aborts_requests_with_503() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let at: SocketAddr = address(&server);
     std::thread::scope(|scope| {
-        let inside = scope.spawn(move || embed(at, "{\"input\":\"a\"}"));
+        let inflight = scope.spawn(move || embed(at, "{\"input\":\"a\"}"));
         wait_until("the step runs", || model.steps.load(Ordering::SeqCst) == 1);
         let started = Instant::now();
-        assert_eq!(server.drain(Duration::from_millis(200)), Drained::Cut { requests: 1 });
+        assert_eq!(server.drain(Duration::from_millis(200)), DrainOutcome::TimedOut { aborted: 1 });
         assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
-        check_error(&inside.join().unwrap(), 503, "draining");
+        check_error(&inflight.join().unwrap(), 503, "draining");
     });
 }

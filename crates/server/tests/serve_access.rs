@@ -1,4 +1,4 @@
-//! Who reaches the server, and how: API keys and unix sockets.
+//! API keys and unix sockets.
 
 mod fake_model;
 mod http_client;
@@ -13,8 +13,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use fake_model::{Fake, address, loader, options, wait_until};
-use http_client::{Answer, JSON, check_error, get, request};
-use inferd::serve::{Drained, Listen, Server};
+use http_client::{JSON, Response, check_error, get, request};
+use inferd::serve::{DrainOutcome, Listen, Server};
 
 const TEAM: &str = "0123456789abcdef-team";
 const OTHER: &str = "0123456789abcdef-other";
@@ -28,12 +28,12 @@ fn with_keys(file: &Path, protect_metrics: bool, model: &Arc<Fake>) -> Server {
     Server::open_with(options, loader(model)).unwrap()
 }
 
-fn embed_as(at: SocketAddr, authorization: &str) -> Answer {
+fn embed_as(at: SocketAddr, authorization: &str) -> Response {
     request(at, "POST", "/v1/embeddings", &format!("{JSON}authorization: {authorization}\r\n"), EMBED)
 }
 
 #[test]
-fn without_a_key_of_this_server_there_is_no_answer_but_to_machines() {
+fn requests_without_a_valid_key_get_401_except_health_and_metrics() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, format!("team {TEAM}\n")).unwrap();
@@ -70,7 +70,7 @@ fn without_a_key_of_this_server_there_is_no_answer_but_to_machines() {
 }
 
 #[test]
-fn a_reload_takes_keys_back_and_a_bad_file_changes_nothing() {
+fn a_reload_revokes_keys_and_an_invalid_file_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, format!("{TEAM}\n")).unwrap();
@@ -78,27 +78,27 @@ fn a_reload_takes_keys_back_and_a_bad_file_changes_nothing() {
     let at = address(&server);
     std::fs::write(&file, format!("{OTHER}\n")).unwrap();
     assert_eq!(embed_as(at, &format!("Bearer {TEAM}")).status, 200);
-    server.reload_now().unwrap();
+    server.reload().unwrap();
     check_error(&embed_as(at, &format!("Bearer {TEAM}")), 401, "invalid_api_key");
     std::fs::write(&file, "# none\n").unwrap();
-    let error = server.reload_now().unwrap_err();
-    assert!(error.contains("no key in it"), "{error}");
+    let error = server.reload().unwrap_err();
+    assert_eq!(error.fields().message, "the file of API keys holds no key");
     assert_eq!(embed_as(at, &format!("Bearer {OTHER}")).status, 200);
 }
 
 #[test]
-fn an_empty_file_of_keys_ends_the_start() {
+fn rejects_an_empty_file_of_keys() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, "").unwrap();
     let mut options = options();
     options.api_keys = Some(file);
-    let failure = Server::open_with(options, loader(&Arc::default())).err().unwrap().to_string();
-    assert!(failure.contains("no key in it") && failure.contains("hint: "), "{failure}");
+    let error = Server::open_with(options, loader(&Arc::default())).err().unwrap();
+    assert_eq!((error.code().id, error.fields().hint.is_some()), ("invalid-api-keys", true));
 }
 
 #[test]
-fn places_are_shared_by_key_not_by_address() {
+fn permits_are_shared_by_key_not_by_address() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("keys");
     std::fs::write(&file, format!("team {TEAM}\nother {OTHER}\n")).unwrap();
@@ -107,19 +107,19 @@ fn places_are_shared_by_key_not_by_address() {
     let at = address(&server);
     let embed = move |key: &str| embed_as(at, &format!("Bearer {key}"));
     std::thread::scope(|scope| {
-        // One key may hold three of four, and the same address with another key has the fourth.
+        // One key can hold three of four permits; another key of the same address gets the fourth.
         let held: Vec<_> = (0..3).map(|_| scope.spawn(move || embed(TEAM).status)).collect();
-        wait_until("three are held", || server.requests_held() == 3);
+        wait_until("three requests are in flight", || server.inflight_requests() == 3);
         check_error(&embed(TEAM), 429, "queue_full");
         let other = scope.spawn(move || embed(OTHER).status);
-        wait_until("four are held", || server.requests_held() == 4);
+        wait_until("four requests are in flight", || server.inflight_requests() == 4);
         model.blocked.store(false, Ordering::SeqCst);
         held.into_iter().chain([other]).for_each(|request| assert_eq!(request.join().unwrap(), 200));
     });
 }
 
 #[test]
-fn a_unix_socket_serves_beside_tcp_and_is_gone_at_the_end() {
+fn a_unix_socket_serves_beside_tcp_and_is_removed_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inferd.sock");
     let mut options = options();
@@ -128,21 +128,21 @@ fn a_unix_socket_serves_beside_tcp_and_is_gone_at_the_end() {
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660);
     let mut stream = UnixStream::connect(&path).unwrap();
     stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
     assert_eq!(get(address(&server), "/readyz").status, 200);
-    assert_eq!(server.drain(Duration::from_secs(5)), Drained::Clean);
+    assert_eq!(server.drain(Duration::from_secs(5)), DrainOutcome::Complete);
     assert!(!path.exists());
 }
 
 #[test]
-fn all_addresses_or_none() {
+fn binds_all_addresses_or_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inferd.sock");
     let mut options = options();
     options.listen = vec![Listen::Unix(path.clone()), Listen::Unix(folder.path().join("no/such/folder"))];
-    let failure = Server::open_with(options, loader(&Arc::default())).err().unwrap().to_string();
-    assert!(failure.contains("cannot listen on unix:"), "{failure}");
+    let error = Server::open_with(options, loader(&Arc::default())).err().unwrap();
+    assert_eq!(error.code().id, "listen-failed");
     assert!(!path.exists());
 }

@@ -1,5 +1,5 @@
-//! The endpoints besides embeddings: infer, rerank, tokenize, the document, the status page. The model is a fake whose
-//! vectors can be foretold: [words, length of the batch, 0, 1].
+//! The endpoints other than embeddings: infer, rerank, tokenize, the OpenAPI document, the status page. The vectors of the fake
+//! model are known: [words, sequences of the batch, 0, 1].
 
 mod fake_model;
 mod http_client;
@@ -28,9 +28,10 @@ fn infer_embeds_compares_and_ranks() {
     let compared =
         post(at, "/v1/infer", r#"{"task":"similarity","source":"a b","targets":["c d","e f g h i j k l"]}"#)
             .json();
-    let likeness = compared["similarities"].as_array().unwrap();
+    let similarities = compared["similarities"].as_array().unwrap();
     assert!(
-        (likeness[0].as_f64().unwrap() - 1.0).abs() < 1e-6 && likeness[1].as_f64() < likeness[0].as_f64()
+        (similarities[0].as_f64().unwrap() - 1.0).abs() < 1e-6
+            && similarities[1].as_f64() < similarities[0].as_f64()
     );
     let ids = post(at, "/v1/infer", r#"{"task":"similarity","source":[1,2],"targets":[[3,4]]}"#).json();
     assert!((ids["similarities"][0].as_f64().unwrap() - 1.0).abs() < 1e-6);
@@ -40,11 +41,11 @@ fn infer_embeds_compares_and_ranks() {
     let order: Vec<&Value> =
         ranked["results"].as_array().unwrap().iter().map(|result| &result["index"]).collect();
     assert_eq!(order, [1, 2]);
-    assert_eq!(server.requests_held(), 0);
+    assert_eq!(server.inflight_requests(), 0);
 }
 
 #[test]
-fn rerank_sorts_and_gives_documents_back_on_request() {
+fn rerank_sorts_documents_and_returns_them_on_request() {
     let server = serve(&Arc::default());
     let at = address(&server);
     let body =
@@ -62,7 +63,7 @@ fn rerank_sorts_and_gives_documents_back_on_request() {
 }
 
 #[test]
-fn tokenize_gives_tokens_and_places_with_and_without_special_ones() {
+fn tokenize_returns_offsets_with_and_without_special_tokens() {
     let model = Arc::new(Fake::default());
     let server = serve(&model);
     let at = address(&server);
@@ -72,16 +73,16 @@ fn tokenize_gives_tokens_and_places_with_and_without_special_ones() {
     let tokens = post(at, "/tokenize", r#"{"inputs":"ab c","add_special_tokens":false}"#).json();
     assert_eq!(tokens[0].as_array().unwrap().len(), 2);
     assert_eq!(model.steps.load(Ordering::SeqCst), 0);
-    // Counted like any other request.
+    // The token limit applies as for other requests.
     let long = "a ".repeat(6000);
     check_error(&post(at, "/tokenize", &json!({ "inputs": long }).to_string()), 400, "invalid_value");
     let page = get(at, "/metrics").text();
     assert!(page.contains("inferd_requests_total{route=\"/tokenize\",status=\"200\"} 2"), "{page}");
-    wait_until("permits are back", || server.requests_held() == 0);
+    wait_until("all permits are released", || server.inflight_requests() == 0);
 }
 
 #[test]
-fn wrong_requests_are_told_where_they_are_wrong() {
+fn reports_the_invalid_field_of_a_request() {
     let server = serve(&Arc::default());
     let at = address(&server);
     let many = json!(vec!["a"; 100]).to_string();
@@ -135,10 +136,10 @@ fn wrong_requests_are_told_where_they_are_wrong() {
         ("/tokenize", r#"{"inputs":"a","special":true}"#, "invalid_json", Value::Null),
         ("/tokenize", r#"{"inputs":"a","model":"n"}"#, "model_not_found", "model".into()),
     ] {
-        let answer = post(at, path, body);
+        let response = post(at, path, body);
         let status = if code == "model_not_found" { 404 } else { 400 };
-        check_error(&answer, status, code);
-        assert_eq!(answer.json()["error"]["param"], param, "{body}");
+        check_error(&response, status, code);
+        assert_eq!(response.json()["error"]["param"], param, "{body}");
     }
     for path in ["/v1/infer", "/v1/rerank", "/tokenize"] {
         check_error(
@@ -149,11 +150,11 @@ fn wrong_requests_are_told_where_they_are_wrong() {
         check_error(&request(at, "POST", path, JSON, &[b' '; 70_000]), 413, "body_too_large");
         check_error(&get(at, path), 405, "method_not_allowed");
     }
-    wait_until("permits are back", || server.requests_held() == 0);
+    wait_until("all permits are released", || server.inflight_requests() == 0);
 }
 
 #[test]
-fn the_new_endpoints_obey_deadline_queue_and_drain() {
+fn all_endpoints_respect_deadline_and_admission() {
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let mut options = options();
     options.admission.requests_max = 4;
@@ -167,12 +168,12 @@ fn the_new_endpoints_obey_deadline_queue_and_drain() {
     for (path, body) in bodies {
         check_error(&request(at, "POST", path, &headers, body.as_bytes()), 504, "timeout");
     }
-    wait_until("permits are back", || server.requests_held() == 0);
-    assert_eq!(model.stopped.load(Ordering::SeqCst), 2);
+    wait_until("all permits are released", || server.inflight_requests() == 0);
+    assert_eq!(model.cancelled_steps.load(Ordering::SeqCst), 2);
     std::thread::scope(|scope| {
         let held: Vec<_> =
             (0..3).map(|_| scope.spawn(move || post(at, bodies[1].0, bodies[1].1).status)).collect();
-        wait_until("three are held", || server.requests_held() == 3);
+        wait_until("three requests are in flight", || server.inflight_requests() == 3);
         for (path, body) in bodies.into_iter().chain([("/tokenize", r#"{"inputs":"a"}"#)]) {
             check_error(&post(at, path, body), 429, "queue_full");
         }
@@ -182,43 +183,47 @@ fn the_new_endpoints_obey_deadline_queue_and_drain() {
 }
 
 #[test]
-fn a_reader_that_drips_is_cut_off_and_gives_its_bytes_back() {
+fn a_slow_reader_is_disconnected_and_its_bytes_are_released() {
     let mut options = options();
     options.requests.body_bytes_max = 16 << 20;
     options.requests.body_timeout = Duration::from_secs(20);
     options.admission.bytes_max = 64 << 20;
     let server = Server::open_with(options, loader(&Arc::default())).unwrap();
     let at = address(&server);
-    // More than the buffers of the kernel take.
+    // More than the socket buffers of the kernel hold.
     let document = "x".repeat(12 << 20);
     let body = json!({ "query": "a", "documents": [document], "return_documents": true }).to_string();
     let mut stream = connect(at);
     send(&mut stream, "POST", "/v1/rerank", JSON, body.as_bytes());
+    wait_until("the response holds bytes", || inflight_bytes(at) > 0);
     let started = Instant::now();
-    let (mut taken, mut byte) = (0, [0; 64]);
-    // 64 bytes every 5 ms are 12.5 KiB a second.
-    while let Ok(1..) = stream.read(&mut byte) {
-        taken += 1;
+    let mut part = [0; 64];
+    // The pause limits the rate to 12.5 KiB/s, below the minimum. Polling continues until the server disconnects.
+    while let Ok(1..) = stream.read(&mut part) {
         std::thread::sleep(Duration::from_millis(5));
-        if bytes_held(at) == 0 && taken > 1 {
+        if inflight_bytes(at) == 0 {
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "it still holds {} bytes", bytes_held(at));
+        assert!(
+            started.elapsed() < Duration::from_secs(20),
+            "{} bytes are still in flight",
+            inflight_bytes(at)
+        );
     }
-    assert_eq!(bytes_held(at), 0);
+    assert_eq!(inflight_bytes(at), 0);
 }
 
-fn bytes_held(at: std::net::SocketAddr) -> u64 {
+fn inflight_bytes(at: std::net::SocketAddr) -> u64 {
     let page = get(at, "/metrics").text();
-    let line = page.lines().find_map(|line| line.strip_prefix("inferd_bytes_held ")).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix("inferd_inflight_bytes ")).unwrap();
     line.parse().unwrap()
 }
 
 #[test]
-fn the_document_names_the_limits_of_this_very_server() {
+fn the_openapi_document_states_the_limits_of_the_server() {
     let server = serve(&Arc::default());
     let at = address(&server);
-    // Not loaded: nothing is known of the model.
+    // The model is not loaded, so its limits are unknown.
     let before = get(at, "/openapi.json").json();
     assert!(before["components"]["schemas"]["TokenIds"]["maxItems"].is_null());
     assert_eq!(post(at, "/tokenize", r#"{"inputs":"a"}"#).status, 200);
@@ -230,7 +235,7 @@ fn the_document_names_the_limits_of_this_very_server() {
     );
     assert_eq!(schemas["EmbeddingsRequest"]["properties"]["dimensions"]["anyOf"][0]["maximum"], 4);
     assert_eq!(schemas["ModelName"]["enum"], json!(["m", null]));
-    // Every reference leads somewhere, and every path is one that the server has.
+    // Every reference resolves, and every path is a route of the server.
     let text = document.to_string();
     for reference in text.split("\"$ref\":\"#/components/schemas/").skip(1) {
         let name = reference.split('"').next().unwrap();
@@ -238,21 +243,21 @@ fn the_document_names_the_limits_of_this_very_server() {
     }
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
-            let answer = request(at, &method.to_uppercase(), path, "", b"");
-            assert!(![405].contains(&answer.status), "{method} {path}: {}", answer.status);
+            let response = request(at, &method.to_uppercase(), path, "", b"");
+            assert!(![405].contains(&response.status), "{method} {path}: {}", response.status);
         }
     }
 }
 
 #[test]
-fn the_status_page_shows_what_it_should() {
+fn the_status_page_shows_state_models_and_requests() {
     let server = serve(&Arc::default());
     let at = address(&server);
     assert_eq!(post(at, "/tokenize", r#"{"inputs":"a"}"#).status, 200);
-    let answer = get(at, "/");
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
-    assert!(answer.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
-    let page = answer.text();
+    let response = get(at, "/");
+    assert_eq!((response.status, response.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(response.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+    let page = response.text();
     for words in [
         "is <span class=ok>ready",
         "<th>m<td>in memory",

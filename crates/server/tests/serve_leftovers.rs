@@ -1,5 +1,5 @@
-//! What a thousand timed-out requests leave behind: nothing. One test in a program of its own, so that every thread of
-//! the process is counted and none is another test's.
+//! A thousand timed-out requests leave no permit, byte or thread behind. One test in its own process, so that all threads belong to
+//! it.
 
 mod fake_model;
 mod http_client;
@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use fake_model::{Fake, address, serve, wait_until};
 use http_client::{check_error, embed, embed_within, get};
-use inferd::serve::Drained;
+use inferd::serve::DrainOutcome;
 
-fn threads_of_this_process() -> usize {
+fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// The number that stays the same for a while: threads start and end beside the calls that ask for it.
-fn settled_threads() -> usize {
+/// The number of threads after it has been constant for ten samples: threads start and end asynchronously.
+fn stable_thread_count() -> usize {
     loop {
-        let threads = threads_of_this_process();
+        let threads = thread_count();
         let same = |_| {
             std::thread::sleep(Duration::from_millis(10));
-            threads_of_this_process() == threads
+            thread_count() == threads
         };
         if (0..10).all(same) {
             return threads;
@@ -31,13 +31,13 @@ fn settled_threads() -> usize {
 }
 
 #[test]
-fn a_thousand_timed_out_requests_leave_nothing_behind() {
-    let before = settled_threads();
+fn a_thousand_timed_out_requests_release_all_resources() {
+    let before = stable_thread_count();
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = serve(&model);
     let at = address(&server);
     embed_within(at, 1, "{\"input\":\"warm\"}");
-    let threads = settled_threads();
+    let threads = stable_thread_count();
     std::thread::scope(|scope| {
         for _ in 0..20 {
             scope.spawn(move || {
@@ -47,17 +47,17 @@ fn a_thousand_timed_out_requests_leave_nothing_behind() {
             });
         }
     });
-    wait_until("permits are back", || server.requests_held() == 0);
-    assert!(model.stopped.load(Ordering::SeqCst) > 0);
-    wait_until("no thread is left", || threads_of_this_process() == threads);
+    wait_until("all permits are released", || server.inflight_requests() == 0);
+    assert!(model.cancelled_steps.load(Ordering::SeqCst) > 0);
+    wait_until("no further thread is left", || thread_count() == threads);
     let page = get(at, "/metrics").text();
-    for line in ["inferd_requests_held 0", "inferd_bytes_held 0", "inferd_queue_requests 0"] {
+    for line in ["inferd_inflight_requests 0", "inferd_inflight_bytes 0", "inferd_queued_requests 0"] {
         assert!(page.lines().any(|l| l == line), "`{line}` is missing in:\n{page}");
     }
     model.blocked.store(false, Ordering::SeqCst);
     assert_eq!(embed(at, "{\"input\":\"a\"}").status, 200);
-    assert_eq!(server.requests_held(), 0);
-    assert_eq!(threads_of_this_process(), threads);
-    assert_eq!(server.drain(Duration::from_secs(5)), Drained::Clean);
-    wait_until("the server's own threads have ended", || threads_of_this_process() == before);
+    assert_eq!(server.inflight_requests(), 0);
+    assert_eq!(thread_count(), threads);
+    assert_eq!(server.drain(Duration::from_secs(5)), DrainOutcome::Complete);
+    wait_until("the threads of the server have ended", || thread_count() == before);
 }

@@ -1,8 +1,8 @@
-//! The model folder as a container will see it.
+//! Verifies that a container can read the model folder.
 //!
-//! A bind mount shows the folder with its own permissions and without what lies around it. The program runs as a user
-//! that owns nothing on the host, so a private file or a link that leads out of the folder fails in the container and
-//! nowhere else; better to say so before.
+//! A bind mount keeps the permissions of the folder and excludes what is outside of it. The program runs as a user that
+//! owns nothing on the host, so a private file or a link to the outside fails in the container and nowhere else. This check
+//! reports it before the container starts.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,44 +10,45 @@ use std::path::{Path, PathBuf};
 use diag::Diagnostic;
 use serde_json::Value;
 
-/// A folder in which everything can be read from inside a container.
+use super::codes::MODEL_FOLDER;
+
+const FETCH: &str = "`cargo xtask fetch-model` fetches all-MiniLM-L6-v2 and prints its folder";
+
+/// A model folder that can be read from inside a container.
 pub struct Model {
     /// Absolute, without links.
     pub folder: PathBuf,
-    /// How long the vectors of this model are, as its own configuration says; `None` when it does not.
+    /// Length of the model's vectors according to its configuration; `None` if it does not say.
     pub dimension: Option<u64>,
 }
 
-pub fn mountable(folder: &Path) -> Result<Model, Diagnostic> {
-    let named = |error: String| {
-        Diagnostic::new(&release::GENERAL, format!("model folder {}: {error}", folder.display()))
-    };
-    let fetch = "`cargo xtask model` fetches the real all-MiniLM-L6-v2 and prints its folder";
-    let root = folder.canonicalize().map_err(|error| named(error.to_string()).hint(fetch))?;
-    if !root.is_dir() {
-        return Err(named("is not a folder".into()).hint(fetch));
+impl Model {
+    /// Checks every file and folder below `folder`.
+    pub fn check(folder: &Path) -> Result<Self, Diagnostic> {
+        let unusable = |found: String| {
+            Diagnostic::new(&MODEL_FOLDER, "the model folder cannot be used").file(folder).found(found)
+        };
+        let root = folder.canonicalize().map_err(|error| unusable(error.to_string()).hint(FETCH))?;
+        if !root.is_dir() {
+            return Err(unusable("not a folder".into()).hint(FETCH));
+        }
+        let mut problems = Vec::new();
+        let mut files = 0;
+        visit(&root, &root, &mut files, &mut problems).map_err(|error| unusable(error.to_string()))?;
+        if files == 0 {
+            return Err(unusable("it has no files".into()).hint(FETCH));
+        }
+        if !problems.is_empty() {
+            return Err(unusable(problems.join("\n"))
+                .expected("files that others can read: the container's user owns nothing here")
+                .hint(format!("copy it: cp -rL '{0}' model && chmod -R a+rX model", root.display())));
+        }
+        let dimension = dimension(&root);
+        Ok(Self { folder: root, dimension })
     }
-    let mut problems = Vec::new();
-    let mut files = 0;
-    visit(&root, &root, &mut files, &mut problems).map_err(|error| named(error.to_string()))?;
-    if files == 0 {
-        return Err(named("has no files".into()).hint(fetch));
-    }
-    if let Some(first) = problems.first() {
-        let more =
-            if problems.len() > 1 { format!(" (and {} more)", problems.len() - 1) } else { String::new() };
-        return Err(named(format!("{first}{more}"))
-            .expected("everything in it readable by others: the container's user owns nothing here")
-            .hint(format!(
-                "make a copy that is: cp -rL '{0}' model && chmod -R a+rX model",
-                root.display()
-            )));
-    }
-    let dimension = dimension(&root);
-    Ok(Model { folder: root, dimension })
 }
 
-/// A dense layer after the pooling would change the length; then nothing is expected of it here.
+/// A dense layer after the pooling changes the length; then nothing is expected.
 fn dimension(root: &Path) -> Option<u64> {
     let json = |name: &str| serde_json::from_slice::<Value>(&std::fs::read(root.join(name)).ok()?).ok();
     let is_dense = |module: &Value| module["type"].as_str().is_some_and(|kind| kind.ends_with(".Dense"));
@@ -62,11 +63,11 @@ fn dimension(root: &Path) -> Option<u64> {
 fn visit(root: &Path, path: &Path, files: &mut usize, problems: &mut Vec<String>) -> std::io::Result<()> {
     let shown = |path: &Path| match path.strip_prefix(root) {
         Ok(inside) if !inside.as_os_str().is_empty() => format!("`{}`", inside.display()),
-        _ => "the folder itself".into(),
+        _ => "the folder".into(),
     };
-    // Downloaders keep one copy of the weights and put links to it everywhere else.
+    // Downloaders store the weights once and link to them.
     if path.is_symlink() && !path.canonicalize()?.starts_with(root) {
-        problems.push(format!("{} is a link that leads out of the folder", shown(path)));
+        problems.push(format!("{} is a link to the outside of the folder", shown(path)));
         return Ok(());
     }
     let metadata = path.metadata()?;

@@ -46,5 +46,5 @@ fn unpack_with_upx(bytes: &[u8]) -> Option<Result<String, String>> {
 
 /// Lower-case hexadecimal digits.
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    crate::bytes::hex(&Sha256::digest(bytes))
+    elf_facts::bytes::hex(&Sha256::digest(bytes))
 }

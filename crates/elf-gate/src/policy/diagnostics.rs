@@ -11,7 +11,7 @@ use crate::policy::table::{RULES, rule};
 
 /// All codes of the gate: the rules, and the error codes.
 pub fn all_codes() -> impl Iterator<Item = &'static Code> {
-    RULES.iter().map(|rule| &rule.code).chain(codes::CODES.iter().copied())
+    RULES.iter().map(|rule| &rule.code).chain(codes::all())
 }
 
 /// The outcomes that stop a file. A violation has the code of its rule, an undecided rule the code

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Makes the coefficients of `gelu.rs` and `softmax.rs`: near-minimax polynomials by iteratively reweighted least squares
-(Lawson) on Chebyshev nodes, in f64. Needs numpy. Prints coefficients, lowest power first, and the largest weighted error.
+"""Computes the coefficients of `gelu.rs` and `softmax.rs`: near-minimax polynomials by iteratively reweighted least squares
+(Lawson) on Chebyshev nodes, in f64. Requires numpy. Prints the coefficients, lowest power first, and the largest weighted
+error.
 """
 
 import math
@@ -27,8 +28,8 @@ def show(name, coefficients, error):
     print(name, f"error {error:.1e}", *(f"{np.float32(c):.8e}" for c in coefficients), sep="\n  ")
 
 
-# (Phi(x) - 1/2) / x over s = 2 x^2 / CLAMP^2 - 1. The weight is what the error becomes in gelu: times x, for Phi, and
-# times x again, but at least 0.3 so that small x keep their relative accuracy.
+# (Phi(x) - 1/2) / x over s = 2 x^2 / CLAMP^2 - 1. The weight converts the error to that of gelu: times x for Phi, and
+# times x again, with a minimum of 0.3 that preserves the relative accuracy of small x.
 CLAMP = 5.5
 x_of = lambda s: np.sqrt(np.maximum((s + 1) * CLAMP**2 / 2, 1e-12))
 erf = np.vectorize(math.erf)

@@ -1,13 +1,14 @@
 //! The exact GELU, `x * Phi(x)` with the normal distribution's Phi, not its tanh approximation.
 //!
 //! `Phi(x) = 0.5 + x * P(x * x)` on [-5.5, 5.5]; outside, Phi is 0 or 1 to within 2e-8. P is a polynomial in
-//! `2 x^2 / 5.5^2 - 1`, which runs from -1 to 1, so that f32 loses nothing to cancellation. No exp, no division, no branch.
+//! `2 x^2 / 5.5^2 - 1`, whose range -1 to 1 avoids cancellation in f32. The kernel has no exp, division or branch.
 
-use super::{for_each_simd, mul_add};
+use super::simd::{for_each_simd, mul_add};
 
+/// Beyond this, Phi is constant.
 const CLAMP: f32 = 5.5;
 
-/// Lowest power first; made by `fit.py`.
+/// Coefficients, lowest power first, from `fit.py`.
 const P: [f32; 16] = [
     1.285_519_3e-1,
     -6.417_234e-2,

@@ -1,11 +1,11 @@
-//! Layer norm, and the scaling of a vector to length 1.
+//! Layer norm, and scaling of a vector to Euclidean length 1.
 
-use super::{LANES, for_each_simd, lane_sum, mul_add};
+use super::simd::{LANES, for_each_simd, lane_sum, mul_add};
 
 for_each_simd! {
     /// Each row of `values` (as wide as `weight` and `shift`, and `bias` unless it is empty) becomes
-    /// `normalized(row + bias) * weight + shift`. The bias of the product before is added here because the row is in
-    /// the cache now.
+    /// `normalized(row + bias) * weight + shift`. The bias belongs to the preceding product and is added here because the row
+    /// is in the cache.
     add_bias_and_normalize = norm_body(values: &mut [f32], bias: &[f32], weight: &[f32], shift: &[f32], epsilon: f32)
 }
 
@@ -18,7 +18,7 @@ fn norm_body<const FMA: bool>(values: &mut [f32], bias: &[f32], weight: &[f32], 
             *value += bias;
         }
         let mean = lanes::<FMA>(row, 0.0, |sum, value| sum + value) / width as f32;
-        // Two passes: the difference of large squares would lose digits.
+        // Two passes: the difference of two large sums of squares would lose digits.
         let variance = lanes::<FMA>(row, mean, |sum, value| mul_add::<FMA>(value, value, sum)) / width as f32;
         let scale = 1.0 / (variance + epsilon).sqrt();
         for ((value, weight), shift) in row.iter_mut().zip(weight).zip(shift) {
@@ -27,7 +27,7 @@ fn norm_body<const FMA: bool>(values: &mut [f32], bias: &[f32], weight: &[f32], 
     }
 }
 
-/// Folds `row - offset` in [`LANES`] accumulators and adds them up.
+/// Folds `row - offset` into [`LANES`] accumulators and returns their sum.
 #[inline(always)]
 fn lanes<const FMA: bool>(row: &[f32], offset: f32, fold: impl Fn(f32, f32) -> f32) -> f32 {
     let mut sums = [0.0; LANES];
@@ -43,7 +43,7 @@ fn lanes<const FMA: bool>(row: &[f32], offset: f32, fold: impl Fn(f32, f32) -> f
     lane_sum(sums)
 }
 
-/// Scales a vector to Euclidean length 1; the bound keeps a zero vector zero, as the reference has it.
+/// Scales a vector to Euclidean length 1. A zero vector stays zero, as in the reference.
 pub(crate) fn unit_length(vector: &mut [f32]) {
     let length = vector.iter().map(|v| f64::from(*v) * f64::from(*v)).sum::<f64>().sqrt().max(1e-12);
     for value in vector {

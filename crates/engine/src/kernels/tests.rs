@@ -1,7 +1,10 @@
-use super::softmax::exp;
-use super::*;
+use super::gelu::gelu;
+use super::norm::{add_bias_and_normalize, unit_length};
+use super::simd::Simd;
+use super::softmax::{exp, softmax_rows};
+use super::transpose::transpose;
 
-/// erf by its Taylor series (near 0) and continued fraction (far out), in f64: independent of the polynomial under test.
+/// erf in f64 by its Taylor series near 0 and its continued fraction elsewhere: independent of the polynomial under test.
 fn erf(x: f64) -> f64 {
     let a = x.abs();
     let value = if a < 3.0 {
@@ -22,7 +25,7 @@ fn erf(x: f64) -> f64 {
 }
 
 #[test]
-fn the_reference_erf_is_right() {
+fn the_reference_erf_equals_known_values() {
     for (x, expected) in
         [(0.5, 0.520_499_877_813_046_5), (2.0, 0.995_322_265_018_952_7), (3.5, 0.999_999_256_901_627_7)]
     {
@@ -31,7 +34,7 @@ fn the_reference_erf_is_right() {
 }
 
 #[test]
-fn gelu_is_the_exact_one_on_every_instruction_set() {
+fn gelu_is_within_its_error_bound_on_every_instruction_set() {
     for simd in Simd::available() {
         let inputs: Vec<f32> =
             (-120_000..=120_000).map(|i| i as f32 / 10_000.0).chain([-1e30, 1e30, -0.0]).collect();
@@ -66,7 +69,7 @@ fn exp_is_within_two_units_in_the_last_place() {
 }
 
 #[test]
-fn softmax_rows_sum_to_one_and_survive_large_scores() {
+fn softmax_equals_its_definition_also_for_large_scores() {
     for simd in Simd::available() {
         for columns in [1, 2, 15, 16, 17, 100, 256] {
             let scores: Vec<f32> = (0..3 * columns).map(|i| ((i * 37) % 101) as f32 * 3.0 - 100.0).collect();
@@ -114,11 +117,25 @@ fn layer_norm_equals_its_definition() {
 }
 
 #[test]
-fn unit_length_leaves_a_zero_vector_zero() {
+fn unit_length_scales_to_length_one_and_keeps_a_zero_vector() {
     let mut zero = [0.0; 4];
     unit_length(&mut zero);
     assert_eq!(zero, [0.0; 4]);
     let mut three_four = [3.0, 4.0];
     unit_length(&mut three_four);
     assert_eq!(three_four, [0.6, 0.8]);
+}
+
+#[test]
+fn transpose_swaps_rows_and_columns_within_the_stride() {
+    for (rows, columns, stride) in [(1, 1, 1), (3, 5, 7), (16, 32, 98), (17, 33, 40)] {
+        let data: Vec<f32> = (0..rows * stride).map(|i| i as f32).collect();
+        let mut out = vec![0.0; rows * columns];
+        transpose(&data, stride, columns, &mut out);
+        for row in 0..rows {
+            for column in 0..columns {
+                assert_eq!(out[column * rows + row], data[row * stride + column], "{rows}x{columns}");
+            }
+        }
+    }
 }

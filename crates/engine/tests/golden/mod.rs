@@ -1,4 +1,4 @@
-//! Reads the golden files; their layout is documented in `fixtures/goldens/make.py`.
+//! Reads the golden files. `fixtures/goldens/make.py` documents their layout.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ struct Meta {
     texts: Vec<Text>,
 }
 
-#[allow(dead_code)] // each of its users reads its own part, here and below
+#[allow(dead_code)] // each test binary uses a part of this module, here and below
 pub struct Golden {
     pub dimension: usize,
     pub max_tokens: usize,
@@ -68,18 +68,18 @@ pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
 }
 
-/// A missing input is a failure: a golden test that quietly does nothing proves nothing.
+/// A missing model is a failure: a golden test that passes without its input proves nothing.
 #[allow(dead_code)]
 pub fn real_model() -> PathBuf {
     match std::env::var_os("MUSLIN_MODEL_DIR") {
         Some(dir) => dir.into(),
-        None => panic!("MUSLIN_MODEL_DIR does not name the real all-MiniLM-L6-v2\nhint: cargo xtask test"),
+        None => panic!("MUSLIN_MODEL_DIR is not set: run the tests with `cargo xtask test`"),
     }
 }
 
 pub fn max_abs(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    // A NaN must not vanish in a maximum.
+    // `f32::max` would drop a NaN.
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |worst, d| if d <= worst { worst } else { d })
 }
 

@@ -1,8 +1,12 @@
-//! The image that the tests build, change and damage.
+//! The image that the tests build, change and damage, and its parts.
+#![allow(dead_code)] // each test program uses a part of it
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
+use flate2::read::GzDecoder;
 use oci_image::{Image, ImageFile, ImageSpec, account_files};
+use serde_json::Value;
 
 pub const PROGRAM: &[u8] = b"not a program, but bytes that stand for one\n";
 
@@ -37,4 +41,36 @@ pub fn oci_tar(spec: &ImageSpec) -> Vec<u8> {
     let mut bytes = Vec::new();
     Image::build(spec).unwrap().write_oci_tar(&mut bytes).unwrap();
     bytes
+}
+
+/// Regular files of a tar by name.
+pub fn untar(bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(bytes).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().to_str().unwrap().to_owned();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        if entry.header().entry_type().is_file() {
+            files.insert(name, content);
+        }
+    }
+    files
+}
+
+/// The blob with the digest in a JSON field.
+pub fn blob<'a>(files: &'a BTreeMap<String, Vec<u8>>, digest: &Value) -> &'a [u8] {
+    &files[&format!("blobs/sha256/{}", digest.as_str().unwrap().trim_start_matches("sha256:"))]
+}
+
+pub fn parse(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap()
+}
+
+pub fn unpacked_layer(files: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+    let index = parse(&files["index.json"]);
+    let manifest = parse(blob(files, &index["manifests"][0]["digest"]));
+    let mut layer = Vec::new();
+    GzDecoder::new(blob(files, &manifest["layers"][0]["digest"])).read_to_end(&mut layer).unwrap();
+    layer
 }

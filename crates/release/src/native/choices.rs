@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::config::{Native, Placed};
+use crate::config::{CONFIG_VALUE, Located, Native};
 use diag::Diagnostic;
 use patchset::Vendored;
 use patchset::build::{Build, Recipe};
@@ -87,26 +87,35 @@ impl LibraryPlan {
 }
 
 fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagnostic>) -> Vec<String> {
-    let at = |place: &str, text: String| Diagnostic::new(&crate::GENERAL, format!("{place}: {text}"));
     let known: Vec<&str> = build.kernels.keys().map(String::as_str).collect();
     for kernel in choices.kernels.iter().filter(|kernel| !known.contains(&kernel.value.as_str())) {
         problems.push(
-            at(&kernel.place, format!("a kernel set of {name} whose functions its build.toml does not name"))
+            kernel
+                .diagnostic(
+                    &CONFIG_VALUE,
+                    format!("`native.{name}.kernels` names a kernel set that the library's build.toml does not have"),
+                )
                 .expected(known.join(", "))
                 .found(kernel.value.as_str()),
         );
     }
     match &build.recipe {
         Recipe::Cc { flags, .. } => {
-            for placed in choices.options.iter().filter(|flag| !flag.value.starts_with('-')) {
+            for option in choices.options.iter().filter(|flag| !flag.value.starts_with('-')) {
                 problems.push(
-                    at(&placed.place, "an option that is no flag of a compiler".into())
+                    option
+                        .diagnostic(
+                            &CONFIG_VALUE,
+                            format!("`native.{name}.options` holds something else than flags of a compiler"),
+                        )
                         .expected("a word that starts with `-`")
-                        .found(placed.value.as_str()),
+                        .found(option.value.as_str()),
                 );
             }
             if let Some(threads) = &choices.threads_max {
-                problems.push(at(&threads.place, format!("{name} has no maximum of threads to choose")));
+                problems.push(
+                    threads.diagnostic(&CONFIG_VALUE, format!("{name} has no maximum of threads to choose")),
+                );
             }
             flags.iter().cloned().chain(choices.options.iter().map(|flag| flag.value.clone())).collect()
         }
@@ -123,10 +132,15 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
             }
             let mut all: Vec<String> = choices.options.iter().map(|option| option.value.clone()).collect();
             match (threads_max, &choices.threads_max) {
-                (Some(known), Some(Placed { value, place })) => {
-                    if !(known.from..=known.to).contains(value) {
+                (Some(known), Some(threads)) => {
+                    let value = threads.value;
+                    if !(known.from..=known.to).contains(&value) {
                         problems.push(
-                            at(place, format!("`native.{name}.threads_max` is out of range"))
+                            threads
+                                .diagnostic(
+                                    &CONFIG_VALUE,
+                                    format!("`native.{name}.threads_max` is out of range"),
+                                )
                                 .expected(format!("{} to {}", known.from, known.to))
                                 .found(value.to_string()),
                         );
@@ -142,7 +156,10 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
                     .hint("without it the build machine's core count would decide"),
                 ),
                 (None, Some(threads)) => {
-                    problems.push(at(&threads.place, format!("{name} has no maximum of threads to choose")));
+                    problems.push(
+                        threads
+                            .diagnostic(&CONFIG_VALUE, format!("{name} has no maximum of threads to choose")),
+                    );
                 }
             }
             if let Some(option) = kernels {
@@ -164,11 +181,11 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
 }
 
 fn make_option(
-    option: &Placed<String>,
+    option: &Located<String>,
     set: &[&str],
     refused: &std::collections::BTreeMap<String, String>,
 ) -> Option<Diagnostic> {
-    let at = |text: String| Diagnostic::new(&crate::GENERAL, format!("{}: {text}", option.place));
+    let at = |text: String| option.diagnostic(&CONFIG_VALUE, text);
     let name = option.value.split_once('=').map(|(name, _)| name);
     match name {
         None | Some("") => Some(
@@ -213,7 +230,7 @@ mod tests {
             ("\"USE_THREAD=1\"", "\"USE_TLS=1\"", "remove it"),
         ] {
             let told = problems("openblas", from, to);
-            assert!(told.starts_with("release.toml:") && told.contains(wanted), "{told}");
+            assert!(told.contains("--> release.toml:") && told.contains(wanted), "{told}");
         }
         let told = problems("openblas", "kernels = [\"HASWELL\"", "kernels = [] # [\"HASWELL\"");
         assert!(told.contains("nothing would be dispatched"), "{told}");

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Config, Native, Placed};
+use crate::config::{Config, Located, Native};
 use crate::plan::Choices;
 use crate::surroundings::{Commit, Surroundings};
 use crate::toolchain::{Asked, Origin, Rust, StdOrigin, Tool, Wrappers};
@@ -78,7 +78,9 @@ impl Tiny {
         let choices = Choices { quiet: true, ..Choices::default() };
         let mut plan = Plan::new(config, &surroundings, choices, Vec::new()).unwrap();
         plan.paths.work = folder.join("work");
-        let flags = flags.iter().map(|flag| Placed { value: (*flag).to_string(), place: "here".into() });
+        let flags = flags.iter().map(|flag| {
+            Located::new((*flag).to_string(), "release.toml", diag::Location { line: 1, column: 1 })
+        });
         let native = Native {
             vendor: "vendor".into(),
             threads_max: None,

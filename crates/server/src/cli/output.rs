@@ -1,44 +1,62 @@
-//! Data on stdout: buffered, and honest about what could not be written.
+//! Buffered data on stdout. Write errors are reported.
 
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::process::ExitCode;
 
-use crate::failure::Failure;
+use diag::Diagnostic;
+
+use super::exit::CommandResult;
+use crate::codes;
 
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Why no more can be written.
+/// Reason to write no more.
 pub enum Stop {
-    /// The reader went away, as `head` does: a quiet end.
+    /// The reader closed the pipe, as `head` does. The command ends with success.
     ReaderGone,
-    Failed(Failure),
+    /// Another failure.
+    Failed(Diagnostic),
 }
 
+/// stdout of the process.
 pub struct Output(BufWriter<StdoutLock<'static>>);
 
 impl Output {
+    /// Locks stdout.
     pub fn stdout() -> Self {
         Self(BufWriter::with_capacity(BUFFER_BYTES, io::stdout().lock()))
     }
 
-    /// One line; the newline is added here.
+    /// Writes a line and its newline.
     pub fn line(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         self.0.write_all(bytes).and_then(|()| self.0.write_all(b"\n")).map_err(stop)
     }
 
-    /// Everything so far reaches the reader. Must be called at the end: a drop would swallow the error.
+    /// Writes the buffer. Must be called at the end: dropping the buffer would ignore the error.
     pub fn flush(&mut self) -> Result<(), Stop> {
         self.0.flush().map_err(stop)
     }
 }
 
-pub fn stop(error: io::Error) -> Stop {
-    match error.kind() {
-        ErrorKind::BrokenPipe => Stop::ReaderGone,
-        ErrorKind::StorageFull => Stop::Failed(
-            Failure::new(error)
-                .context("cannot write to stdout")
-                .hint("Free some space, or write elsewhere."),
-        ),
-        _ => Stop::Failed(Failure::new(error).context("cannot write to stdout")),
+/// Prints a text with a newline at its end.
+pub fn print(text: &str) -> CommandResult {
+    let mut output = Output::stdout();
+    match output.line(text.trim_end().as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) | Err(Stop::ReaderGone) => Ok(ExitCode::SUCCESS),
+        Err(Stop::Failed(diagnostic)) => Err(diagnostic),
     }
+}
+
+/// Classifies a write error of stdout.
+pub fn stop(error: io::Error) -> Stop {
+    let code = match error.kind() {
+        ErrorKind::BrokenPipe => return Stop::ReaderGone,
+        ErrorKind::StorageFull => &diag::DISK_FULL,
+        _ => &codes::STDOUT_FAILED,
+    };
+    let hint = match code == &diag::DISK_FULL {
+        true => "free space, or write to another disk",
+        false => codes::fix(code),
+    };
+    Stop::Failed(codes::caused(code, "cannot write to stdout", &error).hint(hint))
 }

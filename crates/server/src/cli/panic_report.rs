@@ -1,21 +1,24 @@
-//! What a user sees when the program itself is wrong: three lines, not a backtrace.
+//! The report of a panic: a diagnostic instead of a backtrace.
 
 use std::io::Write;
 
-use crate::build_info;
+use diag::Diagnostic;
+use diag::render::{self, Style};
 
-/// Replaces std's panic message on every thread. The panic goes on unwinding; whoever catches it decides what ends.
+use crate::build_info::{ISSUES_URL, NAME};
+use crate::codes;
+
+/// Replaces the panic message of std on every thread. The panic continues to unwind.
 pub fn install() {
     std::panic::set_hook(Box::new(|info| {
-        let what = info.payload_as_str().unwrap_or("no message");
-        let place = info.location().map_or_else(|| "unknown place".to_string(), ToString::to_string);
+        let message = info.payload_as_str().unwrap_or("no message");
+        let location = info.location().map_or_else(|| "unknown location".to_string(), ToString::to_string);
+        let diagnostic = Diagnostic::new(
+            &codes::INTERNAL_ERROR,
+            format!("this is a bug in {NAME}: {message} (at {location})"),
+        )
+        .hint(format!("report it at {ISSUES_URL} with the output of `{NAME} --version`"));
         // A failed write must not panic inside the hook.
-        let _ = writeln!(
-            std::io::stderr(),
-            "error: this is a bug in {}: {what} (at {place})\nhint: please report it at {} with the output of `{} --version`",
-            build_info::NAME,
-            build_info::ISSUES_URL,
-            build_info::NAME,
-        );
+        let _ = std::io::stderr().write_all(render::human(&[diagnostic], Style::default()).as_bytes());
     }));
 }

@@ -1,123 +1,124 @@
-//! `inferd serve`: flags to checked options, and off.
+//! `inferd serve`: converts flags to the options of the server and runs it.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::ArgAction;
 use clap::builder::BoolishValueParser;
+use diag::Diagnostic;
+use units::{ByteSize, TimeSpan};
 
-use super::CommandResult;
 use super::config::Settings;
-use super::embed::{available_threads, threads};
-use super::output::{Output, Stop};
-use crate::failure::Failure;
+use super::exit::CommandResult;
+use super::{output, threads};
 use crate::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, LogFormat, Options, Origins, RequestLimits,
-    Server, run as run_server,
+    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, OptionSources, Options, RequestLimits, Server,
+    run_until_signal,
 };
-use crate::units;
+use crate::{codes, log};
 
-/// Of one batch, for each thread: the engine's chunks are of about this size, so each thread gets one.
-const BATCH_TOKENS_A_THREAD: usize = 1024;
+/// Default batch size per thread: about the size of the engine's chunks, so that each thread gets one.
+const BATCH_TOKENS_PER_THREAD: usize = 1024;
 
+/// Time for the last lines of the log at the end of the process.
+const LOG_FLUSH_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Flags of the command. Their order is that of `--help` and of `--print-config`.
 #[derive(clap::Args)]
 pub struct Flags {
-    /// File with options: `queue = 512`; flags and the environment (`INFERD_QUEUE`) come before it
+    /// Configuration file (TOML), such as `max_inflight = 512`; flags and environment (`INFERD_MAX_INFLIGHT`) take precedence
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print every option with its value and where it comes from, and end
+    /// Print every option with its value and its source, and exit
     #[arg(long)]
     print_config: bool,
-    /// A model to serve, by the name of its folder or by a name of your own; may be given several times
+    /// Model to serve, named after its folder or `NAME`; repeatable
     #[arg(long, value_name = "NAME=DIR|DIR")]
     model: Vec<String>,
-    /// Address and port to listen on, or `unix:/path`; may be given several times; port 0 lets the system choose
+    /// Address and port to listen on, or `unix:/path`; repeatable; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: Vec<Listen>,
     /// Permissions of a unix socket, in octal
     #[arg(long, value_name = "MODE", default_value = "660", value_parser = octal)]
     socket_mode: u32,
-    /// File with the keys of those who may ask: `KEY` or `NAME KEY` a line; read anew on SIGHUP
+    /// File of API keys, one `KEY` or `NAME KEY` per line; SIGHUP reloads it
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
-    /// Ask for a key at `/metrics` and at the status page too
+    /// Require a key for `/metrics` and the status page
     #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
     #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
     protect_metrics: bool,
-    /// Threads to compute with [default: what the machine and its CPU quota allow]
-    #[arg(long, value_name = "N", value_parser = threads)]
+    /// Compute threads [default: the CPUs that the machine and the CPU quota allow]
+    #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<NonZeroUsize>,
-    /// Load a model when it is first asked for; memory is then not checked at start
+    /// Load a model at its first request; the start then skips the memory check
     #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
     #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
     lazy_weights: bool,
-    /// Start without looking whether the models fit into memory
+    /// Start without the memory check
     #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
     #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
-    no_memcheck: bool,
-    /// Memory that must stay free
-    #[arg(long, value_name = "SIZE", default_value = "32 MiB", value_parser = units::bytes)]
-    memcheck_headroom: u64,
-    /// Requests that are let in at a time; more are told 429
+    no_memory_check: bool,
+    /// Memory that the check keeps free
+    #[arg(long, value_name = "SIZE", default_value = "32 MiB")]
+    memory_headroom: ByteSize,
+    /// Concurrent requests; further ones get status 429
     #[arg(long, value_name = "N", default_value = "256", value_parser = positive)]
-    queue: usize,
-    /// Bytes of bodies and answers that are held at a time
-    #[arg(long, value_name = "SIZE", default_value = "64 MiB", value_parser = units::bytes)]
-    queue_bytes: u64,
-    /// Bytes of one body
-    #[arg(long, value_name = "SIZE", default_value = "8 MiB", value_parser = units::bytes)]
-    body_max: u64,
+    max_inflight: usize,
+    /// Bytes of the bodies and responses of all concurrent requests
+    #[arg(long, value_name = "SIZE", default_value = "64 MiB")]
+    max_inflight_bytes: ByteSize,
+    /// Bytes of one request body
+    #[arg(long, value_name = "SIZE", default_value = "8 MiB")]
+    max_body_bytes: ByteSize,
     /// Inputs of one request
     #[arg(long, value_name = "N", default_value = "2048", value_parser = positive)]
-    inputs_max: usize,
+    max_inputs: usize,
     /// Tokens of one request
     #[arg(long, value_name = "N", default_value = "262144", value_parser = positive)]
-    request_tokens: usize,
-    /// Tokens of one batch [default: 1024 for each thread]
+    max_request_tokens: usize,
+    /// Tokens of one batch [default: 1024 per thread]
     #[arg(long, value_name = "N", value_parser = positive)]
     batch_tokens: Option<usize>,
-    /// How long a request may wait for others to join its batch
-    #[arg(long, value_name = "TIME", default_value = "0", value_parser = units::duration)]
-    batch_delay: Duration,
-    /// Time of one request; 0 for no limit
-    #[arg(long, value_name = "TIME", default_value = "60 s", value_parser = units::duration)]
-    infer_timeout: Duration,
-    /// Time for the headers of a request, and for which a connection is kept without one
-    #[arg(long, value_name = "TIME", default_value = "30 s", value_parser = units::duration)]
-    header_timeout: Duration,
-    /// Time for the body of a request
-    #[arg(long, value_name = "TIME", default_value = "20 s", value_parser = units::duration)]
-    body_timeout: Duration,
-    /// Time in which a client must take its answer, or 32 KiB a second of a long one
-    #[arg(long, value_name = "TIME", default_value = "20 s", value_parser = units::duration)]
-    write_timeout: Duration,
-    /// Open connections; more wait to be accepted
+    /// Time that a request waits for others to join its batch
+    #[arg(long, value_name = "TIME", default_value = "0")]
+    batch_delay: TimeSpan,
+    /// Time limit of one request; 0 for none
+    #[arg(long, value_name = "TIME", default_value = "60 s")]
+    request_timeout: TimeSpan,
+    /// Time limit for the headers of a request, and for an idle connection
+    #[arg(long, value_name = "TIME", default_value = "30 s")]
+    header_timeout: TimeSpan,
+    /// Time limit for the body of a request
+    #[arg(long, value_name = "TIME", default_value = "20 s")]
+    body_timeout: TimeSpan,
+    /// Time in which a client must read its response, or 32 KiB/s of a long one
+    #[arg(long, value_name = "TIME", default_value = "20 s")]
+    write_timeout: TimeSpan,
+    /// Open connections; further ones wait in the backlog
     #[arg(long, value_name = "N", default_value = "1024", value_parser = positive)]
-    connections: usize,
-    /// Time for requests to end after SIGTERM
-    #[arg(long, value_name = "TIME", default_value = "30 s", value_parser = units::duration)]
-    drain_timeout: Duration,
+    max_connections: usize,
+    /// Time for in-flight requests to finish after SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "30 s")]
+    drain_timeout: TimeSpan,
     /// Form of the log on stderr
-    #[arg(long, value_name = "FORM", default_value = "text", value_parser = log_format)]
-    log_format: LogFormat,
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    log_format: log::Format,
+}
+
+impl Flags {
+    /// Whether stderr carries JSON.
+    pub fn logs_json(&self) -> bool {
+        self.log_format == log::Format::Json
+    }
 }
 
 fn positive(text: &str) -> Result<usize, String> {
     text.parse::<NonZeroUsize>().map(usize::from).map_err(|_| "expected a whole number above 0".into())
 }
 
-fn log_format(text: &str) -> Result<LogFormat, String> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("expected `text` or `json`".into()),
-    }
-}
-
-/// Yes and no as people write them in the environment.
+/// `true`, `yes`, `1` and their opposites, as environment variables spell them.
 fn boolish() -> BoolishValueParser {
     BoolishValueParser::new()
 }
@@ -129,70 +130,87 @@ fn octal(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Serves until a signal ends the process.
 pub fn run(flags: Flags, settings: Settings) -> CommandResult {
-    let threads = flags.threads.unwrap_or_else(available_threads);
-    let threads_from = match flags.threads {
-        Some(_) => settings.origin("threads").to_owned(),
-        None => "the machine and its CPU quota".into(),
-    };
-    let batch_tokens = flags.batch_tokens.unwrap_or(BATCH_TOKENS_A_THREAD * threads.get());
+    let threads = flags.threads.unwrap_or_else(threads::available);
+    let batch_tokens = flags.batch_tokens.unwrap_or(BATCH_TOKENS_PER_THREAD * threads.get());
     if flags.print_config {
-        let decided = [
-            ("threads", format!("{threads}, what the machine and its CPU quota allow")),
-            ("batch_tokens", format!("{batch_tokens}, {BATCH_TOKENS_A_THREAD} for each thread")),
+        let derived = [
+            ("threads", format!("{threads}, from the CPUs and the CPU quota")),
+            ("batch_tokens", format!("{batch_tokens}, {BATCH_TOKENS_PER_THREAD} per thread")),
         ];
-        return print(&settings.print(&decided));
+        return output::print(&settings.print(&derived));
     }
+    log::init(flags.log_format).map_err(|error| {
+        codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error)
+    })?;
+    let drain_timeout = flags.drain_timeout.duration();
+    let result = options(flags, settings, threads, batch_tokens)
+        .and_then(Server::open)
+        .and_then(|server| run_until_signal(server, drain_timeout));
+    log::flush(LOG_FLUSH_TIME_MAX);
+    result
+}
+
+fn options(
+    flags: Flags,
+    settings: Settings,
+    threads: NonZeroUsize,
+    batch_tokens: usize,
+) -> Result<Options, Diagnostic> {
     if flags.model.is_empty() {
-        return Err(Failure::message("no model is named").hint(
-            "Name one: `--model DIR`, or `INFERD_MODEL`, or `model = [\"DIR\"]` in the file of `--config`.",
-        ));
+        return Err(
+            Diagnostic::new(&codes::NO_MODEL, "no model is configured").hint(codes::fix(&codes::NO_MODEL))
+        );
     }
-    let options = Options {
+    let threads_source = match flags.threads {
+        Some(_) => settings.source("threads").to_owned(),
+        None => "CPUs and CPU quota".into(),
+    };
+    Ok(Options {
         models: models(&flags.model)?,
         listen: flags.listen,
         socket_mode: flags.socket_mode,
         api_keys: flags.api_keys,
         protect_metrics: flags.protect_metrics,
         threads,
-        origins: Origins { threads: threads_from, config: settings.file, warnings: settings.warnings },
+        sources: OptionSources {
+            threads: threads_source,
+            config: settings.file,
+            warnings: settings.warnings,
+        },
         lazy_weights: flags.lazy_weights,
-        memcheck_headroom: (!flags.no_memcheck).then_some(flags.memcheck_headroom),
-        admission: AdmissionLimits { requests_max: flags.queue, bytes_max: flags.queue_bytes },
+        memory_headroom: (!flags.no_memory_check).then_some(flags.memory_headroom.bytes()),
+        admission: AdmissionLimits {
+            requests_max: flags.max_inflight,
+            bytes_max: flags.max_inflight_bytes.bytes(),
+        },
         requests: RequestLimits {
-            body_bytes_max: flags.body_max,
-            body_timeout: flags.body_timeout,
-            infer_timeout: flags.infer_timeout,
-            inputs_max: flags.inputs_max,
+            body_bytes_max: flags.max_body_bytes.bytes(),
+            body_timeout: flags.body_timeout.duration(),
+            timeout: flags.request_timeout.duration(),
+            inputs_max: flags.max_inputs,
         },
         connections: ConnectionLimits {
-            connections_max: flags.connections,
-            header_timeout: flags.header_timeout,
-            write_timeout: flags.write_timeout,
+            connections_max: flags.max_connections,
+            header_timeout: flags.header_timeout.duration(),
+            write_timeout: flags.write_timeout.duration(),
         },
         batches: BatchSettings {
             batch_tokens,
-            batch_delay: flags.batch_delay,
-            request_tokens_max: flags.request_tokens,
+            batch_delay: flags.batch_delay.duration(),
+            request_tokens_max: flags.max_request_tokens,
         },
-        log_format: flags.log_format,
-    };
-    run_server(Server::open(options)?, flags.drain_timeout)
+    })
 }
 
-fn print(page: &str) -> CommandResult {
-    let mut output = Output::stdout();
-    match output.line(page.trim_end().as_bytes()).and_then(|()| output.flush()) {
-        Ok(()) | Err(Stop::ReaderGone) => Ok(ExitCode::SUCCESS),
-        Err(Stop::Failed(failure)) => Err(failure),
-    }
-}
-
-/// `NAME=DIR`, or `DIR` whose last part is the name.
-fn models(given: &[String]) -> Result<Vec<(String, PathBuf)>, Failure> {
+/// `NAME=DIR`, or `DIR` whose last component is the name.
+fn models(arguments: &[String]) -> Result<Vec<(String, PathBuf)>, Diagnostic> {
+    let error =
+        |message: String| Diagnostic::new(&codes::MODEL_NAME, message).hint(codes::fix(&codes::MODEL_NAME));
     let mut names = HashSet::new();
     let mut models = Vec::new();
-    for text in given {
+    for text in arguments {
         let (name, dir) = match text.split_once('=') {
             Some((name, dir)) => (name.to_string(), PathBuf::from(dir)),
             None => {
@@ -203,12 +221,10 @@ fn models(given: &[String]) -> Result<Vec<(String, PathBuf)>, Failure> {
             }
         };
         if name.is_empty() {
-            return Err(Failure::message(format_args!("`--model {text}` gives no name"))
-                .hint("Give one: `--model NAME=DIR`."));
+            return Err(error(format!("`--model {text}` has no name")));
         }
         if !names.insert(name.clone()) {
-            return Err(Failure::message(format_args!("two models are named `{name}`"))
-                .hint("Give each a name of its own: `--model NAME=DIR`."));
+            return Err(error(format!("two models have the name `{name}`")));
         }
         models.push((name, dir));
     }
@@ -220,10 +236,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_is_named_by_its_user_or_by_its_folder() {
-        let given = ["a=/m/x".to_string(), "/m/y".into()];
-        assert_eq!(models(&given).unwrap(), [("a".into(), "/m/x".into()), ("y".into(), "/m/y".into())]);
-        assert!(models(&["/a/m".into(), "/b/m".into()]).is_err());
-        assert!(models(&["=/m".into()]).is_err());
+    fn a_model_is_named_by_its_argument_or_by_its_folder() {
+        let arguments = ["a=/m/x".to_string(), "/m/y".into()];
+        assert_eq!(models(&arguments).unwrap(), [("a".into(), "/m/x".into()), ("y".into(), "/m/y".into())]);
+    }
+
+    #[test]
+    fn rejects_an_empty_and_a_repeated_name() {
+        insta::assert_snapshot!(models(&["=/m".into()]).unwrap_err(), @"`--model =/m` has no name");
+        let repeated = models(&["/a/m".into(), "/b/m".into()]).unwrap_err();
+        insta::assert_snapshot!(repeated, @"two models have the name `m`");
     }
 }

@@ -1,62 +1,69 @@
-//! What the kernel lets this process have: every cgroup above it, version 1 and 2, and the machine.
+//! Memory limits of this process: every cgroup from its own to the root, version 1 and 2, and the machine.
 //!
-//! Each level gives a *room*: its limit less what is used, where pages of files that can be dropped count as free. The
-//! smallest room binds. The leaf alone would not do: a pod's or a slice's limit stands above it. `memory.high` counts
-//! like `memory.max`: beyond it the kernel slows every allocation down, which no server survives. A limit whose usage cannot
-//! be read is taken as used up: cannot tell is no pass.
+//! The available memory of a level is its limit minus its usage; file pages that the kernel can drop count as free. The level with
+//! the least available memory decides. All levels are read because the limit of a pod or a slice is above the process's own
+//! cgroup. `memory.high` counts like `memory.max`: above it the kernel throttles every allocation. A limit whose usage cannot be
+//! read counts as used up: "cannot tell" is not a pass.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Tree;
+use super::kernel_files::KernelFiles;
 use super::mountinfo::{self, Mount};
 
-/// Bytes that are left, and who says so.
+/// A limit and its available memory, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Room {
-    pub bytes: u64,
-    /// The limit itself.
+pub struct MemoryLimit {
+    pub available: u64,
     pub limit: u64,
-    /// The file that the limit was read from, as seen inside the root.
+    /// The file that holds the limit, relative to the root.
     pub source: String,
 }
 
-/// Version 1 says "none" as the largest multiple of the page size below 2^63.
+impl fmt::Display for MemoryLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} MiB free of {} MiB ({})", self.available >> 20, self.limit >> 20, self.source)
+    }
+}
+
+/// Version 1 writes "no limit" as the largest multiple of the page size below 2^63.
 const V1_NONE: u64 = 1 << 62;
 
-/// Every bound that is there, in no order.
-pub fn rooms(tree: &(impl Tree + ?Sized)) -> Vec<Room> {
-    let mut rooms = Vec::new();
-    let own = text(tree, "proc/self/cgroup").unwrap_or_default();
-    let mounts = mountinfo::parse(&text(tree, "proc/self/mountinfo").unwrap_or_default());
+/// Every limit that can be read, in no order.
+pub fn read_limits(files: &(impl KernelFiles + ?Sized)) -> Vec<MemoryLimit> {
+    let mut limits = Vec::new();
+    let own = text(files, "proc/self/cgroup").unwrap_or_default();
+    let mounts = mountinfo::parse(&text(files, "proc/self/mountinfo").unwrap_or_default());
     if let Some((mount, folder)) = v2(&own, &mounts) {
         for level in levels(mount, &folder) {
-            rooms.extend(v2_room(tree, &level));
+            limits.extend(v2_limit(files, &level));
         }
     }
     if let Some((mount, folder)) = v1(&own, &mounts) {
         for level in levels(mount, &folder) {
-            rooms.extend(v1_room(tree, &level));
+            limits.extend(v1_limit(files, &level));
         }
     }
-    rooms.extend(machine(tree));
-    rooms
+    limits.extend(machine(files));
+    limits
 }
 
-pub fn smallest(rooms: &[Room]) -> Option<&Room> {
-    rooms.iter().min_by_key(|room| room.bytes)
+/// The limit with the least available memory.
+pub fn tightest(limits: &[MemoryLimit]) -> Option<&MemoryLimit> {
+    limits.iter().min_by_key(|limit| limit.available)
 }
 
-/// `anon` of the cgroup that this process is in.
-pub fn own_anonymous(tree: &(impl Tree + ?Sized)) -> Option<u64> {
-    let own = text(tree, "proc/self/cgroup")?;
-    let mounts = mountinfo::parse(&text(tree, "proc/self/mountinfo")?);
+/// `anon` of the cgroup of this process.
+pub fn own_anonymous(files: &(impl KernelFiles + ?Sized)) -> Option<u64> {
+    let own = text(files, "proc/self/cgroup")?;
+    let mounts = mountinfo::parse(&text(files, "proc/self/mountinfo")?);
     if let Some((_, folder)) = v2(&own, &mounts)
-        && let Some(anonymous) = stat(tree, &folder, "anon")
+        && let Some(anonymous) = stat(files, &folder, "anon")
     {
         return Some(anonymous);
     }
     let (_, folder) = v1(&own, &mounts)?;
-    stat(tree, &folder, "total_rss")
+    stat(files, &folder, "total_rss")
 }
 
 fn v2<'a>(own: &str, mounts: &'a [Mount]) -> Option<(&'a Mount, PathBuf)> {
@@ -77,43 +84,43 @@ fn v1<'a>(own: &str, mounts: &'a [Mount]) -> Option<(&'a Mount, PathBuf)> {
     Some((mount, mountinfo::folder(mount, Path::new(path))))
 }
 
-/// The folder and everything above it, as far as the mount shows it.
+/// The folder and its ancestors inside the mount.
 fn levels(mount: &Mount, folder: &Path) -> Vec<PathBuf> {
     folder.ancestors().take_while(|level| level.starts_with(&mount.point)).map(Path::to_owned).collect()
 }
 
-fn v2_room(tree: &(impl Tree + ?Sized), level: &Path) -> Option<Room> {
+fn v2_limit(files: &(impl KernelFiles + ?Sized), level: &Path) -> Option<MemoryLimit> {
     let limit = |file: &str| {
         let path = level.join(file);
-        // "max" is no number and no limit.
-        let bytes = number(tree, &path)?;
+        // "max" is not a number: no limit.
+        let bytes = number(files, &path)?;
         Some((bytes, path.display().to_string()))
     };
     let (limit, source) = [limit("memory.high"), limit("memory.max")].into_iter().flatten().min()?;
-    let current = number(tree, &level.join("memory.current")).unwrap_or(limit);
-    let files = ["inactive_file", "active_file"].iter().filter_map(|key| stat(tree, level, key)).sum();
-    Some(room(limit, current, files, source))
+    let current = number(files, &level.join("memory.current")).unwrap_or(limit);
+    let cache = ["inactive_file", "active_file"].iter().filter_map(|key| stat(files, level, key)).sum();
+    Some(memory_limit(limit, current, cache, source))
 }
 
-fn v1_room(tree: &(impl Tree + ?Sized), level: &Path) -> Option<Room> {
-    let own = (level.join("memory.limit_in_bytes"), number(tree, &level.join("memory.limit_in_bytes")));
-    // Includes the levels that a container cannot see.
-    let above = (level.join("memory.stat"), stat(tree, level, "hierarchical_memory_limit"));
+fn v1_limit(files: &(impl KernelFiles + ?Sized), level: &Path) -> Option<MemoryLimit> {
+    let own = (level.join("memory.limit_in_bytes"), number(files, &level.join("memory.limit_in_bytes")));
+    // The hierarchical limit includes levels that a container cannot see.
+    let above = (level.join("memory.stat"), stat(files, level, "hierarchical_memory_limit"));
     let limits = [own, above].into_iter().filter_map(|(file, bytes)| Some((bytes?, file)));
     let (limit, file) = limits.filter(|(bytes, _)| *bytes < V1_NONE).min()?;
-    let current = number(tree, &level.join("memory.usage_in_bytes")).unwrap_or(limit);
-    let files =
-        ["total_inactive_file", "total_active_file"].iter().filter_map(|key| stat(tree, level, key)).sum();
-    Some(room(limit, current, files, file.display().to_string()))
+    let current = number(files, &level.join("memory.usage_in_bytes")).unwrap_or(limit);
+    let cache =
+        ["total_inactive_file", "total_active_file"].iter().filter_map(|key| stat(files, level, key)).sum();
+    Some(memory_limit(limit, current, cache, file.display().to_string()))
 }
 
-fn room(limit: u64, current: u64, files: u64, source: String) -> Room {
-    Room { bytes: limit.saturating_sub(current.saturating_sub(files)), limit, source }
+fn memory_limit(limit: u64, current: u64, page_cache: u64, source: String) -> MemoryLimit {
+    MemoryLimit { available: limit.saturating_sub(current.saturating_sub(page_cache)), limit, source }
 }
 
-/// MemAvailable; kernels before 3.14 have none, and their sum of free and cached is near enough.
-fn machine(tree: &(impl Tree + ?Sized)) -> Option<Room> {
-    let meminfo = text(tree, "proc/meminfo")?;
+/// MemAvailable; for kernels before 3.14, which lack it, the sum of free and cached memory.
+fn machine(files: &(impl KernelFiles + ?Sized)) -> Option<MemoryLimit> {
+    let meminfo = text(files, "proc/meminfo")?;
     let bytes = |key: &str| {
         let line = meminfo.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
@@ -121,27 +128,27 @@ fn machine(tree: &(impl Tree + ?Sized)) -> Option<Room> {
     let limit = bytes("MemTotal")?;
     match bytes("MemAvailable") {
         Some(available) => {
-            Some(Room { bytes: available, limit, source: "MemAvailable in /proc/meminfo".into() })
+            Some(MemoryLimit { available, limit, source: "MemAvailable in /proc/meminfo".into() })
         }
         None => {
             let available = bytes("MemFree")? + bytes("Buffers").unwrap_or(0) + bytes("Cached").unwrap_or(0);
             let source = "MemFree + Buffers + Cached in /proc/meminfo".into();
-            Some(Room { bytes: available, limit, source })
+            Some(MemoryLimit { available, limit, source })
         }
     }
 }
 
-fn stat(tree: &(impl Tree + ?Sized), level: &Path, key: &str) -> Option<u64> {
-    let text = text(tree, level.join("memory.stat"))?;
+fn stat(files: &(impl KernelFiles + ?Sized), level: &Path, key: &str) -> Option<u64> {
+    let text = text(files, level.join("memory.stat"))?;
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-fn number(tree: &(impl Tree + ?Sized), file: &Path) -> Option<u64> {
-    text(tree, file)?.trim().parse().ok()
+fn number(files: &(impl KernelFiles + ?Sized), file: &Path) -> Option<u64> {
+    text(files, file)?.trim().parse().ok()
 }
 
-fn text(tree: &(impl Tree + ?Sized), file: impl AsRef<Path>) -> Option<String> {
-    tree.text(file.as_ref())
+fn text(files: &(impl KernelFiles + ?Sized), file: impl AsRef<Path>) -> Option<String> {
+    files.read(file.as_ref())
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
-//! Does it fit? Read before anything is loaded, refused before anything is bound.
+//! Compares the memory that the models need with the memory that the kernel allows.
 //!
-//! `limits` reads what the kernel allows, `process` what this process has, `preflight` compares. The kernel's files are read
-//! through [`Tree`], so that tests can show them any machine, and the self-test too, in an image where no file can be written.
+//! `limits` reads the limits of cgroups and of the machine, `process` the memory of this process, `preflight` compares. All
+//! files of the kernel are read through [`kernel_files::KernelFiles`], so that tests and the self-test can supply the files of
+//! any machine, also in an image without a writable folder.
 
+pub mod kernel_files;
 pub mod limits;
 pub mod mountinfo;
 pub mod preflight;
 pub mod process;
-mod tree;
-
-pub use tree::Tree;

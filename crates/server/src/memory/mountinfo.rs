@@ -1,17 +1,18 @@
-//! `/proc/self/mountinfo`: where a cgroup hierarchy can be seen, and which part of it.
+//! `/proc/self/mountinfo`: the mount points of cgroup hierarchies and the part that each one shows.
 
 use std::path::{Path, PathBuf};
 
+/// One line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The folder of the mounted file system that is seen at `point`.
+    /// The folder of the mounted file system that is visible at `point`.
     pub root: PathBuf,
     pub point: PathBuf,
     pub kind: String,
     pub options: Vec<String>,
 }
 
-/// Lines that have not the form of `proc(5)` are passed over: a new kernel may add some.
+/// Skips lines without the form of `proc(5)`: a newer kernel may add some.
 pub fn parse(text: &str) -> Vec<Mount> {
     text.lines().filter_map(mount).collect()
 }
@@ -53,15 +54,14 @@ fn unescape(text: &str) -> String {
     out + rest
 }
 
-/// The folder, below the root of the file system, of the cgroup `path` as seen through `mount`; and the highest folder that
-/// can be seen.
+/// The folder of the cgroup `path` inside `mount`.
 ///
-/// Inside a cgroup namespace the path is relative to the namespace's root, and so is the mount's root. A container without
-/// one sees the host's path and a mount whose root is that very path.
+/// Inside a cgroup namespace both the path and the mount's root are relative to the root of the namespace. A container without a
+/// namespace has the path of the host, and a mount whose root is that path.
 pub fn folder(mount: &Mount, path: &Path) -> PathBuf {
     match path.strip_prefix(&mount.root) {
         Ok(below) => mount.point.join(below),
-        // The path lies outside of what is mounted (`/../..` of another namespace): its top is what can be seen.
+        // The path is outside of the mount (`/../..` of another namespace); only the mount point is visible.
         Err(_) => mount.point.clone(),
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fields_are_found_with_and_without_optional_ones() {
+    fn parses_lines_with_and_without_optional_fields() {
         let text = "\
             30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 master:2 - cgroup2 cgroup2 rw,nsdelegate\n\
             36 30 0:31 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n\
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_found_below_the_mount() {
+    fn maps_a_cgroup_path_to_a_folder_below_the_mount() {
         let mount = |root: &str| Mount {
             root: root.into(),
             point: "/sys/fs/cgroup".into(),

@@ -1,66 +1,80 @@
-//! The verdict: what is needed against the room that is left.
+//! Decides whether a memory footprint fits into the limits.
 //!
-//! Two ways not to fit. Anonymous memory that does not fit ends with the kernel killing the process. Anonymous memory that
-//! fits and leaves no room for the weights is as bad: every token touches all of them, so their pages would be read from
-//! disk again and again.
+//! There are two ways not to fit. Anonymous memory beyond the limit ends with the kernel killing the process. Anonymous memory
+//! that leaves no space for the weights is as bad: every token reads all weights, so their pages are read from disk for every
+//! batch.
 
-use std::fmt;
+use diag::Diagnostic;
 
-use super::limits::Room;
+use super::limits::{MemoryLimit, tightest};
+use crate::codes;
 
+/// Bytes that a process needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Need {
+pub struct Footprint {
     pub anonymous: u64,
     /// Mapped from files.
-    pub file: u64,
+    pub file_backed: u64,
 }
 
+/// Result of [`assess`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    Fits(Room),
-    /// Neither cgroups nor /proc/meminfo could be read: cannot tell.
+pub enum Assessment {
+    /// The footprint fits into this limit, which is the tightest one.
+    Fits(MemoryLimit),
+    /// No limit could be read.
     Unknown,
-    Refused(Refused),
+    /// The footprint exceeds the limit.
+    Exceeds(Shortfall),
 }
 
+/// A footprint that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    need: Need,
-    headroom: u64,
-    room: Room,
+pub struct Shortfall {
+    pub footprint: Footprint,
+    pub headroom: u64,
+    pub limit: MemoryLimit,
 }
 
-/// `headroom` is what must stay free after all.
-pub fn judge(need: Need, headroom: u64, rooms: &[Room]) -> Verdict {
-    let Some(room) = super::limits::smallest(rooms).cloned() else { return Verdict::Unknown };
-    let total = need.anonymous.saturating_add(need.file).saturating_add(headroom);
-    if total <= room.bytes { Verdict::Fits(room) } else { Verdict::Refused(Refused { need, headroom, room }) }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { need, headroom, room } = self;
-        let why = if need.anonymous.saturating_add(*headroom) > room.bytes {
-            "the kernel would kill the server"
-        } else {
-            "the weights would be read from disk again and again"
-        };
-        write!(
-            f,
-            "not enough memory: needs {} MiB anonymous + {} MiB of weights + {} MiB headroom, and {} MiB are free of {} MiB \
-             ({}); {why}. Raise the limit, serve fewer or smaller models, use fewer `--threads`, a smaller `--queue-bytes` or \
-             `--batch-tokens`, or pass `--no-memcheck`",
-            mib(need.anonymous),
-            mib(need.file),
-            mib(*headroom),
-            room.bytes >> 20,
-            room.limit >> 20,
-            room.source,
-        )
+/// Compares the footprint with the tightest limit. `headroom` bytes must stay free.
+pub fn assess(footprint: Footprint, headroom: u64, limits: &[MemoryLimit]) -> Assessment {
+    let Some(limit) = tightest(limits).cloned() else { return Assessment::Unknown };
+    let total = footprint.anonymous.saturating_add(footprint.file_backed).saturating_add(headroom);
+    if total <= limit.available {
+        Assessment::Fits(limit)
+    } else {
+        Assessment::Exceeds(Shortfall { footprint, headroom, limit })
     }
 }
 
-/// Rounded up: a need is never shown smaller than it is.
+/// The need as text: `300 MiB anonymous + 90 MiB of weights + 32 MiB headroom`.
+pub fn describe(footprint: Footprint, headroom: u64) -> String {
+    format!(
+        "{} MiB anonymous + {} MiB of weights + {} MiB headroom",
+        mib(footprint.anonymous),
+        mib(footprint.file_backed),
+        mib(headroom)
+    )
+}
+
+impl Shortfall {
+    /// The diagnostic for the operator.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let Self { footprint, headroom, limit } = self;
+        let consequence = if footprint.anonymous.saturating_add(*headroom) > limit.available {
+            "the kernel would kill the server"
+        } else {
+            "the weights would be read from disk for every batch"
+        };
+        Diagnostic::new(&codes::INSUFFICIENT_MEMORY, "not enough memory for the models")
+            .expected(describe(*footprint, *headroom))
+            .found(limit.to_string())
+            .cause(consequence)
+            .hint(codes::fix(&codes::INSUFFICIENT_MEMORY))
+    }
+}
+
+/// Rounded up, so that a need is never shown smaller than it is.
 pub fn mib(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)
 }
@@ -71,35 +85,45 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn verdict(anonymous: u64, file: u64, headroom: u64) -> Verdict {
-        let room = |bytes: u64, source: &str| Room { bytes, limit: 600 * MIB, source: source.into() };
-        let need = Need { anonymous: anonymous * MIB, file: file * MIB };
-        judge(need, headroom * MIB, &[room(900 * MIB, "machine"), room(500 * MIB, "cgroup")])
+    fn assess_mib(anonymous: u64, file_backed: u64, headroom: u64) -> Assessment {
+        let limit = |bytes: u64, source: &str| MemoryLimit {
+            available: bytes,
+            limit: 600 * MIB,
+            source: source.into(),
+        };
+        let footprint = Footprint { anonymous: anonymous * MIB, file_backed: file_backed * MIB };
+        assess(footprint, headroom * MIB, &[limit(900 * MIB, "machine"), limit(500 * MIB, "cgroup")])
+    }
+
+    fn report(assessment: Assessment) -> String {
+        let Assessment::Exceeds(shortfall) = assessment else { panic!("{assessment:?}") };
+        diag::render::human(&[shortfall.diagnostic()], diag::render::Style::default())
     }
 
     #[test]
-    fn the_tightest_room_decides_to_the_byte() {
-        assert!(matches!(verdict(300, 180, 20), Verdict::Fits(room) if room.source == "cgroup"));
-        assert!(matches!(verdict(300, 180, 21), Verdict::Refused(_)));
+    fn the_tightest_limit_decides_to_the_byte() {
+        assert!(matches!(assess_mib(300, 180, 20), Assessment::Fits(limit) if limit.source == "cgroup"));
+        assert!(matches!(assess_mib(300, 180, 21), Assessment::Exceeds(_)));
     }
 
     #[test]
-    fn one_line_tells_the_two_reasons_apart_and_names_numbers_source_and_remedies() {
-        let killed = verdict(501, 10, 0);
-        let thrashing = verdict(100, 450, 0);
-        for (verdict, why) in [(killed, "would kill"), (thrashing, "again and again")] {
-            let Verdict::Refused(refused) = verdict else { panic!("{verdict:?}") };
-            let line = refused.to_string();
-            for words in [why, "500 MiB are free of 600 MiB", "cgroup", "--no-memcheck", "MiB of weights"] {
-                assert!(line.contains(words), "`{words}` is missing in: {line}");
-            }
-            assert_eq!(line.lines().count(), 1);
-        }
+    fn reports_numbers_source_and_consequence() {
+        insta::assert_snapshot!(report(assess_mib(501, 10, 0)), @r"
+        error[insufficient-memory]: not enough memory for the models
+          expected: 501 MiB anonymous + 10 MiB of weights + 0 MiB headroom
+          found:    500 MiB free of 600 MiB (cgroup)
+          because:  the kernel would kill the server
+        hint: raise the limit, serve fewer or smaller models, lower `--threads`, `--max-inflight-bytes` or `--batch-tokens`, or pass `--no-memory-check`
+        ");
+        assert!(
+            report(assess_mib(100, 450, 0))
+                .contains("because:  the weights would be read from disk for every batch")
+        );
     }
 
     #[test]
-    fn huge_needs_do_not_wrap_around_and_no_room_is_no_pass() {
-        assert!(matches!(verdict(u64::MAX / MIB, u64::MAX / MIB, 1), Verdict::Refused(_)));
-        assert_eq!(judge(Need::default(), 0, &[]), Verdict::Unknown);
+    fn huge_footprints_do_not_overflow_and_a_missing_limit_is_unknown() {
+        assert!(matches!(assess_mib(u64::MAX / MIB, u64::MAX / MIB, 1), Assessment::Exceeds(_)));
+        assert_eq!(assess(Footprint::default(), 0, &[]), Assessment::Unknown);
     }
 }

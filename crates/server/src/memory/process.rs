@@ -1,7 +1,8 @@
-//! What this process holds, from `/proc/self/status`.
+//! Memory and threads of this process, from `/proc/self/status`.
 
 use std::path::Path;
 
+/// Bytes and threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessMemory {
     pub anonymous: u64,
@@ -9,6 +10,7 @@ pub struct ProcessMemory {
     pub threads: u64,
 }
 
+/// Reads the file below `root`; `None` when it is missing or has an unknown form.
 pub fn read(root: &Path) -> Option<ProcessMemory> {
     parse(&std::fs::read_to_string(root.join("proc/self/status")).ok()?)
 }
@@ -30,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kilobytes_become_bytes() {
+    fn converts_kilobytes_to_bytes() {
         let status = "Name:\tinferd\nVmRSS:\t    2048 kB\nRssAnon:\t    1024 kB\nThreads:\t7\n";
         let expected = ProcessMemory { anonymous: 1 << 20, resident: 2 << 20, threads: 7 };
         assert_eq!(parse(status), Some(expected));

@@ -1,36 +1,37 @@
-//! A server that is told to end answers everybody who was let in, tells 503 to others, and ends in time even when the work does
-//! not.
+//! A draining server finishes in-flight requests, rejects later ones with status 503, and ends at its deadline even when the work
+//! does not.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Outcome;
-use super::rehearsal::{Answer, Gated, Rehearsal, TIME_MAX};
-use crate::serve::Drained;
-use crate::serve::app::App;
-use crate::serve::server;
+use super::check::CheckResult;
+use super::in_process::{GatedModel, InProcessServer, Response, TIME_MAX};
+use crate::serve::DrainOutcome;
+use crate::serve::drain::finish_requests;
+use crate::serve::state::AppState;
 
 const REQUESTS: usize = 8;
-/// Of the drain that finds work which does not end.
+/// Deadline of the drain whose work does not end.
 const DEADLINE: Duration = Duration::from_millis(50);
-/// After this the gate opens, whether the late request has its answer or not.
-const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
-/// Above the deadline, for a loaded machine.
+/// Time for the rejection of the late request. After it the gate opens in any case.
+const REJECTION_TIME_MAX: Duration = Duration::from_secs(1);
+/// Allowed beyond the deadline on a loaded machine.
 const SLACK: Duration = Duration::from_secs(5);
 
-pub fn in_time() -> Outcome {
-    check(|app, time_max| async move { server::settle(&app, time_max).await })
+/// The check.
+pub fn in_time() -> CheckResult {
+    check(|state, time_max| async move { finish_requests(&state, time_max).await })
 }
 
-fn check<F: Future<Output = Drained>>(settle: impl Fn(Arc<App>, Duration) -> F) -> Outcome {
+fn check<F: Future<Output = DrainOutcome>>(drain: impl Fn(Arc<AppState>, Duration) -> F) -> CheckResult {
     let expected = format!(
-        "{REQUESTS} requests in flight are answered 200 and a late one 503 `draining`; work that does not end is told 503 after \
-         {} ms, no permit is left",
+        "{REQUESTS} in-flight requests get status 200 and a late one 503 `draining`; work that does not end gets status 503 after \
+         {} ms; no permit is left",
         DEADLINE.as_millis()
     );
-    match finish(&settle).and_then(|finished| Ok(format!("{finished}; {}", cut(&settle)?))) {
-        Ok(found) => Outcome::judge(true, expected, found),
-        Err(why) => Outcome::judge(false, expected, why),
+    match completes(&drain).and_then(|completed| Ok(format!("{completed}; {}", times_out(&drain)?))) {
+        Ok(found) => CheckResult::of(true, expected, found),
+        Err(found) => CheckResult::of(false, expected, found),
     }
 }
 
@@ -38,146 +39,149 @@ fn body() -> String {
     serde_json::json!({ "input": ["hello world", "a second text"] }).to_string()
 }
 
-fn count(answers: &[Answer], status: u16) -> usize {
-    answers.iter().filter(|answer| answer.0 == status).count()
+fn count(responses: &[Response], status: u16) -> usize {
+    responses.iter().filter(|response| response.0 == status).count()
 }
 
-/// The gate opens while the server drains.
-fn finish<F: Future<Output = Drained>>(settle: &impl Fn(Arc<App>, Duration) -> F) -> Result<String, String> {
-    let model = Gated::new()?;
-    let rehearsal = Rehearsal::open(model.clone())?;
-    let app = &rehearsal.app;
-    rehearsal.runtime.block_on(async {
-        let inside = in_flight(&rehearsal, &model).await?;
-        let drain = settle(Arc::clone(app), TIME_MAX);
+/// The gate of the model opens while the server drains.
+fn completes<F: Future<Output = DrainOutcome>>(
+    drain: &impl Fn(Arc<AppState>, Duration) -> F,
+) -> Result<String, String> {
+    let model = GatedModel::new()?;
+    let server = InProcessServer::open(model.clone())?;
+    let state = &server.state;
+    server.runtime.block_on(async {
+        let requests = start_requests(&server, &model).await?;
+        let drain = drain(Arc::clone(state), TIME_MAX);
         let late = async {
-            // After the drain's first step: it is polled first.
+            // The drain is polled first and has rejected new requests by now.
             tokio::task::yield_now().await;
-            let mut late = std::pin::pin!(rehearsal.embed(body()));
-            let told = tokio::time::timeout(REFUSAL_TIME_MAX, &mut late).await;
-            // One that was let in waits at the gate like the others.
+            let mut late = std::pin::pin!(server.embed(body()));
+            let rejected = tokio::time::timeout(REJECTION_TIME_MAX, &mut late).await;
+            // A request that was admitted nevertheless waits at the gate like the others.
             model.gate().open = true;
-            match told {
-                Ok(answer) => answer,
+            match rejected {
+                Ok(response) => response,
                 Err(_) => late.await,
             }
         };
         let late = async { tokio::time::timeout(TIME_MAX, late).await };
-        let (drained, late) = tokio::join!(tokio::time::timeout(TIME_MAX, drain), late);
+        let (outcome, late) = tokio::join!(tokio::time::timeout(TIME_MAX, drain), late);
         model.gate().open = true;
-        let drained = drained.map_err(|_| "the drain did not end".to_string())?;
-        let held = app.admission.held();
-        let answers = answers(inside).await?;
-        let late = late.map_err(|_| "a late request was not answered".to_string())?;
+        let outcome = outcome.map_err(|_| "the drain did not end".to_string())?;
+        let inflight = state.admission.inflight();
+        let responses = responses(requests).await?;
+        let late = late.map_err(|_| "the late request got no response".to_string())?;
         let found = format!(
-            "{} of {REQUESTS} answered, a late one told {} ({}), drained as {drained:?}, {} permits left",
-            count(&answers, 200),
+            "{} of {REQUESTS} got status 200, a late one {} ({}), drain outcome {outcome:?}, {} permits left",
+            count(&responses, 200),
             late.0,
             late.1.as_deref().unwrap_or("no error"),
-            held.0,
+            inflight.0,
         );
-        let pass = count(&answers, 200) == REQUESTS
+        let pass = count(&responses, 200) == REQUESTS
             && late == (503, Some("draining".into()))
-            && drained == Drained::Clean
-            && held.0 == 0;
+            && outcome == DrainOutcome::Complete
+            && inflight.0 == 0;
         if pass { Ok(found) } else { Err(found) }
     })
 }
 
-/// The gate never opens.
-fn cut<F: Future<Output = Drained>>(settle: &impl Fn(Arc<App>, Duration) -> F) -> Result<String, String> {
-    let model = Gated::new()?;
-    let rehearsal = Rehearsal::open(model.clone())?;
-    let app = &rehearsal.app;
-    rehearsal.runtime.block_on(async {
-        let inside = in_flight(&rehearsal, &model).await?;
+/// The gate of the model never opens.
+fn times_out<F: Future<Output = DrainOutcome>>(
+    drain: &impl Fn(Arc<AppState>, Duration) -> F,
+) -> Result<String, String> {
+    let model = GatedModel::new()?;
+    let server = InProcessServer::open(model.clone())?;
+    let state = &server.state;
+    server.runtime.block_on(async {
+        let requests = start_requests(&server, &model).await?;
         let started = Instant::now();
-        let drained = tokio::time::timeout(DEADLINE + SLACK, settle(Arc::clone(app), DEADLINE)).await;
+        let outcome = tokio::time::timeout(DEADLINE + SLACK, drain(Arc::clone(state), DEADLINE)).await;
         let time = started.elapsed();
-        let ended = drained.is_ok();
-        model.gate().open |= !ended;
-        let answers = answers(inside).await?;
-        let left = app.admission.held().0;
+        model.gate().open |= outcome.is_err();
+        let responses = responses(requests).await?;
+        let permits = state.admission.inflight().0;
         let found = format!(
-            "of work that does not end {} told 503 after {} ms, {left} permits left",
-            count(&answers, 503),
+            "of work that does not end {} got status 503 after {} ms, {permits} permits left",
+            count(&responses, 503),
             time.as_millis()
         );
-        let pass = drained == Ok(Drained::Cut { requests: REQUESTS })
-            && count(&answers, 503) == REQUESTS
-            && left == 0;
-        if pass { Ok(found) } else { Err(format!("{found}; drained as {drained:?}")) }
+        let pass = outcome == Ok(DrainOutcome::TimedOut { aborted: REQUESTS })
+            && count(&responses, 503) == REQUESTS
+            && permits == 0;
+        if pass { Ok(found) } else { Err(format!("{found}; drain outcome {outcome:?}")) }
     })
 }
 
-type Requests = Vec<tokio::task::JoinHandle<Answer>>;
+type Requests = Vec<tokio::task::JoinHandle<Response>>;
 
-async fn in_flight(rehearsal: &Rehearsal, model: &Gated) -> Result<Requests, String> {
-    let requests: Requests = (0..REQUESTS).map(|_| tokio::spawn(rehearsal.embed(body()))).collect();
-    let app = &rehearsal.app;
-    let in_flight = || app.admission.held().0 == REQUESTS && model.gate().begun > 0;
-    Rehearsal::until("all requests are in flight and a batch is being computed", in_flight).await?;
+async fn start_requests(server: &InProcessServer, model: &GatedModel) -> Result<Requests, String> {
+    let requests: Requests = (0..REQUESTS).map(|_| tokio::spawn(server.embed(body()))).collect();
+    let in_flight = || server.state.admission.inflight().0 == REQUESTS && model.gate().begun > 0;
+    InProcessServer::wait_until("all requests are in flight and a batch is being computed", in_flight)
+        .await?;
     Ok(requests)
 }
 
-async fn answers(requests: Requests) -> Result<Vec<Answer>, String> {
-    let mut answers = Vec::new();
+async fn responses(requests: Requests) -> Result<Vec<Response>, String> {
+    let mut responses = Vec::new();
     for request in requests {
-        let answer = tokio::time::timeout(TIME_MAX, request).await;
-        let answer = answer.map_err(|_| "a request was never answered".to_string())?;
-        answers.push(answer.map_err(|error| format!("a request ended without an answer: {error}"))?);
+        let response = tokio::time::timeout(TIME_MAX, request).await;
+        let response = response.map_err(|_| "a request got no response".to_string())?;
+        responses.push(response.map_err(|error| format!("a request ended without a response: {error}"))?);
     }
-    Ok(answers)
+    Ok(responses)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::check::CheckStatus;
     use super::*;
 
     #[track_caller]
-    fn fails<F: Future<Output = Drained>>(settle: impl Fn(Arc<App>, Duration) -> F, found: &str) {
-        let outcome = check(settle);
-        assert_eq!(outcome.verdict, Verdict::Fail, "{}", outcome.found);
-        assert!(outcome.found.contains(found), "{}", outcome.found);
+    fn fails<F: Future<Output = DrainOutcome>>(drain: impl Fn(Arc<AppState>, Duration) -> F, found: &str) {
+        let result = check(drain);
+        assert_eq!(result.status, CheckStatus::Fail, "{}", result.found);
+        assert!(result.found.contains(found), "{}", result.found);
     }
 
     #[test]
-    fn the_real_drain_passes() {
-        let outcome = in_time();
-        assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.found);
+    fn passes_for_the_real_drain() {
+        let result = in_time();
+        assert_eq!(result.status, CheckStatus::Pass, "{}", result.found);
     }
 
     #[test]
-    fn a_drain_that_waits_for_nobody_is_caught() {
-        let settle = |app: Arc<App>, _| async move {
-            app.admission.drain();
-            app.scheduler.stop();
-            Drained::Clean
+    fn fails_for_a_drain_that_does_not_wait() {
+        let drain = |state: Arc<AppState>, _| async move {
+            state.admission.drain();
+            state.scheduler.stop();
+            DrainOutcome::Complete
         };
-        fails(settle, "0 of 8 answered");
+        fails(drain, "0 of 8 got status 200");
     }
 
     #[test]
-    fn a_drain_that_still_lets_people_in_is_caught() {
-        let settle = |app: Arc<App>, _| async move {
-            while app.admission.held().0 > 0 {
+    fn fails_for_a_drain_that_admits_requests() {
+        let drain = |state: Arc<AppState>, _| async move {
+            while state.admission.inflight().0 > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            Drained::Clean
+            DrainOutcome::Complete
         };
-        fails(settle, "a late one told 200");
+        fails(drain, "a late one 200");
     }
 
     #[test]
-    fn a_drain_without_a_deadline_is_caught() {
-        let settle = |app: Arc<App>, _| async move {
-            app.admission.drain();
-            while app.admission.held().0 > 0 {
+    fn fails_for_a_drain_without_a_deadline() {
+        let drain = |state: Arc<AppState>, _| async move {
+            state.admission.drain();
+            while state.admission.inflight().0 > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            Drained::Clean
+            DrainOutcome::Complete
         };
-        fails(settle, "0 told 503");
+        fails(drain, "0 got status 503");
     }
 }

@@ -1,12 +1,12 @@
-//! The model inside the binary (fixtures/models/tiny-bert: random weights, real arithmetic), so that checks need no folder and
-//! run in an image with nothing else in it.
+//! The embedded model (fixtures/models/tiny-bert: random weights, real arithmetic), so that the checks need no folder and run in an
+//! image that holds only the executable.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
 use engine::Embedder;
 
-/// A file of the fixtures folder. Aligned, because the weights are used in place as f32.
+/// A file of the fixtures folder, aligned because the weights are read in place as f32.
 macro_rules! fixture {
     ($path:literal) => {{
         #[repr(C, align(64))]
@@ -17,7 +17,9 @@ macro_rules! fixture {
     }};
 }
 
+/// Name of the model.
 pub const NAME: &str = "tiny-bert";
+/// Its files.
 pub static FILES: &[(&str, &[u8])] = &[
     ("config.json", fixture!("models/tiny-bert/config.json")),
     ("modules.json", fixture!("models/tiny-bert/modules.json")),
@@ -28,15 +30,15 @@ pub static FILES: &[(&str, &[u8])] = &[
 ];
 pub(super) use fixture;
 
-/// Several, so that the engine's workers are there to be measured.
+/// More than one, so that the engine has workers to measure.
 pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-/// The model, opened anew.
+/// Opens a new instance.
 pub fn open() -> Result<Embedder, String> {
     Embedder::from_embedded(NAME, FILES, THREADS).map_err(|error| error.to_string())
 }
 
-/// One for all checks. Kept open: the last check measures the stacks of the engine's threads.
+/// The instance that all checks share. It stays open because the last check measures the stacks of the engine's threads.
 pub fn shared() -> Result<Arc<Embedder>, String> {
     static EMBEDDER: OnceLock<Arc<Embedder>> = OnceLock::new();
     if let Some(embedder) = EMBEDDER.get() {
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_weights_can_be_used_in_place() {
+    fn files_are_aligned() {
         for (name, bytes) in FILES {
             assert!(bytes.as_ptr().addr().is_multiple_of(64) && !bytes.is_empty(), "{name}");
         }

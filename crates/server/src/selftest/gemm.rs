@@ -1,44 +1,44 @@
-//! OpenBLAS multiplies correctly on this CPU: f32 products against a plain loop in f64.
+//! OpenBLAS multiplies correctly on this CPU: f32 products against a simple loop in f64.
 //!
-//! The kernels are chosen at run time, so only the machine that runs them can be asked. The shapes reach the paths that
-//! differ: a vector-like edge, the small-matrix kernels, odd sizes with tails, and one large enough for all threads.
+//! OpenBLAS selects its kernels at run time, so the check must run on the target machine. The shapes cover the different paths: a
+//! single element and a row vector, the small-matrix kernels, odd sizes with tails, and one product large enough for all threads.
 
 use openblas_sys::{Matrix, Transpose};
 
-use super::Outcome;
+use super::check::CheckResult;
 
 /// m, n, k. The last is the shape of a projection in a 384-wide encoder.
 const SHAPES: &[(usize, usize, usize)] =
     &[(1, 1, 1), (1, 384, 384), (5, 7, 3), (31, 33, 65), (129, 257, 100), (300, 384, 384)];
 
-pub fn correct() -> Outcome {
-    let expected =
-        "sgemm differs from a plain loop by no more than rounding allows, for every shape and transposition";
-    let mut worst = Difference { of_allowed: 0.0, at: String::new() };
+/// The check.
+pub fn correct() -> CheckResult {
+    let expected = "sgemm differs from a simple loop by no more than the rounding bound, for every shape and transposition";
+    let mut worst = Difference { of_bound: 0.0, at: String::new() };
     for &(m, n, k) in SHAPES {
         for transpose in [Transpose::No, Transpose::Yes] {
             worst = worst.max(difference(m, n, k, transpose, openblas));
         }
     }
     let found = format!(
-        "core {}, {} threads; worst difference {:.3} of what is allowed, at {}",
+        "core {}, {} threads; largest difference {:.3} of the bound, at {}",
         openblas_sys::core_name(),
         openblas_sys::num_threads(),
-        worst.of_allowed,
+        worst.of_bound,
         worst.at
     );
-    Outcome::judge(worst.of_allowed <= 1.0, expected, found)
+    CheckResult::of(worst.of_bound <= 1.0, expected, found)
 }
 
 struct Difference {
-    of_allowed: f64,
+    of_bound: f64,
     at: String,
 }
 
 impl Difference {
-    /// NaN is the worst of all: a comparison with `>` would lose it.
+    /// NaN is the maximum; a comparison with `>` would drop it.
     fn max(self, other: Self) -> Self {
-        if self.of_allowed.is_nan() || self.of_allowed >= other.of_allowed { self } else { other }
+        if self.of_bound.is_nan() || self.of_bound >= other.of_bound { self } else { other }
     }
 }
 
@@ -51,7 +51,7 @@ fn openblas(m: usize, n: usize, k: usize, a: &[f32], b: &[f32], transpose: Trans
     openblas_sys::sgemm(m, n, k, 1.0, a, Matrix { data: b, stride: b_stride, transpose }, 0.0, c, n);
 }
 
-/// `c = a * op(b)` both ways. The allowance is the textbook bound on a dot product's rounding error: k * eps * sum |a||b|.
+/// Compares `c = a * op(b)` with the loop. The bound is that of the rounding error of a dot product: k * eps * sum |a||b|.
 fn difference(m: usize, n: usize, k: usize, transpose: Transpose, multiply: Multiply) -> Difference {
     let (a, b) = (values(m * k, 1), values(k * n, 2));
     let mut c = vec![f32::NAN; m * n];
@@ -66,23 +66,23 @@ fn difference(m: usize, n: usize, k: usize, transpose: Transpose, multiply: Mult
                 sum += product;
                 magnitude += product.abs();
             }
-            let allowed = k as f64 * f64::from(f32::EPSILON) * magnitude;
-            let ratio = (f64::from(c[row * n + column]) - sum).abs() / allowed;
+            let bound = k as f64 * f64::from(f32::EPSILON) * magnitude;
+            let ratio = (f64::from(c[row * n + column]) - sum).abs() / bound;
             if ratio.is_nan() || ratio > worst {
                 worst = ratio;
             }
             if worst.is_nan() {
                 return Difference {
-                    of_allowed: worst,
+                    of_bound: worst,
                     at: format!("{m}x{n}x{k}, b transposed: {transpose:?}"),
                 };
             }
         }
     }
-    Difference { of_allowed: worst, at: format!("{m}x{n}x{k}, b transposed: {transpose:?}") }
+    Difference { of_bound: worst, at: format!("{m}x{n}x{k}, b transposed: {transpose:?}") }
 }
 
-/// Fixed pseudo-random values in [-1, 1), never zero: a kernel that skips an element shows.
+/// Fixed pseudo-random values in [-1, 1), never zero, so that a skipped element changes the result.
 fn values(len: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (0..len)
@@ -106,13 +106,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(multiply: Multiply, right: bool) {
-        let found = difference(9, 17, 33, Transpose::No, multiply).of_allowed;
-        assert_eq!(found <= 1.0, right, "{found}");
+    fn check(multiply: Multiply, correct: bool) {
+        let found = difference(9, 17, 33, Transpose::No, multiply).of_bound;
+        assert_eq!(found <= 1.0, correct, "{found}");
     }
 
     #[test]
-    fn a_right_product_passes_and_wrong_ones_are_caught() {
+    fn accepts_a_correct_product_and_rejects_incorrect_ones() {
         check(plain, true);
         check(|_, _, _, _, _, _, _| {}, false);
         check(|m, n, k, a, b, t, c| plain(m, n, k - 1, &a[..m * (k - 1)], b, t, c), false);

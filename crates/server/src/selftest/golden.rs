@@ -1,24 +1,24 @@
-//! A known model gives known vectors: tokenizer, forward pass and OpenBLAS together, in this file, on this CPU.
+//! A known model produces known vectors: tokenizer, forward pass and OpenBLAS together, on this CPU.
 //!
-//! The model is inside the binary (see `embedded_model`). The vectors were made by sentence-transformers
-//! (fixtures/goldens/make.py).
+//! The model is `embedded_model`. The reference vectors come from sentence-transformers (fixtures/goldens/make.py).
 
 use serde::Deserialize;
 
-use super::Outcome;
+use super::check::CheckResult;
 use super::embedded_model::{self, fixture};
 
 static GOLDENS: &[u8] = fixture!("goldens/tiny-bert.json");
 static GOLDEN_VECTORS: &[u8] = fixture!("goldens/tiny-bert.f32");
 
-/// What is promised for every model.
+/// Accuracy that holds for every model.
 const MAX_ABS: f32 = 1e-5;
 const COSINE_MIN: f64 = 0.99999;
 
-pub fn embedding() -> Outcome {
+/// The check.
+pub fn embedding() -> CheckResult {
     let expected = format!(
-        "vectors of the model inside this file as the reference has them: cosine above {COSINE_MIN}, no value off by \
-         {MAX_ABS} or more; the same for a text alone and in a batch"
+        "vectors of the embedded model equal the reference: cosine above {COSINE_MIN}, differences below {MAX_ABS}; \
+         the same for a single text and a batch"
     );
     match compare() {
         Ok(worst) => {
@@ -27,9 +27,9 @@ pub fn embedding() -> Outcome {
                 "{} texts; lowest cosine {:.7}, largest difference {:.1e}, single to batch {:.1e}",
                 worst.texts, worst.cosine, worst.max_abs, worst.batch_max_abs
             );
-            Outcome::judge(pass, expected, found)
+            CheckResult::of(pass, expected, found)
         }
-        Err(why) => Outcome::judge(false, expected, why),
+        Err(found) => CheckResult::of(false, expected, found),
     }
 }
 
@@ -79,7 +79,7 @@ fn compare() -> Result<Worst, String> {
     Ok(worst)
 }
 
-/// NaN wins and stays: `f32::max` would drop it.
+/// The maximum, with NaN above all values; `f32::max` would drop it.
 fn larger(a: f32, b: f32) -> f32 {
     if a.is_nan() || a > b { a } else { b }
 }
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nan_and_a_wrong_length_are_never_close() {
+    fn nan_and_different_lengths_exceed_every_bound() {
         assert!(max_abs(&[1.0, f32::NAN, 1.0], &[1.0, 1.0, 1.0]).is_nan());
         assert!(larger(f32::NAN, 1.0).is_nan() && larger(1.0, f32::NAN).is_nan());
         assert_eq!(max_abs(&[1.0], &[1.0, 1.0]), f32::INFINITY);

@@ -1,94 +1,112 @@
-//! What does not fit is refused, to the byte, wherever the limit stands: the estimate of the model inside this file against
-//! machines that are made up here and held in memory.
+//! A footprint that does not fit is rejected to the byte, at any place of the limit: the estimate of the embedded model against
+//! simulated machines.
 
 use engine::memory::{self, Workload};
 
-use super::{Outcome, embedded_model};
-use crate::memory::limits::Room;
-use crate::memory::preflight::{Need, Verdict, judge};
-use crate::serve::need;
+use super::check::CheckResult;
+use super::embedded_model;
+use crate::memory::limits::{MemoryLimit, read_limits};
+use crate::memory::preflight::{Assessment, Footprint, assess};
+use crate::serve::memory_budget::Breakdown;
 
 const HEADROOM: u64 = 32 << 20;
-/// In use already, at the level of the limit and below.
+/// Usage at the level of the limit.
 const USED: u64 = 100 << 20;
-/// Of it pages of files that the kernel can drop.
+/// The part of the usage that are file pages, which the kernel can drop.
 const FILES: u64 = 60 << 20;
 const V1_NONE: u64 = 0x7fff_ffff_ffff_f000;
 
 type Files = Vec<(String, String)>;
-type Rooms = fn(&Files) -> Vec<Room>;
+type Reader = fn(&Files) -> Vec<MemoryLimit>;
 
-/// A machine with one limit on `bytes` of room, and the file that the refusal must name.
+/// A name, a machine with one limit that leaves this number of bytes, and the file that the result must name.
 type Machine = (&'static str, fn(u64) -> Files, &'static str);
 
 const MACHINES: &[Machine] = &[
-    ("v2 in a namespace", |room| v2("/", &[("", "max", &max(room))]), "/sys/fs/cgroup/memory.max"),
+    ("v2 in a namespace", |available| v2("/", &[("", "max", &max(available))]), "/sys/fs/cgroup/memory.max"),
     (
         "v2 three levels up",
-        |room| {
-            let limits = [("/a/b/c", "max", "max"), ("/a/b", "max", "max"), ("/a", "max", &*max(room))];
+        |available| {
+            let limits = [("/a/b/c", "max", "max"), ("/a/b", "max", "max"), ("/a", "max", &*max(available))];
             v2("/a/b/c", &limits)
         },
         "/sys/fs/cgroup/a/memory.max",
     ),
-    ("v2 memory.high", |room| v2("/a", &[("/a", &max(room), "max")]), "/sys/fs/cgroup/a/memory.high"),
-    ("v1", |room| v1("/a", &[("/a", room + USED - FILES, V1_NONE)]), "/memory/a/memory.limit_in_bytes"),
+    (
+        "v2 memory.high",
+        |available| v2("/a", &[("/a", &max(available), "max")]),
+        "/sys/fs/cgroup/a/memory.high",
+    ),
+    (
+        "v1",
+        |available| v1("/a", &[("/a", available + USED - FILES, V1_NONE)]),
+        "/memory/a/memory.limit_in_bytes",
+    ),
     (
         "v1 above a container",
-        |room| v1("/a", &[("/a", V1_NONE, room + USED - FILES)]),
+        |available| v1("/a", &[("/a", V1_NONE, available + USED - FILES)]),
         "/memory/a/memory.stat",
     ),
-    ("no cgroup", |room| vec![meminfo(room)], "/proc/meminfo"),
+    ("no cgroup", |available| vec![meminfo(available)], "/proc/meminfo"),
 ];
 
-pub fn judged() -> Outcome {
-    check(|files| crate::memory::limits::rooms(&files[..]))
+/// The check.
+pub fn assessed() -> CheckResult {
+    check(|files| read_limits(&files[..]))
 }
 
-fn check(rooms: Rooms) -> Outcome {
-    let expected = "the model inside this file fits into exactly its estimate and is refused with one KiB less, for limits of cgroup \
-                    v1 and v2, above the own cgroup, of memory.high and of the machine; nothing readable is no pass";
-    match estimate().and_then(|need| judge_all(need, rooms)) {
-        Ok(found) => Outcome::judge(true, expected, found),
-        Err(why) => Outcome::judge(false, expected, why),
+fn check(reader: Reader) -> CheckResult {
+    let expected = "the embedded model fits into exactly its estimate and not into one KiB less, for limits of cgroup v1 and v2, above \
+                    the own cgroup, of memory.high and of the machine; without readable files the result is unknown";
+    match estimate().and_then(|footprint| assess_all(footprint, reader)) {
+        Ok(found) => CheckResult::of(true, expected, found),
+        Err(found) => CheckResult::of(false, expected, found),
     }
 }
 
-fn estimate() -> Result<Need, String> {
-    let load = Workload { threads: embedded_model::THREADS.get(), batch_tokens: 2048 };
-    let one = memory::budget_embedded(embedded_model::NAME, embedded_model::FILES, load);
-    let need = need::of([one.map_err(|error| error.to_string())?]).need();
-    // A reader that finds nothing would say that everything fits.
-    if need.anonymous == 0 || need.file == 0 { Err(format!("the estimate is {need:?}")) } else { Ok(need) }
+fn estimate() -> Result<Footprint, String> {
+    let workload = Workload { threads: embedded_model::THREADS.get(), batch_tokens: 2048 };
+    let budget = memory::budget_embedded(embedded_model::NAME, embedded_model::FILES, workload);
+    let footprint = Breakdown::of([budget.map_err(|error| error.to_string())?]).footprint();
+    // A footprint of zero would fit everywhere.
+    if footprint.anonymous == 0 || footprint.file_backed == 0 {
+        Err(format!("the estimate is {footprint:?}"))
+    } else {
+        Ok(footprint)
+    }
 }
 
-fn judge_all(need: Need, rooms: Rooms) -> Result<String, String> {
-    // Whole KiB, because /proc/meminfo has no other unit.
-    let total = (need.anonymous + need.file + HEADROOM).next_multiple_of(1024);
+fn assess_all(footprint: Footprint, reader: Reader) -> Result<String, String> {
+    // Whole KiB, the unit of /proc/meminfo.
+    let total = (footprint.anonymous + footprint.file_backed + HEADROOM).next_multiple_of(1024);
     for (name, machine, source) in MACHINES {
-        match judge(need, HEADROOM, &rooms(&machine(total))) {
-            Verdict::Fits(room) if room.source.contains(source) => {}
-            other => return Err(format!("{name}: {total} bytes are needed and free ({source}): {other:?}")),
+        match assess(footprint, HEADROOM, &reader(&machine(total))) {
+            Assessment::Fits(limit) if limit.source.contains(source) => {}
+            other => {
+                return Err(format!("{name}: {total} bytes are needed and available ({source}): {other:?}"));
+            }
         }
-        match judge(need, HEADROOM, &rooms(&machine(total - 1024))) {
-            Verdict::Refused(refused) if refused.to_string().contains(source) => {}
-            other => return Err(format!("{name}: a KiB less than needed is free ({source}): {other:?}")),
+        match assess(footprint, HEADROOM, &reader(&machine(total - 1024))) {
+            Assessment::Exceeds(shortfall) if shortfall.limit.source.contains(source) => {}
+            other => {
+                return Err(format!("{name}: one KiB less than needed is available ({source}): {other:?}"));
+            }
         }
     }
-    match judge(need, HEADROOM, &rooms(&Vec::new())) {
-        Verdict::Unknown => {}
-        other => return Err(format!("nothing can be read: {other:?}")),
+    match assess(footprint, HEADROOM, &reader(&Vec::new())) {
+        Assessment::Unknown => {}
+        other => return Err(format!("no file is readable: {other:?}")),
     }
     Ok(format!(
         "{} machines; needs {} KiB anonymous + {} KiB of weights",
         MACHINES.len(),
-        need.anonymous >> 10,
-        need.file >> 10
+        footprint.anonymous >> 10,
+        footprint.file_backed >> 10
     ))
 }
 
-fn max(room: u64) -> String {
-    (room + USED - FILES).to_string()
+fn max(available: u64) -> String {
+    (available + USED - FILES).to_string()
 }
 
 fn meminfo(available: u64) -> (String, String) {
@@ -113,7 +131,7 @@ fn v2(own: &str, levels: &[(&str, &str, &str)]) -> Files {
     files
 }
 
-/// Levels with their own limit and the smallest of those above.
+/// Levels with their own limit and the hierarchical limit.
 fn v1(own: &str, levels: &[(&str, u64, u64)]) -> Files {
     let mut files = vec![
         meminfo(u64::MAX >> 1),
@@ -136,15 +154,14 @@ fn v1(own: &str, levels: &[(&str, u64, u64)]) -> Files {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict as CheckVerdict;
+    use super::super::check::CheckStatus;
     use super::*;
-    use crate::memory::limits;
 
     #[track_caller]
-    fn fails(rooms: Rooms, found: &str) {
-        let outcome = check(rooms);
-        assert_eq!(outcome.verdict, CheckVerdict::Fail, "{}", outcome.found);
-        assert!(outcome.found.starts_with(found), "{}", outcome.found);
+    fn fails(reader: Reader, found: &str) {
+        let result = check(reader);
+        assert_eq!(result.status, CheckStatus::Fail, "{}", result.found);
+        assert!(result.found.starts_with(found), "{}", result.found);
     }
 
     fn without(files: &Files, part: &str) -> Files {
@@ -152,36 +169,36 @@ mod tests {
     }
 
     #[test]
-    fn the_real_reader_passes() {
-        let outcome = judged();
-        assert_eq!(outcome.verdict, CheckVerdict::Pass, "{}", outcome.found);
+    fn passes_for_the_real_reader() {
+        let result = assessed();
+        assert_eq!(result.status, CheckStatus::Pass, "{}", result.found);
     }
 
     #[test]
-    fn a_reader_of_the_own_cgroup_alone_is_caught() {
+    fn fails_for_a_reader_that_skips_ancestors() {
         fails(
             |files| {
-                let rooms = limits::rooms(&files[..]);
-                rooms.into_iter().filter(|room| !room.source.contains("/cgroup/a/memory.max")).collect()
+                let limits = read_limits(&files[..]);
+                limits.into_iter().filter(|limit| !limit.source.contains("/cgroup/a/memory.max")).collect()
             },
             "v2 three levels up",
         );
     }
 
     #[test]
-    fn a_reader_that_leaves_out_a_file_is_caught() {
-        fails(|files| limits::rooms(&without(files, "memory.high")[..]), "v2 memory.high");
-        fails(|files| limits::rooms(&without(files, "limit_in_bytes")[..]), "v1:");
-        fails(|files| limits::rooms(&without(files, "meminfo")[..]), "no cgroup");
+    fn fails_for_a_reader_that_skips_a_file() {
+        fails(|files| read_limits(&without(files, "memory.high")[..]), "v2 memory.high");
+        fails(|files| read_limits(&without(files, "limit_in_bytes")[..]), "v1:");
+        fails(|files| read_limits(&without(files, "meminfo")[..]), "no cgroup");
     }
 
     #[test]
-    fn a_reader_for_which_nothing_is_endless_is_caught() {
-        let endless = |files: &Files| {
-            let mut rooms = limits::rooms(&files[..]);
-            rooms.push(Room { bytes: u64::MAX, limit: u64::MAX, source: "none".into() });
-            rooms
+    fn fails_for_a_reader_that_treats_missing_files_as_unlimited() {
+        let unlimited = |files: &Files| {
+            let mut limits = read_limits(&files[..]);
+            limits.push(MemoryLimit { available: u64::MAX, limit: u64::MAX, source: "none".into() });
+            limits
         };
-        fails(endless, "nothing can be read");
+        fails(unlimited, "no file is readable");
     }
 }

@@ -1,7 +1,8 @@
-//! `/proc/self/maps`, as far as a stack needs it: which mapping holds an address, and what lies right below.
+//! `/proc/self/maps`: the mapping of an address and the mapping directly below it.
 
 use std::io;
 
+/// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
     pub start: u64,
@@ -10,16 +11,18 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Nothing may be read, written or executed: a stack that overflows ends here with SIGSEGV.
+    /// Whether the mapping permits no access, so that a stack overflow ends with SIGSEGV.
     pub fn is_guard(&self) -> bool {
         self.permissions.starts_with("---")
     }
 }
 
+/// The whole file.
 #[derive(Debug)]
 pub struct ProcessMaps(Vec<Mapping>);
 
 impl ProcessMaps {
+    /// Reads the file of this process.
     pub fn read() -> io::Result<Self> {
         let text = std::fs::read("/proc/self/maps")?;
         Self::parse(&String::from_utf8_lossy(&text)).ok_or_else(|| {
@@ -40,10 +43,12 @@ impl ProcessMaps {
         text.lines().map(mapping).collect::<Option<Vec<_>>>().map(Self)
     }
 
-    pub fn holding(&self, address: u64) -> Option<&Mapping> {
+    /// The mapping that contains the address.
+    pub fn containing(&self, address: u64) -> Option<&Mapping> {
         self.0.iter().find(|mapping| (mapping.start..mapping.end).contains(&address))
     }
 
+    /// The mapping that ends at the address.
     pub fn ending_at(&self, address: u64) -> Option<&Mapping> {
         self.0.iter().find(|mapping| mapping.end == address)
     }
@@ -59,18 +64,18 @@ mod tests {
         7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0                          [stack]\n";
 
     #[test]
-    fn finds_the_mapping_and_its_guard() {
+    fn finds_a_mapping_and_its_guard() {
         let maps = ProcessMaps::parse(TEXT).unwrap();
-        let stack = maps.holding(0x7f00_0080_2ff8).unwrap();
+        let stack = maps.containing(0x7f00_0080_2ff8).unwrap();
         assert_eq!((stack.start, stack.end), (0x7f00_0000_2000, 0x7f00_0080_3000));
         assert!(maps.ending_at(stack.start).unwrap().is_guard());
         assert!(!stack.is_guard());
-        assert_eq!(maps.holding(0x7f00_0080_3000), None);
+        assert_eq!(maps.containing(0x7f00_0080_3000), None);
         assert_eq!(maps.ending_at(0x7ffc_0000_0000), None);
     }
 
     #[test]
-    fn an_unknown_form_is_no_empty_list() {
+    fn rejects_an_unknown_form() {
         assert!(ProcessMaps::parse("garbage\n").is_none());
     }
 }

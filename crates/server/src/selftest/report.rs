@@ -1,28 +1,31 @@
-//! The result of a self-test, for people and for the pipeline.
+//! The report of the self-test, as text and as JSON.
 //!
-//! The JSON form is read by the stage that proves the packed file: a new field is fine, a change of meaning raises `schema`.
+//! The release pipeline reads the JSON form: new fields are allowed, a change of meaning increments `schema`.
 
 use std::fmt;
 use std::time::Duration;
 
+use diag::Diagnostic;
 use serde::Serialize;
 
-use super::{Outcome, Verdict};
+use super::check::{CheckResult, CheckStatus};
 use crate::build_info::{self, BuildInfo};
+use crate::codes;
 
 const SCHEMA: u32 = 1;
 
+/// The results of all checks.
 #[derive(Debug, Serialize)]
 pub struct Report {
     schema: u32,
     ok: bool,
     version: BuildInfo,
-    /// What the linked library says of itself, to be held against `version`.
+    /// The properties that the linked library reports, to compare with `version`.
     openblas: OpenBlas,
-    checks: Vec<CheckResult>,
-    /// A check never came back: its thread is still there, and an orderly exit would wait for it.
+    checks: Vec<CheckEntry>,
+    /// The thread of a check hangs; a regular exit would wait for it.
     #[serde(skip)]
-    pub hung: bool,
+    hung: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -33,16 +36,19 @@ struct OpenBlas {
 }
 
 #[derive(Debug, Serialize)]
-struct CheckResult {
+struct CheckEntry {
     name: &'static str,
-    verdict: Verdict,
+    /// The JSON key is part of the schema.
+    #[serde(rename = "verdict")]
+    status: CheckStatus,
     expected: String,
     found: String,
     time_ms: f64,
 }
 
 impl Report {
-    pub(super) fn new() -> Self {
+    /// A report without results.
+    pub fn new() -> Self {
         let openblas = OpenBlas {
             config: openblas_sys::config(),
             core: openblas_sys::core_name(),
@@ -58,27 +64,41 @@ impl Report {
         }
     }
 
-    pub(super) fn add(&mut self, name: &'static str, outcome: Outcome, time: Duration) {
-        self.ok &= outcome.verdict == Verdict::Pass;
-        let Outcome { verdict, expected, found } = outcome;
+    /// Adds a result.
+    pub fn add(&mut self, name: &'static str, result: CheckResult, time: Duration) {
+        self.ok &= result.status == CheckStatus::Pass;
+        let CheckResult { status, expected, found } = result;
         let time_ms = (time.as_secs_f64() * 1e6).round() / 1e3;
-        self.checks.push(CheckResult { name, verdict, expected, found, time_ms });
+        self.checks.push(CheckEntry { name, status, expected, found, time_ms });
     }
 
-    /// The house rule: 0 all passed, 1 a check failed, 2 something was not measured.
+    /// Records that the thread of a check hangs.
+    pub fn set_hung(&mut self) {
+        self.hung = true;
+    }
+
+    /// Whether the thread of a check hangs.
+    pub fn is_hung(&self) -> bool {
+        self.hung
+    }
+
+    /// 0: all checks passed; 1: a check failed; 2: a check was not measured.
     pub fn exit_code(&self) -> u8 {
-        let any = |verdict| self.checks.iter().any(|check| check.verdict == verdict);
-        if any(Verdict::Fail) {
+        let any = |status| self.checks.iter().any(|check| check.status == status);
+        if any(CheckStatus::Fail) {
             1
-        } else if any(Verdict::NotMeasured) || self.checks.is_empty() {
+        } else if any(CheckStatus::NotMeasured) || self.checks.is_empty() {
             2
         } else {
             0
         }
     }
 
-    pub fn json(&self) -> serde_json::Result<String> {
-        serde_json::to_string_pretty(self)
+    /// The JSON form.
+    pub fn json(&self) -> Result<String, Diagnostic> {
+        serde_json::to_string_pretty(self).map_err(|error| {
+            codes::caused(&codes::INTERNAL_ERROR, "cannot encode the report as JSON", &error)
+        })
     }
 }
 
@@ -87,27 +107,27 @@ impl fmt::Display for Report {
         writeln!(f, "{} {} selftest", build_info::NAME, build_info::short())?;
         let width = self.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
         for check in &self.checks {
-            let verdict = match check.verdict {
-                Verdict::Pass => "pass",
-                Verdict::Fail => "FAIL",
-                Verdict::NotMeasured => "not measured",
+            let status = match check.status {
+                CheckStatus::Pass => "pass",
+                CheckStatus::Fail => "FAIL",
+                CheckStatus::NotMeasured => "not measured",
             };
             writeln!(
                 f,
-                "  {verdict:<12}  {:<width$}  {:>9.1} ms  {}",
+                "  {status:<12}  {:<width$}  {:>9.1} ms  {}",
                 check.name, check.time_ms, check.found
             )?;
-            if check.verdict != Verdict::Pass && !check.expected.is_empty() {
+            if check.status != CheckStatus::Pass && !check.expected.is_empty() {
                 writeln!(f, "{:14}{:<width$}  expected: {}", "", "", check.expected)?;
             }
         }
-        let count = |verdict| self.checks.iter().filter(|check| check.verdict == verdict).count();
+        let count = |status| self.checks.iter().filter(|check| check.status == status).count();
         write!(
             f,
             "{} passed, {} failed, {} not measured",
-            count(Verdict::Pass),
-            count(Verdict::Fail),
-            count(Verdict::NotMeasured)
+            count(CheckStatus::Pass),
+            count(CheckStatus::Fail),
+            count(CheckStatus::NotMeasured)
         )
     }
 }
@@ -116,18 +136,18 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
-    fn report(verdicts: &[Verdict]) -> Report {
+    fn report(statuses: &[CheckStatus]) -> Report {
         let mut report = Report::new();
-        for verdict in verdicts {
-            let outcome = Outcome { verdict: *verdict, expected: "e".into(), found: "f".into() };
-            report.add("check", outcome, Duration::from_micros(1500));
+        for status in statuses {
+            let result = CheckResult { status: *status, expected: "e".into(), found: "f".into() };
+            report.add("check", result, Duration::from_micros(1500));
         }
         report
     }
 
     #[test]
-    fn a_failure_outweighs_what_was_not_measured_and_nothing_measured_is_no_pass() {
-        use Verdict::*;
+    fn a_failure_outranks_not_measured_and_no_check_is_no_pass() {
+        use CheckStatus::*;
         assert_eq!(report(&[Pass, Pass]).exit_code(), 0);
         assert_eq!(report(&[Pass, NotMeasured, Fail]).exit_code(), 1);
         assert_eq!(report(&[Pass, NotMeasured]).exit_code(), 2);
@@ -136,13 +156,25 @@ mod tests {
     }
 
     #[test]
-    fn the_json_form_has_the_promised_fields() {
+    fn json_has_the_fields_of_the_schema() {
         let json: serde_json::Value =
-            serde_json::from_str(&report(&[Verdict::NotMeasured]).json().unwrap()).unwrap();
-        assert_eq!(json["schema"], 1);
-        assert_eq!(json["ok"], false);
-        assert_eq!(json["version"]["name"], "inferd");
-        assert_eq!(json["checks"][0]["verdict"], "not-measured");
-        assert_eq!(json["checks"][0]["time_ms"], 1.5);
+            serde_json::from_str(&report(&[CheckStatus::NotMeasured]).json().unwrap()).unwrap();
+        assert_eq!(
+            (&json["schema"], &json["ok"], &json["version"]["name"]),
+            (&1.into(), &false.into(), &"inferd".into())
+        );
+        insta::assert_snapshot!(json["checks"][0], @r#"{"expected":"e","found":"f","name":"check","time_ms":1.5,"verdict":"not-measured"}"#);
+    }
+
+    #[test]
+    fn text_shows_the_expectation_of_checks_that_did_not_pass() {
+        let text = report(&[CheckStatus::Pass, CheckStatus::Fail]).to_string();
+        let lines: Vec<&str> = text.lines().skip(1).collect();
+        insta::assert_snapshot!(lines.join("\n"), @r"
+          pass          check        1.5 ms  f
+          FAIL          check        1.5 ms  f
+                               expected: e
+        1 passed, 1 failed, 0 not measured
+        ");
     }
 }

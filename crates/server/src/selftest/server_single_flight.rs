@@ -1,67 +1,73 @@
-//! However many ask first, the weights are loaded once; after a failure or a panic the next one who asks tries again.
+//! Concurrent first requests load the weights once. After a failure or a panic the next request loads again.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
-use super::{Outcome, embedded_model};
-use crate::compute_thread;
+use diag::Diagnostic;
+
+use super::check::CheckResult;
+use super::embedded_model;
 use crate::serve::catalog::Catalog;
 use crate::serve::{Loader, Model};
+use crate::{codes, compute_thread};
 
 const CALLERS: usize = 16;
-/// So that callers are sure to come while the load is under way.
+/// Long enough for all callers to arrive during the load.
 const LOAD_TIME_MIN: Duration = Duration::from_millis(20);
 
 type Loaded = Result<Arc<dyn Model>, String>;
 
-pub fn one_load() -> Outcome {
+/// The check.
+pub fn one_load() -> CheckResult {
     check(|loader| {
         let catalog = Catalog::new(&[("m".to_string(), PathBuf::new())], loader);
         move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
-            let entry = catalog.find(None).map_err(|error| format!("{error:?}"))?;
-            runtime.block_on(entry.get(&catalog)).map_err(|why| why.to_string())
+            let entry = catalog.find(None).map_err(|error| error.to_string())?;
+            runtime.block_on(entry.get(&catalog)).map_err(|error| error.to_string())
         }
     })
 }
 
-/// `cell` is what stands between the callers and the loader.
-fn check<G: Fn() -> Loaded + Send + Sync + 'static>(cell: impl FnOnce(Loader) -> G) -> Outcome {
+/// `cell` connects the callers and the loader.
+fn check<G: Fn() -> Loaded + Send + Sync + 'static>(cell: impl FnOnce(Loader) -> G) -> CheckResult {
     let expected = format!(
-        "a load that fails and one that panics leave the model loadable; then {CALLERS} callers at once cause one load of the \
-         model inside this file and get the same one"
+        "after a load that fails and one that panics the model can be loaded; then {CALLERS} concurrent callers cause one load of \
+         the embedded model and get the same instance"
     );
     match race(cell) {
         Ok((loads, same)) => {
-            let found = format!("{loads} load by {CALLERS} callers, {same} got the same model");
-            Outcome::judge(loads == 1 && same == CALLERS, expected, found)
+            let found = format!("{loads} load for {CALLERS} callers, {same} got the same instance");
+            CheckResult::of(loads == 1 && same == CALLERS, expected, found)
         }
-        Err(why) => Outcome::judge(false, expected, why),
+        Err(found) => CheckResult::of(false, expected, found),
     }
 }
 
-/// Loads of the race, and callers that got the model that the first caller got.
+/// Number of loads, and number of callers that got the same instance as the first one.
 fn race<G: Fn() -> Loaded + Send + Sync + 'static>(
     cell: impl FnOnce(Loader) -> G,
 ) -> Result<(usize, usize), String> {
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&attempts);
     let loader: Loader = Arc::new(move |_, _| match counted.fetch_add(1, Ordering::SeqCst) {
-        0 => Err("the first load fails on purpose".to_string()),
-        // Without the panic hook: the report is no place for a message about a panic that is wanted.
+        0 => Err(Diagnostic::new(&codes::MODEL_UNUSABLE, "the first load fails on purpose")),
+        // Without the panic hook, which would print a message about an intended panic.
         1 => std::panic::resume_unwind(Box::new("the second load panics on purpose")),
         _ => {
             std::thread::sleep(LOAD_TIME_MIN);
-            Ok(Arc::new(embedded_model::open()?))
+            let model = embedded_model::open();
+            let model = model.map_err(|error| Diagnostic::new(&codes::MODEL_UNUSABLE, error))?;
+            Ok(Arc::new(model))
         }
     });
     let get = Arc::new(cell(loader));
     for what in ["failure", "panic"] {
         if get().is_ok() {
-            return Err(format!("a load that ended with a {what} gave a model"));
+            return Err(format!("a load that ended with a {what} returned a model"));
         }
     }
 
@@ -89,23 +95,24 @@ mod tests {
     use std::path::Path;
     use std::sync::{Mutex, PoisonError};
 
-    use super::super::Verdict;
+    use super::super::check::CheckStatus;
     use super::*;
 
     fn load(loader: &Loader) -> Loaded {
-        catch_unwind(AssertUnwindSafe(|| loader("m", Path::new("")))).unwrap_or(Err("panicked".into()))
+        let loaded = catch_unwind(AssertUnwindSafe(|| loader("m", Path::new(""))));
+        loaded.map_or(Err("panicked".into()), |loaded| loaded.map_err(|error| error.to_string()))
     }
 
     #[test]
-    fn the_real_catalog_passes() {
-        let outcome = one_load();
-        assert_eq!(outcome.verdict, Verdict::Pass, "{}", outcome.found);
+    fn passes_for_the_real_catalog() {
+        let result = one_load();
+        assert_eq!(result.status, CheckStatus::Pass, "{}", result.found);
     }
 
-    /// Looks, finds nothing, loads: what the server of the incident did.
+    /// Checks, finds no value, loads: each concurrent caller does so.
     #[test]
-    fn callers_who_each_load_for_themselves_are_caught() {
-        let outcome = check(|loader| {
+    fn fails_for_a_load_per_caller() {
+        let result = check(|loader| {
             let cell = Mutex::new(None::<Arc<dyn Model>>);
             move || {
                 let lock = || cell.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,17 +124,17 @@ mod tests {
                 Ok(model)
             }
         });
-        assert_eq!(outcome.verdict, Verdict::Fail, "{}", outcome.found);
-        assert!(!outcome.found.starts_with("1 load"), "{}", outcome.found);
+        assert_eq!(result.status, CheckStatus::Fail, "{}", result.found);
+        assert!(!result.found.starts_with("1 load"), "{}", result.found);
     }
 
     #[test]
-    fn a_cell_that_keeps_its_first_failure_is_caught() {
-        let outcome = check(|loader| {
+    fn fails_for_a_cell_that_keeps_its_first_error() {
+        let result = check(|loader| {
             let cell = std::sync::OnceLock::<Loaded>::new();
             move || cell.get_or_init(|| load(&loader)).clone()
         });
-        assert_eq!(outcome.verdict, Verdict::Fail);
-        assert!(outcome.found.contains("on purpose"), "{}", outcome.found);
+        assert_eq!(result.status, CheckStatus::Fail);
+        assert!(result.found.contains("on purpose"), "{}", result.found);
     }
 }

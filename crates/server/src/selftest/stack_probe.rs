@@ -1,8 +1,7 @@
-//! Code that runs on a thread whose stack is in question, and the judgement of what it saw.
+//! The probe that a thread runs to measure its stack, and the evaluation of its reading.
 //!
-//! The thread reads its own attributes and the address of a local variable, then waits for the others. Asking the thread itself
-//! needs no luck with when it sleeps; the local's address, looked up in `/proc/self/maps`, is what the kernel really mapped,
-//! whatever the C library's bookkeeping says.
+//! The thread reads its own attributes and the address of a local variable, then waits for the other threads. The address, looked up
+//! in `/proc/self/maps`, tells what the kernel has mapped; the attributes tell what the C library assumes. Both must be sufficient.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -10,24 +9,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::process_maps::ProcessMaps;
+use crate::build_info::STACK_SIZE_BYTES;
 
-/// What may lie above the local variable: frames of the C library and OpenBLAS, thread-local storage, the thread's descriptor.
+/// Allowance for the memory above the local variable: frames of the C library and OpenBLAS, thread-local storage, the thread
+/// descriptor.
 const ABOVE_FRAME_BYTES_MAX: u64 = 64 << 10;
 const RENDEZVOUS_TIME_MAX: Duration = Duration::from_secs(10);
 const KIB: u64 = 1 << 10;
 
-/// Every thread waits here until all have come, so that none serves twice while another is never asked.
+/// A barrier: every thread waits until all have arrived, so that no thread runs the probe twice.
 pub struct Rendezvous {
     expected: u32,
     arrived: AtomicU32,
 }
 
 impl Rendezvous {
+    /// A barrier for this number of threads.
     pub fn of(expected: u32) -> Self {
         Self { expected, arrived: AtomicU32::new(0) }
     }
 
-    /// False when not all came in time.
+    /// False when not all threads arrived in time.
     pub fn arrive_and_wait(&self) -> bool {
         self.arrived.fetch_add(1, Ordering::AcqRel);
         let started = Instant::now();
@@ -40,62 +42,68 @@ impl Rendezvous {
         true
     }
 
+    /// Whether this number of threads has arrived.
     pub fn has_arrived(&self, count: u32) -> bool {
         self.arrived.load(Ordering::Acquire) >= count
     }
 
+    /// Whether all threads have arrived.
     pub fn complete(&self) -> bool {
         self.has_arrived(self.expected)
     }
 }
 
+/// The reading of one thread.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Reading {
     pub tid: i32,
-    /// Address of a local variable of the probed thread: just below the stack pointer of its caller.
+    /// Address of a local variable of the probe, directly below the stack pointer of its caller.
     pub frame: u64,
-    /// The C library's own account; 0 when it gave none.
+    /// Stack size according to the C library; 0 when it reports none.
     pub attr_bytes: u64,
 }
 
-/// One thread's place in a probe.
-pub struct Seat<'a> {
+/// The slot of one thread in a probe.
+pub struct Slot<'a> {
     rendezvous: &'a Rendezvous,
     reading: UnsafeCell<Reading>,
 }
 
-impl<'a> Seat<'a> {
+impl<'a> Slot<'a> {
+    /// An empty slot.
     pub fn at(rendezvous: &'a Rendezvous) -> Self {
         Self { rendezvous, reading: UnsafeCell::new(Reading::default()) }
     }
 
-    /// Exclusive access proves that no probed thread writes any more.
+    /// The reading. Exclusive access excludes a concurrent write.
     pub fn reading(&mut self) -> Reading {
         *self.reading.get_mut()
     }
 
+    /// The reading, while the thread still waits.
+    ///
     /// # Safety
-    /// The thread of this seat must have arrived at the rendezvous: it writes before it arrives, and never after.
+    /// The thread of this slot must have arrived at the rendezvous: it writes before that, and never after.
     pub unsafe fn reading_after_arrival(&self) -> Reading {
-        // SAFETY: the arrival's release and the caller's acquire order the write before this read.
+        // SAFETY: the release of the arrival and the acquire of the caller order the write before this read.
         unsafe { *self.reading.get() }
     }
 }
 
-/// The entry point for a probed thread. It never panics: it may have C frames below it.
+/// Entry point of a probed thread. It never panics, because C frames may be below it.
 ///
 /// # Safety
-/// `seat` points to a [`Seat`] that outlives the call and that no other thread was given.
-pub unsafe extern "C" fn take_seat(seat: *mut c_void) {
-    // SAFETY: promised by the caller.
-    let seat = unsafe { &*seat.cast::<Seat>() };
+/// `slot` points to a [`Slot`] that outlives the call and that no other thread uses.
+pub unsafe extern "C" fn fill_slot(slot: *mut c_void) {
+    // SAFETY: the caller guarantees a valid and live slot.
+    let slot = unsafe { &*slot.cast::<Slot>() };
     let reading = read_own_stack();
-    // SAFETY: this thread alone writes to this seat, and readers wait for the arrival below.
-    unsafe { *seat.reading.get() = reading };
-    seat.rendezvous.arrive_and_wait();
+    // SAFETY: only this thread writes to the slot, and readers wait for the arrival below.
+    unsafe { *slot.reading.get() = reading };
+    slot.rendezvous.arrive_and_wait();
 }
 
-/// The calling thread's own view of its stack.
+/// Reads the stack of the calling thread.
 #[inline(never)]
 pub fn read_own_stack() -> Reading {
     let local = 0u8;
@@ -120,20 +128,25 @@ pub fn read_own_stack() -> Reading {
 #[derive(Debug, Clone, Copy)]
 pub struct StackPointer(pub u64);
 
-/// Both accounts must reach `required` bytes, and a guard must lie right below the stack. The text says what was found.
-pub fn judge(reading: Reading, maps: &ProcessMaps, required: u64) -> (bool, String) {
-    let (mapped, found) = judge_mapping(StackPointer(reading.frame), maps, required);
+/// The required stack size; an error in a build without one.
+pub fn required_bytes() -> Result<u64, String> {
+    STACK_SIZE_BYTES.ok_or_else(|| "this build has no MUSLIN_STACK_SIZE".to_string())
+}
+
+/// Whether both sizes reach `required` bytes and a guard is directly below the stack; and what was found.
+pub fn evaluate(reading: Reading, maps: &ProcessMaps, required: u64) -> (bool, String) {
+    let (mapped, found) = evaluate_mapping(StackPointer(reading.frame), maps, required);
     (mapped && reading.attr_bytes >= required, format!("{} bytes, {found}", reading.attr_bytes))
 }
 
-/// What the kernel mapped, alone.
-pub fn judge_mapping(
+/// The same for the mapping of the kernel alone.
+pub fn evaluate_mapping(
     StackPointer(pointer): StackPointer,
     maps: &ProcessMaps,
     required: u64,
 ) -> (bool, String) {
-    let Some(stack) = maps.holding(pointer) else {
-        return (false, format!("its stack pointer {pointer:#x} lies in no mapping"));
+    let Some(stack) = maps.containing(pointer) else {
+        return (false, format!("its stack pointer {pointer:#x} is in no mapping"));
     };
     let usable = pointer - stack.start;
     let guard = maps.ending_at(stack.start).filter(|below| below.is_guard());
@@ -152,12 +165,12 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn probe_with_stack(bytes: usize, required: u64) -> (bool, String) {
-        let probe = move || judge(read_own_stack(), &ProcessMaps::read().unwrap(), required);
+        let probe = move || evaluate(read_own_stack(), &ProcessMaps::read().unwrap(), required);
         std::thread::Builder::new().stack_size(bytes).spawn(probe).unwrap().join().unwrap()
     }
 
     #[test]
-    fn a_large_stack_passes_and_a_small_one_is_caught() {
+    fn accepts_a_large_stack_and_rejects_a_small_one() {
         let (pass, found) = probe_with_stack(8 << 20, 8 * MIB);
         assert!(pass, "{found}");
         let (pass, found) = probe_with_stack(128 << 10, 8 * MIB);
@@ -165,10 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn bookkeeping_that_promises_more_than_is_mapped_is_caught() {
+    fn rejects_attributes_that_exceed_the_mapping() {
         let probe = || {
-            let lying = Reading { attr_bytes: 8 * MIB, ..read_own_stack() };
-            judge(lying, &ProcessMaps::read().unwrap(), 8 * MIB).0
+            let wrong = Reading { attr_bytes: 8 * MIB, ..read_own_stack() };
+            evaluate(wrong, &ProcessMaps::read().unwrap(), 8 * MIB).0
         };
         assert!(!std::thread::Builder::new().stack_size(1 << 20).spawn(probe).unwrap().join().unwrap());
     }

@@ -1,42 +1,46 @@
-//! Every thread of the process but the main one, seen from outside: no stack was left to a default.
+//! The stacks of all threads of the process except the main one, measured from outside.
 //!
-//! Whoever started a thread (this program, the engine, OpenBLAS, a library that nobody suspected), the kernel tells where its
-//! stack pointer is while it waits: the last field but one of `/proc/self/task/TID/syscall`. Within one process that needs no
-//! right. For OpenBLAS's workers this is a second opinion, independent of what they say of themselves. The main thread's stack
-//! is the user's `ulimit -s`, and it never calls BLAS. A thread that has already ended is not seen.
+//! The kernel reports the stack pointer of a waiting thread in the second last field of `/proc/self/task/TID/syscall`; within one
+//! process that needs no permission. The check covers threads of this program, of the engine, of OpenBLAS and of any other library. For
+//! the workers of OpenBLAS it is a second measurement, independent of their own reading. The stack of the main thread is the
+//! `ulimit -s` of the user, and the main thread never calls BLAS. Threads that have ended are not covered.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::Outcome;
 use super::blas_workers::{name_of, task_ids};
+use super::check::CheckResult;
 use super::process_maps::ProcessMaps;
 use super::stack_probe::{self, StackPointer};
-use crate::build_info::STACK_SIZE_BYTES;
 
-/// An OpenBLAS worker spins about 0.1 s for more work before it sleeps; on a loaded core much longer.
+/// Time for a thread to sleep: an OpenBLAS worker spins for about 0.1 s first, longer on a loaded core.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(20);
 
-pub fn all() -> Outcome {
+/// The check.
+pub fn all() -> CheckResult {
+    let required = match stack_probe::required_bytes() {
+        Ok(required) => required,
+        Err(reason) => return CheckResult::not_measured("a build with a stack size", reason),
+    };
     let expected =
-        format!("every thread but the main one has at least {STACK_SIZE_BYTES} bytes of stack and a guard");
-    match measure() {
+        format!("every thread except the main one has at least {required} bytes of stack and a guard");
+    match measure(required) {
         Ok(threads) => {
-            let (pass, found) = judge(&threads);
-            Outcome::judge(pass, expected, found)
+            let (pass, found) = evaluate(&threads);
+            CheckResult::of(pass, expected, found)
         }
-        Err(why) => Outcome::not_measured(expected, why),
+        Err(reason) => CheckResult::not_measured(expected, reason),
     }
 }
 
 struct Thread {
     name: String,
-    verdict: bool,
+    is_sufficient: bool,
     found: String,
 }
 
-fn judge(threads: &[Thread]) -> (bool, String) {
-    let failed: Vec<_> = threads.iter().filter(|thread| !thread.verdict).collect();
+fn evaluate(threads: &[Thread]) -> (bool, String) {
+    let failed: Vec<_> = threads.iter().filter(|thread| !thread.is_sufficient).collect();
     if failed.is_empty() {
         let mut names: Vec<_> = threads.iter().map(|thread| thread.name.as_str()).collect();
         names.sort_unstable();
@@ -48,7 +52,7 @@ fn judge(threads: &[Thread]) -> (bool, String) {
     }
 }
 
-fn measure() -> Result<Vec<Thread>, String> {
+fn measure(required: u64) -> Result<Vec<Thread>, String> {
     let own = stack_probe::read_own_stack();
     let main = std::process::id() as i32;
     let started = Instant::now();
@@ -58,10 +62,10 @@ fn measure() -> Result<Vec<Thread>, String> {
         let name = name_of(tid);
         let pointer = if tid == own.tid { Some(own.frame) } else { waiting_stack_pointer(tid, started)? };
         let Some(pointer) = pointer else { continue };
-        // Read for each thread anew: a thread that has ended since must not lend its mapping to another.
+        // Read again for each thread: the mapping of a thread that has ended could belong to another one by now.
         let maps = ProcessMaps::read().map_err(|error| format!("cannot read /proc/self/maps: {error}"))?;
-        let (verdict, found) = stack_probe::judge_mapping(StackPointer(pointer), &maps, STACK_SIZE_BYTES);
-        threads.push(Thread { name, verdict, found });
+        let (is_sufficient, found) = stack_probe::evaluate_mapping(StackPointer(pointer), &maps, required);
+        threads.push(Thread { name, is_sufficient, found });
     }
     Ok(threads)
 }
@@ -81,22 +85,18 @@ fn waiting_stack_pointer(tid: i32, started: Instant) -> Result<Option<u64>, Stri
             Err(error) => return Err(format!("cannot read {file}: {error}")),
         }
         if started.elapsed() > SETTLE_TIME_MAX {
-            return Err(format!(
-                "`{}` did not come to rest within {} s",
-                name_of(tid),
-                SETTLE_TIME_MAX.as_secs()
-            ));
+            return Err(format!("`{}` did not sleep within {} s", name_of(tid), SETTLE_TIME_MAX.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// A kernel without this file is told from a thread that is gone.
+/// Distinguishes a thread that has ended from a kernel without the file.
 fn task_ended(tid: i32) -> bool {
     !std::path::Path::new(&format!("/proc/self/task/{tid}")).exists()
 }
 
-/// `running`, or `NUMBER ARG.. SP PC`, or `-1 SP PC` for a thread that waits outside of a system call.
+/// `running`; or `NUMBER ARG.. SP PC`; or `-1 SP PC` for a thread that waits outside of a system call.
 fn parse_stack_pointer(text: &str) -> Result<Option<u64>, String> {
     let fields: Vec<_> = text.split_ascii_whitespace().collect();
     match fields.as_slice() {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stack_pointer_is_the_last_field_but_one() {
+    fn parses_the_second_last_field() {
         let waiting = "202 0x7f11 0x80 0x0 0x0 0x0 0x0 0x7f1122334400 0x401234\n";
         assert_eq!(parse_stack_pointer(waiting), Ok(Some(0x7f11_2233_4400)));
         assert_eq!(parse_stack_pointer("-1 0x7f00 0x40\n"), Ok(Some(0x7f00)));
@@ -126,32 +126,34 @@ mod tests {
         assert!(parse_stack_pointer("1 2 3 4\n").is_err());
     }
 
-    /// What the check says of a waiting thread with this stack.
-    fn measured(name: &str, stack_bytes: usize) -> bool {
+    const REQUIRED: usize = 4 << 20;
+
+    /// The result for a waiting thread with this stack.
+    fn is_sufficient(name: &str, stack_bytes: usize) -> bool {
         let (stop, stopped) = mpsc::channel::<()>();
         let (start, started) = mpsc::channel();
-        // A thread gives itself its name: it has one when its code runs.
+        // A thread sets its own name, so it has one when its code runs.
         let work = move || (start.send(()), stopped.recv());
         let thread =
             std::thread::Builder::new().name(name.into()).stack_size(stack_bytes).spawn(work).unwrap();
         started.recv().unwrap();
-        let threads = measure().unwrap();
+        let threads = measure(REQUIRED as u64).unwrap();
         drop(stop);
         thread.join().unwrap().1.unwrap_err();
-        threads.iter().find(|thread| thread.name == name).unwrap().verdict
+        threads.iter().find(|thread| thread.name == name).unwrap().is_sufficient
     }
 
     #[test]
-    fn a_thread_left_to_a_default_is_caught() {
-        assert!(measured("explicit", 8 << 20));
-        assert!(!measured("std-default", 2 << 20));
+    fn rejects_a_thread_with_the_default_stack() {
+        assert!(is_sufficient("explicit", REQUIRED));
+        assert!(!is_sufficient("std-default", 2 << 20));
     }
 
     #[test]
-    fn one_failure_fails_all_and_no_thread_is_no_pass() {
-        let thread = |verdict| Thread { name: "t".into(), verdict, found: "small".into() };
-        assert!(judge(&[thread(true), thread(true)]).0);
-        assert_eq!(judge(&[thread(true), thread(false)]), (false, "`t`: small".to_string()));
-        assert!(!judge(&[]).0);
+    fn one_small_stack_fails_the_check_and_no_thread_is_no_pass() {
+        let thread = |is_sufficient| Thread { name: "t".into(), is_sufficient, found: "small".into() };
+        assert!(evaluate(&[thread(true), thread(true)]).0);
+        assert_eq!(evaluate(&[thread(true), thread(false)]), (false, "`t`: small".to_string()));
+        assert!(!evaluate(&[]).0);
     }
 }

@@ -1,8 +1,8 @@
-//! A worker of OpenBLAS that cannot be created must cost speed, not the process.
+//! When OpenBLAS cannot create a worker, it becomes slower and does not hang.
 //!
-//! Unpatched, the library counts on workers that never started, and the next GEMM waits for them for ever. The check starts
-//! this file again as a child, lets it have no room for another stack, asks OpenBLAS for more threads, and multiplies. A child,
-//! because a hang cannot be undone and because a limit on address space would starve the other checks.
+//! The unpatched library waits for workers that were never started, and the next GEMM hangs. The check starts this executable as a child
+//! process, leaves it no address space for another stack, requests more threads, and multiplies. A child, because a hang cannot be
+//! undone and a limit on address space would affect the other checks.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -10,57 +10,63 @@ use std::time::{Duration, Instant};
 
 use openblas_sys::{Matrix, Transpose};
 
-use super::Outcome;
+use super::check::CheckResult;
 use crate::compute_thread;
 
-/// The hidden command-line value that makes the child do [`child`].
+/// Hidden value of `--child` that runs [`child`].
 pub const CHILD: &str = "worker-shortage";
 const CHILD_TIME_MAX: Duration = Duration::from_secs(20);
-const THREADS_ASKED: usize = 4;
-/// Room for small allocations, not for even the smallest default stack (128 KiB).
-const ROOM_BYTES: u64 = 64 << 10;
-/// Large enough that OpenBLAS wants all its threads.
+const THREADS_REQUESTED: usize = 4;
+/// Enough for small allocations, not for the smallest default stack (128 KiB).
+const FREE_BYTES: u64 = 64 << 10;
+/// Large enough for OpenBLAS to use all threads.
 const SIDE: usize = 512;
 
-/// Exit codes of the child; anything else is a crash.
+/// Exit codes of the child; all others are crashes.
 const SURVIVED: u8 = 0;
 const WRONG_RESULT: u8 = 3;
 const NO_SHORTAGE: u8 = 4;
 
-pub fn survives() -> Outcome {
+/// The check.
+pub fn survives() -> CheckResult {
     let mut child = Command::new("/proc/self/exe");
-    // One thread at start, so that every further worker has to be created under the limit.
+    // One thread at the start, so that every further worker is created under the limit.
     child.args(["selftest", "--child", CHILD]).env("OPENBLAS_NUM_THREADS", "1");
-    outlives(child, CHILD_TIME_MAX)
+    run_child(child, CHILD_TIME_MAX)
 }
 
-fn outlives(mut child: Command, time_max: Duration) -> Outcome {
-    let expected = "with no room for another worker, a large GEMM still ends with the right result";
+fn run_child(mut child: Command, time_max: Duration) -> CheckResult {
+    let expected = "without address space for another worker, a large GEMM ends with the correct result";
     let mut child = match child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() {
         Ok(child) => child,
         Err(error) => {
-            return Outcome::not_measured(expected, format!("cannot start this file again: {error}"));
+            return CheckResult::not_measured(
+                expected,
+                format!("cannot start this executable again: {error}"),
+            );
         }
     };
     let status = match wait(&mut child, time_max) {
         Ok(Some(status)) => status,
         Ok(None) => {
-            let found = format!("the GEMM hung; the child was ended after {:.1} s", time_max.as_secs_f32());
-            return Outcome::judge(false, expected, found);
+            let found = format!("the GEMM hung; the child was killed after {:.1} s", time_max.as_secs_f32());
+            return CheckResult::of(false, expected, found);
         }
-        Err(error) => return Outcome::not_measured(expected, format!("cannot wait for the child: {error}")),
+        Err(error) => {
+            return CheckResult::not_measured(expected, format!("cannot wait for the child: {error}"));
+        }
     };
-    let mut said = String::new();
+    let mut output = String::new();
     if let Some(mut stdout) = child.stdout.take() {
-        // Nothing read means nothing said; the exit code carries the verdict.
-        let _ = stdout.read_to_string(&mut said);
+        // The output is a detail; the exit code is the result.
+        let _ = stdout.read_to_string(&mut output);
     }
-    let said = said.trim();
+    let output = output.trim();
     match status.code().and_then(|code| u8::try_from(code).ok()) {
-        Some(SURVIVED) => Outcome::judge(true, expected, said),
-        Some(WRONG_RESULT) => Outcome::judge(false, expected, format!("wrong result; {said}")),
-        Some(NO_SHORTAGE) => Outcome::not_measured(expected, said),
-        _ => Outcome::judge(false, expected, format!("the child ended with {status}; {said}")),
+        Some(SURVIVED) => CheckResult::of(true, expected, output),
+        Some(WRONG_RESULT) => CheckResult::of(false, expected, format!("wrong result; {output}")),
+        Some(NO_SHORTAGE) => CheckResult::not_measured(expected, output),
+        _ => CheckResult::of(false, expected, format!("the child ended with {status}; {output}")),
     }
 }
 
@@ -79,7 +85,7 @@ fn wait(child: &mut Child, time_max: Duration) -> std::io::Result<Option<std::pr
     }
 }
 
-/// The child's side: returns its exit code and what it has to say.
+/// The child process: its exit code and its output.
 pub fn child() -> (u8, String) {
     match compute_thread::spawn(multiply_under_limit).map(std::thread::JoinHandle::join) {
         Ok(Ok(result)) => result,
@@ -91,7 +97,7 @@ pub fn child() -> (u8, String) {
 fn multiply_under_limit() -> (u8, String) {
     let ones = vec![1f32; SIDE * SIDE];
     let mut product = vec![0f32; SIDE * SIDE];
-    if let Err(error) = with_address_space_limit(|| openblas_sys::set_num_threads(THREADS_ASKED)) {
+    if let Err(error) = with_address_space_limit(|| openblas_sys::set_num_threads(THREADS_REQUESTED)) {
         return (NO_SHORTAGE, format!("cannot limit the address space: {error}"));
     }
     let tasks = super::blas_workers::task_ids().map_or(0, |tids| tids.len());
@@ -99,32 +105,32 @@ fn multiply_under_limit() -> (u8, String) {
     if tasks != 2 {
         return (
             NO_SHORTAGE,
-            format!("{tasks} threads where 2 were expected: the limit did not keep workers from starting"),
+            format!("{tasks} threads instead of 2: the limit did not prevent workers from starting"),
         );
     }
     let matrix = || Matrix { data: &ones, stride: SIDE, transpose: Transpose::No };
     openblas_sys::sgemm(SIDE, SIDE, SIDE, 1.0, matrix(), matrix(), 0.0, &mut product, SIDE);
     let code = if product.iter().all(|value| *value == SIDE as f32) { SURVIVED } else { WRONG_RESULT };
-    let said = format!(
-        "{THREADS_ASKED} threads asked, none could be created, {} in use",
+    let output = format!(
+        "{THREADS_REQUESTED} threads requested, none created, {} in use",
         openblas_sys::num_threads()
     );
-    (code, said)
+    (code, output)
 }
 
-/// Only the soft limit is lowered, so that it can be raised again for the GEMM's own buffers.
+/// Lowers the soft limit only, so that it can be raised again for the buffers of the GEMM.
 fn with_address_space_limit(work: impl FnOnce()) -> std::io::Result<()> {
     let statm = std::fs::read_to_string("/proc/self/statm")?;
     let pages = statm.split_ascii_whitespace().next().and_then(|field| field.parse::<u64>().ok());
     let pages = pages.ok_or_else(|| std::io::Error::other("/proc/self/statm has an unknown form"))?;
-    // SAFETY: sysconf has no memory arguments; `before` is written by getrlimit before it is read.
+    // SAFETY: sysconf takes no pointer; getrlimit writes `before` before it is read, and both limits are locals.
     unsafe {
         let page_bytes = libc::sysconf(libc::_SC_PAGESIZE) as u64;
         let mut before = std::mem::zeroed::<libc::rlimit>();
         if libc::getrlimit(libc::RLIMIT_AS, &mut before) != 0 {
             return Err(std::io::Error::last_os_error());
         }
-        let low = libc::rlimit { rlim_cur: pages * page_bytes + ROOM_BYTES, ..before };
+        let low = libc::rlimit { rlim_cur: pages * page_bytes + FREE_BYTES, ..before };
         if libc::setrlimit(libc::RLIMIT_AS, &low) != 0 {
             return Err(std::io::Error::last_os_error());
         }
@@ -138,25 +144,25 @@ fn with_address_space_limit(work: impl FnOnce()) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict;
+    use super::super::check::CheckStatus;
     use super::*;
 
     #[track_caller]
-    fn check(script: &str, verdict: Verdict, said: &str) {
+    fn check(script: &str, status: CheckStatus, found: &str) {
         let mut child = Command::new("sh");
         child.args(["-c", script]);
-        let outcome = outlives(child, Duration::from_millis(500));
-        assert_eq!(outcome.verdict, verdict, "{}", outcome.found);
-        assert!(outcome.found.contains(said), "{}", outcome.found);
+        let result = run_child(child, Duration::from_millis(500));
+        assert_eq!(result.status, status, "{}", result.found);
+        assert!(result.found.contains(found), "{}", result.found);
     }
 
     #[test]
-    fn every_way_to_end_has_its_verdict() {
-        check("echo fine", Verdict::Pass, "fine");
-        check("exec sleep 60", Verdict::Fail, "hung");
-        check("exit 3", Verdict::Fail, "wrong result");
-        check("exit 4", Verdict::NotMeasured, "");
-        check("kill -SEGV $$", Verdict::Fail, "signal: 11");
-        check("exit 1", Verdict::Fail, "exit status: 1");
+    fn maps_every_end_of_the_child_to_a_status() {
+        check("echo fine", CheckStatus::Pass, "fine");
+        check("exec sleep 60", CheckStatus::Fail, "hung");
+        check("exit 3", CheckStatus::Fail, "wrong result");
+        check("exit 4", CheckStatus::NotMeasured, "");
+        check("kill -SEGV $$", CheckStatus::Fail, "signal: 11");
+        check("exit 1", CheckStatus::Fail, "exit status: 1");
     }
 }

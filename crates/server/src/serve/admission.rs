@@ -1,8 +1,8 @@
-//! Who is let in: a bounded number of requests and of bytes, and no client may take all of them.
+//! Admission control: bounds the number and the bytes of concurrent requests, and the share of each client.
 //!
-//! A [`Permit`] counts a request from its headers to the end of its work, wherever that work is: it lives in the
-//! request's job, not in the connection, so a request whose client has gone still counts until its work has stopped.
-//! When the answer is ready the request's slot is free, and only its bytes count until they are sent.
+//! A [`Permit`] counts a request from its headers to the end of its work. The job owns it, not the connection, so that a request
+//! whose client has disconnected counts until its work has stopped. A finished request releases its slot; the bytes of its response
+//! count until they are sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,27 +10,33 @@ use std::time::Instant;
 
 use super::client::Client;
 
+/// Limits on all concurrent requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Requests.
     pub requests_max: usize,
+    /// Bytes of their bodies and responses.
     pub bytes_max: u64,
 }
 
+/// Whether new requests are admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     Ready,
     Draining,
 }
 
+/// Reason to reject a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     Draining,
-    /// Come back after this many seconds.
+    /// A limit is reached; value of `Retry-After`.
     Full {
         retry_after_s: u64,
     },
 }
 
+/// Issues permits.
 pub struct Admission {
     limits: Limits,
     state: Mutex<State>,
@@ -40,90 +46,99 @@ struct State {
     phase: Phase,
     requests: usize,
     bytes: u64,
-    /// Requests of each client that has any.
-    held: HashMap<Client, usize>,
-    /// How long a request was held lately.
+    /// Requests of each client that has at least one.
+    requests_by_client: HashMap<Client, usize>,
+    /// Exponential average of the time that a permit is held.
     mean_s: f64,
 }
 
 const RETRY_AFTER_S_MAX: f64 = 60.0;
-/// The part of the slots that one client alone cannot take: 1 in this many.
+/// One client can take all slots but one in this many.
 const RESERVE: usize = 4;
 
 impl Admission {
     pub fn new(limits: Limits) -> Arc<Self> {
-        let state = State { phase: Phase::Ready, requests: 0, bytes: 0, held: HashMap::new(), mean_s: 0.0 };
+        let state = State {
+            phase: Phase::Ready,
+            requests: 0,
+            bytes: 0,
+            requests_by_client: HashMap::new(),
+            mean_s: 0.0,
+        };
         Arc::new(Self { limits, state: Mutex::new(state) })
     }
 
-    /// `bytes` is what the body will take at most.
-    pub fn admit(self: &Arc<Self>, client: &Client, bytes: u64) -> Result<Permit, Refusal> {
+    /// Admits a request of `client` whose body takes at most `bytes`.
+    pub fn admit(self: &Arc<Self>, client: &Client, bytes: u64) -> Result<Permit, Rejection> {
         let mut state = self.lock();
         if state.phase == Phase::Draining {
-            return Err(Refusal::Draining);
+            return Err(Rejection::Draining);
         }
         let client_max = (self.limits.requests_max - self.limits.requests_max / RESERVE).max(1);
-        let held = state.held.get(client).copied().unwrap_or(0);
-        // With nothing in flight any body that passed the body limit is let in.
+        let of_client = state.requests_by_client.get(client).copied().unwrap_or(0);
+        // Without other requests, every body within the body limit is admitted.
         let bytes_full = state.requests > 0 && state.bytes + bytes > self.limits.bytes_max;
-        if state.requests >= self.limits.requests_max || held >= client_max || bytes_full {
+        if state.requests >= self.limits.requests_max || of_client >= client_max || bytes_full {
             let retry_after_s = state.mean_s.clamp(1.0, RETRY_AFTER_S_MAX).ceil() as u64;
-            return Err(Refusal::Full { retry_after_s });
+            return Err(Rejection::Full { retry_after_s });
         }
         state.requests += 1;
         state.bytes += bytes;
-        *state.held.entry(client.clone()).or_insert(0) += 1;
+        *state.requests_by_client.entry(client.clone()).or_insert(0) += 1;
         Ok(Permit { admission: Arc::clone(self), client: Some(client.clone()), bytes, since: Instant::now() })
     }
 
-    /// From now on nobody is let in.
+    /// Rejects all further requests.
     pub fn drain(&self) {
         self.lock().phase = Phase::Draining;
     }
 
+    /// Whether new requests are admitted.
     pub fn phase(&self) -> Phase {
         self.lock().phase
     }
 
+    /// The limits.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Requests and bytes that are held now.
-    pub fn held(&self) -> (usize, u64) {
+    /// Requests and bytes that permits count now.
+    pub fn inflight(&self) -> (usize, u64) {
         let state = self.lock();
         (state.requests, state.bytes)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Counts are written one by one, each sound by itself.
+        // Nothing panics between two writes to the state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// Counts one request until it is dropped.
 pub struct Permit {
     admission: Arc<Admission>,
-    /// `None` when the slot has been given back and only bytes are held.
+    /// `None` after the slot has been released; only bytes count then.
     client: Option<Client>,
     bytes: u64,
     since: Instant,
 }
 
 impl Permit {
-    /// Counts what the answer will take, now that it is known; refused when there is no room for it.
-    pub fn charge(&mut self, bytes: u64) -> Result<(), Refusal> {
+    /// Counts further bytes of the request; fails when they exceed the limit.
+    pub fn charge(&mut self, bytes: u64) -> Result<(), Rejection> {
         let mut state = self.admission.lock();
         if state.requests > 1 && state.bytes + bytes > self.admission.limits.bytes_max {
             let retry_after_s = state.mean_s.clamp(1.0, RETRY_AFTER_S_MAX).ceil() as u64;
-            return Err(Refusal::Full { retry_after_s });
+            return Err(Rejection::Full { retry_after_s });
         }
         state.bytes += bytes;
         self.bytes += bytes;
         Ok(())
     }
 
-    /// The work is done: gives the slot back and holds `bytes`, those of the answer, until dropped.
-    pub fn into_answer(mut self, bytes: u64) -> Self {
+    /// Releases the slot. From now on the permit counts `bytes`, those of the response.
+    pub fn into_response(mut self, bytes: u64) -> Self {
         self.release_slot();
         let mut state = self.admission.lock();
         state.bytes = state.bytes.saturating_sub(self.bytes) + bytes;
@@ -136,10 +151,10 @@ impl Permit {
         let Some(client) = self.client.take() else { return };
         let mut state = self.admission.lock();
         state.requests -= 1;
-        if let Some(held) = state.held.get_mut(&client) {
-            *held -= 1;
-            if *held == 0 {
-                state.held.remove(&client);
+        if let Some(requests) = state.requests_by_client.get_mut(&client) {
+            *requests -= 1;
+            if *requests == 0 {
+                state.requests_by_client.remove(&client);
             }
         }
         state.mean_s = 0.9 * state.mean_s + 0.1 * self.since.elapsed().as_secs_f64();
@@ -167,33 +182,33 @@ mod tests {
     }
 
     #[test]
-    fn one_client_cannot_take_the_last_quarter() {
+    fn one_client_takes_three_quarters_of_the_slots_at_most() {
         let admission = admission();
         let held: Vec<_> = (0..3).map(|_| admission.admit(&client("a"), 1).unwrap()).collect();
-        assert!(matches!(admission.admit(&client("a"), 1), Err(Refusal::Full { retry_after_s: 1.. })));
+        assert!(matches!(admission.admit(&client("a"), 1), Err(Rejection::Full { retry_after_s: 1.. })));
         let other = admission.admit(&client("b"), 1).unwrap();
         assert!(admission.admit(&client("c"), 1).is_err());
         drop((held, other));
-        assert_eq!(admission.held(), (0, 0));
-        assert!(admission.lock().held.is_empty());
+        assert_eq!(admission.inflight(), (0, 0));
+        assert!(admission.lock().requests_by_client.is_empty());
     }
 
     #[test]
-    fn bytes_are_bounded_but_a_single_large_body_gets_in() {
+    fn bounds_bytes_but_admits_a_single_large_body() {
         let admission = admission();
         let large = admission.admit(&client("a"), 5000).unwrap();
         assert!(admission.admit(&client("b"), 1).is_err());
-        let answer = large.into_answer(900);
-        assert_eq!(admission.held(), (0, 900));
+        let response = large.into_response(900);
+        assert_eq!(admission.inflight(), (0, 900));
         drop(admission.admit(&client("b"), 100).unwrap());
-        drop(answer);
-        assert_eq!(admission.held(), (0, 0));
+        drop(response);
+        assert_eq!(admission.inflight(), (0, 0));
     }
 
     #[test]
-    fn draining_lets_nobody_in() {
+    fn draining_rejects_requests() {
         let admission = admission();
         admission.drain();
-        assert_eq!(admission.admit(&client("a"), 1).err(), Some(Refusal::Draining));
+        assert_eq!(admission.admit(&client("a"), 1).err(), Some(Rejection::Draining));
     }
 }

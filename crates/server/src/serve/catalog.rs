@@ -1,80 +1,108 @@
-//! The models by name. A snapshot is replaced whole: whoever works with an entry keeps it as long as he needs it, and the
-//! lock is held for as long as it takes to copy a pointer.
+//! The models by name. A reload replaces the whole list at once. A request keeps the entry that it found, and the lock is held
+//! only to copy a pointer.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::api::ApiError;
+use diag::Diagnostic;
+
 use super::model::Model;
-use super::single_flight::{Failed, SingleFlight};
+use super::single_flight::SingleFlight;
 
-/// Opens the model of a folder. Runs on a thread of its own.
-pub type Loader = Arc<dyn Fn(&str, &Path) -> Result<Arc<dyn Model>, String> + Send + Sync>;
+/// Opens the model with this name from this folder. Runs on its own thread.
+pub type Loader = Arc<dyn Fn(&str, &Path) -> Result<Arc<dyn Model>, Diagnostic> + Send + Sync>;
 
+/// One model.
 pub struct Entry {
-    pub name: String,
-    pub dir: PathBuf,
-    /// Seconds since 1970: when this entry came into being.
-    pub created: u64,
+    name: String,
+    dir: PathBuf,
+    /// Creation of this entry, in seconds since 1970.
+    created: u64,
     cell: SingleFlight<Arc<dyn Model>>,
 }
 
 type Snapshot = Arc<[Arc<Entry>]>;
 
+/// All models.
 pub struct Catalog {
     loader: Loader,
     snapshot: Mutex<Snapshot>,
 }
 
+/// No model matches the name of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookupError {
+    /// The request names no model, and there are several.
+    NameMissing,
+    /// No model has this name.
+    NotFound { name: String, known: Vec<String> },
+}
+
+impl fmt::Display for LookupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NameMissing => f.write_str("`model` is missing"),
+            Self::NotFound { name, known } => {
+                write!(f, "there is no model `{name}`; available: `{}`", known.join("`, `"))
+            }
+        }
+    }
+}
+
 impl Catalog {
+    /// Models by name and folder. None is loaded.
     pub fn new(models: &[(String, PathBuf)], loader: Loader) -> Self {
         Self { loader, snapshot: Mutex::new(entries(models)) }
     }
 
+    /// The present entries.
     pub fn entries(&self) -> Snapshot {
         Arc::clone(&self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Without a name: the only model, if there is only one.
-    pub fn find(&self, name: Option<&str>) -> Result<Arc<Entry>, ApiError> {
+    /// The entry with this name. Without a name: the only entry.
+    pub fn find(&self, name: Option<&str>) -> Result<Arc<Entry>, LookupError> {
         let entries = self.entries();
         let found = match (name, &*entries) {
             (None, [only]) => Some(only),
-            (None, _) => return Err(ApiError::invalid("model", "`model` is missing")),
+            (None, _) => return Err(LookupError::NameMissing),
             (Some(name), entries) => entries.iter().find(|entry| entry.name == name),
         };
-        found.cloned().ok_or_else(|| {
-            let known: Vec<_> = entries.iter().map(|entry| entry.name.clone()).collect();
-            ApiError::model_not_found(name.unwrap_or_default(), &known)
+        found.cloned().ok_or_else(|| LookupError::NotFound {
+            name: name.unwrap_or_default().to_owned(),
+            known: entries.iter().map(|entry| entry.name.clone()).collect(),
         })
     }
 
-    /// A loaded model whose files are not those any more that it was made of.
+    /// The name of a loaded model whose files have changed since.
     pub fn changed(&self) -> Option<String> {
         let entries = self.entries();
-        let changed =
-            entries.iter().find(|entry| entry.cell.ready().is_some_and(|model| model.check().is_err()));
+        let changed = entries
+            .iter()
+            .find(|entry| entry.cell.ready().is_some_and(|model| model.check_weights().is_err()));
         changed.map(|entry| entry.name.clone())
     }
 
-    pub async fn load_all(&self) -> Result<(), String> {
+    /// Loads every model.
+    pub async fn load_all(&self) -> Result<(), Diagnostic> {
         for entry in self.entries().iter() {
-            entry.get(self).await.map_err(|why| format!("cannot load the model `{}`: {why}", entry.name))?;
+            entry.get(self).await?;
         }
         Ok(())
     }
 
-    /// Loads every model anew and only then puts the new ones in the place of the old. Requests that have begun end on
-    /// the models that they began with. After an error the old ones stay.
-    pub async fn reload(&self) -> Result<(), String> {
+    /// Loads the models again and then replaces all entries. Requests that have begun finish with their old models. After an
+    /// error the old entries stay.
+    pub async fn reload(&self) -> Result<(), Diagnostic> {
         let old = self.entries();
         let models: Vec<_> = old.iter().map(|entry| (entry.name.clone(), entry.dir.clone())).collect();
         let new = Self { loader: Arc::clone(&self.loader), snapshot: Mutex::new(entries(&models)) };
         for (old, new_entry) in old.iter().zip(new.entries().iter()) {
-            // One that nobody has asked for yet stays lazy.
+            // A model without a request so far stays unloaded.
             if old.cell.ready().is_some() {
-                let loaded = new_entry.get(&new).await;
-                loaded.map_err(|why| format!("cannot reload the model `{}`: {why}", old.name))?;
+                new_entry.get(&new).await?;
             }
         }
         *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = new.entries();
@@ -82,8 +110,12 @@ impl Catalog {
     }
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the rule keeps clocks out of releases; the API reports the time of creation"
+)]
 fn entries(models: &[(String, PathBuf)]) -> Snapshot {
-    let created = super::log::unix_seconds();
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let entry = |(name, dir): &(String, PathBuf)| {
         Arc::new(Entry { name: name.clone(), dir: dir.clone(), created, cell: SingleFlight::empty() })
     };
@@ -91,17 +123,33 @@ fn entries(models: &[(String, PathBuf)]) -> Snapshot {
 }
 
 impl Entry {
-    /// The model, loaded now if it is not yet.
-    pub async fn get(&self, catalog: &Catalog) -> Result<Arc<dyn Model>, Failed> {
+    /// Name of the model.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Folder of the model.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Creation of this entry, in seconds since 1970.
+    pub fn created(&self) -> u64 {
+        self.created
+    }
+
+    /// The model; loads it when necessary.
+    pub async fn get(&self, catalog: &Catalog) -> Result<Arc<dyn Model>, Diagnostic> {
         let (loader, name, dir) = (Arc::clone(&catalog.loader), self.name.clone(), self.dir.clone());
         self.cell.get(move || loader(&name, &dir)).await
     }
 
-    /// What is in memory already.
+    /// The model, if it is in memory.
     pub fn loaded(&self) -> Option<Arc<dyn Model>> {
         self.cell.ready()
     }
 
+    /// Whether the model is in memory.
     pub fn is_loaded(&self) -> bool {
         self.loaded().is_some()
     }

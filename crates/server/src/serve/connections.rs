@@ -1,8 +1,7 @@
-//! From a listener to answered requests: accepts up to a number of connections, gives each its time limits, and lets them
-//! end when the server drains.
+//! The accept loop: bounds the number of connections, applies their time limits, and closes them on shutdown.
 //!
-//! axum's own accept loop is not used because it has no limits: not on connections, not on the time of headers, and an
-//! accept that fails (no file descriptors left) is retried here with a pause and told once a second at most.
+//! The accept loop of axum has no limits on connections and on the time of headers. It also retries a failed accept at once;
+//! here a failure (no file descriptors left) is retried after a pause and logged once per second at most.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,77 +13,60 @@ use hyper_util::service::TowerToHyperService;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::app::App;
 use super::client::Client;
 use super::listen::Listener;
-use super::log::Level;
-use super::stall_guard::{StallGuard, Stream};
-
-#[derive(Debug, Clone, Copy)]
-pub struct ConnectionLimits {
-    pub connections_max: usize,
-    /// From the first moment of a connection, or the end of its last answer, to the end of the next headers.
-    pub header_timeout: Duration,
-    /// In which a client must take an answer, or its part of a long one.
-    pub write_timeout: Duration,
-}
+use super::metrics::Metrics;
+use super::options::ConnectionLimits;
+use super::shutdown::Shutdown;
+use super::write_timeout::{Stream, WriteTimeout};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 const HEADER_BYTES_MAX: usize = 64 << 10;
 
-/// What listeners and connections are told in turn: to accept nobody more, to close after the last answer, and that the
-/// time for that is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ending {
-    Open,
-    Deaf,
-    Closing,
-    Cut,
-}
-
-/// One listener's. Runs until `ending` says [`Ending::Deaf`] and every connection has ended. `free` are the connections that all
-/// listeners together may still open.
+/// Serves one listener until `shutdown` reaches [`Shutdown::StopAccepting`] and all its connections have closed. `free` counts
+/// the connections that all listeners together may still open.
 pub async fn serve(
     listener: Listener,
     router: Router,
-    app: Arc<App>,
+    metrics: Arc<Metrics>,
     limits: ConnectionLimits,
     free: Arc<Semaphore>,
-    mut ending: watch::Receiver<Ending>,
+    mut shutdown: watch::Receiver<Shutdown>,
 ) {
     let mut connections = JoinSet::new();
-    let mut last_complaint = None::<Instant>;
-    let mut closing = ending.clone();
+    let mut last_logged = None::<Instant>;
+    let mut close = shutdown.clone();
     loop {
         while connections.try_join_next().is_some() {}
-        // Who has connected already is asked in, also at the end: a listener that closes resets them. But not for ever.
-        let place = tokio::select! {
+        // The order of the branches drains the accept backlog before the loop stops: closing the listener resets the connections
+        // in the backlog. `CloseConnections` bounds the time for it.
+        let slot = tokio::select! {
             biased;
-            _ = closing.wait_for(|ending| *ending >= Ending::Closing) => break,
-            place = Arc::clone(&free).acquire_owned() => place,
-            _ = ending.wait_for(|ending| *ending >= Ending::Deaf) => break,
+            _ = close.wait_for(|phase| *phase >= Shutdown::CloseConnections) => break,
+            slot = Arc::clone(&free).acquire_owned() => slot,
+            _ = shutdown.wait_for(|phase| *phase >= Shutdown::StopAccepting) => break,
         };
         let accepted = tokio::select! {
             biased;
-            _ = closing.wait_for(|ending| *ending >= Ending::Closing) => break,
+            _ = close.wait_for(|phase| *phase >= Shutdown::CloseConnections) => break,
             accepted = listener.accept() => accepted,
-            _ = ending.wait_for(|ending| *ending >= Ending::Deaf) => break,
+            _ = shutdown.wait_for(|phase| *phase >= Shutdown::StopAccepting) => break,
         };
         match accepted {
             Ok((stream, client)) => {
-                let (router, app, ending) = (router.clone(), Arc::clone(&app), ending.clone());
+                let (router, metrics, shutdown) = (router.clone(), Arc::clone(&metrics), shutdown.clone());
                 connections.spawn(async move {
-                    app.metrics.connection_opened();
-                    let open = Open(&app);
-                    connection(stream, client, router, limits, ending).await;
+                    let open = OpenConnection::new(&metrics);
+                    connection(stream, client, router, limits, shutdown).await;
                     drop(open);
-                    drop(place);
+                    drop(slot);
                 });
             }
             Err(error) => {
-                if last_complaint.is_none_or(|at| at.elapsed() > Duration::from_secs(1)) {
-                    app.log.write(Level::Error, "accept_failed", &[("error", error.to_string())]);
-                    last_complaint = Some(Instant::now());
+                if last_logged.is_none_or(|at| at.elapsed() > ACCEPT_LOG_INTERVAL) {
+                    tracing::error!(error = %error, "accept_failed");
+                    last_logged = Some(Instant::now());
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -94,11 +76,19 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-struct Open<'a>(&'a App);
+/// Counts a connection while it lives.
+struct OpenConnection<'a>(&'a Metrics);
 
-impl Drop for Open<'_> {
+impl<'a> OpenConnection<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.connection_opened();
+        Self(metrics)
+    }
+}
+
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
-        self.0.metrics.connection_closed();
+        self.0.connection_closed();
     }
 }
 
@@ -107,9 +97,9 @@ async fn connection(
     client: Client,
     router: Router,
     limits: ConnectionLimits,
-    mut ending: watch::Receiver<Ending>,
+    mut shutdown: watch::Receiver<Shutdown>,
 ) {
-    let stream = TokioIo::new(StallGuard::new(stream, limits.write_timeout));
+    let stream = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
     let router = router.layer(axum::Extension(client));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -117,14 +107,14 @@ async fn connection(
         .max_buf_size(HEADER_BYTES_MAX)
         .serve_connection(stream, TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
-    // Errors of a connection (garbage, a peer that went away, a time limit) concern its peer alone.
+    // Errors of a connection (invalid HTTP, a disconnected peer, a time limit) concern only its peer.
     tokio::select! {
         _ = connection.as_mut() => return,
-        _ = ending.wait_for(|ending| *ending >= Ending::Closing) => {}
+        _ = shutdown.wait_for(|phase| *phase >= Shutdown::CloseConnections) => {}
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         _ = connection => {}
-        _ = ending.wait_for(|ending| *ending == Ending::Cut) => {}
+        _ = shutdown.wait_for(|phase| *phase == Shutdown::Abort) => {}
     }
 }

@@ -1,4 +1,4 @@
-//! One admitted request on its way through the scheduler: what it collects, who waits for it, and the permit that it holds
+//! One admitted request inside the scheduler: its partial results, the channel of its response, and its permit, which it holds
 //! until its work has stopped.
 
 use std::fmt;
@@ -12,17 +12,18 @@ use super::admission::Permit;
 use super::client::Client;
 use super::model::Model;
 
-/// What a request is for.
+/// The kind of result that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wants {
-    Vectors,
-    Pieces { special_tokens: bool },
+pub enum OutputKind {
+    Embeddings,
+    Tokens { special_tokens: bool },
 }
 
+/// A request in the scheduler.
 pub struct Job {
     pub client: Client,
     pub model: Arc<dyn Model>,
-    pub wants: Wants,
+    pub output_kind: OutputKind,
     pub cancel: Cancel,
     state: Mutex<State>,
 }
@@ -30,26 +31,28 @@ pub struct Job {
 struct State {
     vectors: Vec<Vec<f32>>,
     missing: usize,
-    pieces: Vec<Vec<TokenWithOffsets>>,
-    tokens: usize,
+    tokenized: Vec<Vec<TokenWithOffsets>>,
+    token_count: usize,
     submitted: Instant,
     first_step: Option<Instant>,
-    /// Both leave with the answer.
-    reply: Option<oneshot::Sender<Result<Done, JobError>>>,
+    /// `None` after the response; so is `permit`.
+    response: Option<oneshot::Sender<Result<JobOutput, JobError>>>,
     permit: Option<Permit>,
 }
 
-pub struct Done {
-    /// In the order of the request.
+/// Result of a job.
+pub struct JobOutput {
+    /// In the order of the request; empty for [`OutputKind::Tokens`].
     pub vectors: Vec<Vec<f32>>,
-    /// Of a job that wants pieces, and no vectors then.
-    pub pieces: Vec<Vec<TokenWithOffsets>>,
-    pub tokens: usize,
-    /// From submission to the first step, or to the tokenizer if that is all.
+    /// The tokens of each text; empty for [`OutputKind::Embeddings`].
+    pub tokenized: Vec<Vec<TokenWithOffsets>>,
+    pub token_count: usize,
+    /// Time from submission to the first step, or to the tokenizer for [`OutputKind::Tokens`].
     pub queued: Duration,
     pub permit: Permit,
 }
 
+/// Reason why a job has no result.
 #[derive(Debug)]
 pub enum JobError {
     Engine(EngineError),
@@ -57,87 +60,100 @@ pub enum JobError {
         tokens: usize,
         tokens_max: usize,
     },
-    /// The server stops before this request had its turn.
+    /// The server stopped before the request was computed.
     Stopped,
 }
 
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Engine(error) => error.fmt(f),
+            // The hint is for the operator, not for the client.
+            Self::Engine(error) => f.write_str(&error.diagnostic().fields().message),
             Self::TooManyTokens { tokens, tokens_max } => {
-                write!(f, "the request has {tokens} tokens; this server takes {tokens_max} in one request")
+                write!(f, "the request has {tokens} tokens; the limit of this server is {tokens_max}")
             }
             Self::Stopped => f.write_str("the server is stopping"),
         }
     }
 }
 
-pub type Reply = oneshot::Receiver<Result<Done, JobError>>;
+/// Receives the result of a job.
+pub type ResponseReceiver = oneshot::Receiver<Result<JobOutput, JobError>>;
 
 impl Job {
+    /// A job with `outputs` results, and the receiver of its response.
     pub fn new(
         client: Client,
         model: Arc<dyn Model>,
-        wants: Wants,
+        output_kind: OutputKind,
         outputs: usize,
         permit: Permit,
-    ) -> (Arc<Job>, Reply) {
-        let (sender, reply) = oneshot::channel();
+    ) -> (Arc<Job>, ResponseReceiver) {
+        let (sender, receiver) = oneshot::channel();
         let state = State {
-            vectors: if wants == Wants::Vectors { vec![Vec::new(); outputs] } else { Vec::new() },
+            vectors: if output_kind == OutputKind::Embeddings {
+                vec![Vec::new(); outputs]
+            } else {
+                Vec::new()
+            },
             missing: outputs,
-            pieces: Vec::new(),
-            tokens: 0,
+            tokenized: Vec::new(),
+            token_count: 0,
             submitted: Instant::now(),
             first_step: None,
-            reply: Some(sender),
+            response: Some(sender),
             permit: Some(permit),
         };
-        let job = Job { client, model, wants, cancel: Cancel::default(), state: Mutex::new(state) };
-        (Arc::new(job), reply)
+        let job = Job { client, model, output_kind, cancel: Cancel::default(), state: Mutex::new(state) };
+        (Arc::new(job), receiver)
     }
 
-    pub fn count_tokens(&self, tokens: usize) {
-        self.lock().tokens = tokens;
+    /// Records the number of tokens.
+    pub fn set_token_count(&self, tokens: usize) {
+        self.lock().token_count = tokens;
     }
 
+    /// Records the start of the first step.
     pub fn step_begins(&self) {
         self.lock().first_step.get_or_insert_with(Instant::now);
     }
 
-    /// One of its vectors. With the last one the answer goes out.
-    pub fn fulfil(&self, index: usize, vector: Vec<f32>) {
+    /// Adds one vector. The last one sends the response.
+    pub fn add_vector(&self, index: usize, vector: Vec<f32>) {
         let mut state = self.lock();
         state.vectors[index] = vector;
         state.missing -= 1;
         if state.missing == 0 {
-            Self::answer(state);
+            Self::respond(state);
         }
     }
 
-    /// All of its pieces: the answer.
-    pub fn fulfil_pieces(&self, pieces: Vec<Vec<TokenWithOffsets>>) {
+    /// Adds the tokens of all texts and sends the response.
+    pub fn add_tokens(&self, tokenized: Vec<Vec<TokenWithOffsets>>) {
         let mut state = self.lock();
-        state.pieces = pieces;
-        Self::answer(state);
+        state.tokenized = tokenized;
+        Self::respond(state);
     }
 
-    fn answer(mut state: MutexGuard<'_, State>) {
-        let (Some(reply), Some(permit)) = (state.reply.take(), state.permit.take()) else { return };
-        let queued = state.first_step.unwrap_or(state.submitted) - state.submitted;
-        let (vectors, pieces) = (std::mem::take(&mut state.vectors), std::mem::take(&mut state.pieces));
-        let done = Done { vectors, pieces, tokens: state.tokens, queued, permit };
+    fn respond(mut state: MutexGuard<'_, State>) {
+        let (Some(response), Some(permit)) = (state.response.take(), state.permit.take()) else { return };
+        let output = JobOutput {
+            vectors: std::mem::take(&mut state.vectors),
+            tokenized: std::mem::take(&mut state.tokenized),
+            token_count: state.token_count,
+            queued: state.first_step.unwrap_or(state.submitted) - state.submitted,
+            permit,
+        };
         drop(state);
-        // The caller may be gone: then the answer is dropped here, and with it the permit.
-        let _ = reply.send(Ok(done));
+        // Without a receiver the output is dropped here, and with it the permit.
+        let _ = response.send(Ok(output));
     }
 
-    /// The rest of its work is not wanted any more. The permit stays until the last of it has stopped.
+    /// Cancels the rest of the work and sends the error. The permit is held until the work has stopped.
     pub fn fail(&self, error: JobError) {
         self.cancel.cancel();
-        if let Some(reply) = self.lock().reply.take() {
-            let _ = reply.send(Err(error));
+        if let Some(response) = self.lock().response.take() {
+            let _ = response.send(Err(error));
         }
     }
 

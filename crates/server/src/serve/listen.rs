@@ -1,7 +1,7 @@
-//! Where the server listens: TCP addresses and unix sockets.
+//! Listeners on TCP addresses and unix sockets.
 //!
-//! A unix socket is a file that outlives a server that was killed. Such a file is removed at the next start, but only when
-//! it is a socket and nobody answers on it. At an orderly end the server removes its own.
+//! The file of a unix socket outlives a server that was killed. The next start removes it, but only when it is a socket and no
+//! process accepts connections on it. A server that exits regularly removes its own file.
 
 use std::fmt;
 use std::io;
@@ -11,20 +11,24 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use diag::Diagnostic;
 use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 
 use super::client::Client;
-use super::stall_guard::Stream;
-use crate::failure::Failure;
+use super::write_timeout::Stream;
+use crate::codes;
 
 const BACKLOG: u32 = 1024;
-/// For a look whether somebody answers on a socket that is there already.
+/// Time limit of the connection attempt to an existing socket.
 const PROBE_TIME_MAX: Duration = Duration::from_secs(1);
-const UNIX: &str = "unix:";
+const UNIX_PREFIX: &str = "unix:";
 
+/// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
+    /// IP address and port.
     Tcp(SocketAddr),
+    /// Path of a unix socket.
     Unix(PathBuf),
 }
 
@@ -32,7 +36,7 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix(UNIX) {
+        match text.strip_prefix(UNIX_PREFIX) {
             Some("") => Err("expected a path after `unix:`".into()),
             Some(path) => Ok(Self::Unix(path.into())),
             None => text
@@ -43,22 +47,23 @@ impl FromStr for Listen {
     }
 }
 
-/// As it is given, and for TCP as it stands in a URL.
+/// The form that [`FromStr`] parses.
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+            Self::Unix(path) => write!(f, "{UNIX_PREFIX}{}", path.display()),
         }
     }
 }
 
+/// A bound listener.
 pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, SocketFile),
 }
 
-/// Removed when dropped, if it is still the one that was made.
+/// The file of a unix socket. Dropping it removes the file, unless another process has replaced it.
 pub struct SocketFile {
     path: PathBuf,
     inode: (u64, u64),
@@ -73,30 +78,29 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// `mode` is that of a unix socket.
-    pub async fn bind(listen: &Listen, mode: u32) -> Result<Self, Failure> {
+    /// `mode` holds the permissions of a unix socket.
+    pub async fn bind(listen: &Listen, mode: u32) -> Result<Self, Diagnostic> {
         match listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await.map_err(|error| {
-                    Failure::new(error).context(format!("cannot listen on {address}")).hint(format!(
-                        "See who does with `ss -ltnp`, or choose another `--listen {}:PORT`.",
+                    failed(listen, &error).hint(format!(
+                        "`ss -ltnp` lists the ports in use; `--listen {}:PORT` selects another one",
                         address.ip()
                     ))
                 })?;
                 Ok(Self::Tcp(listener))
             }
             Listen::Unix(path) => {
-                clear(path).await?;
-                let failed = |error| {
-                    let hint = "The folder must be there and writable, and the path shorter than 108 bytes.";
-                    Failure::new(error).context(format!("cannot listen on {listen}")).hint(hint)
-                };
-                bind_unix(path, mode).map_err(failed)
+                remove_stale_socket(listen, path).await?;
+                bind_unix(path, mode).map_err(|error| {
+                    failed(listen, &error)
+                        .hint("the folder must exist and be writable, and the path be shorter than 108 bytes")
+                })
             }
         }
     }
 
-    /// With the port that the system chose.
+    /// The address, with the port that the system selected.
     pub fn address(&self) -> io::Result<Listen> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Listen::Tcp),
@@ -104,11 +108,12 @@ impl Listener {
         }
     }
 
+    /// Accepts one connection.
     pub async fn accept(&self) -> io::Result<(Stream, Client)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // An answer is written whole: waiting for more would only delay it.
+                // Responses are written in one piece; Nagle's algorithm would delay them.
                 let _ = stream.set_nodelay(true);
                 Ok((Box::new(stream), Client::from_address(peer.ip())))
             }
@@ -121,7 +126,7 @@ impl Listener {
     }
 }
 
-/// The permissions are set between bind and listen: before, nobody can connect.
+/// Sets the permissions between bind and listen, before any process can connect.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
@@ -131,38 +136,39 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<Listener> {
     Ok(Listener::Unix(socket.listen(BACKLOG)?, file))
 }
 
-/// Removes what a server that was killed has left behind, and nothing else.
-async fn clear(path: &Path) -> Result<(), Failure> {
-    let refuse = |what: &str, hint: String| {
-        Err(Failure::message(format_args!("cannot listen on {UNIX}{}: {what}", path.display())).hint(hint))
+fn failed(listen: &Listen, error: &io::Error) -> Diagnostic {
+    codes::caused(&codes::LISTEN_FAILED, format!("cannot listen on {listen}"), error)
+}
+
+/// Removes the socket of a server that was killed, and no other file.
+async fn remove_stale_socket(listen: &Listen, path: &Path) -> Result<(), Diagnostic> {
+    let reject = |cause: &str, hint: String| {
+        let diagnostic = Diagnostic::new(&codes::LISTEN_FAILED, format!("cannot listen on {listen}"));
+        Err(diagnostic.cause(cause).hint(hint))
     };
     let meta = match path.symlink_metadata() {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return refuse(&error.to_string(), "May this user look into the folder?".into()),
+        Err(error) => return reject(&error.to_string(), "check the permissions of the folder".into()),
     };
     if !meta.file_type().is_socket() {
-        return refuse(
-            "there is something that is not a socket, and it is left alone",
-            format!("Look at it with `ls -l {}`, or choose another path.", path.display()),
+        return reject(
+            "the path exists and is not a socket; it is not removed",
+            format!("inspect it with `ls -l {}`, or choose another path", path.display()),
         );
     }
-    let answers = tokio::time::timeout(PROBE_TIME_MAX, UnixStream::connect(path)).await;
-    match answers {
+    match tokio::time::timeout(PROBE_TIME_MAX, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
             .or_else(|error| {
-                refuse(
-                    &format!("cannot remove the socket of a dead server: {error}"),
-                    "Remove it by hand.".into(),
-                )
+                reject(&format!("cannot remove the stale socket: {error}"), "remove it manually".into())
             }),
         Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-            refuse("the socket there is another user's", "Choose another path.".into())
+            reject("the socket belongs to another user", "choose another path".into())
         }
-        // Also one that is too busy to answer.
-        _ => refuse(
-            "a server listens there already",
-            format!("See who does with `ss -lxp src {}`, or choose another path.", path.display()),
+        // A timeout counts as a live server that is overloaded.
+        _ => reject(
+            "another server listens on the socket",
+            format!("`ss -lxp src {}` names the process; or choose another path", path.display()),
         ),
     }
 }
@@ -174,21 +180,21 @@ mod tests {
     fn bind(path: &Path) -> Result<Listener, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let listen = Listen::Unix(path.into());
-        runtime.block_on(Listener::bind(&listen, 0o660)).map_err(|failure| failure.to_string())
+        runtime.block_on(Listener::bind(&listen, 0o660)).map_err(|diagnostic| diagnostic.to_string())
     }
 
     #[test]
-    fn addresses_and_paths() {
+    fn parses_addresses_and_paths() {
         assert_eq!("127.0.0.1:80".parse(), Ok(Listen::Tcp("127.0.0.1:80".parse().unwrap())));
         assert_eq!("unix:/run/x".parse(), Ok(Listen::Unix("/run/x".into())));
         assert!("unix:".parse::<Listen>().is_err() && "localhost:80".parse::<Listen>().is_err());
     }
 
     #[test]
-    fn a_dead_servers_socket_is_replaced_and_ours_is_removed_at_the_end() {
+    fn replaces_a_stale_socket_and_removes_its_own_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        // std leaves the file behind, as a killed server does.
+        // std does not remove the file; neither does a server that is killed.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         let listener = bind(&path).unwrap();
@@ -198,11 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn a_live_server_and_other_files_are_left_alone() {
+    fn keeps_the_socket_of_a_live_server_and_other_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let live = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(bind(&path).err().unwrap().contains("a server listens there already"));
+        assert!(bind(&path).err().unwrap().contains("another server listens on the socket"));
         assert!(path.exists());
         drop(live);
         let file = folder.path().join("f");
@@ -215,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_another_server_made_meanwhile_is_not_removed() {
+    fn keeps_a_socket_that_another_server_has_created_since() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let first = bind(&path).unwrap();

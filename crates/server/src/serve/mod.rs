@@ -1,48 +1,49 @@
-//! `inferd serve`: models over HTTP, on a machine that may be too small, to clients that may be too many.
+//! `inferd serve`: models over HTTP, with bounded memory and bounded load.
 //!
 //! ```text
-//! connections   time limits, a number of connections
-//!  -> api       one module an endpoint; every error in one envelope
-//!  -> admission a permit, or 429, or 503
-//!  -> catalog   the model, loaded once however many ask
-//!  -> scheduler a batch from many clients in turn, on the engine's one pool
+//! connections   accept loop; time limits; number of connections
+//!  -> http      router, layers, extractors, one handler module per endpoint; one error envelope
+//!  -> admission a permit, or status 429, or status 503
+//!  -> catalog   the model, loaded once for concurrent requests
+//!  -> scheduler batches of several clients, on the engine's one thread pool
 //! ```
 //!
-//! The rules that hold everywhere: no lock is held while a model computes; a permit lives as long as the work it was
-//! given for; a request that nobody waits for any more stops within one layer's time; what is unbounded is refused.
+//! Invariants: no lock is held while a model computes; a permit lives as long as the work that it was issued for; work whose
+//! client has disconnected stops within one layer; every queue and buffer is bounded.
 //!
-//! Order of a start: memory is checked, models are loaded, the listener is bound. [`Server`] is the whole of it in one
-//! value, so that tests run it inside their own process, with models of their own.
+//! The start checks memory, loads the models and binds the listeners, in this order. [`Server`] holds all of it, so that
+//! tests run a server with their own models in their own process.
 
-pub(crate) mod admission;
-pub(crate) mod api;
-pub(crate) mod app;
+mod admission;
+mod api_keys;
 pub(crate) mod catalog;
-pub(crate) mod client;
+mod client;
 mod connections;
+pub(crate) mod drain;
+pub(crate) mod http;
 mod job;
-mod keys;
 mod listen;
-pub(crate) mod log;
+pub(crate) mod memory_budget;
 mod metrics;
 mod model;
-pub(crate) mod need;
+pub(crate) mod options;
 mod queue;
-pub(crate) mod scheduler;
-pub(crate) mod server;
+mod reload;
+mod scheduler;
+mod server;
+mod shutdown;
 mod signals;
 mod single_flight;
-mod stall_guard;
-mod summary;
+mod startup_log;
+pub(crate) mod state;
+mod write_timeout;
 
 pub use admission::Limits as AdmissionLimits;
-pub use api::TIMEOUT_HEADER;
-pub use app::RequestLimits;
 pub use catalog::Loader;
-pub use connections::ConnectionLimits;
+pub use drain::DrainOutcome;
 pub use listen::Listen;
-pub use log::Format as LogFormat;
 pub use model::{Model, Shape};
+pub use options::{ConnectionLimits, OptionSources, Options, RequestLimits};
 pub use scheduler::Settings as BatchSettings;
-pub use server::{Drained, Options, Origins, Server};
-pub use signals::run;
+pub use server::Server;
+pub use signals::run_until_signal;

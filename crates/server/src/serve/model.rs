@@ -1,48 +1,50 @@
-//! What the scheduler needs of a model, and no more: texts become token sequences, and a batch of sequences is advanced
-//! by one step.
+//! The interface between scheduler and model: tokenize texts, and advance a batch of sequences by one step.
 //!
-//! The unit is the token, not the text, because a token costs about the same in every model. An encoder is done with a
-//! sequence after one step. A decoder would be asked again for the same sequence until it ends; the scheduler already
-//! comes back to a request as often as it has sequences left, and checks for cancellation each time.
+//! The unit of work is the token, because a token costs about the same in every model. An encoder finishes a sequence in one
+//! step. A decoder would need one step per token; the scheduler already returns to a request until it has no sequences left, and
+//! checks for cancellation each time.
 
 use engine::{Cancel, Embedder, EngineError, IdleSignal, TokenWithOffsets};
 
+/// Sizes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     /// Length of a vector.
     pub dimension: usize,
-    /// Tokens of one sequence at most.
+    /// Longest sequence, in tokens.
     pub tokens_max: usize,
-    /// Token ids are below this.
+    /// Number of token ids.
     pub vocabulary: usize,
 }
 
+/// A model that the server can serve.
 pub trait Model: Send + Sync {
+    /// The sizes.
     fn shape(&self) -> Shape;
 
-    /// Special tokens included, cut at `tokens_max`.
+    /// The token ids of each text, with special tokens, truncated to `tokens_max`.
     fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError>;
 
-    /// Every token of each text with its place, not cut.
-    fn pieces(
+    /// All tokens of each text with their offsets, not truncated.
+    fn tokens_with_offsets(
         &self,
         texts: &[String],
         special_tokens: bool,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError>;
 
-    /// Takes the memory that batches of so many tokens will need. Nothing else runs meanwhile.
+    /// Allocates the memory for batches of this size. No other work runs meanwhile.
     fn warm_up(&self, _batch_tokens: usize) -> Result<(), EngineError> {
         Ok(())
     }
 
-    /// Nothing has happened to it since it was opened. Cheap, and waits for nothing.
-    fn check(&self) -> Result<(), EngineError> {
+    /// Fails when the files of the model have changed since it was opened. Cheap, and never blocks.
+    fn check_weights(&self) -> Result<(), EngineError> {
         Ok(())
     }
 
-    /// One vector a sequence, in order. Blocks; when it returns, no work of the call is left.
-    /// `idle` signals that the next batch can start beside the rest of this one. The return of the call implies it.
+    /// Computes one vector per sequence, in order. Blocks until no work of the call is left.
+    /// `idle` is notified when the next batch can start beside the rest of this one. The return of the call implies it.
     fn step(
         &self,
         batch: &[Vec<u32>],
@@ -60,7 +62,7 @@ impl Model for Embedder {
         Embedder::tokenize(self, texts, cancel)
     }
 
-    fn pieces(
+    fn tokens_with_offsets(
         &self,
         texts: &[String],
         special_tokens: bool,
@@ -73,7 +75,7 @@ impl Model for Embedder {
         Embedder::warm_up(self, batch_tokens)
     }
 
-    fn check(&self) -> Result<(), EngineError> {
+    fn check_weights(&self) -> Result<(), EngineError> {
         Embedder::check_weights(self)
     }
 

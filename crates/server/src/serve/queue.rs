@@ -1,8 +1,7 @@
-//! The order of work, as data: requests of each client in the order of their arrival, clients in turn.
+//! The order of work: first in, first out for each client, round-robin between clients.
 //!
-//! A request of a thousand texts does not hold up one of a single text: work is taken sequence by sequence, from each
-//! client in turn, until a batch has its tokens. Texts are tokenized first (a small job, taken before others), because
-//! only then their cost is known.
+//! A batch is filled sequence by sequence, so a request of a thousand texts does not delay a request of one text. Texts are
+//! tokenized before any batch is formed, because only tokens tell their cost.
 //!
 //! This module starts no thread and takes no lock; `scheduler` does both.
 
@@ -14,29 +13,31 @@ use super::client::Client;
 use super::job::Job;
 use super::model::Model;
 
-/// Tokens that a client gets in its turn before the next one has his.
-const TURN_TOKENS: usize = 256;
-/// Bytes of text that are tokenized in one go, but at least one request a client.
+/// Round-robin quantum per client, in tokens.
+const QUANTUM_TOKENS: usize = 256;
+/// Bytes of text for one call of the tokenizer; at least one request per client.
 const TOKENIZE_BYTES: usize = 256 << 10;
 
-/// A request, and what of it still waits.
+/// A request in the queue.
 pub struct Entry {
     pub job: Arc<Job>,
-    pub rest: Rest,
+    pub input: PendingInput,
     pub since: Instant,
 }
 
-pub enum Rest {
+/// The part of a request that is not computed yet.
+pub enum PendingInput {
     Texts(Vec<String>),
-    /// A runner has the texts; the entry keeps their place.
-    InTokenizer,
-    /// Each with its place in the answer.
+    /// A runner tokenizes the texts; the entry keeps its position.
+    Tokenizing,
+    /// Each with its index in the request.
     Sequences(VecDeque<(usize, Vec<u32>)>),
 }
 
+/// Work for one runner.
 pub enum Work {
     Tokenize(Vec<(Arc<Job>, Vec<String>)>),
-    Step(Batch),
+    Compute(Batch),
 }
 
 /// Sequences of one model.
@@ -45,79 +46,84 @@ pub struct Batch {
     pub items: Vec<Item>,
 }
 
+/// One sequence of a batch.
 pub struct Item {
     pub job: Arc<Job>,
     pub index: usize,
     pub sequence: Vec<u32>,
 }
 
+/// All requests that wait.
 #[derive(Default)]
 pub struct Queue {
     clients: HashMap<Client, VecDeque<Entry>>,
-    /// Every client with an entry, once. The first is next.
+    /// Every client with an entry, once; the first is next.
     turns: VecDeque<Client>,
 }
 
 impl Queue {
+    /// Adds a request.
     pub fn push(&mut self, client: &Client, entry: Entry) {
-        self.of(client).push_back(entry);
+        self.entries_of(client).push_back(entry);
     }
 
-    /// The texts of a job have become sequences. Whether it still waits for them.
-    pub fn tokenized(&mut self, job: &Arc<Job>, sequences: Vec<Vec<u32>>) -> bool {
+    /// Replaces the texts of a job by sequences. False when the job is not in the queue any more.
+    pub fn set_sequences(&mut self, job: &Arc<Job>, sequences: Vec<Vec<u32>>) -> bool {
         let entries = self.clients.get_mut(&job.client);
         let entry = entries.and_then(|entries| entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.job, job)));
         if let Some(entry) = entry {
-            entry.rest = Rest::Sequences(sequences.into_iter().enumerate().collect());
+            entry.input = PendingInput::Sequences(sequences.into_iter().enumerate().collect());
             return true;
         }
         false
     }
 
-    /// A job that needed no more than the tokenizer.
+    /// Takes out a job that needs no further work.
     pub fn remove(&mut self, job: &Arc<Job>) -> Option<Entry> {
         let entries = self.clients.get_mut(&job.client)?;
         let at = entries.iter().position(|entry| Arc::ptr_eq(&entry.job, job))?;
         let entry = entries.remove(at);
-        self.forget_idle_clients();
+        self.remove_idle_clients();
         entry
     }
 
-    fn of(&mut self, client: &Client) -> &mut VecDeque<Entry> {
+    fn entries_of(&mut self, client: &Client) -> &mut VecDeque<Entry> {
         if !self.clients.contains_key(client) {
             self.turns.push_back(client.clone());
         }
         self.clients.entry(client.clone()).or_default()
     }
 
-    /// Entries whose callers are gone. The caller of this drops them when it holds no lock.
+    /// Takes out cancelled entries. The caller drops them after it has released its lock.
     pub fn remove_cancelled(&mut self) -> Vec<Entry> {
-        let mut gone = Vec::new();
+        let mut cancelled = Vec::new();
         for entries in self.clients.values_mut() {
             let mut kept = VecDeque::with_capacity(entries.len());
             for entry in entries.drain(..) {
-                if entry.job.cancel.is_cancelled() { gone.push(entry) } else { kept.push_back(entry) }
+                if entry.job.cancel.is_cancelled() { cancelled.push(entry) } else { kept.push_back(entry) }
             }
             *entries = kept;
         }
-        self.forget_idle_clients();
-        gone
+        self.remove_idle_clients();
+        cancelled
     }
 
+    /// Takes out all entries.
     pub fn drain(&mut self) -> Vec<Entry> {
         self.turns.clear();
         self.clients.drain().flat_map(|(_, entries)| entries).collect()
     }
 
+    /// Number of requests.
     pub fn requests(&self) -> usize {
         self.clients.values().map(VecDeque::len).sum()
     }
 
-    /// Tokens known to wait, counted no further than `enough`.
+    /// Tokens of all sequences; counting stops at `enough`.
     pub fn tokens(&self, enough: usize) -> usize {
         let mut tokens = 0;
         for entry in self.clients.values().flatten() {
-            if let Rest::Sequences(sequences) = &entry.rest {
+            if let PendingInput::Sequences(sequences) = &entry.input {
                 for (_, sequence) in sequences {
                     tokens += sequence.len();
                     if tokens >= enough {
@@ -129,24 +135,26 @@ impl Queue {
         tokens
     }
 
+    /// Arrival of the oldest request.
     pub fn oldest(&self) -> Option<Instant> {
         self.clients.values().flatten().map(|entry| entry.since).min()
     }
 
+    /// Whether a request waits for the tokenizer.
     pub fn has_texts(&self) -> bool {
-        self.clients.values().flatten().any(|entry| matches!(entry.rest, Rest::Texts(_)))
+        self.clients.values().flatten().any(|entry| matches!(entry.input, PendingInput::Texts(_)))
     }
 
-    /// A batch only with `room` for it.
-    pub fn take(&mut self, batch_tokens: usize, room: bool) -> Option<Work> {
+    /// Takes the next work. `may_compute` tells whether a batch may begin.
+    pub fn take(&mut self, batch_tokens: usize, may_compute: bool) -> Option<Work> {
         let texts = self.take_texts();
         if !texts.is_empty() {
             return Some(Work::Tokenize(texts));
         }
-        if room { self.take_batch(batch_tokens).map(Work::Step) } else { None }
+        if may_compute { self.take_batch(batch_tokens).map(Work::Compute) } else { None }
     }
 
-    /// Texts of every client, of each as many bytes.
+    /// Texts of every client, with an equal share of bytes each.
     fn take_texts(&mut self) -> Vec<(Arc<Job>, Vec<String>)> {
         let share = TOKENIZE_BYTES / self.turns.len().max(1);
         let mut taken = Vec::new();
@@ -156,10 +164,10 @@ impl Queue {
                 if bytes > share {
                     break;
                 }
-                if let Rest::Texts(texts) = &mut entry.rest {
+                if let PendingInput::Texts(texts) = &mut entry.input {
                     let texts = std::mem::take(texts);
                     bytes += texts.iter().map(String::len).sum::<usize>() + 1;
-                    entry.rest = Rest::InTokenizer;
+                    entry.input = PendingInput::Tokenizing;
                     taken.push((Arc::clone(&entry.job), texts));
                 }
             }
@@ -179,28 +187,28 @@ impl Queue {
             passed_over = if tokens == before { passed_over + 1 } else { 0 };
             self.turns.push_back(client);
         }
-        self.forget_idle_clients();
+        self.remove_idle_clients();
         batch
     }
 
-    fn forget_idle_clients(&mut self) {
+    fn remove_idle_clients(&mut self) {
         self.clients.retain(|_, entries| !entries.is_empty());
         self.turns.retain(|client| self.clients.contains_key(client));
     }
 }
 
-/// Moves sequences of one client to the batch: a turn's worth, only of the batch's model, and never more than it holds.
+/// Moves sequences of one client to the batch: one quantum, of the batch's model only, within the tokens of the batch.
 fn take_turn(
     entries: &mut VecDeque<Entry>,
     batch: &mut Option<Batch>,
     tokens: &mut usize,
     batch_tokens: usize,
 ) {
-    let turn_end = (*tokens + TURN_TOKENS).min(batch_tokens);
+    let turn_end = (*tokens + QUANTUM_TOKENS).min(batch_tokens);
     let mut at = 0;
     while *tokens < turn_end {
         let Some(entry) = entries.get_mut(at) else { return };
-        let Rest::Sequences(sequences) = &mut entry.rest else {
+        let PendingInput::Sequences(sequences) = &mut entry.input else {
             at += 1;
             continue;
         };
@@ -211,7 +219,7 @@ fn take_turn(
             continue;
         }
         match sequences.front() {
-            // The first sequence is taken whatever its length: a batch is never empty.
+            // The first sequence is taken at any length, so that a batch is never empty.
             Some((_, next)) if *tokens > 0 && *tokens + next.len() > batch_tokens => return,
             _ => {}
         }

@@ -1,24 +1,28 @@
-//! The life of the process: serves until SIGTERM or SIGINT, drains, and stops at once at the second; reloads at SIGHUP.
+//! Signals: SIGTERM and SIGINT drain the server, a second one ends the process at once, SIGHUP reloads.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use diag::Diagnostic;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::log::Level;
-use super::server::{Drained, Server};
-use crate::failure::Failure;
+use super::drain::DrainOutcome;
+use super::reload::reload;
+use super::server::Server;
+use crate::{codes, log};
 
-const EXIT_CUT: u8 = 2;
+const EXIT_ABORTED: u8 = 2;
+/// Time for the last line of the log when the process ends at once.
+const LOG_FLUSH_TIME_MAX: Duration = Duration::from_millis(200);
 
-struct Stop {
+struct Termination {
     term: Signal,
     int: Signal,
 }
 
-impl Stop {
+impl Termination {
     async fn wait(&mut self) -> &'static str {
         tokio::select! {
             _ = self.term.recv() => "SIGTERM",
@@ -27,48 +31,51 @@ impl Stop {
     }
 }
 
-/// Returns when the server has ended. Exit code 2 when requests had to be cut off.
-pub fn run(server: Server, drain_timeout: Duration) -> Result<ExitCode, Failure> {
-    let (app, options) = server.shared();
-    let listen =
-        |kind| signal(kind).map_err(|error| Failure::new(error).context("cannot listen for signals"));
-    let (mut stop, mut hangup) = {
-        let _inside = server.runtime.enter();
-        let stop = Stop { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? };
-        (stop, listen(SignalKind::hangup())?)
+fn listen(kind: SignalKind) -> Result<Signal, Diagnostic> {
+    signal(kind).map_err(|error| codes::caused(&codes::SYSTEM_RESOURCE, "cannot handle signals", &error))
+}
+
+/// Serves until a signal; returns when the server has ended. Exit code 2 when the drain timed out.
+pub fn run_until_signal(server: Server, drain_timeout: Duration) -> Result<ExitCode, Diagnostic> {
+    let (state, options) = (Arc::clone(&server.state), Arc::clone(&server.options));
+    let (mut termination, mut hangup) = {
+        let _guard = server.runtime.enter();
+        let termination =
+            Termination { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? };
+        (termination, listen(SignalKind::hangup())?)
     };
     let reloading = Arc::new(AtomicBool::new(false));
     server.runtime.block_on(async {
         let signal = loop {
             tokio::select! {
-                signal = stop.wait() => break signal,
+                signal = termination.wait() => break signal,
                 _ = hangup.recv() => {
-                    // One at a time: a second one while the first loads would load the same files.
+                    // One reload at a time: a second one would load the same files.
                     if reloading.swap(true, Ordering::AcqRel) {
-                        app.log.write(Level::Warn, "reload_skipped", &[("why", "a reload is under way".into())]);
+                        tracing::warn!(reason = %"another reload is running", "reload_skipped");
                         continue;
                     }
-                    let (app, options, reloading) = (Arc::clone(&app), Arc::clone(&options), Arc::clone(&reloading));
+                    let (state, options, reloading) = (Arc::clone(&state), Arc::clone(&options), Arc::clone(&reloading));
                     tokio::spawn(async move {
-                        let _ = Server::reload(&app, &options).await;
+                        // The result is logged and counted.
+                        let _ = reload(&state, &options).await;
                         reloading.store(false, Ordering::Release);
                     });
                 }
             }
         };
-        let time = format!("{} s", drain_timeout.as_secs_f64());
-        app.log.info("draining", &[("signal", signal.into()), ("within", time)]);
+        tracing::info!(signal = %signal, timeout_s = drain_timeout.as_secs_f64(), "draining");
     });
     server.runtime.spawn(async move {
-        let signal = stop.wait().await;
-        app.log.write(Level::Warn, "stopped", &[("outcome", format!("a second signal ({signal})"))]);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        // SAFETY: _exit takes no memory and does not return. An orderly exit would wait for the work that the second
-        // signal is meant not to wait for.
-        unsafe { libc::_exit(EXIT_CUT.into()) }
+        let signal = termination.wait().await;
+        tracing::warn!(outcome = %"a second signal", signal = %signal, "stopped");
+        log::flush(LOG_FLUSH_TIME_MAX);
+        // SAFETY: _exit has no preconditions and does not return. A regular exit would wait for the work that the second signal
+        // aborts.
+        unsafe { libc::_exit(EXIT_ABORTED.into()) }
     });
     match server.drain(drain_timeout) {
-        Drained::Clean => Ok(ExitCode::SUCCESS),
-        Drained::Cut { .. } => Ok(ExitCode::from(EXIT_CUT)),
+        DrainOutcome::Complete => Ok(ExitCode::SUCCESS),
+        DrainOutcome::TimedOut { .. } => Ok(ExitCode::from(EXIT_ABORTED)),
     }
 }

@@ -1,4 +1,4 @@
-//! A model that does what a test needs: blocks, fails, panics, counts. And a server with it inside the test's process.
+//! A model that blocks, panics and counts as a test needs, and an in-process server with it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::net::SocketAddr;
@@ -10,25 +10,24 @@ use std::time::{Duration, Instant};
 
 use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
 use inferd::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, Loader, LogFormat, Model, Options, Origins,
+    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, Loader, Model, OptionSources, Options,
     RequestLimits, Server, Shape,
 };
 
-/// A model of 4 dimensions. A text is one token a word, and its vector is [words, length of the batch, 0, 1].
+/// A model of 4 dimensions. Each word of a text is one token; the vector is [words, sequences of the batch, 0, 1].
 #[derive(Default)]
 pub struct Fake {
-    /// Layers of a step, each a look at the cancel flag and a pause of 1 ms.
-    pub layers: usize,
-    /// There is room for one step at a time; else for as many as come.
-    pub narrow: bool,
-    /// While set, a step does not end unless it is cancelled.
+    /// Allows one step at a time. Otherwise a step reports an idle worker at its start.
+    pub one_step_at_a_time: bool,
+    /// While set, a step ends only when it is cancelled.
     pub blocked: AtomicBool,
     pub steps: AtomicUsize,
-    pub stopped: AtomicUsize,
-    /// Sequences of each batch, by the words of their texts.
+    pub cancelled_steps: AtomicUsize,
+    /// The lengths of the sequences of each batch.
     pub batches: Mutex<Vec<Vec<usize>>>,
 }
 
+/// A step with this token panics.
 pub const PANICS: u32 = 13;
 
 impl Model for Fake {
@@ -41,7 +40,7 @@ impl Model for Fake {
         Ok(texts.iter().map(|text| text.split(' ').map(id).collect()).collect())
     }
 
-    fn pieces(
+    fn tokens_with_offsets(
         &self,
         texts: &[String],
         special: bool,
@@ -67,25 +66,24 @@ impl Model for Fake {
         cancel: &Cancel,
         idle: &IdleSignal,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
-        if !self.narrow {
+        if !self.one_step_at_a_time {
             idle.notify();
         }
         self.steps.fetch_add(1, Ordering::SeqCst);
         self.batches.lock().unwrap().push(batch.iter().map(Vec::len).collect());
-        assert!(!batch.iter().flatten().any(|id| *id == PANICS), "a panic that a test wants");
-        let mut layer = 0;
-        while layer < self.layers || self.blocked.load(Ordering::SeqCst) {
+        assert!(!batch.iter().flatten().any(|id| *id == PANICS), "an intended panic");
+        while self.blocked.load(Ordering::SeqCst) {
             if cancel.is_cancelled() {
-                self.stopped.fetch_add(1, Ordering::SeqCst);
+                self.cancelled_steps.fetch_add(1, Ordering::SeqCst);
                 return Err(EngineError::Cancelled);
             }
             std::thread::sleep(Duration::from_millis(1));
-            layer += 1;
         }
         Ok(batch.iter().map(|sequence| vec![sequence.len() as f32, batch.len() as f32, 0.0, 1.0]).collect())
     }
 }
 
+/// Options of a server with short time limits on a free port.
 pub fn options() -> Options {
     Options {
         models: vec![("m".into(), "unused".into())],
@@ -94,14 +92,14 @@ pub fn options() -> Options {
         api_keys: None,
         protect_metrics: false,
         threads: NonZeroUsize::new(2).unwrap(),
-        origins: Origins::default(),
+        sources: OptionSources::default(),
         lazy_weights: true,
-        memcheck_headroom: None,
+        memory_headroom: None,
         admission: AdmissionLimits { requests_max: 64, bytes_max: 1 << 20 },
         requests: RequestLimits {
             body_bytes_max: 64 << 10,
             body_timeout: Duration::from_millis(300),
-            infer_timeout: Duration::from_secs(20),
+            timeout: Duration::from_secs(20),
             inputs_max: 100,
         },
         connections: ConnectionLimits {
@@ -110,19 +108,21 @@ pub fn options() -> Options {
             write_timeout: Duration::from_millis(500),
         },
         batches: BatchSettings { batch_tokens: 64, batch_delay: Duration::ZERO, request_tokens_max: 5000 },
-        log_format: LogFormat::Text,
     }
 }
 
+/// Loads the model.
 pub fn loader(model: &Arc<Fake>) -> Loader {
     let model = Arc::clone(model);
     Arc::new(move |_: &str, _: &Path| Ok(Arc::clone(&model) as Arc<dyn Model>))
 }
 
+/// A server with the model.
 pub fn serve(model: &Arc<Fake>) -> Server {
     Server::open_with(options(), loader(model)).unwrap()
 }
 
+/// Polls until `done`, for at most 20 s.
 #[track_caller]
 pub fn wait_until(what: &str, done: impl Fn() -> bool) {
     let started = Instant::now();
@@ -132,7 +132,7 @@ pub fn wait_until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// Of its first listener, which is TCP.
+/// The address of the first listener.
 pub fn address(server: &Server) -> SocketAddr {
     match server.addresses() {
         [Listen::Tcp(address), ..] => *address,

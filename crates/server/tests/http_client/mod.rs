@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand over a socket: what the tests send is exactly what they say, also when it is wrong.
+//! A minimal HTTP/1.1 client that sends exactly the given bytes, also invalid ones.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::{Read, Write};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     pub head: String,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
@@ -34,7 +34,7 @@ impl Answer {
     }
 }
 
-/// Far above what any test waits for.
+/// Time limit of a read, far above the duration of any test.
 const TIME_MAX: Duration = Duration::from_secs(60);
 
 pub fn connect(address: SocketAddr) -> TcpStream {
@@ -49,8 +49,8 @@ pub fn send(stream: &mut TcpStream, method: &str, path: &str, headers: &str, bod
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
 }
 
-/// One answer; the connection stays as it is.
-pub fn receive(stream: &mut TcpStream) -> Option<Answer> {
+/// Reads one response; the connection stays open.
+pub fn receive(stream: &mut TcpStream) -> Option<Response> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read(&mut byte).unwrap_or(0) == 0 {
@@ -60,40 +60,40 @@ pub fn receive(stream: &mut TcpStream) -> Option<Answer> {
     }
     let head = String::from_utf8(head).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let mut answer = Answer { status, head, body: Vec::new() };
-    let length = answer.header("content-length").map_or(0, |text| text.parse().unwrap());
-    answer.body = vec![0; length];
-    stream.read_exact(&mut answer.body).ok()?;
-    Some(answer)
+    let mut response = Response { status, head, body: Vec::new() };
+    let length = response.header("content-length").map_or(0, |text| text.parse().unwrap());
+    response.body = vec![0; length];
+    stream.read_exact(&mut response.body).ok()?;
+    Some(response)
 }
 
-pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+pub fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Response {
     let mut stream = connect(address);
     send(&mut stream, method, path, headers, body);
-    receive(&mut stream).expect("an answer")
+    receive(&mut stream).expect("an response")
 }
 
-pub fn get(address: SocketAddr, path: &str) -> Answer {
+pub fn get(address: SocketAddr, path: &str) -> Response {
     request(address, "GET", path, "", b"")
 }
 
 pub const JSON: &str = "content-type: application/json\r\n";
 
-pub fn embed(address: SocketAddr, body: &str) -> Answer {
+pub fn embed(address: SocketAddr, body: &str) -> Response {
     request(address, "POST", "/v1/embeddings", JSON, body.as_bytes())
 }
 
-pub fn embed_within(address: SocketAddr, ms: u32, body: &str) -> Answer {
+pub fn embed_within(address: SocketAddr, ms: u32, body: &str) -> Response {
     let headers = format!("{JSON}x-request-timeout-ms: {ms}\r\n");
     request(address, "POST", "/v1/embeddings", &headers, body.as_bytes())
 }
 
-pub fn post(address: SocketAddr, path: &str, body: &str) -> Answer {
+pub fn post(address: SocketAddr, path: &str, body: &str) -> Response {
     request(address, "POST", path, JSON, body.as_bytes())
 }
 
 #[track_caller]
-pub fn check_error(answer: &Answer, status: u16, code: &str) {
-    assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{}", answer.text());
-    assert!(answer.header("x-request-id").is_some());
+pub fn check_error(response: &Response, status: u16, code: &str) {
+    assert_eq!((response.status, response.error_code().as_str()), (status, code), "{}", response.text());
+    assert!(response.header("x-request-id").is_some());
 }

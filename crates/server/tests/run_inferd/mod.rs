@@ -1,4 +1,4 @@
-//! Runs the built binary as a user would.
+//! Runs the executable as a process.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::io::Write;
@@ -9,13 +9,14 @@ pub fn inferd() -> Command {
     Command::new(env!("CARGO_BIN_EXE_inferd"))
 }
 
-pub struct Ran {
+/// A finished process.
+pub struct Finished {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl From<Output> for Ran {
+impl From<Output> for Finished {
     fn from(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -25,20 +26,29 @@ impl From<Output> for Ran {
     }
 }
 
-pub fn run(command: &mut Command) -> Ran {
+pub fn run(command: &mut Command) -> Finished {
     command.stdin(Stdio::null()).output().unwrap().into()
 }
 
-pub fn run_with_stdin(command: &mut Command, stdin: &[u8]) -> Ran {
+pub fn run_with_stdin(command: &mut Command, stdin: &[u8]) -> Finished {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
     let bytes = stdin.to_vec();
-    // A thread of its own: with both pipes full, each side would wait for the other. A child that ended early is no error here.
+    // A separate thread: with both pipes full, each side would wait for the other. A child that ends early is not an error.
     let feeder = std::thread::spawn(move || drop(pipe.write_all(&bytes)));
     let ran = child.wait_with_output().unwrap().into();
     feeder.join().unwrap();
     ran
+}
+
+impl Finished {
+    /// stderr with each of the paths replaced by its placeholder, for snapshots.
+    pub fn stderr_with(&self, replacements: &[(&str, &str)]) -> String {
+        replacements
+            .iter()
+            .fold(self.stderr.clone(), |text, (path, placeholder)| text.replace(path, placeholder))
+    }
 }
 
 pub fn fixtures() -> PathBuf {

@@ -46,21 +46,21 @@ impl Machine {
 
     #[track_caller]
     fn check(&self, mib: u64, source: &str) {
-        let rooms = rooms(self.0.path());
-        let smallest = smallest(&rooms).unwrap();
-        assert_eq!((smallest.bytes / MIB, smallest.source.as_str()), (mib, source), "{rooms:#?}");
+        let limits = read_limits(self.0.path());
+        let tightest = tightest(&limits).unwrap();
+        assert_eq!((tightest.available / MIB, tightest.source.as_str()), (mib, source), "{limits:#?}");
     }
 }
 
 const MACHINE: &str = "MemAvailable in /proc/meminfo";
 
 #[test]
-fn v2_in_a_namespace_reads_the_mount_itself() {
+fn v2_in_a_namespace_reads_the_mount_point() {
     Machine::new("0::/\n", V2).v2("", None, Some(512), 100, 60).check(472, "/sys/fs/cgroup/memory.max");
 }
 
 #[test]
-fn v2_takes_the_tightest_of_all_ancestors() {
+fn v2_the_tightest_ancestor_decides() {
     let machine = Machine::new("0::/kubepods/pod1/c1\n", V2);
     machine.v2("/kubepods/pod1/c1", None, None, 10, 0);
     machine.v2("/kubepods/pod1", None, Some(300), 250, 20).v2("/kubepods", None, Some(4096), 300, 0);
@@ -75,12 +75,12 @@ fn v2_memory_high_counts_like_max() {
 }
 
 #[test]
-fn v2_usage_above_the_limit_is_no_room_and_no_underflow() {
+fn v2_usage_above_the_limit_leaves_zero_bytes() {
     Machine::new("0::/a\n", V2).v2("/a", Some(100), None, 150, 20).check(0, "/sys/fs/cgroup/a/memory.high");
 }
 
 #[test]
-fn v2_seen_from_a_container_without_a_namespace() {
+fn v2_in_a_container_without_a_namespace_reads_the_mount_point() {
     let mount = "30 23 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n";
     Machine::new("0::/docker/abc\n", mount)
         .v2("", None, Some(256), 6, 0)
@@ -88,14 +88,14 @@ fn v2_seen_from_a_container_without_a_namespace() {
 }
 
 #[test]
-fn v2_outside_of_what_is_mounted_still_reads_the_top() {
+fn v2_a_path_outside_of_the_mount_reads_the_mount_point() {
     let machine = Machine::new("0::/../other\n", V2);
     machine.v2("", None, Some(256), 0, 0);
     machine.check(256, "/sys/fs/cgroup/memory.max");
 }
 
 #[test]
-fn v2_mounted_elsewhere() {
+fn v2_reads_a_mount_point_with_escaped_characters() {
     let mount = "30 23 0:26 / /my\\040cgroup rw - cgroup2 none rw\n";
     let machine = Machine::new("0::/a\n", mount);
     machine.file("my cgroup/a/memory.max", "1048576\n").file("my cgroup/a/memory.current", "0\n");
@@ -113,19 +113,19 @@ fn v1_hierarchical_limit_covers_ancestors() {
 }
 
 #[test]
-fn v1_a_fuller_ancestor_binds() {
+fn v1_an_ancestor_with_less_available_memory_decides() {
     let machine = Machine::new("4:memory:/a/b\n", V1);
     machine.v1("/a/b", NONE, 512 * MIB, 10, 0).v1("/a", 512 * MIB, 512 * MIB, 500, 0);
     machine.check(12, "/sys/fs/cgroup/memory/a/memory.limit_in_bytes");
 }
 
 #[test]
-fn v1_about_two_to_the_63_is_no_limit() {
+fn v1_a_value_near_two_to_the_63_is_no_limit() {
     Machine::new("4:memory:/\n", V1).v1("", NONE, NONE, 100, 0).check(8192, MACHINE);
 }
 
 #[test]
-fn hybrid_reads_both_versions() {
+fn hybrid_hierarchies_read_both_versions() {
     let both = format!("{V1}31 23 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
     let machine = Machine::new("4:memory:/a\n0::/a\n", &both);
     machine.v1("/a", 64 * MIB, 64 * MIB, 4, 0).file("sys/fs/cgroup/unified/a/cgroup.procs", "1\n");
@@ -133,7 +133,7 @@ fn hybrid_reads_both_versions() {
 }
 
 #[test]
-fn without_any_cgroup_the_machine_binds() {
+fn without_a_cgroup_the_machine_decides() {
     Machine::new("", "").check(8192, MACHINE);
     let machine = Machine::new("", "");
     machine.file("proc/meminfo", "MemTotal: 4096 kB\nMemFree: 1024 kB\nCached: 2048 kB\n");
@@ -141,21 +141,21 @@ fn without_any_cgroup_the_machine_binds() {
 }
 
 #[test]
-fn nothing_readable_is_no_room_and_not_an_endless_one() {
+fn without_readable_files_there_is_no_limit_in_the_list() {
     let empty = tempfile::tempdir().unwrap();
-    assert_eq!(rooms(empty.path()), []);
+    assert_eq!(read_limits(empty.path()), []);
 }
 
 #[test]
-fn the_cgroup_tells_its_anonymous_memory() {
+fn v2_reads_anonymous_memory_of_the_own_cgroup() {
     let machine = Machine::new("0::/a\n", V2);
     machine.v2("/a", None, None, 10, 0);
     assert_eq!(own_anonymous(machine.0.path()), Some(3 * MIB));
 }
 
 #[test]
-fn v2_without_the_memory_controller_below_reads_the_level_that_has_it() {
-    // The slice does not delegate memory: the own cgroup has no memory files at all.
+fn v2_skips_levels_without_the_memory_controller() {
+    // The slice does not delegate memory, so the own cgroup has no memory files.
     let machine = Machine::new("0::/user.slice/a.scope\n", V2);
     machine.file("sys/fs/cgroup/user.slice/a.scope/cgroup.procs", "1\n");
     machine.v2("/user.slice", None, Some(300), 100, 0);
@@ -163,7 +163,7 @@ fn v2_without_the_memory_controller_below_reads_the_level_that_has_it() {
 }
 
 #[test]
-fn v2_unlimited_at_every_level_leaves_the_machine() {
+fn v2_without_a_limit_at_any_level_the_machine_decides() {
     let machine = Machine::new("0::/a/b\n", V2);
     machine.v2("/a/b", None, None, 10, 0).v2("/a", None, None, 20, 0).check(8192, MACHINE);
 }
@@ -177,13 +177,13 @@ fn v2_active_and_inactive_files_both_count_as_free() {
 }
 
 #[test]
-fn v2_a_tighter_machine_binds_before_a_cgroup() {
+fn v2_a_machine_tighter_than_the_cgroup_decides() {
     let machine = Machine::new("0::/a\n", V2);
     machine.v2("/a", None, Some(1 << 20), 0, 0).check(8192, MACHINE);
 }
 
 #[test]
-fn v1_memory_mounted_together_with_another_controller() {
+fn v1_reads_a_mount_shared_with_another_controller() {
     let mount = "36 30 0:31 / /cg/cpu,memory rw - cgroup cgroup rw,cpu,memory\n";
     let machine = Machine::new("4:cpu,memory:/a\n1:name=systemd:/b\n", mount);
     machine.file("cg/cpu,memory/a/memory.limit_in_bytes", "1048576\n");
@@ -192,7 +192,7 @@ fn v1_memory_mounted_together_with_another_controller() {
 }
 
 #[test]
-fn v1_seen_from_a_container_without_a_namespace() {
+fn v1_in_a_container_without_a_namespace_reads_the_mount_point() {
     let mount = "36 30 0:31 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n";
     let machine = Machine::new("4:memory:/docker/abc\n", mount);
     machine.v1("", 256 * MIB, 256 * MIB, 6, 0);
@@ -200,7 +200,7 @@ fn v1_seen_from_a_container_without_a_namespace() {
 }
 
 #[test]
-fn hybrid_with_memory_on_the_second_version() {
+fn hybrid_reads_memory_from_version_2() {
     // Other controllers are on version 1, memory is not.
     let both = "36 30 0:31 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n31 23 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
     let machine = Machine::new("4:cpu:/x\n0::/a\n", both);
@@ -208,15 +208,14 @@ fn hybrid_with_memory_on_the_second_version() {
 }
 
 #[test]
-fn v1_tells_its_anonymous_memory() {
+fn v1_reads_anonymous_memory_of_the_own_cgroup() {
     let machine = Machine::new("4:memory:/a\n", V1);
     machine.file("sys/fs/cgroup/memory/a/memory.stat", "rss 1\ntotal_rss 4096\n");
     assert_eq!(own_anonymous(machine.0.path()), Some(4096));
 }
 
-/// What cannot be told is not left out: a level with a limit whose usage cannot be read has no known room.
 #[test]
-fn a_limit_without_a_usage_counts_as_no_room() {
+fn a_limit_without_a_readable_usage_leaves_zero_bytes() {
     let machine = Machine::new("0::/a\n", V2);
     machine.file("sys/fs/cgroup/a/memory.max", "1048576\n").check(0, "/sys/fs/cgroup/a/memory.max");
     let machine = Machine::new("4:memory:/a\n", V1);

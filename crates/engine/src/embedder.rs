@@ -1,0 +1,245 @@
+//! The public interface of a model: calls that tokenize and embed, divided among the workers.
+
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use crate::batch;
+use crate::bert::PackedSequences;
+use crate::cancel::Cancel;
+use crate::error::{EngineError, ModelError, ModelErrorKind};
+use crate::idle_signal::IdleSignal;
+use crate::model::Model;
+use crate::model_files::{EmbeddedFiles, ModelFiles};
+use crate::tokenizer::{TextTokenizer, TokenWithOffsets};
+use crate::workers::WorkerPool;
+
+/// Tokenizer jobs per worker and call: more than one, so that a worker with short texts takes over work of the others.
+const SHARES_PER_WORKER: usize = 4;
+/// Calls of at most this much text, some milliseconds of work, are tokenized by the caller while the workers are busy.
+const CALLER_TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// A sentence-embedding model. Any number of callers can share it by reference.
+pub struct Embedder {
+    model: Arc<Model>,
+    pool: WorkerPool,
+}
+
+impl Embedder {
+    /// Opens a model folder and starts `threads` workers. Weights are mapped, not read: the first call loads their pages.
+    pub fn open(dir: &Path, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
+        let model = Model::open(&ModelFiles::in_folder(dir)?)?;
+        Ok(Embedder { model: Arc::new(model), pool: start_pool(dir, threads)? })
+    }
+
+    /// Opens a model folder on the threads of a pool that other models use, too.
+    pub fn open_with_pool(dir: &Path, pool: &WorkerPool) -> Result<Embedder, ModelError> {
+        let model = Model::open(&ModelFiles::in_folder(dir)?)?;
+        Ok(Embedder { model: Arc::new(model), pool: pool.clone() })
+    }
+
+    /// Opens a model that is part of the program; `name` replaces the path of the folder in messages.
+    pub fn from_embedded(
+        name: &str,
+        files: EmbeddedFiles,
+        threads: NonZeroUsize,
+    ) -> Result<Embedder, ModelError> {
+        let model = Model::open(&ModelFiles::embedded(name, files))?;
+        Ok(Embedder { model: Arc::new(model), pool: start_pool(Path::new(name), threads)? })
+    }
+
+    /// One vector per text, in order. The empty text is a valid text; an empty list yields an empty list.
+    pub fn embed<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.embed_cancellable(texts, &Cancel::default())
+    }
+
+    /// As [`Embedder::embed`] until `cancel` is set. No work of the call remains when this function returns.
+    pub fn embed_cancellable<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        self.forward(&self.tokenize(texts, cancel)?, cancel, &IdleSignal::default())
+    }
+
+    /// One vector per sequence of token ids, in order. The ids are used unchanged: the caller adds special tokens.
+    pub fn embed_tokens(
+        &self,
+        sequences: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let (tokens_max, vocab_size) = (self.max_tokens(), self.vocab_size());
+        for (index, ids) in sequences.iter().enumerate() {
+            let tokens = ids.len();
+            if tokens == 0 || tokens > tokens_max {
+                return Err(EngineError::SequenceLength { index, tokens, tokens_max });
+            }
+            if let Some(id) = ids.iter().copied().find(|id| *id as usize >= vocab_size) {
+                return Err(EngineError::UnknownToken { id, vocab_size });
+            }
+        }
+        self.forward(sequences, cancel, idle)
+    }
+
+    fn forward(
+        &self,
+        sequences: &[Vec<u32>],
+        cancel: &Cancel,
+        idle: &IdleSignal,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
+        let workers = self.pool.threads();
+        let chunks = batch::split_into_chunks(&lengths, self.max_tokens(), workers);
+        let packed = chunks
+            .iter()
+            .map(|chunk| PackedSequences::new(chunk.iter().map(|i| &sequences[*i][..])))
+            .collect();
+
+        // A single chunk leaves the other workers idle, so OpenBLAS can use their cores.
+        let is_single_chunk = chunks.len() == 1 && workers > 1;
+        let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
+        let outputs = self.pool.map_with_signal(packed, idle, move |chunk: PackedSequences, scratch| {
+            if is_single_chunk {
+                model.forward_single_chunk(&chunk, scratch, &cancel, workers)
+            } else {
+                model.forward(&chunk, scratch, &cancel)
+            }
+        });
+
+        let mut vectors = vec![Vec::new(); sequences.len()];
+        for (chunk, output) in chunks.iter().zip(outputs) {
+            for (i, vector) in chunk.iter().zip(output.ok_or(EngineError::WorkerFailed)??) {
+                vectors[*i] = vector;
+            }
+        }
+        Ok(vectors)
+    }
+
+    /// The token ids of each text including special tokens, truncated to [`Embedder::max_tokens`].
+    pub fn tokenize<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<u32>>, EngineError> {
+        self.map_texts(texts, cancel, TextTokenizer::ids)
+    }
+
+    /// All tokens of each text with their offsets, not truncated.
+    pub fn tokens_with_offsets<S: AsRef<str>>(
+        &self,
+        texts: &[S],
+        special_tokens: bool,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+        self.map_texts(texts, cancel, move |tokenizer, text| {
+            tokenizer.tokens_with_offsets(text, special_tokens)
+        })
+    }
+
+    /// Runs the tokenizer on the workers, one share of the texts per job. While the workers compute chunks, which take
+    /// long, the caller tokenizes a small call itself, so that its texts are ready for the next batch.
+    fn map_texts<S: AsRef<str>, T: Send + 'static>(
+        &self,
+        texts: &[S],
+        cancel: &Cancel,
+        run: impl Fn(&TextTokenizer, &str) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Vec<T>, EngineError> {
+        let run_share =
+            move |model: &Model, texts: &mut dyn Iterator<Item = (usize, &str)>, cancel: &Cancel| {
+                let results = texts.map(|(index, text)| {
+                    cancel.check()?;
+                    run(model.tokenizer(), text).map_err(|reason| EngineError::Tokenize { index, reason })
+                });
+                results.collect::<Result<Vec<_>, EngineError>>()
+            };
+        let bytes = texts.iter().map(|text| text.as_ref().len()).sum::<usize>();
+        if bytes <= CALLER_TEXT_BYTES_MAX && !self.pool.is_idle() {
+            let mut texts = texts.iter().map(AsRef::as_ref).enumerate();
+            // As on a worker: a panic of the tokenizer fails this call only.
+            let on_caller = AssertUnwindSafe(|| run_share(&self.model, &mut texts, cancel));
+            return catch_unwind(on_caller).unwrap_or(Err(EngineError::WorkerFailed));
+        }
+        let share = texts.len().div_ceil(self.pool.threads() * SHARES_PER_WORKER).max(1);
+        let shares = texts.chunks(share).enumerate();
+        let shares: Vec<(usize, Vec<String>)> = shares
+            .map(|(n, texts)| (n * share, texts.iter().map(|t| t.as_ref().to_owned()).collect()))
+            .collect();
+        let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
+        let outputs = self.pool.map(shares, move |(first, texts): (usize, Vec<String>), _| {
+            let mut texts = texts.iter().enumerate().map(|(i, text)| (first + i, text.as_str()));
+            run_share(&model, &mut texts, &cancel)
+        });
+        let mut results = Vec::with_capacity(texts.len());
+        for output in outputs {
+            results.extend(output.ok_or(EngineError::WorkerFailed)??);
+        }
+        Ok(results)
+    }
+
+    /// Computes the largest chunk that calls of `call_tokens` can yield on every worker and discards the result. Loads the
+    /// pages of the weights and allocates all memory that calls will need. Requires a pool without other work.
+    pub fn warm_up(&self, call_tokens: usize) -> Result<(), EngineError> {
+        let (workers, longest) = (self.pool.threads(), self.max_tokens());
+        let mut tokens = batch::chunk_tokens_bound(call_tokens, longest, workers);
+        let mut sequences = Vec::new();
+        while tokens > 0 {
+            sequences.push(vec![0; tokens.min(longest)]);
+            tokens -= tokens.min(longest);
+        }
+        let chunk = || PackedSequences::new(sequences.iter().map(|sequence| &sequence[..]));
+        let chunks = (0..workers).map(|_| chunk()).collect();
+        // Each worker takes one chunk and waits for the others, so none takes two.
+        let (all_workers, model) = (Barrier::new(workers), Arc::clone(&self.model));
+        let outputs = self.pool.map(chunks, move |chunk: PackedSequences, scratch| {
+            all_workers.wait();
+            model.forward(&chunk, scratch, &Cancel::default()).map(drop)
+        });
+        outputs.into_iter().try_for_each(|output| output.unwrap_or(Err(EngineError::WorkerFailed)))
+    }
+
+    /// The length of a vector.
+    pub fn dimension(&self) -> usize {
+        self.model.config().bert.hidden_size
+    }
+
+    /// The number of tokens, two of them special, to which longer texts are truncated, as sentence-transformers does.
+    pub fn max_tokens(&self) -> usize {
+        self.model.config().max_tokens
+    }
+
+    /// The number of encoder layers. A call checks for cancellation before each of them.
+    pub fn layers(&self) -> usize {
+        self.model.config().bert.num_hidden_layers
+    }
+
+    /// The number of rows of the embedding table; valid token ids are below it.
+    pub fn vocab_size(&self) -> usize {
+        self.model.config().bert.vocab_size
+    }
+
+    /// Fails when the weight file changed after it was opened. Cheap: reads the length and the time of the file.
+    pub fn check_weights(&self) -> Result<(), EngineError> {
+        self.model.check_weights()
+    }
+
+    /// The name of the model folder.
+    pub fn name(&self) -> &str {
+        &self.model.config().name
+    }
+
+    /// Time of the workers per stage of the forward pass since the model was opened, summed over the workers.
+    pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
+        self.model.stage_times()
+    }
+}
+
+fn start_pool(model: &Path, threads: NonZeroUsize) -> Result<WorkerPool, ModelError> {
+    WorkerPool::start(threads).map_err(|error| {
+        let (expected, hint) =
+            (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or configure fewer threads");
+        ModelError::new(ModelErrorKind::ThreadsUnavailable, model, expected, error.to_string(), hint)
+    })
+}

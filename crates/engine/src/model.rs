@@ -1,0 +1,97 @@
+//! An open model: tokenizer, encoder, and the measurements of its calls. The workers share it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::bert::{Bert, PackedSequences, Scratch, StageTimes};
+use crate::blas;
+use crate::cancel::Cancel;
+use crate::config::ModelConfig;
+use crate::cost_model::{CostModel, Threading};
+use crate::error::{EngineError, ModelError};
+use crate::model_files::ModelFiles;
+use crate::tokenizer::TextTokenizer;
+
+/// What the workers use of a model. Jobs can outlive the call that created them, but not the embedder.
+pub(crate) struct Model {
+    config: ModelConfig,
+    tokenizer: TextTokenizer,
+    bert: Bert,
+    times: Mutex<StageTimes>,
+    cost_model: Mutex<CostModel>,
+}
+
+impl Model {
+    /// Opens all files of a model.
+    pub fn open(files: &ModelFiles) -> Result<Model, ModelError> {
+        let config = ModelConfig::load(files)?;
+        let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &config)?;
+        let bert = Bert::open(&files.file("model.safetensors"), &config)?;
+        Ok(Model { config, tokenizer, bert, times: Mutex::default(), cost_model: Mutex::default() })
+    }
+
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        &self.tokenizer
+    }
+
+    /// Fails when the weight file changed after it was opened.
+    pub fn check_weights(&self) -> Result<(), EngineError> {
+        self.bert.check_weights()
+    }
+
+    /// Time per stage since the model was opened, summed over the workers.
+    pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
+        lock(&self.times).named().collect()
+    }
+
+    /// The vectors of a chunk that runs beside other chunks, with one OpenBLAS thread.
+    pub fn forward(
+        &self,
+        chunk: &PackedSequences,
+        scratch: &mut Scratch,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let _guard = blas::acquire(1);
+        self.run(chunk, scratch, cancel)
+    }
+
+    /// The vectors of the only chunk of a call. OpenBLAS can use `cores` threads if the cost model chooses them.
+    pub fn forward_single_chunk(
+        &self,
+        chunk: &PackedSequences,
+        scratch: &mut Scratch,
+        cancel: &Cancel,
+        cores: usize,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let threading = lock(&self.cost_model).choose();
+        let guard = blas::acquire(if threading == Threading::Multi { cores } else { 1 });
+        let start = Instant::now();
+        let vectors = self.run(chunk, scratch, cancel)?;
+        if guard.stayed_exclusive() {
+            lock(&self.cost_model).record(threading, chunk.token_count(), start.elapsed());
+        }
+        Ok(vectors)
+    }
+
+    fn run(
+        &self,
+        chunk: &PackedSequences,
+        scratch: &mut Scratch,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let vectors = self.bert.forward(chunk, scratch, cancel);
+        lock(&self.times).add(&scratch.take_times());
+        // First: an error that results from modified weights would be misleading.
+        self.check_weights()?;
+        vectors
+    }
+}
+
+/// The values behind these locks are numbers that are written at once, so a panic under the lock leaves a consistent state.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

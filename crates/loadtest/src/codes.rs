@@ -1,0 +1,97 @@
+diag::codes! {
+    /// A response under overload that is neither 200 nor 429 with `Retry-After`, or no response.
+    pub UNEXPECTED_RESPONSE = Violation "load-unexpected-response": "an overloaded server answered with another status than 200 or 429, or not at all" {
+        "catches": "internal errors, dropped connections and rejections without `Retry-After`, which clients cannot retry correctly",
+        "fix": "reproduce with `cargo xtask loadtest overload` and read the server's log; every rejection must pass the admission control",
+    }
+    /// No request was rejected, so the server was never overloaded.
+    pub NOT_SATURATED = Violation "load-not-saturated": "no request was rejected, so the run proves nothing about overload" {
+        "catches": "a load generator that is slower than the server",
+        "fix": "raise `--clients`, or give the load generator processors of its own",
+    }
+    /// Accepted requests take longer than the queue explains.
+    pub LATENCY = Violation "load-latency": "the 99th percentile of accepted requests is above its limit" {
+        "catches": "a queue that is longer than `--max-inflight` admits, or batches that starve",
+        "fix": "run again on an idle machine; if it stays, compare `inferd_queue_duration_seconds` with `inferd_batch_duration_seconds` on /metrics",
+    }
+    /// Resident memory is not constant under load.
+    pub MEMORY_GROWTH = Violation "load-memory-growth": "resident memory is not constant under load" {
+        "catches": "buffers that grow with the number of requests instead of the number of requests in flight",
+        "fix": "compare `inferd_memory_anonymous_bytes` with `inferd_memory_estimate_bytes` on /metrics during the run",
+    }
+    /// The number of threads changes under load.
+    pub THREAD_COUNT = Violation "load-thread-count": "the number of threads changed under load" {
+        "catches": "threads that are created per request or per connection",
+        "fix": "list /proc/PID/task/*/comm of the server during the run",
+    }
+    /// The kernel killed the server in its container.
+    pub OOM_KILL = Violation "load-oom-kill": "the server did not survive the memory limit of its container" {
+        "catches": "an estimate of memory that is too low",
+        "fix": "compare the estimate with the measurement: `cargo xtask bench memory`",
+    }
+    /// A model that cannot fit is not refused at the start.
+    pub MEMORY_REFUSAL = Violation "load-memory-refusal": "a model that does not fit into the memory limit was not refused at the start" {
+        "catches": "a server that loads first and is killed later",
+        "fix": "run `inferd serve` under the same limit and read its first log line",
+    }
+    /// A request that reached the server during a drain got no response.
+    pub DRAIN_LOST_REQUEST = Violation "drain-lost-request": "a request that reached the server during a drain was not answered" {
+        "catches": "connections that are reset with a request in them, in the accept backlog or kept alive",
+        "fix": "reproduce with `cargo xtask loadtest drain`; the first lost request is in `found`",
+    }
+    /// The drain did not happen under load.
+    pub DRAIN_NOT_UNDER_LOAD = Violation "drain-not-under-load": "no request arrived during or after the drain, so the run proves nothing" {
+        "catches": "a drain that ends before the load reaches it",
+        "fix": "run it again on an idle machine",
+    }
+    /// The server did not exit in time after SIGTERM.
+    pub DRAIN_DEADLINE = Violation "drain-deadline": "the server did not exit with 0 within `--drain-timeout`" {
+        "catches": "work or connections that outlive the drain",
+        "fix": "read the server's log from `draining` on",
+    }
+    /// A malformed request or a misbehaving client got another response than expected, or harmed other clients.
+    pub FAULT_RESPONSE = Violation "fault-response": "a misbehaving client got another response than expected, or a valid request failed afterwards" {
+        "catches": "missing time limits, size limits and error handling",
+        "fix": "send the request of that check by hand; `expected` lists the allowed outcomes",
+    }
+    /// Permits or threads remain after all clients have left.
+    pub RESOURCE_LEAK = Violation "fault-resource-leak": "permits or threads remain after all misbehaving clients have left" {
+        "catches": "requests whose work does not end with their connection",
+        "fix": "compare `inferd_inflight_requests` and `process_threads` on /metrics before and after",
+    }
+    /// The server did not recover from a lack of file descriptors.
+    pub DESCRIPTORS = Violation "fault-descriptors": "the server did not recover after it ran out of file descriptors" {
+        "catches": "an accept loop that ends or spins on EMFILE",
+        "fix": "run the server under `ulimit -n 40` and open 120 connections",
+    }
+    /// A truncated weights file ended the server or gave a result.
+    pub TRUNCATED_WEIGHTS = Violation "disk-truncated-weights": "a weights file that was truncated under the server did not become a 503" {
+        "catches": "SIGBUS on mapped weights that ends the process, and vectors computed from missing pages",
+        "fix": "reproduce with `cargo xtask loadtest disk`; the SIGBUS guard must cover every read of the mapping",
+    }
+    /// A reload did not restore service.
+    pub RELOAD = Violation "disk-reload": "a reload after the weights were restored did not restore service" {
+        "catches": "a model that stays marked as broken",
+        "fix": "read the server's log after SIGHUP",
+    }
+    /// The loaded model did not outlive its files.
+    pub MODEL_REMOVED = Violation "disk-model-removed": "the loaded model did not stay in service after its files were removed" {
+        "catches": "a failed reload that replaces the loaded model",
+        "fix": "read the server's log after SIGHUP: `reload_failed` must be there",
+    }
+    /// The server could not be started.
+    pub SERVER_NOT_STARTED = Environment "loadtest-server-not-started": "the server under test did not start" {
+        "cause": "the binary, the model or the container engine does not work on this machine",
+        "fix": "run the quoted command by hand",
+    }
+    /// The server did not answer where a scenario needs it to.
+    pub NOT_MEASURED = NotMeasured "loadtest-not-measured": "a value that a check needs could not be measured" {
+        "cause": "the server under test did not answer before the load began, or /metrics lacks a value",
+        "fix": "run `inferd serve` by hand and request /metrics",
+    }
+    /// The scenario `container` needs an image.
+    pub NO_IMAGE = Usage "loadtest-no-image": "the scenario `container` needs an image" {
+        "cause": "`--image` is missing; `cargo xtask loadtest` passes it",
+        "fix": "pass `--image ID` with the ID of an image that the container engine holds, or name other scenarios",
+    }
+}

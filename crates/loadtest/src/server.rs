@@ -1,0 +1,157 @@
+//! The server under test: a process of this machine, or a container with its image.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use diag::Diagnostic;
+
+use crate::SERVER_NOT_STARTED;
+use crate::metrics::Sample;
+
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Kept lines of the log; error messages quote them.
+const LOG_LINES_MAX: usize = 40;
+
+/// A running server; dropping it kills it.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+    container: Option<String>,
+}
+
+impl Server {
+    /// Starts `inferd serve` on a free port of loopback, with an empty environment.
+    pub fn start(binary: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary);
+        command.env_clear().args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        Self::spawn(command, None)
+    }
+
+    /// The same with a limit of open file descriptors.
+    pub fn start_with_descriptors(binary: &Path, limit: u32, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new("sh");
+        command.env_clear().arg("-c").arg(format!("ulimit -n {limit}; exec \"$0\" \"$@\"")).arg(binary);
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        Self::spawn(command, None)
+    }
+
+    /// `command` runs a container in the foreground, in the network of the host; its client forwards the log.
+    pub fn start_container(mut command: Command, name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        // The engine's client reports no port, so a free one is chosen here.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr())?.port();
+        command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]).args(arguments);
+        Self::spawn(command, Some(name.to_string()))
+    }
+
+    fn spawn(mut command: Command, container: Option<String>) -> anyhow::Result<Self> {
+        let quoted = process::quote(&command);
+        let not_started = |found: String| {
+            Diagnostic::new(&SERVER_NOT_STARTED, "the server did not start")
+                .expected("a line `listening url=…` in its log")
+                .found(found)
+                .hint(format!("to run it by hand:\n{quoted}"))
+        };
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| not_started(error.to_string()))?;
+        let lines = child.stderr.take().context("the log of the server is not a pipe")?;
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("listening url=http://") {
+                    let _ = sender.send(address.trim().to_string());
+                }
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() < LOG_LINES_MAX {
+                    kept.push(line);
+                }
+            }
+        });
+        // Made before the address is known, so that a server that does not listen is killed.
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, container };
+        match receiver.recv_timeout(START_TIMEOUT).ok().and_then(|address| address.parse().ok()) {
+            Some(address) => server.address = address,
+            None => return Err(not_started(server.log()).into()),
+        }
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The first lines of its log.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Its metrics at this moment.
+    pub fn sample(&self) -> anyhow::Result<Sample> {
+        Sample::read(self.address)
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let mut command = match &self.container {
+            Some(container) => {
+                let mut command = Command::new("docker");
+                command.args(["kill", "--signal", signal, container]);
+                command
+            }
+            None => {
+                let mut command = Command::new("kill");
+                command.args([&format!("-{signal}"), &self.child.id().to_string()]);
+                command
+            }
+        };
+        let status = command.stdout(Stdio::null()).status().with_context(|| format!("sending {signal}"))?;
+        anyhow::ensure!(status.success(), "`{}` failed", process::quote(&command));
+        Ok(())
+    }
+
+    /// The exit code, or `None` while it runs.
+    pub fn exit_code(&mut self) -> anyhow::Result<Option<i32>> {
+        Ok(self.child.try_wait()?.map(shell_code))
+    }
+
+    /// Exit code and elapsed time, or `None` when it still runs after `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> anyhow::Result<Option<(i32, Duration)>> {
+        let started = Instant::now();
+        while started.elapsed() < timeout {
+            if let Some(code) = self.exit_code()? {
+                return Ok(Some((code, started.elapsed())));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(None)
+    }
+}
+
+/// 128 + signal when a signal ended the process, as shells report it.
+fn shell_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(name) = &self.container {
+            let mut remove = Command::new("docker");
+            let _ = remove.args(["rm", "--force", name]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,110 @@
+//! Declared proofs: command lines of release.toml for the packed file.
+
+use std::ffi::OsString;
+
+use anyhow::Context;
+
+use super::isolation::Isolation;
+use super::judge::{Check, judge};
+use super::run::{End, Run};
+use super::{Conclusion, Observation, PROOF_INPUT, Subject};
+use crate::config::{ArgsFrom, ProofCommand, WorkingDirectory};
+use diag::Diagnostic;
+
+/// One observation for the command, or one for each check of its report.
+pub(super) fn observe(subject: &Subject, declared: &ProofCommand) -> anyhow::Result<Vec<Observation>> {
+    let mut args: Vec<OsString> =
+        declared.args.iter().map(|argument| subject.expand(argument).into()).collect();
+    if let Some(from) = &declared.args_from {
+        args.extend(args_from(subject, from)?);
+    }
+    let run = Run {
+        args,
+        env: declared.env.iter().map(|(name, value)| (name.clone(), subject.expand(value))).collect(),
+        stdin: subject.expand(&declared.stdin).into_bytes(),
+        stack_limit: declared.stack_limit,
+        isolation: (declared.working_directory == WorkingDirectory::ReadOnly)
+            .then_some(Isolation::ReadOnlyDirectory),
+        timeout: declared.timeout.map(|timeout| timeout.0),
+    };
+    let ran = subject.run(&declared.name, run)?;
+    let output = match &ran.end {
+        End::Exited(output) => output,
+        End::Failed(why) => {
+            let found = why.clone();
+            let expected = "an end by itself within the time limit";
+            return Ok(vec![ran.observation(&declared.name, Conclusion::Violated, expected, found)]);
+        }
+        End::NotIsolated(why) => {
+            let found = why.clone();
+            let expected = "a run in a read-only working directory";
+            return Ok(vec![ran.observation(&declared.name, Conclusion::NotMeasured, expected, found)]);
+        }
+    };
+    let checks = judge(subject, declared, output)?;
+    let (command, elapsed) = (&ran.command, ran.elapsed);
+    let observe = |check: Check| Observation {
+        name: check.name.map_or(declared.name.clone(), |part| format!("{} {part}", declared.name)),
+        conclusion: check.conclusion,
+        expected: check.expected,
+        found: check.found,
+        command: command.clone(),
+        elapsed: check.elapsed.unwrap_or(elapsed),
+    };
+    // Checks of a report are proofs of their own; all others are parts of one proof.
+    let (named, parts): (Vec<Check>, Vec<Check>) = checks.into_iter().partition(|check| check.name.is_some());
+    Ok(combine(parts).into_iter().chain(named).map(observe).collect())
+}
+
+/// One check out of several; only what is wrong, when something is.
+fn combine(parts: Vec<Check>) -> Option<Check> {
+    let wrong: Vec<Check> =
+        parts.iter().filter(|part| part.conclusion != Conclusion::Holds).cloned().collect();
+    let shown = if wrong.is_empty() { parts } else { wrong };
+    let join = |text: fn(&Check) -> &str| shown.iter().map(text).collect::<Vec<_>>().join("; ");
+    let conclusion = shown.first()?.conclusion;
+    Some(Check {
+        name: None,
+        conclusion,
+        expected: join(|check| &check.expected),
+        found: join(|check| &check.found),
+        elapsed: None,
+    })
+}
+
+fn args_from(subject: &Subject, from: &ArgsFrom) -> anyhow::Result<Vec<OsString>> {
+    let path = subject.root.join(&from.file);
+    let document = read_json(&path)?;
+    let malformed = |message: String| Diagnostic::new(&PROOF_INPUT, message).file(&path);
+    let list = document
+        .pointer(&from.list)
+        .and_then(serde_json::Value::as_array)
+        .filter(|list| !list.is_empty())
+        .ok_or_else(|| malformed(format!("`{}` is no list of at least one element", from.list)))?;
+    let string = |(number, element): (usize, &serde_json::Value)| {
+        let string = element.get(&from.field).and_then(serde_json::Value::as_str);
+        let missing =
+            || malformed(format!("element {number} of `{}` has no string `{}`", from.list, from.field));
+        Ok(string.ok_or_else(missing)?.into())
+    };
+    list.iter().enumerate().map(string).collect()
+}
+
+/// A JSON document of the workspace.
+pub(super) fn read_json(path: &std::path::Path) -> anyhow::Result<serde_json::Value> {
+    let text = read_input(path)?;
+    serde_json::from_slice(&text)
+        .with_context(|| format!("{} is no JSON", path.display()))
+        .map_err(|error| Diagnostic::new(&PROOF_INPUT, format!("{error:#}")).file(path).into())
+}
+
+/// A file of the workspace.
+pub(super) fn read_input(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        Diagnostic::new(&PROOF_INPUT, "an input of a proof cannot be read")
+            .file(path)
+            .cause(error)
+            .hint(format!("restore it: git checkout {}", path.display()))
+            .into()
+    })
+}

@@ -1,0 +1,225 @@
+//! Proofs: the packed file is run, and its behaviour is compared with what release.toml promises. A header can hold any
+//! number; this is the measurement.
+//!
+//! Generic proofs ([`start`], [`thread_stack`]) need no cooperation of the program and run for every product. Declared
+//! proofs ([`command`]) are command lines of release.toml. Every run has an environment of its own, so what ships depends
+//! on nothing of the build machine. All proofs run; all violations are reported together. The digest of the file is taken
+//! before and after.
+//!
+//! The file that UPX 4.2 packs needs no `/proc`: its stub reads the packed data from its own memory mapping. It was run on
+//! an empty root without `/proc` to find that out, and each release is.
+
+mod command;
+mod golden;
+mod isolation;
+mod judge;
+mod run;
+mod start;
+#[cfg(test)]
+mod tests;
+mod thread_stack;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::artifact::{Artifact, Challenged, Proved};
+use crate::config::Prove;
+use crate::plan::Plan;
+use crate::toolchain::Site;
+use diag::{Diagnostic, Diagnostics};
+use process::Runner;
+use store::Digest;
+use units::ByteSize;
+
+diag::codes! {
+    /// The packed file was run and breaks a promise.
+    pub PROOF_VIOLATED = Violation "proof-violated": "the packed file was run and does not behave as release.toml promises" {
+        "cause": "a change of the program, of a library, of the linker or of UPX",
+        "fix": "run the quoted command by hand; change the program, or the [prove] table when the promise has changed",
+    }
+    /// A proof could not be made on this machine.
+    pub PROOF_NOT_MEASURED = NotMeasured "proof-not-measured": "a proof could not be made, which is not a pass" {
+        "cause": "the kernel or the container forbids namespaces, or the program starts no thread with default attributes",
+        "fix": "run it where namespaces are allowed, declare [prove.thread_stack], or give a reason in [prove.allow_not_measured]",
+    }
+    /// The packed file changed between two runs.
+    pub PROOF_FILE_CHANGED = Environment "proof-file-changed": "the packed file changed while it was run" {
+        "cause": "another process writes to target/, or the disk is failing",
+        "fix": "end the other process and run `cargo xtask dist` again",
+    }
+    /// An input of a declared proof cannot be used.
+    pub PROOF_INPUT = Environment "proof-input": "an input of a proof is missing or malformed" {
+        "cause": "a golden file that [prove] names is missing, or has another form than docs/configuration.md says",
+        "fix": "restore the file: `git checkout FILE`",
+    }
+}
+
+/// One promise that running the file confirmed, as the manifest lists it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Proof {
+    /// Unique among the proofs of a release.
+    pub name: String,
+    /// The digest of the bytes that were run.
+    pub ran_sha256: Digest,
+    /// Whether it was measured.
+    #[serde(flatten)]
+    pub outcome: ProofOutcome,
+    /// The promise.
+    pub expected: String,
+    /// The measurement.
+    pub found: String,
+    /// Wall time.
+    pub elapsed_ms: u64,
+}
+
+/// How a proof of a released file ended; a violated one ends the release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum ProofOutcome {
+    /// Measured, and it holds.
+    Pass,
+    /// Not measured; release.toml allows it.
+    NotMeasured {
+        /// The reason in `prove.allow_not_measured`.
+        allowed_because: String,
+    },
+}
+
+/// What the proofs run, and what they compare it with.
+pub struct Subject<'a> {
+    /// Runs children; signals end them.
+    pub runner: &'a Runner,
+    /// `[prove]`.
+    pub config: &'a Prove,
+    /// The file that is run.
+    pub file: &'a Artifact,
+    /// Folder of release.toml: `{root}`.
+    pub root: &'a Path,
+    /// `{product}`.
+    pub product: &'a str,
+    /// `{version}`.
+    pub version: &'a str,
+    /// The promised stack of threads with default attributes.
+    pub stack_size: ByteSize,
+}
+
+/// What one proof found.
+#[derive(Debug, Clone)]
+struct Observation {
+    name: String,
+    conclusion: Conclusion,
+    expected: String,
+    found: String,
+    /// How to run it by hand.
+    command: String,
+    elapsed: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conclusion {
+    Holds,
+    Violated,
+    NotMeasured,
+}
+
+impl Subject<'_> {
+    /// Replaces `{root}`, `{product}` and `{version}`.
+    fn expand(&self, text: &str) -> String {
+        text.replace("{root}", &self.root.to_string_lossy())
+            .replace("{product}", self.product)
+            .replace("{version}", self.version)
+    }
+}
+
+/// Runs the packed file.
+pub fn prove(plan: &Plan, site: &Site, challenged: Challenged) -> anyhow::Result<Proved> {
+    let Challenged { packed, kills } = challenged;
+    let subject = Subject {
+        runner: &site.runner,
+        config: &plan.config.prove,
+        file: &packed.file,
+        root: &plan.paths.root,
+        product: &plan.config.product.name,
+        version: &plan.version,
+        stack_size: plan.config.stack_size,
+    };
+    let proofs = run_all(&subject)?;
+    Ok(Proved { packed, kills, proofs })
+}
+
+/// All proofs of one file.
+pub fn run_all(subject: &Subject) -> anyhow::Result<Vec<Proof>> {
+    unchanged(subject.file)?;
+    let mut observations = start::observe(subject)?;
+    observations.push(thread_stack::observe(subject)?);
+    for declared in &subject.config.command {
+        observations.extend(command::observe(subject, declared)?);
+    }
+    unchanged(subject.file)?;
+    settle(subject, observations)
+}
+
+/// Names of the proofs that a description declares, for the plan. A report adds one for each of its checks.
+pub fn names(config: &Prove) -> Vec<String> {
+    let mut names = start::names(config);
+    names.push(thread_stack::NAME.into());
+    names.extend(config.command.iter().map(|command| command.name.clone()));
+    names
+}
+
+/// The bytes that run are the bytes that the gate judged.
+fn unchanged(file: &Artifact) -> anyhow::Result<()> {
+    let now = Artifact::of(&file.path)?;
+    if now.sha256 == file.sha256 {
+        return Ok(());
+    }
+    Err(Diagnostic::new(&PROOF_FILE_CHANGED, "the packed file is not the one that the gate judged")
+        .file(&file.path)
+        .stage("prove")
+        .expected(file.sha256.as_str())
+        .found(now.sha256.as_str())
+        .into())
+}
+
+/// Proofs, or every violation and every measurement that is missing without permission.
+fn settle(subject: &Subject, observations: Vec<Observation>) -> anyhow::Result<Vec<Proof>> {
+    let mut proofs = Vec::new();
+    let mut problems = Diagnostics::default();
+    for observation in observations {
+        let allowed = subject.config.allow_not_measured.get(&observation.name);
+        let outcome = match (observation.conclusion, allowed) {
+            (Conclusion::Holds, _) => ProofOutcome::Pass,
+            (Conclusion::NotMeasured, Some(reason)) => {
+                ProofOutcome::NotMeasured { allowed_because: reason.clone() }
+            }
+            _ => {
+                problems.push(diagnostic(subject.file, observation));
+                continue;
+            }
+        };
+        proofs.push(Proof {
+            name: observation.name,
+            ran_sha256: subject.file.sha256.clone(),
+            outcome,
+            expected: observation.expected,
+            found: observation.found,
+            elapsed_ms: u64::try_from(observation.elapsed.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+    problems.into_result()?;
+    Ok(proofs)
+}
+
+fn diagnostic(file: &Artifact, observation: Observation) -> Diagnostic {
+    let Observation { name, conclusion, expected, found, command, .. } = observation;
+    let diagnostic = if conclusion == Conclusion::Violated {
+        Diagnostic::new(&PROOF_VIOLATED, format!("the proof `{name}` does not hold"))
+            .hint(format!("to run it by hand:\n{command}"))
+    } else {
+        Diagnostic::new(&PROOF_NOT_MEASURED, format!("the proof `{name}` could not be made"))
+            .hint(PROOF_NOT_MEASURED.sections.last().map_or("", |(_, fix)| *fix))
+    };
+    diagnostic.file(&file.path).stage("prove").rule(name).expected(expected).found(found)
+}

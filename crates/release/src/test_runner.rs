@@ -1,0 +1,293 @@
+//! Runs every test: those of the host packages on the build machine, those of the product packages on the target that
+//! ships, and the checks of the shipped bytes on those bytes. Inputs reach the tests as `MUSLIN_*` variables; a test whose
+//! input is missing fails.
+//!
+//! cargo-nextest runs the tests where it is installed, else cargo does. Documentation tests always run by cargo: nextest has
+//! no means to.
+
+mod nextest;
+mod packages;
+
+use std::process::Command;
+
+use crate::cargo;
+use crate::fixtures;
+use crate::native;
+use crate::pipeline::{self, Built, Times};
+use crate::plan::Plan;
+use crate::toolchain::Site;
+use packages::Packages;
+use process::Task;
+
+diag::codes! {
+    /// The packages of the workspace are not known.
+    pub WORKSPACE_UNREADABLE = Environment "workspace-unreadable": "cargo cannot describe the workspace" {
+        "cause": "Cargo.toml or Cargo.lock is missing or invalid, or `product.package` is no package of the workspace",
+        "fix": "run `cargo metadata --no-deps` in the folder of release.toml, and correct what it reports",
+    }
+}
+
+/// Which program runs the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runner {
+    /// `cargo nextest run`.
+    Nextest,
+    /// `cargo test`.
+    Cargo,
+}
+
+/// Which program is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RunnerChoice {
+    /// nextest where it is installed.
+    #[default]
+    Auto,
+    /// Always `cargo test`.
+    Cargo,
+}
+
+/// Sums over all test programs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
+    /// Tests that are marked `#[ignore]`.
+    pub ignored: u64,
+    /// Suites that ended without a summary: they did not compile, or crashed.
+    pub broken: Vec<String>,
+}
+
+impl Totals {
+    /// Whether tests ran and all of them passed.
+    pub fn ok(&self) -> bool {
+        self.failed == 0 && self.broken.is_empty() && self.passed > 0
+    }
+
+    /// Adds the counts of one suite, or records that it did not end properly.
+    fn add(&mut self, suite: &str, counts: Option<Counts>, succeeded: bool) {
+        let Some(Counts { passed, failed, ignored }) = counts else {
+            return self.broken.push(suite.into());
+        };
+        self.passed += passed;
+        self.failed += failed;
+        self.ignored += ignored;
+        // A suite that fails without a failed test did not compile, or crashed.
+        if !succeeded && failed == 0 {
+            self.broken.push(suite.into());
+        }
+    }
+}
+
+/// Tests of one suite.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Adds the summaries that cargo's test programs print; none when there is no summary.
+fn cargo_summaries(output: &str) -> Option<Counts> {
+    let mut counts: Option<Counts> = None;
+    for summary in output.lines().filter_map(|line| line.strip_prefix("test result: ")) {
+        let count = |what: &str| {
+            let part = summary.split([';', '.']).find(|part| part.trim().ends_with(what));
+            part.and_then(|part| part.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
+        };
+        let sum = counts.get_or_insert_default();
+        sum.passed += count("passed");
+        sum.failed += count("failed");
+        sum.ignored += count("ignored");
+    }
+    counts
+}
+
+/// Builds what the tests look at, and runs all of them. `filter` goes to the test program unchanged.
+pub fn test(plan: &Plan, site: &Site, filter: &[String], choice: RunnerChoice) -> anyhow::Result<Totals> {
+    let mut times = Times::default();
+    let built = pipeline::packed(plan, site, &mut times)?;
+    let packages = Packages::read(plan, site)?;
+    let runner = runner(site, choice);
+    let mut session =
+        Session { plan, site, built: &built, packages: &packages, filter, totals: Totals::default() };
+    // `cargo test` runs documentation tests by itself.
+    let documentation = runner == Runner::Nextest && !filter.iter().any(|argument| selects_targets(argument));
+    if packages.has_host_packages() {
+        session.suite("host packages", runner, Suite::Host)?;
+        if documentation {
+            session.suite("documentation of the host packages", Runner::Cargo, Suite::HostDocumentation)?;
+        }
+    }
+    session.suite("product packages on the target", runner, Suite::Product)?;
+    if documentation && !packages.product_libraries.is_empty() {
+        let name = "documentation of the product packages";
+        session.suite(name, Runner::Cargo, Suite::ProductDocumentation)?;
+    }
+    Ok(session.totals)
+}
+
+/// Whether an argument chooses test programs, which excludes documentation.
+fn selects_targets(argument: &str) -> bool {
+    ["--lib", "--bin", "--test", "--example", "--bench", "--all-targets"]
+        .iter()
+        .any(|flag| argument.starts_with(flag))
+}
+
+fn runner(site: &Site, choice: RunnerChoice) -> Runner {
+    match choice {
+        RunnerChoice::Auto if site.which("cargo-nextest").is_some() => Runner::Nextest,
+        _ => Runner::Cargo,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Suite {
+    Host,
+    HostDocumentation,
+    Product,
+    ProductDocumentation,
+}
+
+struct Session<'a> {
+    plan: &'a Plan,
+    site: &'a Site,
+    built: &'a Built,
+    packages: &'a Packages,
+    filter: &'a [String],
+    totals: Totals,
+}
+
+impl Session<'_> {
+    fn suite(&mut self, name: &str, runner: Runner, suite: Suite) -> anyhow::Result<()> {
+        self.site.runner.events().step(format!("testing the {name}"));
+        let mut command = self.command(runner, suite)?;
+        let (counts, succeeded) = match runner {
+            Runner::Nextest => {
+                let report = nextest::prepare(self.plan, &mut command)?;
+                command.args(self.filter);
+                let ignored = nextest::ignored(self.site, || {
+                    let mut command = self.command_of("nextest list", suite)?;
+                    command.args(self.filter);
+                    Ok(command)
+                })?;
+                let task = Task::new(format!("test the {name}"), command).inherit_stderr(true);
+                let output = self.site.runner.output(task)?;
+                let counts = nextest::counts(&report)?;
+                (counts.map(|counts| Counts { ignored, ..counts }), output.status.success())
+            }
+            Runner::Cargo => {
+                command.args(self.filter);
+                let task = Task::new(format!("test the {name}"), command).inherit_stderr(true).tee_stdout();
+                let output = self.site.runner.output(task)?;
+                (cargo_summaries(&output.stdout_text()), output.status.success())
+            }
+        };
+        self.totals.add(name, counts, succeeded);
+        Ok(())
+    }
+
+    fn command(&self, runner: Runner, suite: Suite) -> anyhow::Result<Command> {
+        let mut command = match runner {
+            Runner::Nextest => self.command_of("nextest run", suite)?,
+            Runner::Cargo => self.command_of("test", suite)?,
+        };
+        command.arg("--no-fail-fast");
+        let jobs = self.plan.jobs.to_string();
+        match runner {
+            Runner::Nextest => command.args(["--test-threads", &jobs, "--build-jobs", &jobs]),
+            Runner::Cargo => command.args(["--jobs", &jobs]).env("RUST_TEST_THREADS", &jobs),
+        };
+        Ok(command)
+    }
+
+    /// cargo with the packages of a suite and the inputs of its tests.
+    fn command_of(&self, verb: &str, suite: Suite) -> anyhow::Result<Command> {
+        let Session { plan, site, built, packages, .. } = self;
+        let mut command = match suite {
+            Suite::Host | Suite::HostDocumentation => {
+                let mut host = site.command("cargo");
+                host.current_dir(&plan.paths.root).args(verb.split(' ')).args(["--locked", "--workspace"]);
+                for name in &packages.product {
+                    host.args(["--exclude", name]);
+                }
+                if site.offline {
+                    host.arg("--offline");
+                }
+                inputs(&mut host, plan, built);
+                for library in &plan.native {
+                    let name = format!("MUSLIN_NATIVE_{}_SOURCE", library.name.to_uppercase());
+                    host.env(name, native::fetch_source(site, library)?);
+                }
+                host
+            }
+            Suite::Product | Suite::ProductDocumentation => {
+                let mut product = cargo::command(plan, site, &built.toolchain, verb)?;
+                product.envs(fixtures::variables(site, &plan.config)?);
+                let names =
+                    if suite == Suite::Product { &packages.product } else { &packages.product_libraries };
+                for name in names {
+                    product.args(["--package", name]);
+                }
+                product
+            }
+        };
+        if matches!(suite, Suite::HostDocumentation | Suite::ProductDocumentation) {
+            command.arg("--doc");
+        }
+        Ok(command)
+    }
+}
+
+/// The shipped bytes and the tools that made them.
+fn inputs(command: &mut Command, plan: &Plan, built: &Built) {
+    let Built { toolchain, native: libraries, packed, .. } = built;
+    command
+        .env("MUSLIN_LINKED", &packed.stripped.linked.file.path)
+        .env("MUSLIN_STRIPPED", &packed.stripped.file.path)
+        .env("MUSLIN_PACKED", &packed.file.path)
+        .env("MUSLIN_UPX", &toolchain.upx.path)
+        .env("MUSLIN_OBJCOPY", &toolchain.objcopy.path)
+        .env("MUSLIN_CC", &toolchain.wrappers.cc)
+        .env("MUSLIN_AR", &toolchain.wrappers.ar)
+        .env("MUSLIN_MAKE", &toolchain.make.path)
+        .env("MUSLIN_HOST_CC", &toolchain.host_cc.path)
+        .env("MUSLIN_CACHE_DIR", &plan.paths.cache)
+        .env("ZIG_GLOBAL_CACHE_DIR", plan.paths.cache.join("zig"))
+        .env("ZIG_LOCAL_CACHE_DIR", plan.paths.cache.join("zig"));
+    for (library, planned) in libraries.iter().zip(&plan.native) {
+        command.env(native::variable(planned), &library.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_the_summaries_of_cargo() {
+        let output = "test a ... ok\n\ntest result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
+                      test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.00s\n";
+        assert_eq!(cargo_summaries(output), Some(Counts { passed: 15, failed: 2, ignored: 1 }));
+        assert_eq!(cargo_summaries("error: could not compile"), None);
+    }
+
+    #[test]
+    fn a_suite_without_a_summary_or_with_a_crash_is_broken() {
+        let mut totals = Totals::default();
+        totals.add("a", Some(Counts { passed: 3, ..Counts::default() }), true);
+        assert!(totals.ok());
+        totals.add("did not compile", None, false);
+        totals.add("crashed", Some(Counts { passed: 1, ..Counts::default() }), false);
+        totals.add("failed", Some(Counts { failed: 1, ..Counts::default() }), false);
+        assert_eq!(totals.broken, ["did not compile", "crashed"]);
+        assert!(!totals.ok());
+    }
+
+    #[test]
+    fn no_test_at_all_is_not_ok() {
+        assert!(!Totals::default().ok());
+        assert!(Totals { passed: 5, ..Totals::default() }.ok());
+    }
+}

@@ -1,0 +1,155 @@
+//! The diagnostic codes of the server, and the conversion of an error with its causes into a diagnostic.
+
+use std::error::Error;
+
+use diag::{Code, Diagnostic};
+
+diag::codes! {
+    /// The command line holds an invalid value.
+    pub INVALID_ARGUMENT = Usage "invalid-argument": "the command line holds an invalid value" {
+        "cause": "a value has the wrong form, or an option does not exist",
+        "fix": "correct the value; `inferd COMMAND --help` lists the options with their forms",
+    }
+    /// `explain` was called with a code that does not exist.
+    pub UNKNOWN_CODE = Usage "unknown-code": "no diagnostic has this code" {
+        "fix": "run `inferd explain` for the list of codes",
+    }
+    /// The configuration file is unreadable or invalid.
+    pub INVALID_CONFIG = Usage "invalid-config": "the configuration file is unreadable or invalid" {
+        "cause": "the file of `--config` cannot be read, is not TOML, or has an unknown option or an invalid value",
+        "fix": "write `option = value`, one per line, as TOML; `inferd serve --help` lists the options; replace `-` by `_`",
+    }
+    /// No model is configured.
+    pub NO_MODEL = Usage "no-model": "no model is configured" {
+        "fix": "pass `--model DIR`, set `INFERD_MODEL`, or write `model = [\"DIR\"]` into the file of `--config`",
+    }
+    /// A model has no name, or two models have the same name.
+    pub MODEL_NAME = Usage "model-name": "the name of a model is empty or not unique" {
+        "cause": "without `NAME=` the last part of the path is the name",
+        "fix": "name each model: `--model NAME=DIR`",
+    }
+    /// The files of a model cannot be used.
+    pub MODEL_UNUSABLE = Environment "model-unusable": "a model cannot be opened" {
+        "cause": "a file is missing, damaged, or of an architecture that this server does not support",
+        "fix": "check the path; the folder needs config.json, tokenizer.json and model.safetensors",
+    }
+    /// A model opened, but an embedding failed.
+    pub EMBEDDING_FAILED = Environment "embedding-failed": "a text cannot be embedded" {
+        "cause": "the tokenizer rejects the text, a worker panicked, or the weights hold values that are not finite",
+        "fix": "check the text; compare the digest of model.safetensors with its source",
+    }
+    /// The models need more memory than the limits allow.
+    pub INSUFFICIENT_MEMORY = Environment "insufficient-memory": "the models do not fit into the memory limit" {
+        "cause": "anonymous memory beyond the limit makes the kernel kill the process; \
+                  weights that do not fit are read from disk for every batch",
+        "fix": "raise the limit, serve fewer or smaller models, lower `--threads`, `--max-inflight-bytes` or `--batch-tokens`, \
+                or pass `--no-memory-check`",
+    }
+    /// An address or a socket cannot be bound.
+    pub LISTEN_FAILED = Environment "listen-failed": "the server cannot listen on an address" {
+        "cause": "another process uses the address, a file is in the way, or permissions are missing",
+        "fix": "choose another `--listen` address; `ss -ltnp` and `ss -lxp` list the sockets in use",
+    }
+    /// The file of API keys is unreadable or invalid.
+    pub INVALID_API_KEYS = Usage "invalid-api-keys": "the file of API keys is unreadable or invalid" {
+        "fix": "write one `KEY` or `NAME KEY` per line; `#` begins a comment; create keys with `openssl rand -hex 24`",
+    }
+    /// A thread or a signal handler cannot be set up.
+    pub SYSTEM_RESOURCE = Environment "system-resource": "the system refuses a thread or a signal handler" {
+        "cause": "a limit on threads or memory is reached",
+        "fix": "raise the limits on processes (`ulimit -u`, `pids.max`) and memory",
+    }
+    /// A line of stdin is not a usable text.
+    pub INVALID_INPUT = Usage "invalid-input": "an input text is too long, not UTF-8, or unreadable" {
+        "fix": "pass one UTF-8 text per line of at most 1 MiB; `iconv -t UTF-8` converts, long documents must be split",
+    }
+    /// stdout cannot be written.
+    pub STDOUT_FAILED = Environment "stdout-failed": "stdout cannot be written" {
+        "fix": "check where stdout is redirected to",
+    }
+    /// `healthcheck` received no HTTP response.
+    pub NO_RESPONSE = Environment "no-response": "the server does not respond" {
+        "fix": "check that the server runs and listens on the address of `--address`",
+    }
+    /// The program has a bug.
+    pub INTERNAL_ERROR = Environment "internal-error": "the program has a bug" {
+        "fix": "report it with the output of `inferd --version`",
+    }
+}
+
+/// The diagnostic codes that this program prints: its own, those of the engine, and the shared ones.
+pub fn all() -> impl Iterator<Item = &'static Code> {
+    CODES.iter().chain(engine::codes::CODES).chain(diag::CODES).copied()
+}
+
+/// The text of the section `fix`, for the hint of a diagnostic.
+pub fn fix(code: &Code) -> &'static str {
+    code.sections.iter().find(|(label, _)| *label == "fix").map_or("", |(_, text)| text)
+}
+
+/// A diagnostic for `error`: its text is the message, its sources are the causes.
+pub fn from_error(code: &'static Code, error: &dyn Error) -> Diagnostic {
+    with_causes(Diagnostic::new(code, error.to_string()), error.source(), &error.to_string())
+}
+
+/// A diagnostic with a message of its own; `error` and its sources are the causes.
+pub fn caused(code: &'static Code, message: impl Into<String>, error: &dyn Error) -> Diagnostic {
+    with_causes(Diagnostic::new(code, message), Some(error), "")
+}
+
+/// An error whose text quotes its source already contains that cause; it is not repeated.
+fn with_causes(mut diagnostic: Diagnostic, error: Option<&dyn Error>, quoted_by: &str) -> Diagnostic {
+    let mut printed = quoted_by.to_owned();
+    let mut next = error;
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !printed.contains(&text) {
+            diagnostic = diagnostic.cause(&text);
+            printed = text;
+        }
+        next = cause.source();
+    }
+    diagnostic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Quotes its source in its own text.
+    #[derive(Debug)]
+    struct Outer(std::fmt::Error);
+
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "outer: {}", self.0)
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn causes_follow_the_message_and_are_not_repeated() {
+        let error = Outer(std::fmt::Error);
+        let text = from_error(&MODEL_UNUSABLE, &error).to_string();
+        assert_eq!(text, error.to_string());
+        let text = caused(&MODEL_UNUSABLE, "cannot open `m`", &error).to_string();
+        insta::assert_snapshot!(text, @r"
+        cannot open `m`
+          because:  outer: an error occurred when formatting an argument
+        ");
+    }
+
+    #[test]
+    fn every_code_is_unique_and_ends_in_a_fix() {
+        let ids: std::collections::HashSet<&str> = all().map(|code| code.id).collect();
+        assert_eq!(ids.len(), all().count());
+        for code in all() {
+            assert_eq!(code.sections.last().map(|(label, _)| *label), Some("fix"), "{}", code.id);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Runs the checks in sequence on a compute thread while the main thread waits.
+//!
+//! A check that hangs, as some of the patched defects of OpenBLAS did, is reported as failed after [`CHECK_TIME_MAX`]. The report is
+//! complete and valid also then.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use diag::Diagnostic;
+
+use super::check::{Check, CheckResult};
+use super::report::Report;
+use super::{
+    blas_workers, cancellation, drain, gemm, golden, memory_preflight, server_single_flight, thread_stack,
+    thread_stacks, worker_shortage,
+};
+use crate::{codes, compute_thread};
+
+/// Far above the time of a check on a loaded single core.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The order matters: the measurement of the workers starts one, so that the GEMMs after it use several threads. The last check
+/// sees the threads that all other checks have started.
+const CHECKS: &[Check] = &[
+    Check { name: "default-attr-thread-stack", run: thread_stack::default_attr },
+    Check { name: "blas-worker-stacks", run: blas_workers::stacks },
+    Check { name: "blas-worker-names", run: blas_workers::names },
+    Check { name: "gemm-correct", run: gemm::correct },
+    Check { name: "blas-worker-shortage", run: worker_shortage::survives },
+    Check { name: "golden-embedding", run: golden::embedding },
+    Check { name: "memory-preflight", run: memory_preflight::assessed },
+    Check { name: "server-single-flight", run: server_single_flight::one_load },
+    Check { name: "cancellation", run: cancellation::stops },
+    Check { name: "drain", run: drain::in_time },
+    Check { name: "all-thread-stacks", run: thread_stacks::all },
+];
+
+/// Runs every check. Fails when the compute thread cannot be started.
+pub fn run() -> Result<Report, Diagnostic> {
+    run_checks(CHECKS, CHECK_TIME_MAX)
+}
+
+fn run_checks(checks: &'static [Check], time_max: Duration) -> Result<Report, Diagnostic> {
+    let (sender, receiver) = mpsc::channel();
+    let worker = compute_thread::spawn(move || {
+        for check in checks {
+            let started = Instant::now();
+            let result = (check.run)();
+            if sender.send((result, started.elapsed())).is_err() {
+                return; // the main thread has stopped after an earlier check
+            }
+        }
+    })
+    .map_err(|error| {
+        codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the checks", &error)
+    })?;
+
+    let mut report = Report::new();
+    let mut stopped = None;
+    for check in checks {
+        if let Some(reason) = stopped {
+            report.add(check.name, CheckResult::not_measured("", reason), Duration::ZERO);
+            continue;
+        }
+        let started = Instant::now();
+        let ends = "the check ends";
+        match receiver.recv_timeout(time_max) {
+            Ok((result, time)) => report.add(check.name, result, time),
+            Err(RecvTimeoutError::Timeout) => {
+                let found = format!("it hung for {:.1} s", time_max.as_secs_f32());
+                report.add(check.name, CheckResult::of(false, ends, found), started.elapsed());
+                report.set_hung();
+                stopped = Some("not run: an earlier check hung");
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                report.add(check.name, CheckResult::of(false, ends, "it panicked"), started.elapsed());
+                stopped = Some("not run: an earlier check panicked");
+            }
+        }
+    }
+    if !report.is_hung() {
+        // The report contains a panic already.
+        let _ = worker.join();
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passing() -> CheckResult {
+        CheckResult::of(true, "", "")
+    }
+
+    /// Blocks for ever; the process ends with the test.
+    fn hanging() -> CheckResult {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn panicking() -> CheckResult {
+        panic!("on purpose")
+    }
+
+    #[track_caller]
+    fn check(checks: &'static [Check], hung: bool, second: &str) {
+        let report = run_checks(checks, Duration::from_millis(300)).unwrap();
+        assert_eq!((report.is_hung(), report.exit_code()), (hung, 1));
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        let verdicts: Vec<_> =
+            json["checks"].as_array().unwrap().iter().map(|check| check["verdict"].clone()).collect();
+        assert_eq!(verdicts, ["pass", "fail", "not-measured"]);
+        assert_eq!(json["checks"][1]["found"], second);
+    }
+
+    #[test]
+    fn a_check_that_hangs_or_panics_fails_and_the_report_is_complete() {
+        const FIRST: Check = Check { name: "first", run: passing };
+        const LAST: Check = Check { name: "last", run: passing };
+        check(&[FIRST, Check { name: "second", run: hanging }, LAST], true, "it hung for 0.3 s");
+        check(&[FIRST, Check { name: "second", run: panicking }, LAST], false, "it panicked");
+    }
+}

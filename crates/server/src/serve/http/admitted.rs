@@ -1,0 +1,166 @@
+//! The extractor of every request that computes: deadline, admission, body; then model and scheduler.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::FromRequest;
+use axum::http::{HeaderMap, Request};
+use serde::Serialize;
+
+use super::super::admission::Permit;
+use super::super::catalog::Entry;
+use super::super::job::JobOutput;
+use super::super::model::{Model, Shape};
+use super::super::scheduler;
+use super::super::state::AppState;
+use super::body;
+use super::context::{self, RequestContext};
+use super::deadline::Deadline;
+use super::error::ApiError;
+use super::input::Limits;
+
+/// A request that has been admitted, and its body.
+pub struct Admitted {
+    pub request: AdmittedRequest,
+    pub body: Vec<u8>,
+}
+
+/// Holds the permit of a request.
+pub struct AdmittedRequest {
+    state: Arc<AppState>,
+    context: RequestContext,
+    deadline: Deadline,
+    permit: Permit,
+}
+
+/// The model of a request, in memory.
+pub struct LoadedModel {
+    pub entry: Arc<Entry>,
+    pub model: Arc<dyn Model>,
+    pub shape: Shape,
+}
+
+/// The field `usage` of a response.
+#[derive(Serialize)]
+pub struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+impl Usage {
+    /// Usage of an encoder: all tokens are prompt tokens.
+    pub fn of(tokens: usize) -> Self {
+        Self { prompt_tokens: tokens, total_tokens: tokens }
+    }
+}
+
+impl FromRequest<Arc<AppState>> for Admitted {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request<Body>, state: &Arc<AppState>) -> Result<Self, ApiError> {
+        let (head, mut body) = request.into_parts();
+        let context = head.extensions.get::<RequestContext>().cloned();
+        let context = context.ok_or_else(|| ApiError::internal("the request has no context"))?;
+        match AdmittedRequest::admit(state, context, &head.headers, &mut body).await {
+            Ok((request, body)) => Ok(Self { request, body }),
+            // The permit, if there was one, is released before the rest of the body is read.
+            Err(error) => Err(error.with_body_read(body::discard(&head.headers, &mut body).await)),
+        }
+    }
+}
+
+impl AdmittedRequest {
+    async fn admit(
+        state: &Arc<AppState>,
+        context: RequestContext,
+        headers: &HeaderMap,
+        body: &mut Body,
+    ) -> Result<(Self, Vec<u8>), ApiError> {
+        let limits = state.limits;
+        let deadline = Deadline::of(headers, limits.timeout, context.started)?;
+        body::require_json(headers)?;
+        let bytes = body::announced_bytes(headers, limits.body_bytes_max)?;
+        let permit = state.admission.admit(&context.client, bytes)?;
+        let body = body::read(body, limits.body_bytes_max, limits.body_timeout).await?;
+        Ok((Self { state: Arc::clone(state), context, deadline, permit }, body))
+    }
+
+    /// The model with this name; loads it when necessary.
+    pub async fn model(&self, name: Option<&str>) -> Result<LoadedModel, ApiError> {
+        let entry = self.state.catalog.find(name)?;
+        let model = self.deadline.limit(entry.get(&self.state.catalog)).await?.map_err(|error| {
+            ApiError::unavailable(
+                "model_not_loaded",
+                format!("the model `{}` cannot be loaded: {}", entry.name(), error.fields().message),
+            )
+        })?;
+        let shape = model.shape();
+        Ok(LoadedModel { entry, model, shape })
+    }
+
+    /// Limits on the inputs of one request.
+    pub fn input_limits(&self) -> Limits {
+        let ids_max = self.state.scheduler.request_tokens_max();
+        Limits { inputs_max: self.state.limits.inputs_max, ids_max }
+    }
+
+    /// Counts bytes that the request holds besides its body.
+    pub fn charge(&mut self, bytes: usize) -> Result<(), ApiError> {
+        Ok(self.permit.charge(bytes as u64)?)
+    }
+
+    /// Submits the input and waits for the result. `param` is the field that the input came from.
+    pub async fn compute(
+        mut self,
+        loaded: &LoadedModel,
+        input: scheduler::Input,
+        param: &'static str,
+    ) -> Result<JobOutput, ApiError> {
+        check(&input, loaded.shape, self.state.limits.inputs_max, param)?;
+        if !matches!(input, scheduler::Input::TokenizeOnly { .. }) {
+            self.charge(input.len() * loaded.shape.dimension * size_of::<f32>())?;
+        }
+        let (client, model) = (self.context.client.clone(), Arc::clone(&loaded.model));
+        let mut response = self.state.scheduler.submit(client, model, input, self.permit);
+        let output = self.deadline.limit(response.receive()).await?;
+        let output = output.map_err(|error| ApiError::of_job(&error, param))?;
+        self.state.metrics.queued(output.queued);
+        self.context.set_usage(context::Usage { tokens: output.token_count, queued: output.queued });
+        // JSON has no NaN: the client would receive `null`.
+        match output.vectors.iter().position(|vector| !vector.iter().all(|value| value.is_finite())) {
+            Some(index) => Err(ApiError::internal(format!("the vector of input {index} is not finite"))),
+            None => Ok(output),
+        }
+    }
+}
+
+/// Checks that need no computation.
+fn check(
+    input: &scheduler::Input,
+    shape: Shape,
+    inputs_max: usize,
+    param: &'static str,
+) -> Result<(), ApiError> {
+    let invalid = |message: String| Err(ApiError::invalid(param, message));
+    if let scheduler::Input::Sequences(sequences) = input {
+        for (index, ids) in sequences.iter().enumerate() {
+            if ids.is_empty() || ids.len() > shape.tokens_max {
+                let (tokens, tokens_max) = (ids.len(), shape.tokens_max);
+                return invalid(format!(
+                    "input {index} has {tokens} token ids; the model accepts 1 to {tokens_max}"
+                ));
+            }
+            if let Some(id) = ids.iter().find(|id| **id as usize >= shape.vocabulary) {
+                let vocabulary = shape.vocabulary;
+                return invalid(format!(
+                    "input {index} has the token id {id}; the ids of the model are below {vocabulary}"
+                ));
+            }
+        }
+    }
+    match input.len() {
+        0 => invalid(format!("`{param}` is empty")),
+        n if n > inputs_max => invalid(format!("{n} inputs; the limit of this server is {inputs_max}")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,176 @@
+//! Every error response, in the envelope of the OpenAI API: `{"error": {"message", "type", "param", "code"}}`.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use engine::EngineError;
+use serde_json::json;
+
+use super::super::admission::Rejection;
+use super::super::catalog::LookupError;
+use super::super::job::JobError;
+
+/// An error response.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    kind: &'static str,
+    code: &'static str,
+    message: String,
+    param: Option<&'static str>,
+    retry_after_s: Option<u64>,
+    /// The rest of the request body is not read, so the connection must close.
+    close: bool,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let kind = match status.as_u16() {
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        let message = message.into();
+        Self { status, kind, code, message, param: None, retry_after_s: None, close: false }
+    }
+
+    /// Keeps the connection open if the request body has been read to its end.
+    pub fn with_body_read(self, read: bool) -> Self {
+        Self { close: !read, ..self }
+    }
+
+    /// A field has an invalid value.
+    pub fn invalid(param: &'static str, message: impl Into<String>) -> Self {
+        Self { param: Some(param), ..Self::new(StatusCode::BAD_REQUEST, "invalid_value", message) }
+    }
+
+    /// The body is not JSON, or not of the expected form.
+    pub fn json(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+    }
+
+    /// Adds the name of the field.
+    pub fn at(self, param: &'static str) -> Self {
+        Self { param: Some(param), ..self }
+    }
+
+    /// No route has this path.
+    pub fn not_found(path: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unknown_url", format!("there is no endpoint `{path}`"))
+    }
+
+    /// The route has other methods.
+    pub fn method_not_allowed(method: &str, path: &str) -> Self {
+        let message = format!("`{path}` does not support {method}; the header `Allow` lists the methods");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// The body exceeds the limit.
+    pub fn body_too_large(bytes_max: u64) -> Self {
+        let message = format!("the body is larger than {bytes_max} bytes; send fewer inputs per request");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    /// The body arrived too slowly.
+    pub fn body_too_slow(seconds: f64) -> Self {
+        let message = format!("the body did not arrive within {seconds} s");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+    }
+
+    /// The content type is not JSON.
+    pub fn media_type() -> Self {
+        let message = "the body must be JSON with `Content-Type: application/json`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
+    /// The deadline has passed.
+    pub fn timeout(seconds: f64) -> Self {
+        let message = format!("the request was not finished within {seconds} s; its work is canceled");
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message)
+    }
+
+    /// A temporary condition.
+    pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        Self { retry_after_s: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
+    }
+
+    /// The server shuts down.
+    pub fn draining() -> Self {
+        Self::unavailable("draining", "the server is shutting down")
+    }
+
+    /// The error of a job; `param` is the field that its inputs came from.
+    pub fn of_job(error: &JobError, param: &'static str) -> Self {
+        let text = error.to_string();
+        match error {
+            JobError::Stopped => Self::draining(),
+            JobError::TooManyTokens { .. } => Self::invalid(param, text),
+            JobError::Engine(
+                EngineError::Tokenize { .. }
+                | EngineError::SequenceLength { .. }
+                | EngineError::UnknownToken { .. },
+            ) => Self::invalid(param, text),
+            JobError::Engine(EngineError::WeightsChanged) => Self::unavailable("model_changed", text),
+            JobError::Engine(EngineError::WorkerFailed | EngineError::Cancelled) => Self::internal(text),
+        }
+    }
+
+    /// The request has no valid key.
+    pub fn unauthorized(message: impl Into<String>, code: &'static str) -> Self {
+        Self { close: true, ..Self::new(StatusCode::UNAUTHORIZED, code, message) }
+    }
+
+    /// A bug or damaged weights.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Draining => Self::draining(),
+            Rejection::Full { retry_after_s } => {
+                let message = format!("too many requests are in flight; retry in {retry_after_s} s");
+                Self {
+                    retry_after_s: Some(retry_after_s),
+                    ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", message)
+                }
+            }
+        }
+    }
+}
+
+impl From<LookupError> for ApiError {
+    fn from(error: LookupError) -> Self {
+        let text = error.to_string();
+        match error {
+            LookupError::NameMissing => Self::invalid("model", text),
+            LookupError::NotFound { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "model_not_found", text).at("model")
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response<Body> {
+        let body = json!({ "error": {
+            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+        }});
+        let mut response = Response::new(Body::from(body.to_string()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"inferd\""));
+        }
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

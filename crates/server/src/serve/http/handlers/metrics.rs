@@ -1,0 +1,125 @@
+//! `GET /metrics`: all metrics as OpenMetrics text. Values that other modules own are read here.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Response, header};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::super::super::state::AppState;
+use super::super::error::ApiError;
+use crate::build_info;
+use crate::memory::{limits, process};
+
+/// Media type of the response.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text";
+const CONTENT_TYPE: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    model: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+/// The page.
+pub async fn scrape(State(state): State<Arc<AppState>>) -> Result<Response<Body>, ApiError> {
+    let page = page(&state).map_err(|error| ApiError::internal(error.to_string()))?;
+    let mut response = Response::new(Body::from(page));
+    response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
+    Ok(response)
+}
+
+fn page(state: &AppState) -> Result<String, fmt::Error> {
+    let mut page = String::new();
+    state.metrics.encode(&mut page)?;
+    encode_registry(&mut page, &snapshot(state))?;
+    encode_eof(&mut page)?;
+    Ok(page)
+}
+
+/// The present values of the gauges.
+fn snapshot(state: &AppState) -> Registry {
+    let mut registry = Registry::default();
+    let mut integer = |name: &str, help: &str, value: u64| {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        registry.register(name, help, gauge);
+    };
+    let (requests, bytes) = state.admission.inflight();
+    integer("inferd_inflight_requests", "Requests that hold a permit", requests as u64);
+    integer("inferd_inflight_bytes", "Bytes of bodies and responses that permits count", bytes);
+    integer(
+        "inferd_queued_requests",
+        "Requests in the queue of the scheduler",
+        state.scheduler.queued() as u64,
+    );
+    integer("inferd_blas_threads", "Threads that OpenBLAS uses", engine::blas_info().threads as u64);
+    if let Some(memory) = process::read(Path::new("/")) {
+        integer("inferd_memory_anonymous_bytes", "Anonymous memory of the process", memory.anonymous);
+        integer("process_resident_memory_bytes", "Resident memory of the process", memory.resident);
+        integer("process_threads", "Threads of the process", memory.threads);
+    }
+    if let Some(anonymous) = limits::own_anonymous(Path::new("/")) {
+        integer(
+            "inferd_cgroup_anonymous_bytes",
+            "`anon` in memory.stat of the cgroup of the process",
+            anonymous,
+        );
+    }
+    if let Some(measured) = state.memory().and_then(|report| report.measured_anonymous) {
+        let help = "Anonymous memory that loading and the first full batch allocated";
+        integer("inferd_memory_loaded_bytes", help, measured);
+    }
+    let mut float = |name: &str, help: &str, value: f64| {
+        let gauge = FloatGauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    float("inferd_uptime_seconds", "Time since the start", state.started.elapsed().as_secs_f64());
+    if let Some(time) = state.load_time() {
+        float(
+            "inferd_model_load_duration_seconds",
+            "Duration of the last load of all models",
+            time.as_secs_f64(),
+        );
+    }
+    models(state, &mut registry);
+    registry
+}
+
+fn models(state: &AppState, registry: &mut Registry) {
+    let loaded = Family::<ModelLabels, Gauge>::default();
+    for entry in state.catalog.entries().iter() {
+        loaded.get_or_create(&ModelLabels { model: entry.name().to_owned() }).set(entry.is_loaded().into());
+    }
+    registry.register("inferd_model_loaded", "Whether the model is in memory", loaded);
+    if let Some(report) = state.memory() {
+        let estimate = Family::<KindLabels, Gauge>::default();
+        for (kind, bytes) in [("anonymous", report.estimate_anonymous), ("file", report.estimate_file)] {
+            estimate.get_or_create(&KindLabels { kind }).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        registry.register("inferd_memory_estimate_bytes", "Estimated memory of the models", estimate);
+    }
+    let info = build_info::get();
+    let labels = vec![
+        ("version", info.version.to_owned()),
+        ("commit", info.commit.to_owned()),
+        ("blas", engine::blas_info().core),
+    ];
+    registry.register("inferd_build", "Version of the server and kernel of OpenBLAS", Info::new(labels));
+}

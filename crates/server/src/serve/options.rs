@@ -1,0 +1,75 @@
+//! The checked options of a server.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::admission;
+use super::listen::Listen;
+use super::scheduler;
+
+/// Options of a server. The command line has a flag for each.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Name and folder of each model.
+    pub models: Vec<(String, PathBuf)>,
+    /// Addresses; at least one.
+    pub listen: Vec<Listen>,
+    /// Permissions of unix sockets.
+    pub socket_mode: u32,
+    /// File of API keys; `None`: requests need no key.
+    pub api_keys: Option<PathBuf>,
+    /// Whether `/metrics` and the status page require a key.
+    pub protect_metrics: bool,
+    /// Compute threads.
+    pub threads: NonZeroUsize,
+    /// Sources of the options, for the log.
+    pub sources: OptionSources,
+    /// Whether a model is loaded at its first request.
+    pub lazy_weights: bool,
+    /// Bytes that must stay free; `None`: no memory check.
+    pub memory_headroom: Option<u64>,
+    /// Limits on all concurrent requests.
+    pub admission: admission::Limits,
+    /// Limits on each request.
+    pub requests: RequestLimits,
+    /// Limits on connections.
+    pub connections: ConnectionLimits,
+    /// Formation of batches.
+    pub batches: scheduler::Settings,
+}
+
+/// Sources of the options. They are logged at the start and have no other use.
+#[derive(Debug, Clone, Default)]
+pub struct OptionSources {
+    /// Source of the number of threads.
+    pub threads: String,
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// Possible typing errors.
+    pub warnings: Vec<String>,
+}
+
+/// Limits on one request.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimits {
+    /// Bytes of the body.
+    pub body_bytes_max: u64,
+    /// Time to receive the body.
+    pub body_timeout: Duration,
+    /// Time for the whole request; zero: no limit.
+    pub timeout: Duration,
+    /// Inputs.
+    pub inputs_max: usize,
+}
+
+/// Limits on connections.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// Open connections.
+    pub connections_max: usize,
+    /// Time from the start of a connection, or from the end of its previous response, to the end of the next headers.
+    pub header_timeout: Duration,
+    /// Time in which a client must read a response, or its part of a long one.
+    pub write_timeout: Duration,
+}

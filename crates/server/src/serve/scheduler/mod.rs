@@ -1,0 +1,180 @@
+//! Runs the queue: two runner threads take turns at forming a batch and waiting for the model.
+//!
+//! While one batch is computed, requests collect for the next. Two runners, so that the end of a batch, when some workers of the
+//! engine are idle, overlaps with the start of the next one; all computing happens on the engine's one thread pool, for any number
+//! of models. The next batch is formed when the engine reports an idle worker ([`engine::IdleSignal`]): formed earlier it would be
+//! small, and later requests would wait behind it.
+//!
+//! The lock guards the data of the queue and is never held while a model computes. A batch that fails because a worker panicked is
+//! computed again request by request, so that only the request that causes the panic fails.
+
+mod compute;
+mod core;
+mod tokenize;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use engine::{Cancel, EngineError};
+
+use self::core::Core;
+use super::admission::Permit;
+use super::client::Client;
+use super::job::{Job, JobError, JobOutput, OutputKind, ResponseReceiver};
+use super::metrics::Metrics;
+use super::model::Model;
+use super::queue::{Entry, PendingInput, Work};
+use crate::compute_thread;
+
+pub use self::core::Settings;
+
+const RUNNERS: usize = 2;
+
+/// The queue and its runners.
+pub struct Scheduler {
+    core: Arc<Core>,
+    runners: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Inputs of a request.
+pub enum Input {
+    Texts(Vec<String>),
+    Sequences(Vec<Vec<u32>>),
+    /// Texts that are tokenized and not embedded.
+    TokenizeOnly {
+        texts: Vec<String>,
+        special_tokens: bool,
+    },
+}
+
+impl Input {
+    /// Number of inputs.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) | Self::TokenizeOnly { texts, .. } => texts.len(),
+            Self::Sequences(sequences) => sequences.len(),
+        }
+    }
+
+    fn output_kind(&self) -> OutputKind {
+        match self {
+            Self::TokenizeOnly { special_tokens, .. } => {
+                OutputKind::Tokens { special_tokens: *special_tokens }
+            }
+            Self::Texts(_) | Self::Sequences(_) => OutputKind::Embeddings,
+        }
+    }
+}
+
+/// Receives the response of a request. Dropping it cancels the request: what waits is removed, what runs is stopped.
+pub struct ResponseHandle {
+    core: Arc<Core>,
+    cancel: Cancel,
+    receiver: ResponseReceiver,
+    received: bool,
+}
+
+impl Scheduler {
+    /// Starts the runners.
+    pub fn start(settings: Settings, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let scheduler = Self { core: Arc::new(Core::new(settings, metrics)), runners: Mutex::default() };
+        for n in 0..RUNNERS {
+            let core = Arc::clone(&scheduler.core);
+            let run = move || {
+                while let Some(work) = core.next() {
+                    // A panic costs one batch, not the server: the callers of dropped jobs receive an error.
+                    let _ = catch_unwind(AssertUnwindSafe(|| run(&core, work)));
+                }
+            };
+            let runner = compute_thread::spawn_named(format!("inferd-batch-{n}"), run)?;
+            scheduler.runners.lock().unwrap_or_else(PoisonError::into_inner).push(runner);
+        }
+        Ok(scheduler)
+    }
+
+    /// Queues a request.
+    pub fn submit(
+        &self,
+        client: Client,
+        model: Arc<dyn Model>,
+        input: Input,
+        permit: Permit,
+    ) -> ResponseHandle {
+        let (job, receiver) = Job::new(client.clone(), model, input.output_kind(), input.len(), permit);
+        let cancel = job.cancel.clone();
+        let input = match input {
+            Input::Texts(texts) | Input::TokenizeOnly { texts, .. } => PendingInput::Texts(texts),
+            Input::Sequences(sequences) => {
+                // A job with too many tokens fails here and is then cancelled.
+                self.core.count_tokens(&job, sequences.iter().map(Vec::len).sum());
+                PendingInput::Sequences(sequences.into_iter().enumerate().collect())
+            }
+        };
+        let mut state = self.core.lock();
+        if state.closed {
+            job.fail(JobError::Stopped);
+        } else if !cancel.is_cancelled() {
+            state.queue.push(&client, Entry { job, input, since: Instant::now() });
+        }
+        drop(state);
+        self.core.wake_runner();
+        ResponseHandle { core: Arc::clone(&self.core), cancel, receiver, received: false }
+    }
+
+    /// Limit on the tokens of one request.
+    pub fn request_tokens_max(&self) -> usize {
+        self.core.settings().request_tokens_max
+    }
+
+    /// Requests in the queue.
+    pub fn queued(&self) -> usize {
+        self.core.lock().queue.requests()
+    }
+
+    /// Cancels all requests; returns when the runners have ended.
+    pub fn stop(&self) {
+        self.core.close();
+        let runners = std::mem::take(&mut *self.runners.lock().unwrap_or_else(PoisonError::into_inner));
+        for runner in runners {
+            let _ = runner.join();
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(core: &Arc<Core>, work: Work) {
+    match work {
+        Work::Tokenize(jobs) => {
+            for group in tokenize::group_by_call(jobs) {
+                tokenize::tokenize(core, group);
+            }
+        }
+        Work::Compute(batch) => compute::compute(core, batch),
+    }
+}
+
+impl ResponseHandle {
+    /// Waits for the response.
+    pub async fn receive(&mut self) -> Result<JobOutput, JobError> {
+        let response = (&mut self.receiver).await;
+        self.received = true;
+        // A job is dropped without a response only after a panic.
+        response.unwrap_or(Err(JobError::Engine(EngineError::WorkerFailed)))
+    }
+}
+
+impl Drop for ResponseHandle {
+    fn drop(&mut self) {
+        if !self.received {
+            self.cancel.cancel();
+            self.core.remove_cancelled();
+        }
+    }
+}

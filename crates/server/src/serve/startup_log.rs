@@ -1,0 +1,119 @@
+//! The log of a start: what the server decided, and the source of each decision.
+
+use super::api_keys::ApiKeys;
+use super::listen::Listen;
+use super::memory_budget::Breakdown;
+use super::options::Options;
+use super::state::AppState;
+use crate::build_info::{self, STACK_SIZE_BYTES};
+use crate::memory::preflight::{Footprint, mib};
+
+/// OpenBLAS reads this variable. When it is set, the user has selected the kernel.
+const KERNEL_VARIABLE: &str = "OPENBLAS_CORETYPE";
+
+/// Anonymous memory before the models are opened, after that, and after the first full batch.
+pub type AnonymousReadings = Vec<Option<u64>>;
+
+/// Logs everything that is known before the first request.
+pub fn all(options: &Options, state: &AppState, addresses: &[Listen], memory_check: &str, need: Footprint) {
+    start(options);
+    compute(options);
+    tracing::info!(
+        check = %memory_check,
+        anonymous_mib = mib(need.anonymous),
+        weights_mib = mib(need.file_backed),
+        "memory"
+    );
+    limits(options);
+    access(options, state.api_keys.as_ref());
+    for entry in state.catalog.entries().iter() {
+        tracing::info!(name = %entry.name(), dir = %entry.dir().display(), loaded = entry.is_loaded(), "model");
+    }
+    for listen in addresses {
+        match listen {
+            Listen::Tcp(address) => tracing::info!(url = %format_args!("http://{address}"), "listening"),
+            Listen::Unix(_) => tracing::info!(url = %listen, "listening"),
+        }
+    }
+}
+
+fn start(options: &Options) {
+    let info = build_info::get();
+    let config = options.sources.config.as_ref().map_or("none".into(), |file| file.display().to_string());
+    tracing::info!(
+        version = %info.version, commit = %info.commit, pid = std::process::id(), config = %config,
+        "start"
+    );
+    for warning in &options.sources.warnings {
+        tracing::warn!(reason = %warning, "config");
+    }
+}
+
+fn compute(options: &Options) {
+    let kernel_source =
+        if std::env::var_os(KERNEL_VARIABLE).is_some() { KERNEL_VARIABLE } else { "CPU detection" };
+    tracing::info!(
+        threads = options.threads.get(),
+        threads_source = %options.sources.threads,
+        stack_bytes = STACK_SIZE_BYTES,
+        blas = %engine::blas_info().core,
+        blas_source = %kernel_source,
+        allocator = %allocator(),
+        batch_tokens = options.batches.batch_tokens,
+        batch_delay_ms = options.batches.batch_delay.as_millis() as u64,
+        "compute"
+    );
+}
+
+/// mimalloc is the only allocator; its version is known in a release.
+fn allocator() -> String {
+    let native = build_info::get().native;
+    let version = native.iter().find(|library| library.name == "mimalloc").map(|library| library.version);
+    version.map_or("mimalloc".into(), |version| format!("mimalloc {version}"))
+}
+
+fn limits(options: &Options) {
+    let Options { admission, requests, connections, .. } = options;
+    tracing::info!(
+        max_inflight = admission.requests_max,
+        max_inflight_bytes = admission.bytes_max,
+        max_body_bytes = requests.body_bytes_max,
+        max_inputs = requests.inputs_max,
+        max_request_tokens = options.batches.request_tokens_max,
+        max_connections = connections.connections_max,
+        request_timeout_ms = requests.timeout.as_millis() as u64,
+        "limits"
+    );
+}
+
+fn access(options: &Options, api_keys: Option<&ApiKeys>) {
+    let Some(api_keys) = api_keys else {
+        tracing::info!(authentication = %"none", reason = %"no `--api-keys`", "access");
+        return;
+    };
+    let metrics = if options.protect_metrics { "protected" } else { "open" };
+    tracing::info!(authentication = %"api-key", keys = api_keys.count(), metrics = %metrics, "access");
+    if let Some(warning) = api_keys.warning() {
+        tracing::warn!(reason = %warning, "api_keys_readable");
+    }
+}
+
+/// Logs the estimate beside the measurement, step by step, in bytes. A missing measurement has no field.
+pub fn memory_after_load(estimate: &Breakdown, before: Option<u64>, readings: &AnonymousReadings) {
+    let readings: Vec<Option<u64>> = [before].into_iter().chain(readings.iter().copied()).collect();
+    let growth = |from: usize, to: usize| {
+        let reading = |index: usize| readings.get(index).copied().flatten();
+        Some(reading(to)?.saturating_sub(reading(from)?))
+    };
+    tracing::info!(
+        anonymous = growth(0, readings.len() - 1),
+        estimate = estimate.footprint().anonymous,
+        server = growth(0, 1),
+        server_estimate = estimate.server,
+        models = growth(1, 2),
+        models_estimate = estimate.models,
+        compute = growth(2, 3),
+        compute_estimate = estimate.compute,
+        "memory_after_load"
+    );
+}

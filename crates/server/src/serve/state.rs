@@ -1,0 +1,78 @@
+//! The state that all handlers share. It is created once; what changes has its own lock.
+
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::admission::Admission;
+use super::api_keys::ApiKeys;
+use super::catalog::{Catalog, Loader};
+use super::metrics::Metrics;
+use super::options::{Options, RequestLimits};
+use super::scheduler::Scheduler;
+
+/// Estimate and measurement of the models' memory, in bytes above the usage of the process before loading.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryReport {
+    pub estimate_anonymous: u64,
+    pub estimate_file: u64,
+    pub measured_anonymous: Option<u64>,
+}
+
+/// State of the router.
+pub struct AppState {
+    pub limits: RequestLimits,
+    pub catalog: Catalog,
+    pub admission: Arc<Admission>,
+    pub scheduler: Scheduler,
+    pub metrics: Arc<Metrics>,
+    /// `None`: requests need no key.
+    pub api_keys: Option<ApiKeys>,
+    /// Whether `/metrics` and the status page require a key.
+    pub protect_metrics: bool,
+    /// Compute threads.
+    pub threads: usize,
+    pub started: Instant,
+    load_time: Mutex<Option<Duration>>,
+    memory: OnceLock<MemoryReport>,
+}
+
+impl AppState {
+    /// State with no model loaded. Starts the threads of the scheduler.
+    pub fn new(options: &Options, loader: Loader, api_keys: Option<ApiKeys>) -> io::Result<Self> {
+        let metrics = Arc::new(Metrics::default());
+        Ok(Self {
+            limits: options.requests,
+            catalog: Catalog::new(&options.models, loader),
+            admission: Admission::new(options.admission),
+            scheduler: Scheduler::start(options.batches, Arc::clone(&metrics))?,
+            metrics,
+            api_keys,
+            protect_metrics: options.protect_metrics,
+            threads: options.threads.get(),
+            started: Instant::now(),
+            load_time: Mutex::default(),
+            memory: OnceLock::new(),
+        })
+    }
+
+    /// Records the duration of the last load of all models.
+    pub fn set_load_time(&self, time: Duration) {
+        *self.load_time.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
+    }
+
+    /// Duration of the last load of all models.
+    pub fn load_time(&self) -> Option<Duration> {
+        *self.load_time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records the memory of the models. Later calls change nothing.
+    pub fn set_memory(&self, report: MemoryReport) {
+        let _ = self.memory.set(report);
+    }
+
+    /// Memory of the models, unless they are loaded lazily.
+    pub fn memory(&self) -> Option<&MemoryReport> {
+        self.memory.get()
+    }
+}

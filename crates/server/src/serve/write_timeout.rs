@@ -1,0 +1,178 @@
+//! Closes a connection whose peer does not read its response, or reads it so slowly that it would stay in memory for long.
+//!
+//! hyper limits the time to read headers, `http::body` the time to read a body; this module limits the time to write. Time counts
+//! in windows. A window begins when a write must wait; within it the peer must read a part of the response, or all of it.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// Minimum rate of a reader. A slower connection is closed one window after its first full buffer.
+pub const RATE_MIN_BYTES_PER_S: f64 = 32.0 * 1024.0;
+
+/// A byte stream in both directions.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection for S {}
+
+/// TCP or unix. The cost of dynamic dispatch is small compared with a system call.
+pub type Stream = Box<dyn Connection>;
+
+/// A stream with a time limit on writes.
+pub struct WriteTimeout<S> {
+    stream: S,
+    time_max: Duration,
+    window: Option<Window>,
+}
+
+/// The time since a write had to wait.
+struct Window {
+    end: Pin<Box<Sleep>>,
+    bytes: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WriteTimeout<S> {
+    /// `time_max` is the length of a window.
+    pub fn new(stream: S, time_max: Duration) -> Self {
+        Self { stream, time_max, window: None }
+    }
+
+    fn limit<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        progress: impl FnOnce(&T) -> Written,
+    ) -> Poll<io::Result<T>> {
+        let time_max = self.time_max;
+        match write(Pin::new(&mut self.stream), cx) {
+            Poll::Ready(Ok(done)) => {
+                match (progress(&done), &mut self.window) {
+                    (Written::All, _) => self.window = None,
+                    (Written::Bytes(bytes), Some(window)) => {
+                        window.bytes += bytes;
+                        if window.bytes as f64 >= RATE_MIN_BYTES_PER_S * time_max.as_secs_f64() {
+                            self.window = None;
+                        }
+                    }
+                    (Written::Bytes(_), None) => {}
+                }
+                Poll::Ready(Ok(done))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // An open window continues; progress alone does not close it.
+            Poll::Pending => {
+                let begin = || Window { end: Box::pin(sleep(time_max)), bytes: 0 };
+                let window = self.window.get_or_insert_with(begin);
+                window.end.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+enum Written {
+    Bytes(usize),
+    /// A flush succeeded. hyper flushes when it has nothing more to write.
+    All,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WriteTimeout<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.limit(cx, |stream, cx| stream.poll_write(cx, data), |bytes| Written::Bytes(*bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.limit(cx, |stream, cx| stream.poll_write_vectored(cx, data), |bytes| Written::Bytes(*bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.limit(cx, |stream, cx| stream.poll_flush(cx), |()| Written::All)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.limit(cx, |stream, cx| stream.poll_shutdown(cx), |()| Written::All)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    /// Writes `bytes` through a buffer of `buffer` bytes to a reader that empties it every `pause`, or never. The clock of the
+    /// runtime is simulated. Returns the result and the simulated time.
+    fn write_to_reader(bytes: usize, buffer: usize, pause: Option<Duration>) -> (io::Result<()>, Duration) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let started = tokio::time::Instant::now();
+            let (near, mut far): (DuplexStream, DuplexStream) = tokio::io::duplex(buffer);
+            let mut limited = WriteTimeout::new(near, WINDOW);
+            let reader = tokio::spawn(async move {
+                let mut bytes = vec![0; buffer];
+                let Some(pause) = pause else { return std::future::pending().await };
+                while far.read(&mut bytes).await.is_ok_and(|bytes| bytes > 0) {
+                    tokio::time::sleep(pause).await;
+                }
+            });
+            let mut result = limited.write_all(&vec![0; bytes]).await;
+            if result.is_ok() {
+                result = limited.flush().await;
+            }
+            reader.abort();
+            (result, started.elapsed())
+        })
+    }
+
+    const fn ms(ms: u64) -> Option<Duration> {
+        Some(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn closes_a_connection_whose_reader_stops() {
+        let (result, time) = write_to_reader(128, 64, None);
+        assert_eq!((result.unwrap_err().kind(), time), (io::ErrorKind::TimedOut, WINDOW));
+    }
+
+    #[test]
+    fn closes_a_connection_below_the_minimum_rate() {
+        let (result, time) = write_to_reader(64 << 10, 64, ms(10));
+        assert_eq!((result.unwrap_err().kind(), time), (io::ErrorKind::TimedOut, WINDOW));
+    }
+
+    #[test]
+    fn keeps_a_connection_above_the_minimum_rate_for_a_long_response() {
+        let (result, time) = write_to_reader(8 << 20, 64 << 10, ms(20));
+        assert!(result.is_ok() && time > WINDOW, "{result:?} {time:?}");
+    }
+
+    #[test]
+    fn keeps_a_connection_that_reads_a_small_response_within_the_window() {
+        write_to_reader(300, 64, ms(50)).0.unwrap();
+    }
+}

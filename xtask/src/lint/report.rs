@@ -1,0 +1,149 @@
+//! Results of the steps, as a table and as diagnostics.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use diag::{Diagnostic, Diagnostics, Severity};
+
+use super::{LINT_TOOL_MISSING, LINT_VIOLATED};
+
+pub enum Status {
+    Pass,
+    Violated,
+    /// With the reason: an error, or a warning where the step is optional.
+    NotMeasured(Diagnostic),
+}
+
+impl Status {
+    /// A tool that cannot be installed is the result of its step. Any other error, such as Ctrl-C, ends the run.
+    pub fn from_installation_error(error: anyhow::Error) -> anyhow::Result<Self> {
+        let found = diag::collect(&error).into_iter().find(|found| found.code() == &LINT_TOOL_MISSING);
+        found.map(Self::NotMeasured).ok_or(error)
+    }
+
+    /// The worse of two results of one step: a known violation outweighs an unknown.
+    pub fn and(self, other: Self) -> Self {
+        let weight = |status: &Self| match status {
+            Self::Pass => 0,
+            Self::NotMeasured(_) => 1,
+            Self::Violated => 2,
+        };
+        if weight(&other) > weight(&self) { other } else { self }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Violated => "violated",
+            Self::NotMeasured(_) => "not measured",
+        }
+    }
+}
+
+pub struct Row {
+    pub step: &'static str,
+    pub status: Status,
+    pub elapsed: Duration,
+    /// The repair of a violation.
+    pub hint: &'static str,
+}
+
+#[derive(Default)]
+pub struct Report(Vec<Row>);
+
+impl Report {
+    pub fn push(&mut self, row: Row) {
+        self.0.push(row);
+    }
+
+    pub fn table(&self) -> String {
+        let mut text = format!("\n{:<20} {:<13} {:>8}\n", "step", "result", "seconds");
+        for Row { step, status, elapsed, .. } in &self.0 {
+            let _ = writeln!(text, "{step:<20} {:<13} {:>8.1}", status.name(), elapsed.as_secs_f64());
+        }
+        text
+    }
+
+    /// Violations and failed measurements. The violation of any step decides the exit status.
+    pub fn errors(&self) -> Diagnostics {
+        self.diagnostics().filter(|found| found.fields().severity == Severity::Error).collect()
+    }
+
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        self.diagnostics().filter(|found| found.fields().severity != Severity::Error).collect()
+    }
+
+    fn diagnostics(&self) -> impl Iterator<Item = Diagnostic> {
+        self.0.iter().filter_map(|row| match &row.status {
+            Status::Pass => None,
+            Status::Violated => Some(
+                Diagnostic::new(&LINT_VIOLATED, format!("`{}` found violations", row.step))
+                    .rule(row.step)
+                    .hint(row.hint),
+            ),
+            Status::NotMeasured(reason) => Some(reason.clone().rule(row.step)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lint::LINT_NOT_MEASURED;
+
+    fn row(step: &'static str, status: Status) -> Row {
+        Row { step, status, elapsed: Duration::from_millis(1234), hint: "repair it" }
+    }
+
+    fn not_measured() -> Status {
+        Status::NotMeasured(Diagnostic::new(&LINT_NOT_MEASURED, "no database"))
+    }
+
+    #[test]
+    fn the_table_has_one_line_for_each_step() {
+        let report = Report(vec![row("format", Status::Pass), row("docs", not_measured())]);
+        let expected = "
+step                 result         seconds
+format               pass               1.2
+docs                 not measured       1.2
+";
+        assert_eq!(report.table(), expected);
+    }
+
+    #[test]
+    fn a_violation_decides_the_exit_status() {
+        let exit_code = |rows| diag::exit_code(&Report(rows).errors().0);
+        assert_eq!(exit_code(vec![row("a", not_measured()), row("b", Status::Violated)]), 1);
+        assert_eq!(exit_code(vec![row("a", not_measured()), row("b", Status::Pass)]), 2);
+    }
+
+    #[test]
+    fn a_pass_has_no_diagnostics() {
+        let report = Report(vec![row("a", Status::Pass)]);
+        assert!(report.errors().into_result().is_ok());
+        assert!(report.warnings().is_empty());
+    }
+
+    #[test]
+    fn an_optional_step_that_is_not_measured_is_a_warning() {
+        let optional = Diagnostic::new(&LINT_NOT_MEASURED, "no database").warning();
+        let report = Report(vec![row("a", Status::NotMeasured(optional))]);
+        assert!(report.errors().into_result().is_ok());
+        assert_eq!(report.warnings().len(), 1);
+    }
+
+    #[test]
+    fn a_known_violation_outweighs_an_unknown() {
+        assert_eq!(not_measured().and(Status::Violated).name(), "violated");
+        assert_eq!(Status::Violated.and(not_measured()).name(), "violated");
+        assert_eq!(Status::Pass.and(not_measured()).name(), "not measured");
+    }
+
+    #[test]
+    fn errors_other_than_a_missing_tool_end_the_run() {
+        let missing = Diagnostic::new(&LINT_TOOL_MISSING, "no network");
+        assert!(Status::from_installation_error(missing.into()).is_ok());
+        let interrupted = Diagnostic::new(&process::INTERRUPTED, "interrupted");
+        assert!(Status::from_installation_error(interrupted.into()).is_err());
+    }
+}

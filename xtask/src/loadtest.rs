@@ -1,0 +1,111 @@
+//! `cargo xtask loadtest`: load and fault tests of the packed server in dist/.
+//!
+//! The tests are the crate `loadtest`, a program of its own that this verb builds and runs, so that no other verb waits for
+//! its compilation. The verb supplies the paths: the packed file, the model, and the image's ID in the container engine.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::{Args as ClapArgs, ValueEnum};
+use diag::Diagnostic;
+use process::Task;
+use units::TimeSpan;
+
+use crate::Outcome;
+use crate::docker::{DistImage, Engine};
+use crate::setup::{Common, workspace_root};
+
+#[derive(ClapArgs)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// Scenarios to run [default: all]
+    #[arg(value_enum, value_name = "SCENARIO")]
+    scenarios: Vec<Scenario>,
+    /// Time of each overload, at least 5 s
+    #[arg(long, value_name = "TIME", default_value = "5 min")]
+    duration: TimeSpan,
+    /// Concurrent clients of an overload
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    clients: u16,
+    /// The model folder [default: the one that `cargo xtask fetch-model` prints]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// The server's program [default: the packed file in dist/]
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Format of the results on stdout
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// The scenarios of the crate `loadtest`, by the same names.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// Malformed requests, misbehaving clients, no file descriptors
+    Faults,
+    /// Model files that are truncated or removed under the server
+    Disk,
+    /// SIGTERM under load
+    Drain,
+    /// Twice the capacity, for minutes
+    Overload,
+    /// The same in a container with 512 MiB and one CPU
+    Container,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
+/// Exit status of `loadtest` when a check is violated.
+const VIOLATED: i32 = 1;
+
+pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let setup = args.common.setup(None)?;
+    let (plan, site) = (&setup.plan, &setup.site);
+    let model = match args.model {
+        Some(model) => model,
+        None => release::fixtures::folder(site, &plan.config, "model")?,
+    };
+    // With the environment of this process, and not a build's: the container engine may be named there (DOCKER_HOST).
+    let mut loadtest = Command::new("cargo");
+    loadtest.args(["run", "--quiet", "--locked", "--package", "loadtest", "--manifest-path"]);
+    loadtest.arg(workspace_root().join("Cargo.toml")).arg("--");
+    loadtest.arg("--binary").arg(args.binary.unwrap_or_else(|| plan.paths.dist.join(&plan.names.packed)));
+    loadtest.arg("--model").arg(model);
+    if args.scenarios.is_empty() || args.scenarios.contains(&Scenario::Container) {
+        loadtest.args(["--image", &loaded_image(&plan.paths.dist, args.common.verbose)?]);
+    }
+    loadtest.args(["--duration", &args.duration.to_string(), "--clients", &args.clients.to_string()]);
+    loadtest.args(["--format", &name(args.format)]);
+    loadtest.args(args.scenarios.iter().map(|scenario| name(*scenario)));
+    let task = Task::new("run the load tests", loadtest).inherit_stderr(true).tee_stdout();
+    match site.runner.output(task)?.shell_code() {
+        0 => Ok(Outcome::Pass),
+        VIOLATED => Ok(Outcome::Violated),
+        // `loadtest` has printed why.
+        _ => Ok(Outcome::NotMeasured),
+    }
+}
+
+/// Loads the image of `dist/` into the container engine; returns its ID there.
+fn loaded_image(dist: &std::path::Path, verbose: bool) -> anyhow::Result<String> {
+    let image = DistImage::find(dist)?;
+    let engine = Engine::connect(process::Runner::new(crate::progress::events(verbose))?, &image)?;
+    engine.load(&image)?;
+    let id = engine.image_id(&image.archive.reference)?;
+    id.filter(|id| image.is_called(id)).ok_or_else(|| {
+        Diagnostic::new(&crate::docker::IMAGE_REPLACED, "the engine holds another image under the reference")
+            .file(&image.path)
+            .expected(&image.archive.image_id)
+            .into()
+    })
+}
+
+/// The name of a value on the command line.
+fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_string())
+}
