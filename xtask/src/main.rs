@@ -11,6 +11,7 @@ mod dist;
 mod docker;
 mod doctor;
 mod fetch_model;
+mod format;
 mod fuzz;
 mod lint;
 mod loadtest;

@@ -16,7 +16,7 @@ use super::progress::Progress;
 use crate::jobs::Jobs;
 use crate::toolchain::{Site, Toolchain};
 use diag::Diagnostic;
-use patchset::build::{Recipe, object_of};
+use patchset::build::{Recipe, object_name};
 use process::{Task, quote};
 
 /// What a build is told besides its inputs, and what must not show in its archive.
@@ -59,9 +59,9 @@ impl Yard<'_> {
     pub fn compile(&self) -> anyhow::Result<PathBuf> {
         let archive = self.staging.join(&self.library.build().archive);
         match &self.library.build().recipe {
-            Recipe::Make { goal, made, .. } => {
+            Recipe::Make { goal, output, .. } => {
                 self.make(goal)?;
-                self.take(made, &archive)?;
+                self.take(output, &archive)?;
             }
             Recipe::Cc { sources, includes, .. } => self.cc(sources, includes, &archive)?,
         }
@@ -169,7 +169,7 @@ impl Yard<'_> {
         }
         let mut ar = self.command(&self.toolchain.wrappers.ar);
         // `D`: no time, no user; the order is that of the recipe.
-        ar.arg("rcsD").arg(archive).args(sources.iter().map(|source| object_of(source)));
+        ar.arg("rcsD").arg(archive).args(sources.iter().map(|source| object_name(source)));
         self.site.runner.run(Task::new(format!("archive {}", self.library.name), ar)).map(|_| ())
     }
 
@@ -179,7 +179,7 @@ impl Yard<'_> {
         for folder in includes {
             cc.arg(format!("-I{folder}"));
         }
-        cc.args(["-c", source, "-o"]).arg(object_of(source));
+        cc.args(["-c", source, "-o"]).arg(object_name(source));
         let (whole, program) = (quote(&cc), self.toolchain.wrappers.cc.display().to_string());
         // As make prints it: the call alone, without folder and variables.
         let call = whole.find(&program).map_or(whole.as_str(), |at| &whole[at..]).to_owned();

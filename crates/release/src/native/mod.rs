@@ -24,9 +24,9 @@ use crate::artifact::Artifact;
 use crate::jobs::Jobs;
 use crate::plan::Plan;
 use crate::toolchain::{Site, Toolchain};
-use diag::Diagnostic;
+use diag::Diagnostics;
 use patchset::build::Recipe;
-use patchset::liveness::{self, Chain};
+use patchset::liveness::{self, LivenessReport};
 use patchset::{Input, Prepared};
 use process::{CpuTime, Task};
 use store::Record;
@@ -47,7 +47,7 @@ pub struct StaticLib {
     /// Each link that was checked in the object code.
     pub proofs: Vec<String>,
     /// What was shown of each patch when the archive was built.
-    pub liveness: Vec<Chain>,
+    pub liveness: Vec<LivenessReport>,
     /// Seconds of the build's steps, in the run that made it.
     #[serde(skip)]
     pub times: Vec<String>,
@@ -76,7 +76,7 @@ pub fn fingerprint(
         )
         .part("target", &plan.target)
         .part("vendor", &library.vendor_digest)
-        .part("build.toml", Digest::of(library.build().text()?.as_bytes()))
+        .part("build.toml", Digest::of(library.build().to_json()?.as_bytes()))
         .part("options", library.options.join("\n"))
         .part("zig", &toolchain.zig.version)
         .part("zig sha256", &toolchain.zig.sha256)
@@ -187,17 +187,17 @@ fn make(
     let bytes = crate::artifact::read(&archive)?;
     let proofs = steps
         .time("judge", || judge::judge(library, &tree, &bytes, &machine_paths(plan, site, staging), &log))?;
-    for name in &library.build().keeps {
+    for name in &library.build().keep_files {
         std::fs::copy(tree.join(name), staging.join(name)).with_context(|| format!("keeping {name}"))?;
     }
     std::fs::copy(&log, staging.join(COMPILE_LOG)).context("keeping the log of the build")?;
-    let chains = steps.time("liveness", || walk_liveness(&yard, &prepared))?;
+    let reports = steps.time("liveness", || verify_liveness(&yard, &prepared))?;
     std::fs::remove_dir_all(&tree).context("removing the build tree")?;
     std::fs::remove_dir_all(staging.join("zig-cache")).ok();
     std::fs::remove_file(staging.join("delaying-cc")).ok();
     let mut record = Record::default();
     record.add_file(staging, &library.build().archive)?.set_note("proofs", proofs.join("\n"));
-    record.set_note("liveness", serde_json::to_string(&chains)?);
+    record.set_note("liveness", serde_json::to_string(&reports)?);
     record.set_note("times", steps.0.join("\n"));
     Ok(record)
 }
@@ -242,22 +242,16 @@ fn prepare(site: &Site, library: &LibraryPlan, tree: &Path) -> anyhow::Result<Pr
 }
 
 /// Shows that every patch is compiled; see [`liveness`].
-fn walk_liveness(yard: &Yard<'_>, prepared: &Prepared) -> anyhow::Result<Vec<Chain>> {
+fn verify_liveness(yard: &Yard<'_>, prepared: &Prepared) -> anyhow::Result<Vec<LivenessReport>> {
     let log = std::fs::read_to_string(yard.log).context("reading the log of the build")?;
     let run = |folder: &Path, line: &str| {
         let mut shell = yard.command(Path::new("sh"));
         shell.arg("-c").arg(line).current_dir(folder);
         yard.site.runner.run(Task::new("compile a patched file again", shell)).map(|_| ())
     };
-    let (chains, violations) = liveness::walk(&prepared.steps, &log, yard.tree, &run)?;
-    if violations.is_empty() {
-        return Ok(chains);
-    }
-    Err(Diagnostic::new(&crate::GENERAL, "a patch is not live in this build")
-        .expected("each added line of code in what the compiler sees, each function of a guard changed by its patch")
-        .found(violations.join("\n"))
-        .hint("lines for another system are listed as `dead` in the guard of the patch")
-        .into())
+    let (reports, violations) = liveness::verify(&prepared.steps, &log, yard.tree, &run)?;
+    Diagnostics(violations).into_result().context("checking whether each patch is live in this build")?;
+    Ok(reports)
 }
 
 /// The last link before the behavioural tests: the functions of the guards are in the linked file.
@@ -266,24 +260,10 @@ pub fn require_linked(libraries: &[StaticLib], linked: &Path) -> anyhow::Result<
     let file = object::File::parse(&*bytes).with_context(|| format!("reading {}", linked.display()))?;
     let names: std::collections::BTreeSet<&str> =
         file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
-    let missing: Vec<String> = libraries
-        .iter()
-        .flat_map(|library| &library.liveness)
-        .flat_map(|chain| chain.functions.iter().map(move |function| (chain, function)))
-        .filter(|(_, function)| !names.contains(function.as_str()))
-        .map(|(chain, function)| format!("patch {}: linked: no `{function}` [linked]", chain.patch))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Diagnostic::new(
-        &crate::GENERAL,
-        format!("{} does not hold what the patches change", linked.display()),
-    )
-    .expected("each function of a guard in its symbol table")
-    .found(missing.join("\n"))
-    .hint("`cargo xtask native` names the archive; look whether its member is linked at all")
-    .into())
+    let reports = libraries.iter().flat_map(|library| &library.liveness);
+    Diagnostics(liveness::linked_violations(reports, &names))
+        .into_result()
+        .with_context(|| format!("checking the patches in {}", linked.display()))
 }
 
 #[cfg(test)]
