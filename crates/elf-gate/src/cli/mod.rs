@@ -35,7 +35,7 @@ pub use policy_args::PolicyArgs;
 use crate::codes;
 use crate::containers::Limits;
 use crate::policy::{Stage, Verdict, all_codes};
-use crate::report::{FileReport, Report, Style};
+use crate::report::{FileReport, Report, Style, sanitized};
 use baseline::Baseline;
 use job::Job;
 use policy_args::SelectedPolicy;
@@ -170,7 +170,7 @@ pub fn error_document(format: Format, error: Diagnostic) -> Result<String, Diagn
 }
 
 fn finish(errors: impl IntoIterator<Item = Diagnostic>, status: Status, err: &mut dyn Write) -> Status {
-    let errors: Vec<Diagnostic> = errors.into_iter().collect();
+    let errors: Vec<Diagnostic> = errors.into_iter().map(|error| sanitized(&error)).collect();
     // A closed stderr must not hide the status.
     let _ = err.write_all(render::human(&errors, render::Style::default()).as_bytes());
     let is_failure = errors.iter().any(|error| error.code().class != Class::Violation);
@@ -218,7 +218,9 @@ fn judge_inputs(args: &Args, environment: &Environment) -> Result<Report, Diagno
     let names: Vec<&str> = files.iter().map(|report| report.file.as_str()).collect();
     let mut diagnostics = job.policy.document.waivers_without_file(&names);
     if files.is_empty() {
-        let message = format!("no ELF file was found; {not_elf} other files were skipped");
+        let others =
+            if not_elf == 1 { "1 other file was".into() } else { format!("{not_elf} other files were") };
+        let message = format!("no ELF file was found; {others} skipped");
         diagnostics.push(Diagnostic::new(&codes::NO_ELF_FILE, message).hint(codes::fix(&codes::NO_ELF_FILE)));
     }
     Ok(Report::new(files).with_skipped(not_elf, inputs.duplicates).with_diagnostics(diagnostics))

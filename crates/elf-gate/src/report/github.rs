@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::policy::Verdict;
 use crate::report::model::{FileReport, FileState, OutcomeStatus, Report};
-use crate::report::text::{counted, counts, printable, sentence, verdict, with_hint};
+use crate::report::text::{counted, counts, printable, sanitized, sentence, verdict, with_hint};
 
 /// GitHub shows ten annotations of each level for a step and drops the others without a message.
 const ANNOTATIONS_SHOWN: usize = 10;
@@ -66,8 +66,10 @@ pub(super) fn step_summary(report: &Report) -> String {
         }
         let name = cell(&file.file);
         if let FileState::Unreadable { error, .. } = &file.state {
-            let (text, hint) =
-                (cell(&error.to_string()), cell(error.fields().hint.as_deref().unwrap_or_default()));
+            let (text, hint) = (
+                cell(&sanitized(error).to_string()),
+                cell(error.fields().hint.as_deref().unwrap_or_default()),
+            );
             let _ = writeln!(out, "| `{name}` | `{}` | not judged | | {text} | {hint} |", error.code().id);
         }
         for (outcome, status) in file.exceptions() {
@@ -79,8 +81,10 @@ pub(super) fn step_summary(report: &Report) -> String {
         }
     }
     for diagnostic in &report.diagnostics {
-        let (text, hint) =
-            (cell(&diagnostic.to_string()), cell(diagnostic.fields().hint.as_deref().unwrap_or_default()));
+        let (text, hint) = (
+            cell(&sanitized(diagnostic).to_string()),
+            cell(diagnostic.fields().hint.as_deref().unwrap_or_default()),
+        );
         let _ = writeln!(out, "| | `{}` | error | | {text} | {hint} |", diagnostic.code().id);
     }
     out
@@ -109,6 +113,6 @@ fn property(text: &str) -> String {
 
 /// Escapes Markdown and HTML, so that text of a file stays inside of its cell.
 fn cell(text: &str) -> String {
-    let text = printable(text);
+    let text = printable(&text.replace('\n', " "));
     text.replace('&', "&amp;").replace('<', "&lt;").replace('|', "\\|").replace('`', "'")
 }

@@ -32,7 +32,7 @@ pub(super) fn render(report: &Report, style: Style) -> String {
     }
     for diagnostic in &report.diagnostics {
         let label = paint(&format!("error[{}]", diagnostic.code().id), "1;31", style);
-        let _ = writeln!(out, "{label}: {}", printable_lines(&with_hint(diagnostic), ""));
+        let _ = writeln!(out, "{label}: {}", with_hint(diagnostic));
     }
     let _ = writeln!(out, "{}  {}", mark(report.verdict, style), counts(&report.summary));
     out
@@ -46,7 +46,7 @@ fn render_file(out: &mut String, file: &FileReport, width: usize, style: Style) 
         FileState::Unreadable { error, .. } => {
             writeln!(out, "{mark}  {name}  not judged")?;
             let id = error.code().id;
-            writeln!(out, "      error[{id}]: {}", printable_lines(&with_hint(error), "      "))?;
+            writeln!(out, "      error[{id}]: {}", with_hint(error).replace('\n', "\n      "))?;
         }
         FileState::Judged { stage, stage_reason, size_bytes, rules, .. } => {
             let reason = match stage_reason {
@@ -132,10 +132,4 @@ fn status_mark(status: OutcomeStatus, style: Style) -> String {
 
 fn paint(text: &str, code: &str, style: Style) -> String {
     if style.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.into() }
-}
-
-/// Keeps line ends, which diagnostics contain, and indents all lines except the first.
-fn printable_lines(text: &str, indent: &str) -> String {
-    let lines: Vec<String> = text.lines().map(printable).collect();
-    lines.join(&format!("\n{indent}"))
 }

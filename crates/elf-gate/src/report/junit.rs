@@ -65,7 +65,7 @@ fn file_cases(file: &FileReport, cases: &mut String, counts: &mut Counts) {
     }
     if !file.notes.is_empty() {
         // Writing to a String cannot fail.
-        let _ = writeln!(cases, "    <system-out>{}</system-out>", escaped(&file.notes.join("\n")));
+        let _ = writeln!(cases, "    <system-out>{}</system-out>", escaped_text(&file.notes.join("\n")));
     }
 }
 
@@ -73,7 +73,7 @@ fn error_case(class: &str, diagnostic: &Diagnostic, cases: &mut String, counts: 
     counts.tests += 1;
     counts.errors += 1;
     let (class, code) = (escaped(class), escaped(diagnostic.code().id));
-    let (message, text) = (escaped(&diagnostic.fields().message), escaped(&with_hint(diagnostic)));
+    let (message, text) = (escaped(&diagnostic.fields().message), escaped_text(&with_hint(diagnostic)));
     let _ = write!(
         cases,
         "    <testcase classname=\"{class}\" name=\"{code}\">\n      \
@@ -106,14 +106,19 @@ fn rule_case(class: &str, outcome: &RuleOutcome, cases: &mut String, counts: &mu
             ("error", "cannot_tell")
         }
     };
-    let (message, hint) = (escaped(&sentence(outcome)), escaped(&outcome.hint));
+    let (message, hint) = (escaped(&sentence(outcome)), escaped_text(&outcome.hint));
     let _ = write!(
         cases,
         ">\n      <{element} type=\"{kind}\" message=\"{message}\">hint: {hint}</{element}>\n    </testcase>\n"
     );
 }
 
-/// XML 1.0 cannot represent most control characters.
+/// Escapes element text, where line ends need no escape.
+fn escaped_text(text: &str) -> String {
+    escaped(text).replace("&#10;", "\n").replace("&#9;", "\t")
+}
+
+/// Escapes attribute values. XML 1.0 cannot represent most control characters.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

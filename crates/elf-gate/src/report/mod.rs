@@ -13,4 +13,7 @@ mod text;
 
 pub use diff::{Change, Diff, DiffSide, SegmentShape, SymbolChanges};
 pub use human::Style;
+#[cfg(feature = "cli")]
+pub(crate) use text::sanitized;
+
 pub use model::{FileReport, FileState, Report, SCHEMA_VERSION, Summary, Tool};

@@ -23,8 +23,38 @@ pub(super) fn waived(outcome: &RuleOutcome) -> Option<String> {
     Some(format!("waived{until}: {}", waived.reason))
 }
 
-/// Message and parts of a diagnostic, with its hint on the last line.
+/// A copy without control characters. Texts of a diagnostic may quote untrusted files, and a line that starts with `::` is a
+/// command in the log of GitHub Actions.
+pub(crate) fn sanitized(diagnostic: &Diagnostic) -> Diagnostic {
+    let fields = diagnostic.fields();
+    let mut copy = Diagnostic::new(fields.code, printable(&fields.message));
+    if let Some(file) = &fields.subject.file {
+        copy = copy.file(printable(&file.display().to_string()));
+    }
+    if let Some(location) = fields.subject.location {
+        copy = copy.at(location);
+    }
+    if let Some(stage) = &fields.subject.stage {
+        copy = copy.stage(printable(stage));
+    }
+    if let Some(rule) = &fields.subject.rule {
+        copy = copy.rule(printable(rule));
+    }
+    if let Some(expected) = &fields.expected {
+        copy = copy.expected(printable(expected));
+    }
+    if let Some(found) = &fields.found {
+        copy = copy.found(printable(found));
+    }
+    if let Some(hint) = &fields.hint {
+        copy = copy.hint(printable(hint));
+    }
+    fields.causes.iter().fold(copy, |copy, cause| copy.cause(printable(cause)))
+}
+
+/// Message and parts of a diagnostic, with its hint on the last line, without control characters except line ends.
 pub(super) fn with_hint(diagnostic: &Diagnostic) -> String {
+    let diagnostic = sanitized(diagnostic);
     match &diagnostic.fields().hint {
         Some(hint) => format!("{diagnostic}\nhint: {hint}"),
         None => diagnostic.to_string(),

@@ -1,22 +1,25 @@
-//! ELF files inside of archives, and archives that nobody should send.
+//! ELF files inside of archives, and hostile archives.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use elf_gate::containers::{Found, Limits, walk};
+use elf_gate::containers::{Content, Limits, walk};
 use flate2::{Compression, write::GzEncoder};
 
-use crate::bytes::fixture;
+use crate::fixtures::fixture;
 
-/// Each thing that was found, in one line.
+/// The reported contents, one line each.
 fn found(bytes: &[u8], limits: &Limits) -> Vec<String> {
     let mut lines = Vec::new();
-    walk("in", bytes, limits, &mut |name, found| {
-        lines.push(match found {
-            Found::Elf(bytes) => format!("{name} elf {}", bytes.len()),
-            Found::Other => format!("{name} other"),
-            Found::Unsupported(format) => format!("{name} {format}"),
-            Found::Unreadable { error, .. } => format!("{name} unreadable: {error}"),
+    walk("in", bytes, limits, &mut |name, content| {
+        lines.push(match content {
+            Content::Elf(bytes) => format!("{name} elf {}", bytes.len()),
+            Content::Other => format!("{name} other"),
+            Content::Unsupported(format) => format!("{name} {format}"),
+            Content::Unreadable(error) => {
+                assert!(error.fields().hint.is_some(), "{error}");
+                format!("{name} unreadable: {}: {error}", error.code().id)
+            }
         });
     });
     lines
@@ -44,7 +47,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// As GNU ar writes it: long names in a table of their own.
+/// In the format of GNU ar, with long names in a separate table.
 fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut names = Vec::new();
     let mut body = Vec::new();
@@ -78,7 +81,7 @@ fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn plain_files() {
+fn reports_plain_files_by_format() {
     check(&fixture("stripped"), &[&format!("in elf {}", fixture("stripped").len())]);
     check(b"", &["in other"]);
     check(b"text", &["in other"]);
@@ -87,7 +90,7 @@ fn plain_files() {
 }
 
 #[test]
-fn static_libraries_member_by_member() {
+fn reports_members_of_static_libraries() {
     let object = fixture("object.o");
     let size = object.len();
     let library = ar(&[("a.o", &object), ("a_name_longer_than_fifteen.o", &object), ("notes", b"odd")]);
@@ -100,13 +103,20 @@ fn static_libraries_member_by_member() {
         ],
     );
     check(b"!<arch>\n", &[]);
-    check(b"!<thin>\n", &["in unreadable: a thin archive: its members lie in other files"]);
+    check(
+        b"!<thin>\n",
+        &["in unreadable: unsupported-format: a thin archive: its members are in other files"],
+    );
     let cut = &library[..library.len() - 10];
-    assert!(found(cut, &Limits::default()).iter().any(|line| line.contains("unreadable: ar archive")));
+    assert!(
+        found(cut, &Limits::default())
+            .iter()
+            .any(|line| line.contains("unreadable: container-damaged: ar archive"))
+    );
 }
 
 #[test]
-fn tars_and_images_with_nested_layers() {
+fn reads_tar_files_and_images_with_nested_layers() {
     let program = fixture("packed-nrv2b");
     let size = program.len();
     let long = format!("{}/program", "folder/".repeat(30).trim_end_matches('/'));
@@ -125,7 +135,7 @@ fn tars_and_images_with_nested_layers() {
         format!("!blobs/sha256/bb!{long} elf {size}"),
         "!blobs/sha256/bb!etc/passwd other".into(),
         "!index.json other".into(),
-        "!blobs/sha256/cc unreadable: a layer compressed by bzip2, which is not read here".into(),
+        "!blobs/sha256/cc unreadable: unsupported-format: the layer is compressed by bzip2".into(),
     ]
     .iter()
     .map(|line| format!("in{line}"))
@@ -134,11 +144,11 @@ fn tars_and_images_with_nested_layers() {
     assert_eq!(found(&gzip(&image), &Limits::default()), expected);
 }
 
-/// 2 frames with sums, a skippable frame between them.
+/// Two frames with checksums, and a skippable frame between them.
 #[test]
-fn zstd_frame_after_frame() {
+fn reads_zstd_streams_of_several_frames() {
     let frame = |bytes: &[u8]| {
-        // A raw block: 3 bytes of header, the last one. Single segment, 4 bytes of size, a sum.
+        // Raw blocks with headers of 3 bytes; single segment, 4 bytes of size, a checksum.
         let mut out = vec![0x28, 0xb5, 0x2f, 0xfd, 0b1010_0100];
         out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         let blocks: Vec<&[u8]> = bytes.chunks(100_000).collect();
@@ -160,16 +170,15 @@ fn zstd_frame_after_frame() {
     assert_eq!(found_in(&whole), expected);
     let mut wrong_sum = whole.clone();
     *wrong_sum.last_mut().unwrap() ^= 1;
-    assert!(found_in(&wrong_sum).iter().any(|line| line.contains("sum of a frame is wrong")));
+    assert!(found_in(&wrong_sum).iter().any(|line| line.contains("checksum of a frame is wrong")));
     for cut in [whole.len() - 2, whole.len() / 2, first.len() + 20] {
         let lines = found_in(&whole[..cut]);
         assert!(lines.iter().any(|line| line.contains("unreadable")), "cut to {cut}: {lines:?}");
     }
 }
 
-/// Which files of an image no container sees.
 #[test]
-fn files_that_upper_layers_hide() {
+fn identifies_files_that_upper_layers_hide() {
     let program = fixture("stripped");
     let p = &program[..];
     let lower = tar(&[
@@ -203,10 +212,10 @@ fn files_that_upper_layers_hide() {
     )];
     let hidden = |parts: &[(&str, &[u8])]| {
         let mut visible = 0;
-        let hidden = walk("in", &tar(parts), &Limits::default(), &mut |_, found| {
-            visible += usize::from(matches!(found, Found::Elf(_)));
+        let hidden = walk("in", &tar(parts), &Limits::default(), &mut |_, content| {
+            visible += usize::from(matches!(content, Content::Elf(_)));
         });
-        assert_eq!(visible, 7, "each of them ships, so each is found");
+        assert_eq!(visible, 7, "all of them are shipped, so all are reported");
         hidden.iter().map(|hidden| (hidden.name.clone(), hidden.to_string())).collect::<Vec<_>>()
     };
     for image in [[&oci[..], &layers].concat(), [&layers[..], &docker].concat()] {
@@ -217,50 +226,55 @@ fn files_that_upper_layers_hide() {
             assert!(why.starts_with(expected_why), "{why}");
         }
     }
-    // A second image without the upper layers shows the files again, and without manifests nothing is known.
+    // A second image without the upper layers shows the files; without manifests the order of layers is unknown.
     let alone: [(&str, &[u8]); 1] = [("manifest.json", br#"[{"Layers": ["blobs/sha256/aa"]}]"#)];
     assert_eq!(hidden(&[&oci[..], &layers, &alone].concat()), []);
     assert_eq!(hidden(&layers), []);
 }
 
 #[test]
-fn a_damaged_archive_is_never_a_pass() {
+fn reports_damaged_archives() {
     let program = fixture("stripped");
     let whole = gzip(&tar(&[("a", &program), ("b", &program)]));
     for cut in [whole.len() / 2, whole.len() - 20] {
         let lines = found(&whole[..cut], &Limits::default());
         assert!(lines.iter().any(|line| line.contains("unreadable")), "{lines:?}");
     }
-    // The sum of the stream, behind the last entry.
+    // The checksum of the stream, after the last entry.
     let mut wrong_sum = whole.clone();
     let at = whole.len() - 8;
     wrong_sum[at] ^= 1;
-    assert!(found(&wrong_sum, &Limits::default()).last().unwrap().contains("unreadable: tar"));
+    assert!(
+        found(&wrong_sum, &Limits::default()).last().unwrap().contains("unreadable: container-damaged: tar")
+    );
     let hidden = [tar(&[("a", &program)]), tar(&[("b", &program)])].concat();
-    assert_eq!(found(&hidden, &Limits::default())[1], "in unreadable: tar: bytes follow its end mark");
+    assert_eq!(
+        found(&hidden, &Limits::default())[1],
+        "in unreadable: container-damaged: tar: bytes follow its end mark"
+    );
     let mut plain = tar(&[("a", &program), ("b", &program)]);
     let second = 512 + program.len().next_multiple_of(512);
     plain[second + 20] ^= 1;
     let lines = found(&plain, &Limits::default());
-    assert!(lines.last().unwrap().contains("unreadable: tar"), "{lines:?}");
+    assert!(lines.last().unwrap().contains("unreadable: container-damaged: tar"), "{lines:?}");
 }
 
 #[test]
-fn sparse_members_are_not_taken_for_what_they_are_not() {
+fn reports_sparse_members_as_unsupported() {
     let mut builder = tar::Builder::new(Vec::new());
     builder.append_pax_extensions([("GNU.sparse.major", "1".as_bytes())]).unwrap();
     let mut header = tar::Header::new_ustar();
     header.set_size(4);
     builder.append_data(&mut header, "s", &b"\x7fELF"[..]).unwrap();
     let lines = found(&builder.into_inner().unwrap(), &Limits::default());
-    assert_eq!(lines, ["in!s unreadable: the entry is sparse, which is not read here"]);
+    assert_eq!(lines, ["in!s unreadable: unsupported-format: the entry is sparse"]);
 }
 
 #[test]
-fn bombs_cost_bounded_time() {
+fn decompression_bombs_cost_bounded_time() {
     let start = Instant::now();
     let limits = Limits { decompressed_bytes_max: 64 << 20, member_bytes_max: 1 << 20, ..Limits::default() };
-    // An ELF file of 1 GiB of zeros that the header promises, from one MiB of gzip.
+    // A gzip stream of one MiB whose tar header declares an ELF file of 1 GiB.
     let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
     let mut header = tar::Header::new_gnu();
     header.set_path("bomb").unwrap();
@@ -273,7 +287,7 @@ fn bombs_cost_bounded_time() {
     }
     let bomb = bomb.finish().unwrap();
     let lines = found(&bomb, &limits);
-    assert_eq!(lines[0], "in!bomb unreadable: larger than 1048576 bytes");
+    assert_eq!(lines[0], "in!bomb unreadable: decompressed-limit: larger than 1048576 bytes");
     assert!(lines[1].contains("more decompressed bytes than allowed"), "{lines:?}");
     // The same bytes as a name.
     let mut header = tar::Header::new_gnu();
@@ -286,30 +300,36 @@ fn bombs_cost_bounded_time() {
         name.write_all(&[b'a'; 1 << 20]).unwrap();
     }
     let lines = found(&name.finish().unwrap(), &limits);
-    assert_eq!(lines, ["in unreadable: tar: attributes of more than 1048576 bytes"]);
+    assert_eq!(lines, ["in unreadable: decompressed-limit: tar: attributes of more than 1048576 bytes"]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 #[test]
-fn depth_and_count_are_bounded() {
+fn bounds_nesting_and_number_of_entries() {
     let mut nested = fixture("stripped");
     for _ in 0..20 {
         nested = gzip(&nested);
     }
-    assert_eq!(found(&nested, &Limits::default()), ["in unreadable: containers are nested more than 8 deep"]);
+    assert_eq!(
+        found(&nested, &Limits::default()),
+        ["in unreadable: container-limit: containers are nested more than 8 deep"]
+    );
     let mut nested = fixture("stripped");
     for _ in 0..20 {
         nested = ar(&[("a", &nested)]);
     }
     let lines = found(&nested, &Limits::default());
-    assert!(lines[0].ends_with("unreadable: containers are nested more than 8 deep"), "{lines:?}");
+    assert!(
+        lines[0].ends_with("unreadable: container-limit: containers are nested more than 8 deep"),
+        "{lines:?}"
+    );
     let many: Vec<(&str, &[u8])> = (0..100).map(|_| ("x", &b""[..])).collect();
     let lines = found(&tar(&many), &Limits { entries_max: 50, ..Limits::default() });
     assert_eq!(lines.len(), 51);
-    assert_eq!(lines[50], "in unreadable: more than 50 entries");
+    assert_eq!(lines[50], "in unreadable: container-limit: more than 50 entries");
 }
 
-/// What zstd keeps of the XXH64 of a frame's contents, by its definition.
+/// The lower half of XXH64, the checksum of a zstd frame.
 fn xxh64_low(bytes: &[u8]) -> u32 {
     const P: [u64; 5] = [
         0x9e37_79b1_85eb_ca87,

@@ -1,15 +1,14 @@
-//! The gate on real files: every rule with one file that it must pass and one that it must catch, mutants of packed
-//! files, and bytes that nobody should send.
+//! The gate on real files: for every rule a file that passes and a file that violates it, edits of packed files, and untrusted
+//! bytes.
 
-mod bytes;
-mod catalogue;
 mod containers;
-mod hostile;
+mod docs;
+mod every_rule;
+mod fixtures;
 mod packed;
 mod policies;
-mod readings;
-mod regressions;
+mod readers;
 mod report;
 mod rules;
-mod table;
+mod untrusted_bytes;
 mod upx_versions;

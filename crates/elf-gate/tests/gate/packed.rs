@@ -1,11 +1,11 @@
-//! Packed files: what UPX wrote passes, and each edit of it is caught by the rule that is meant to catch it.
+//! Packed files: the output of UPX passes, and each edit violates the intended rule.
 
-use elf_gate::upx::unpack;
+use elf_gate::upx::{Part, unpack};
 use elf_gate::{Evidence, Policy, RuleOutcome, Stage, Verdict, judge};
 
-use crate::bytes::{MIB, ProgramHeader, edited, facts, fixture, sha256};
+use crate::fixtures::{MIB, ProgramHeader, edited, facts, fixture, sha256};
 
-/// Every packed fixture and what it was packed from.
+/// Packed fixtures and their originals.
 const PACKED: [(&str, &str); 9] = [
     ("packed-nrv2b", "stripped"),
     ("packed-nrv2d", "stripped"),
@@ -34,7 +34,7 @@ fn outcomes(packed: &[u8], parent: &str) -> Vec<RuleOutcome> {
     judge(&facts, Stage::Packed, &policy, &evidence)
 }
 
-/// The rules that do not pass, and no others.
+/// Exactly these rules do not pass.
 #[track_caller]
 fn check(packed: &[u8], parent: &str, expected: &[&str]) -> Vec<RuleOutcome> {
     let outcomes = outcomes(packed, parent);
@@ -45,7 +45,7 @@ fn check(packed: &[u8], parent: &str, expected: &[&str]) -> Vec<RuleOutcome> {
 }
 
 #[test]
-fn what_upx_wrote_passes() {
+fn accepts_the_output_of_upx() {
     for name in ["packed-nrv2b", "packed-nrv2d", "packed-nrv2e", "packed-lzma"] {
         check(&fixture(name), "stripped", &[]);
     }
@@ -54,7 +54,7 @@ fn what_upx_wrote_passes() {
 }
 
 #[test]
-fn unpacking_gives_the_original_back() {
+fn unpacking_restores_the_original() {
     for (packed, parent) in PACKED {
         let bytes = fixture(packed);
         let upx = facts(&bytes).upx.unwrap();
@@ -67,47 +67,47 @@ fn unpacking_gives_the_original_back() {
 }
 
 #[test]
-fn policy_violations_inside_are_seen() {
+fn detects_violations_in_the_inner_headers() {
     check(&fixture("packed-no-stack-size"), "no-stack-size", &["stack-size", "inner-stack-size"]);
     check(
         &fixture("packed-exec-stack"),
         "exec-stack",
         &["stack-not-executable", "inner-stack-not-executable"],
     );
-    // The stub loads the interpreter itself, so that the outer headers show a static program.
+    // The stub loads the interpreter itself, so the outer headers show a static program.
     check(&fixture("packed-dynamic"), "dynamic", &["inner-no-interpreter"]);
 }
 
-/// The negative control: readelf and `upx -t` are content with this file, and its threads get 128 KiB.
+/// readelf and `upx -t` accept this file, and its threads get 128 KiB.
 #[test]
-fn outer_stack_size_painted_over_a_lost_inner_one() {
-    let painted = edited("packed-no-stack-size", |bytes| {
+fn detects_an_outer_stack_size_that_differs_from_the_inner_one() {
+    let edited_stack = edited("packed-no-stack-size", |bytes| {
         ProgramHeader::stack(bytes).set_memory_size(bytes, 8 * MIB);
     });
-    let outcomes = check(&painted, "no-stack-size", &["inner-stack-size", "outer-inner-agree"]);
+    let outcomes = check(&edited_stack, "no-stack-size", &["inner-stack-size", "outer-inner-agree"]);
     let inner = outcomes.iter().find(|outcome| outcome.rule == "inner-stack-size").unwrap();
     assert_eq!(inner.verdict, Verdict::Violation);
     assert!(inner.expected.contains("8388608") && inner.found.contains("one of 0 bytes"), "{inner:?}");
 }
 
 #[test]
-fn outer_header_edited() {
+fn detects_edits_of_the_outer_headers() {
     let smaller = edited("packed-nrv2b", |bytes| ProgramHeader::stack(bytes).set_memory_size(bytes, 0x20000));
     check(&smaller, "stripped", &["stack-size", "outer-inner-agree"]);
     let executable = edited("packed-nrv2b", |bytes| ProgramHeader::stack(bytes).set_flags(bytes, 7));
     check(&executable, "stripped", &["stack-not-executable", "outer-inner-agree"]);
     let all = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_flags(bytes, 7));
     check(&all, "stripped", &["no-writable-executable-segment", "upx-structure", "round-trip"]);
-    // Found by the fuzzer: the stub needs the reserved room to be writable.
+    // The stub writes to the reserved memory.
     let read_only = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_flags(bytes, 4));
     check(&read_only, "stripped", &["upx-structure", "round-trip"]);
     let machine = edited("packed-nrv2b", |bytes| bytes[18] = 183);
     check(&machine, "stripped", &["machine", "outer-inner-agree"]);
 }
 
-/// `upx -t` passes this one, and it dies by a signal as soon as it starts.
+/// `upx -t` accepts this file, and it ends with a signal at its start.
 #[test]
-fn stub_byte_flipped() {
+fn detects_a_flipped_byte_in_the_stub() {
     let flipped = edited("packed-nrv2b", |bytes| {
         let entry = facts(bytes).header.entry;
         let stub = facts(bytes).segments[1].clone();
@@ -117,9 +117,9 @@ fn stub_byte_flipped() {
 }
 
 #[test]
-fn compressed_byte_flipped() {
+fn detects_a_flipped_byte_in_the_data() {
     let flipped = edited("packed-nrv2b", |bytes| {
-        // A stored block: the layout holds, only the sum tells.
+        // In a stored block, only the checksum detects the edit.
         let upx = facts(bytes).upx.unwrap();
         let stored = upx.blocks.iter().find(|block| block.is_stored()).unwrap();
         bytes[stored.offset as usize + 12] ^= 1;
@@ -128,18 +128,18 @@ fn compressed_byte_flipped() {
 }
 
 #[test]
-fn trailer_cut() {
+fn detects_a_missing_or_displaced_trailer() {
     let cut = edited("packed-nrv2b", |bytes| bytes.truncate(bytes.len() - 36));
     let outcomes = check(&cut, "stripped", &["upx-structure", "upx-data-checksum", "round-trip"]);
-    assert!(outcomes.iter().any(|outcome| outcome.found.contains("the end of the file is cut")));
+    assert!(outcomes.iter().any(|outcome| outcome.found.contains("the end of the file is cut off")));
     let appended = edited("packed-nrv2b", |bytes| bytes.extend_from_slice(b"something appended"));
     check(&appended, "stripped", &["upx-structure", "upx-data-checksum", "round-trip"]);
 }
 
 #[test]
-fn sizes_that_do_not_add_up() {
+fn detects_inconsistent_sizes() {
     let rules = ["upx-structure", "round-trip"];
-    // p_info's file size, right behind `l_info`.
+    // The file size in p_info, after l_info.
     let program = edited("packed-nrv2b", |bytes| bytes[232 + 12 + 4] ^= 1);
     let structure = check(&program, "stripped", &rules);
     assert!(structure.iter().any(|outcome| outcome.found.contains("p_info size")), "{structure:?}");
@@ -149,22 +149,22 @@ fn sizes_that_do_not_add_up() {
         let outcomes = check(&mutant, "stripped", &rules);
         assert!(outcomes.iter().any(|outcome| outcome.found.contains(what)), "{what}: {outcomes:?}");
     }
-    // The stub's size in `l_info` says where the blocks must end.
+    // The size of the stub in l_info determines the end of the blocks.
     let stub = edited("packed-nrv2b", |bytes| bytes[232 + 8] ^= 8);
     check(&stub, "stripped", &rules);
-    // It counts whole words: its low bits must be right too.
+    // It counts whole words, so its low bits are significant.
     let stub = edited("packed-nrv2b", |bytes| bytes[232 + 8] ^= 5);
     check(&stub, "stripped", &rules);
-    // A filter for the code of another machine, on a block in which it finds nothing to change.
+    // A filter of another machine, on a block in which it changes nothing.
     let last_block = facts(&fixture("packed-nrv2e")).upx.unwrap().blocks.pop().unwrap().offset as usize;
     let filter = edited("packed-nrv2e", |bytes| bytes[last_block + 9] ^= 0x52);
     let outcomes = check(&filter, "stripped", &rules);
     assert!(outcomes.iter().any(|outcome| outcome.found.contains("0x52")), "{outcomes:?}");
-    // The one for this machine, on the same block: the layout is right, and the bytes come out right as well.
+    // The filter of this machine, on the same block: the layout and the unpacked bytes are correct.
     let idle = edited("packed-nrv2e", |bytes| bytes[last_block + 9] ^= 0x49);
     let outcomes = check(&idle, "stripped", &["round-trip"]);
     assert!(outcomes.iter().any(|outcome| outcome.found.contains("changes nothing")), "{outcomes:?}");
-    // Where the stub looks for the blocks.
+    // The word by which the stub finds the blocks.
     let word = edited("packed-nrv2b", |bytes| {
         let facts = facts(bytes);
         let stub = &facts.segments[1];
@@ -172,14 +172,14 @@ fn sizes_that_do_not_add_up() {
     });
     let outcomes = check(&word, "stripped", &rules);
     assert!(outcomes.iter().any(|outcome| outcome.found.contains("words before the stub")), "{outcomes:?}");
-    // The room that the first PT_LOAD reserves.
-    let room = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_memory_size(bytes, 0x1000));
-    let outcomes = check(&room, "stripped", &rules);
+    // The memory that the first PT_LOAD reserves.
+    let memory = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_memory_size(bytes, 0x1000));
+    let outcomes = check(&memory, "stripped", &rules);
     assert!(outcomes.iter().any(|outcome| outcome.found.contains("first outer PT_LOAD")), "{outcomes:?}");
 }
 
 #[test]
-fn inner_headers_unreadable() {
+fn unreadable_inner_headers_violate_all_inner_rules() {
     let garbage = edited("packed-nrv2b", |bytes| bytes[256 + 12..256 + 40].fill(0xff));
     let outcomes = outcomes(&garbage, "stripped");
     let inner = outcomes.iter().filter(|outcome| outcome.rule.starts_with("inner-"));
@@ -187,7 +187,7 @@ fn inner_headers_unreadable() {
 }
 
 #[test]
-fn not_packed_at_all() {
+fn an_unpacked_file_violates_packed_by_upx() {
     let outcomes = outcomes(&fixture("stripped"), "stripped");
     let of = |rule: &str| outcomes.iter().find(|outcome| outcome.rule == rule).unwrap().verdict;
     assert_eq!(of("packed-by-upx"), Verdict::Violation);
@@ -196,7 +196,7 @@ fn not_packed_at_all() {
 }
 
 #[test]
-fn unknown_format_is_not_a_pass() {
+fn an_unknown_format_is_not_a_pass() {
     let unknown = edited("packed-nrv2b", |bytes| bytes[232 + 11] = 99);
     let outcomes = outcomes(&unknown, "stripped");
     let of = |rule: &str| outcomes.iter().find(|outcome| outcome.rule == rule).unwrap().verdict;
@@ -205,7 +205,7 @@ fn unknown_format_is_not_a_pass() {
 }
 
 #[test]
-fn round_trip_evidence() {
+fn round_trip_requires_both_digests() {
     let check = |parent: Option<&str>, unpacked: Option<Result<&str, &str>>, expected, found: &str| {
         let evidence = Evidence { parent_sha256: parent, unpacked_sha256: unpacked, ..Evidence::default() };
         let policy = Policy::static_musl(Stage::Packed, 8 * MIB);
@@ -215,16 +215,15 @@ fn round_trip_evidence() {
         assert!(outcome.found.contains(found), "{outcome:?}");
     };
     let (digest, other) = (sha256(b"a"), sha256(b"b"));
-    check(None, None, Verdict::CannotTell, "no parent given");
+    check(None, None, Verdict::CannotTell, "no parent: symbols");
     check(Some(&digest), None, Verdict::CannotTell, "not unpacked");
     check(Some(&digest), Some(Err("out of disk")), Verdict::Violation, "out of disk");
     check(Some(&digest), Some(Ok(&other)), Verdict::Violation, "of the parent");
-    check(Some(&digest), Some(Ok(&digest)), Verdict::Pass, "on both sides");
+    check(Some(&digest), Some(Ok(&digest)), Verdict::Pass, "equal sha256");
 }
 
-/// Programs read the parts by name; people read the sentence.
 #[test]
-fn problems_and_inner_headers_are_data() {
+fn json_has_problems_and_inner_headers_as_data() {
     let json = |bytes: &[u8]| serde_json::to_value(facts(bytes).upx).unwrap();
     let whole = json(&fixture("packed-nrv2b"));
     assert_eq!(whole["inner"]["state"], "read");
@@ -236,4 +235,23 @@ fn problems_and_inner_headers_are_data() {
     assert_eq!(garbage["inner"]["state"], "unreadable");
     assert_eq!(garbage["inner"]["part"], "first_block");
     assert!(garbage["inner"]["found"].is_string());
+}
+
+/// An end of the stub segment near 2^64 must not overflow.
+#[test]
+fn reports_a_stub_that_ends_beyond_the_address_space() {
+    let mutant = edited("packed-nrv2b", |bytes| {
+        // p_filesz and p_memsz of the second PT_LOAD.
+        bytes[64 + 56 + 32..64 + 56 + 48].fill(0xff);
+    });
+    let problems = facts(&mutant).upx.unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.part == Part::Stub), "{problems:?}");
+}
+
+/// Bits above `rwx` have no letter in `flags`.
+#[test]
+fn reports_unnamed_flag_bits_of_the_outer_stack() {
+    let mutant = edited("packed-nrv2b", |bytes| bytes[64 + 2 * 56 + 4] ^= 0xe0);
+    let problems = facts(&mutant).upx.unwrap().problems;
+    assert!(problems.iter().any(|problem| problem.part == Part::OuterStack), "{problems:?}");
 }

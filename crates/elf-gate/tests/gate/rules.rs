@@ -1,14 +1,14 @@
-//! Rules on files that are not packed, and on the outer headers.
+//! Rules on unpacked files, with edits of single fields.
 
 use elf_gate::facts::PT_GNU_STACK;
 use elf_gate::{Evidence, Policy, Stage, Verdict, judge};
 
-use crate::bytes::{MIB, ProgramHeader, edited, facts, fixture};
+use crate::fixtures::{MIB, ProgramHeader, edited, facts, fixture};
 
 #[track_caller]
 fn check(bytes: &[u8], stage: Stage, policy: &Policy, rule: &str, expected: Verdict, found: &str) {
     let outcomes = judge(&facts(bytes), stage, policy, &Evidence::default());
-    let outcome = outcomes.iter().find(|outcome| outcome.rule == rule).expect("the policy demands the rule");
+    let outcome = outcomes.iter().find(|outcome| outcome.rule == rule).expect("the policy enables the rule");
     assert_eq!(outcome.verdict, expected, "{outcome:?}");
     assert!(outcome.found.contains(found), "`{found}` in {outcome:?}");
     assert_eq!(outcome.hint.is_empty(), expected == Verdict::Pass, "{outcome:?}");
@@ -19,7 +19,7 @@ fn musl(stage: Stage) -> Policy {
 }
 
 #[test]
-fn stack_size() {
+fn stack_size_must_equal_the_policy() {
     let check = |bytes: &[u8], expected, found| {
         check(bytes, Stage::Stripped, &musl(Stage::Stripped), "stack-size", expected, found)
     };
@@ -35,11 +35,11 @@ fn stack_size() {
     let doubled = edited("stripped", |bytes| {
         ProgramHeader::of(bytes, elf_gate::facts::PT_NOTE).set_kind(bytes, PT_GNU_STACK);
     });
-    check(&doubled, Verdict::Violation, "2 of them");
+    check(&doubled, Verdict::Violation, "2 PT_GNU_STACK");
 }
 
 #[test]
-fn stack_not_executable() {
+fn stack_must_not_be_executable() {
     let check = |bytes: &[u8], expected, found| {
         check(bytes, Stage::Linked, &Policy::default(), "stack-not-executable", expected, found)
     };
@@ -50,7 +50,7 @@ fn stack_not_executable() {
 }
 
 #[test]
-fn no_writable_executable_segment() {
+fn segments_must_not_be_writable_and_executable() {
     let check = |bytes: &[u8], expected, found| {
         check(bytes, Stage::Linked, &Policy::default(), "no-writable-executable-segment", expected, found)
     };
@@ -61,7 +61,7 @@ fn no_writable_executable_segment() {
 }
 
 #[test]
-fn static_linking() {
+fn static_programs_have_no_interpreter_and_no_libraries() {
     let stage = Stage::Stripped;
     for name in ["stripped", "static-pie", "arm64"] {
         check(&fixture(name), stage, &musl(stage), "no-interpreter", Verdict::Pass, "none");
@@ -73,7 +73,7 @@ fn static_linking() {
 }
 
 #[test]
-fn machine() {
+fn machine_must_be_allowed() {
     let policy = |machine: &str| Policy { machines: vec![machine.into()], ..Policy::default() };
     let check = |name, machine, expected, found| {
         check(&fixture(name), Stage::Linked, &policy(machine), "machine", expected, found)
@@ -85,7 +85,7 @@ fn machine() {
 }
 
 #[test]
-fn symbols() {
+fn required_and_forbidden_symbols_need_a_symbol_table() {
     let required = |patterns: &[&str], name, expected, found| {
         let required_symbols = patterns.iter().map(|pattern| pattern.to_string()).collect();
         let policy = Policy { required_symbols, ..Policy::default() };
@@ -93,7 +93,7 @@ fn symbols() {
     };
     required(&["required_function", "_sta*"], "linked", Verdict::Pass, "all defined");
     required(&["required_function", "sgemm_*"], "linked", Verdict::Violation, "missing: sgemm_*");
-    // The name of the source file is in the table as well, and is not a symbol to call.
+    // The name of the source file is in the table, but is not a symbol.
     required(&["start.c"], "linked", Verdict::Violation, "missing: start.c");
     required(&["required_function"], "stripped", Verdict::CannotTell, "no .symtab");
 
@@ -108,11 +108,11 @@ fn symbols() {
 }
 
 #[test]
-fn build_id() {
+fn build_id_comes_from_the_note() {
     let policy = Policy { needs_build_id: true, ..Policy::default() };
     check(&fixture("stripped"), Stage::Stripped, &policy, "build-id", Verdict::Pass, "");
     check(&fixture("linked-32"), Stage::Stripped, &policy, "build-id", Verdict::Pass, "");
-    // Damaged in both places where a build-id is looked for: the note itself.
+    // The note is the only source of the build-id.
     let lost = edited("stripped", |bytes| {
         let note = bytes.windows(4).position(|window| window == b"GNU\0").unwrap();
         bytes[note] = b'X';
@@ -121,13 +121,13 @@ fn build_id() {
 }
 
 #[test]
-fn not_packed() {
+fn not_packed_detects_upx_with_and_without_magic_numbers() {
     let check = |bytes: &[u8], expected, found| {
         check(bytes, Stage::Stripped, &Policy::default(), "not-packed", expected, found)
     };
     check(&fixture("stripped"), Verdict::Pass, "none");
     check(&fixture("packed-nrv2b"), Verdict::Violation, "packed by UPX");
-    // All marks of UPX overwritten: the stub does not look at them.
+    // The stub does not read the magic numbers.
     let disguised = edited("packed-nrv2b", |bytes| {
         while let Some(at) = bytes.windows(4).position(|window| window == b"UPX!") {
             bytes[at..at + 4].copy_from_slice(b"muh!");
@@ -138,16 +138,16 @@ fn not_packed() {
 }
 
 #[test]
-fn stripped() {
+fn stripped_files_have_neither_symbols_nor_debug_sections() {
     let policy = musl(Stage::Stripped);
     check(&fixture("stripped"), Stage::Stripped, &policy, "stripped", Verdict::Pass, "none");
     check(&fixture("linked"), Stage::Stripped, &policy, "stripped", Verdict::Violation, ".debug_info");
-    // No debug information, symbols still there: what `strip --strip-debug` leaves behind.
+    // Symbols without debug information: the output of `strip --strip-debug`.
     check(&fixture("object.o"), Stage::Stripped, &policy, "stripped", Verdict::Violation, ".symtab");
 }
 
 #[test]
-fn debug_file_matches() {
+fn debug_file_must_have_the_build_id_name_and_checksum() {
     let policy = Policy { needs_debug_file: true, ..Policy::default() };
     let check = |stripped: &[u8], debug: Option<(&[u8], &str)>, expected, found: &str| {
         let debug_facts = debug.map(|(bytes, _)| facts(bytes));
@@ -164,8 +164,13 @@ fn debug_file_matches() {
     };
     let (stripped, debug) = (fixture("stripped"), fixture("stripped.debug"));
     check(&stripped, Some((&debug, "stripped.debug")), Verdict::Pass, "stripped.debug");
-    check(&stripped, None, Verdict::CannotTell, "no debug file given");
-    check(&stripped, Some((&debug, "other.debug")), Verdict::Violation, "the link names `stripped.debug`");
+    check(&stripped, None, Verdict::CannotTell, "no debug file");
+    check(
+        &stripped,
+        Some((&debug, "other.debug")),
+        Verdict::Violation,
+        ".gnu_debuglink names `stripped.debug`",
+    );
     check(&stripped, Some((&fixture("linked-32"), "stripped.debug")), Verdict::Violation, "build-id");
     check(&fixture("static-pie"), Some((&debug, "stripped.debug")), Verdict::Violation, "no .gnu_debuglink");
     let mut touched = debug.clone();

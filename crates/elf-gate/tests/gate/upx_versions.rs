@@ -1,21 +1,21 @@
-//! Files of several versions of UPX, for both machines: read without a problem, and unpacked to the original.
+//! Files of several UPX versions for both machines: consistent, and unpacked to the original.
 
 use std::collections::BTreeMap;
 
-use elf_gate::facts::Kind;
+use elf_gate::facts::ElfType;
 use elf_gate::upx::unpack;
 use elf_gate::{Evidence, Policy, Stage, Verdict, judge};
 
-use crate::bytes::{MIB, facts, fixture, sha256};
+use crate::fixtures::{MIB, facts, fixture, sha256};
 
-/// The digests of the originals, by name.
+/// Digests of the originals by name.
 fn originals() -> BTreeMap<String, String> {
     let text = String::from_utf8(fixture("upx/originals.sha256")).unwrap();
     let lines = text.lines().map(|line| line.split_once("  ").expect("`digest  name`"));
     lines.map(|(digest, name)| (name.to_string(), digest.to_string())).collect()
 }
 
-/// The part of the name behind version and method is the name of the original.
+/// The name contains version, method and the name of the original.
 fn packed_files() -> Vec<String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/elf/upx");
     let names =
@@ -24,7 +24,7 @@ fn packed_files() -> Vec<String> {
 }
 
 #[test]
-fn every_version_is_read_and_unpacked() {
+fn reads_and_unpacks_files_of_all_supported_versions() {
     let originals = originals();
     let (mut versions, mut filters, mut kinds) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for name in packed_files() {
@@ -50,12 +50,12 @@ fn every_version_is_read_and_unpacked() {
         }
         let (version, machine) = (upx.loader.as_ref().unwrap().version, facts.header.machine.clone());
         *versions.entry((version, machine.clone())).or_insert(0) += 1;
-        *kinds.entry((machine, facts.header.kind == Kind::Dynamic)).or_insert(0) += 1;
+        *kinds.entry((machine, facts.header.elf_type == ElfType::Dynamic)).or_insert(0) += 1;
         for block in &upx.blocks {
             *filters.entry(block.filter).or_insert(0) += 1;
         }
     }
-    // What these files are here for must really be in them.
+    // The files must cover these versions, kinds and filters.
     for machine in ["x86_64", "aarch64"] {
         assert!(versions.contains_key(&(13, machine.into())), "no file of 3.96 for {machine}: {versions:?}");
         assert!(versions.contains_key(&(14, machine.into())), "no file of 4.2 for {machine}: {versions:?}");

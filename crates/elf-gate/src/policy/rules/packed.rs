@@ -113,7 +113,7 @@ fn checksums(expected: &str, stored: u32, found: u32) -> CheckResult {
 }
 
 fn round_trip(input: &RuleInput) -> CheckResult {
-    const EXPECTED: &str = "the unpacked file equals the parent";
+    const EXPECTED: &str = "an unpacked file that equals the parent";
     let Some(parent) = input.evidence.parent_sha256 else {
         let found =
             "no parent: symbols, sections, notes and paths of the original are not in the packed bytes";

@@ -17,7 +17,7 @@ rules! {
 
 /// Runs after all other rules, which record the waivers that they use.
 fn in_force(input: &RuleInput) -> CheckResult {
-    const EXPECTED: &str = "every waiver is used and not expired";
+    const EXPECTED: &str = "only waivers that are used and not expired";
     let entries = &input.waivers.entries;
     let Some(today) = input.waivers.today else {
         let hint = "pass the day of the judgement as evidence";

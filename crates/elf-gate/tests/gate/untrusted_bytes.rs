@@ -1,10 +1,10 @@
-//! Bytes that nobody should send: no panic, no long run, no pass by accident. Deterministic, so that a failure can be
-//! run again.
+//! Truncated, edited and random bytes: no panic, no long run, no accidental pass. The tests are deterministic, so that failures
+//! are reproducible.
 
 use elf_gate::upx::unpack;
 use elf_gate::{Evidence, Policy, RuleOutcome, Stage, Verdict, inspect, judge};
 
-use crate::bytes::{MIB, fixture, sha256};
+use crate::fixtures::{MIB, fixture, sha256};
 
 const FIXTURES: [&str; 17] = [
     "linked",
@@ -26,51 +26,50 @@ const FIXTURES: [&str; 17] = [
     "rules/arm64-protected.o",
 ];
 
-/// Runs everything that looks at bytes. Returns whether all rules of the stage passed.
-fn survive(bytes: &[u8], stage: Stage) -> bool {
+/// Runs all readers and rules. Returns whether all rules of the stage pass.
+fn passes_all_rules(bytes: &[u8], stage: Stage) -> bool {
     let Ok(facts) = inspect(bytes) else { return false };
     if let Some(upx) = &facts.upx {
         let _ = unpack(bytes, upx, MIB);
     }
     let outcomes = judge(&facts, stage, &Policy::static_musl(stage, 8 * MIB), &Evidence::default());
-    // There is no parent here.
+    // Without a parent this rule cannot tell.
     let holds = |outcome: &RuleOutcome| outcome.verdict == Verdict::Pass || outcome.rule == "round-trip";
     outcomes.iter().all(holds)
 }
 
 #[test]
-fn every_truncation() {
+fn no_truncated_file_passes() {
     for name in ["stripped", "packed-nrv2b", "packed-lzma", "linked-32"] {
         let bytes = fixture(name);
         let stage = if name.starts_with("packed") { Stage::Packed } else { Stage::Stripped };
         for length in 0..bytes.len() {
-            assert!(!survive(&bytes[..length], stage), "{name} cut to {length} bytes passes");
+            assert!(!passes_all_rules(&bytes[..length], stage), "{name} cut to {length} bytes passes");
         }
     }
 }
 
 #[test]
-fn random_flips() {
+fn random_edits_do_not_panic() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for name in FIXTURES {
         let original = fixture(name);
         for _ in 0..1500 {
             let mut bytes = original.clone();
             for _ in 0..1 + random.below(4) {
-                // Headers are where the structure is: half of the flips go there.
+                // Half of the edits hit the headers.
                 let reach = if random.below(2) == 0 { 512 } else { bytes.len() };
                 let at = random.below(reach.min(bytes.len()));
                 bytes[at] = [0, 0xff, 0x7f, 0x80, random.below(256) as u8][random.below(5)];
             }
-            survive(&bytes, Stage::Packed);
+            passes_all_rules(&bytes, Stage::Packed);
         }
     }
 }
 
-/// Wherever one byte of a packed file is changed, a rule or the reader notices, except in fields of the outer headers
-/// that neither the kernel nor the stub acts upon.
+/// Every changed byte of a packed file is detected, except in fields that neither the kernel nor the stub uses.
 #[test]
-fn one_flipped_byte_does_not_pass() {
+fn no_packed_file_with_a_changed_byte_passes() {
     let unused = [
         (96..104, "file size of the first PT_LOAD, which UPX rounds up to a page"),
         (253..256, "p_info block size: any that is large enough"),
@@ -90,36 +89,36 @@ fn one_flipped_byte_does_not_pass() {
         outcomes.iter().all(|outcome| outcome.verdict == Verdict::Pass)
     };
     assert!(passes(&original));
-    let mut unnoticed = Vec::new();
+    let mut undetected = Vec::new();
     for at in 0..original.len() {
         let mut bytes = original.clone();
         bytes[at] ^= 0x55;
         if passes(&bytes) && !unused.iter().any(|(range, _)| range.contains(&at)) {
-            unnoticed.push(at);
+            undetected.push(at);
         }
     }
-    assert_eq!(unnoticed, [0; 0], "{} bytes can be changed unnoticed", unnoticed.len());
+    assert_eq!(undetected, [0; 0], "{} changed bytes are not detected", undetected.len());
 }
 
 #[test]
-fn huge_promises() {
+fn rejects_huge_declared_sizes_and_counts() {
     let original = fixture("packed-nrv2b");
     for offset in [244 + 4, 256, 256 + 4] {
         let mut bytes = original.clone();
         bytes[offset..offset + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-        assert!(!survive(&bytes, Stage::Packed));
+        assert!(!passes_all_rules(&bytes, Stage::Packed));
     }
-    // Counts in the ELF header, and the escape values that send the reader elsewhere.
+    // Counts in the ELF header, and the escape values that refer to other fields.
     for offset in [56, 60, 62] {
         for value in [0xfffe_u16, 0xffff, 0xff00, 0] {
             let mut bytes = fixture("stripped");
             bytes[offset..offset + 2].copy_from_slice(&value.to_le_bytes());
-            survive(&bytes, Stage::Stripped);
+            passes_all_rules(&bytes, Stage::Stripped);
         }
     }
 }
 
-/// xorshift64*: good enough to pick bytes, and the same on every machine.
+/// xorshift64*: deterministic on every machine.
 struct Random(u64);
 
 impl Random {
@@ -131,9 +130,9 @@ impl Random {
     }
 }
 
-/// Only section headers say that a debug file has no code, and nobody needs them to run a file.
+/// Section headers declare the code of a debug file empty; a program runs without section headers.
 #[test]
-fn a_program_in_the_disguise_of_a_debug_file_passes_nowhere() {
+fn rejects_programs_with_section_headers_of_a_debug_file() {
     const SHF_EXECINSTR: u64 = 4;
     const SHT_NOBITS: u32 = 8;
     for name in ["linked", "dynamic", "static-pie"] {
@@ -147,8 +146,8 @@ fn a_program_in_the_disguise_of_a_debug_file_passes_nowhere() {
             }
         }
         for stage in Stage::ALL {
-            assert!(!survive(&bytes, stage), "{name} passes at {stage}");
+            assert!(!passes_all_rules(&bytes, stage), "{name} passes at {stage}");
         }
     }
-    assert!(survive(&fixture("stripped.debug"), Stage::Debug));
+    assert!(passes_all_rules(&fixture("stripped.debug"), Stage::Debug));
 }

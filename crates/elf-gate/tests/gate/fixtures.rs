@@ -1,4 +1,4 @@
-//! The fixtures, and edits of their bytes. Offsets are looked up in the facts, so that fixtures can be made anew.
+//! Fixtures, and edits of their bytes. Offsets come from the facts, so that the tests still work with rebuilt fixtures.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A 64-bit little-endian program header, by the first segment of that kind.
+/// Position of a 64-bit little-endian program header.
 pub struct ProgramHeader {
     at: usize,
 }
@@ -66,6 +66,6 @@ pub fn edited(name: &str, edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut bytes = fixture(name);
     let before = bytes.clone();
     edit(&mut bytes);
-    assert_ne!(bytes, before, "a mutant that changes nothing is void");
+    assert_ne!(bytes, before, "the edit changes no byte");
     bytes
 }
