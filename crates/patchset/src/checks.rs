@@ -157,7 +157,7 @@ pub const CHECKS: [Check; 20] = [
         when: "in the linked binary, by its symbols",
         catches: "patched code that does not get into the product",
         incident: "a system library of the same name stood earlier on the link line",
-        fix: "`cargo xtask native` names the archive; look whether its member is linked at all",
+        fix: "`cargo xtask build-native` names the archive; look whether its member is linked at all",
     },
 ];
 

@@ -1,5 +1,3 @@
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::*;
 
 const GOOD: &str = include_str!("../../../../release.toml");

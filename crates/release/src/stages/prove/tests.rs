@@ -196,7 +196,7 @@ fn a_missing_measurement_is_an_error_unless_it_is_allowed() {
 fn a_file_that_changed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = script(folder.path(), "echo 1.2.3");
-    std::fs::write(&file.path, "#!/bin/sh\necho other\n").unwrap();
+    std::fs::write(file.path(), "#!/bin/sh\necho other\n").unwrap();
     let (runner, config) = (Runner::without_signals(), config());
     let error = run_all(&subject(&runner, &config, &file, folder.path())).unwrap_err();
     assert!(diag::has_code(&error, &crate::codes::ARTIFACT_CHANGED), "{error}");
