@@ -4,7 +4,7 @@ use diag::Code;
 
 diag::codes! {
     /// No code or rule has this name.
-    pub CODE_UNKNOWN = Usage "code-unknown": "no diagnostic code, gate rule or patch check has this name" {
+    pub CODE_UNKNOWN = Usage "code-unknown": "no diagnostic code or gate rule has this name" {
         "fix": "`cargo xtask explain` lists all of them",
     }
     /// Generated documentation differs from the tables.

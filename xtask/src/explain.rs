@@ -1,4 +1,4 @@
-//! `cargo xtask explain CODE`: a diagnostic code, a rule of the ELF gate, or a check of vendored sources.
+//! `cargo xtask explain CODE`: a diagnostic code or a rule of the ELF gate.
 
 use clap::Args as ClapArgs;
 use diag::Diagnostic;
@@ -37,7 +37,6 @@ fn list() -> String {
     }
     let rules = elf_gate::policy::RULES.iter().map(|rule| (rule.id(), rule.code.summary)).collect();
     section("Rules of the ELF gate", rules);
-    section("Checks of vendored sources", patchset::checks::all().map(|check| (check.name, check.catches)).collect());
     text
 }
 
@@ -49,9 +48,6 @@ fn explain(name: &str) -> Result<String, Diagnostic> {
     if let Some(rule) = elf_gate::policy::rule(name) {
         return Ok(diag::explain(&rule.code));
     }
-    if let Some(check) = patchset::checks::all().find(|check| check.name == name) {
-        return Ok(patchset::checks::explain(check));
-    }
     Err(Diagnostic::new(&CODE_UNKNOWN, format!("nothing is named `{name}`")).hint("cargo xtask explain"))
 }
 
@@ -62,11 +58,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn explains_every_code_rule_and_check() {
+    fn explains_every_code_and_rule() {
         let codes = codes::all().into_iter().flat_map(|(_, codes)| codes).map(|code| code.id);
         let rules = elf_gate::policy::RULES.iter().map(|rule| rule.id());
-        let checks = patchset::checks::all().map(|check| check.name);
-        for name in codes.chain(rules).chain(checks) {
+        for name in codes.chain(rules) {
             assert!(explain(name).unwrap().contains(name), "{name}");
         }
         assert_eq!(explain("no-such-code").unwrap_err().code(), &CODE_UNKNOWN);

@@ -1,4 +1,4 @@
-//! Archives and objects for tests, made on the spot, so that no binary is committed.
+//! Archives and objects for tests, generated, so that no binary is committed.
 
 use object::write::{Object, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, SymbolFlags, SymbolKind, SymbolScope};
@@ -18,7 +18,11 @@ pub fn archive_of(members: &[(&str, &[u8])]) -> Vec<u8> {
     archive
 }
 
-/// An x86_64 object with functions of the given code, one after another in .text. `local:name` is static.
+/// An x86_64 object with functions of the given code in .text. `local:name` is static.
+///
+/// # Panics
+///
+/// When the object cannot be written.
 pub fn object_with(functions: &[(&str, &[u8])]) -> Vec<u8> {
     let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
     let text = object.section_id(StandardSection::Text);

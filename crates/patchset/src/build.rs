@@ -1,161 +1,189 @@
-//! `build.toml`: what is known of a library itself. How it is compiled, what its archive must then show, and what may be
-//! chosen of it in release.toml. A library that somebody adds tomorrow is added here, in data; no module of the pipeline
-//! knows a library by name.
+//! `build.toml`: the facts of one library. How it is compiled, what its archive must hold, and what release.toml can choose.
+//! A new library is a new file of this kind; no module of the pipeline knows a library by name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use diag::{Diagnostic, Diagnostics};
 use serde::{Deserialize, Serialize};
 
-use super::kernels::Vectors;
+use crate::codes::VENDOR_FILE;
+use crate::kernels::VectorWidth;
+use crate::toml_file;
 
-/// Its digest is part of a build's fingerprint.
+/// The recipe and the requirements of a library. Their digest is part of a build's fingerprint.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
     /// File name of the archive: `libNAME.a`.
     pub archive: String,
+    /// How it is compiled.
     pub recipe: Recipe,
-    /// Files that the build writes and that tests need to compile one object again.
+    /// Files that the build writes and that tests need to compile one object again; kept beside the archive.
     #[serde(default)]
-    pub keeps: Vec<String>,
-    /// Kernel sets by the names that release.toml chooses from.
+    pub keep_files: Vec<String>,
+    /// Kernel sets, by the names that release.toml chooses from.
     #[serde(default)]
-    pub kernels: BTreeMap<String, Kernels>,
-    /// Functions that must be there whatever is chosen.
+    pub kernels: BTreeMap<String, KernelSet>,
+    /// Functions that the archive must define with every choice.
     #[serde(default)]
     pub functions: Vec<String>,
-    /// Symbols that no member defines, sorted; a `*` at the end stands for any text. One that nothing uses is an error.
+    /// Symbols that no member defines, sorted. A `*` at the end matches any text. An entry without a symbol is an error.
     pub undefined: Vec<String>,
-    /// What the configuration step must have written.
+    /// Requirements on the files of the configuration step.
     #[serde(default)]
-    pub configured: Vec<Configured>,
-    /// Sizes of data that show in the bytes what was chosen.
+    pub configured: Vec<ConfiguredFile>,
+    /// Sizes of data that depend on `threads_max`.
     #[serde(default)]
-    pub sizes: Vec<Size>,
+    pub sizes: Vec<SymbolSize>,
 }
 
+/// How a library is compiled.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Recipe {
     /// The library's own make.
     Make {
+        /// The goal of the makefile.
         goal: String,
-        /// Given besides what release.toml chooses.
+        /// Options of every build, besides those of release.toml.
         #[serde(default)]
-        always: Vec<String>,
-        /// Where the build leaves the archive, or a link to it.
-        made: String,
+        fixed_options: Vec<String>,
+        /// Path of the finished archive, or of a link to it.
+        output: String,
         /// The option that takes `threads_max` of release.toml, and the range of its value.
         threads_max: Option<ThreadsMax>,
         /// The option that takes the chosen kernel sets, separated by spaces.
         kernels: Option<String>,
         /// Options that release.toml must not set.
         #[serde(default)]
-        reserved: Vec<String>,
+        reserved_options: Vec<String>,
         /// Options that must not be set at all, with the reason.
         #[serde(default)]
-        refused: BTreeMap<String, String>,
+        forbidden_options: BTreeMap<String, String>,
     },
     /// One call of the compiler for each source, made by the pipeline itself.
     Cc {
+        /// C sources; each becomes one member.
         sources: Vec<String>,
+        /// Folders for `-I`.
         #[serde(default)]
         includes: Vec<String>,
+        /// Flags of the compiler.
         flags: Vec<String>,
     },
 }
 
+/// The option that takes the maximum number of threads.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThreadsMax {
+    /// Name of the option.
     pub option: String,
+    /// Smallest value.
     pub from: u32,
+    /// Largest value.
     pub to: u32,
 }
 
+/// The kernels of one processor.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kernels {
-    /// The narrowest registers that make the set worth dispatching to.
-    pub vectors: Vectors,
+pub struct KernelSet {
+    /// Required width of the vector registers of each function.
+    pub vectors: VectorWidth,
+    /// Functions that the archive must define.
     pub functions: Vec<String>,
 }
 
-/// Lines of a file that the configuration step wrote. A `*` at the end stands for any text.
+/// Required and forbidden lines of a file of the configuration step. A `*` at the end matches any text.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Configured {
+pub struct ConfiguredFile {
+    /// Relative to the top of the source tree.
     pub file: String,
+    /// Lines that the file must have.
     #[serde(default)]
-    pub lines: Vec<String>,
+    pub require_lines: Vec<String>,
+    /// Lines that the file must not have.
     #[serde(default)]
-    pub never: Vec<String>,
-    /// What a violation means, and what to look at.
+    pub forbid_lines: Vec<String>,
+    /// Cause of a violation, and where to look.
     pub hint: String,
 }
 
+/// A symbol whose size depends on `threads_max`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Size {
+pub struct SymbolSize {
+    /// Member of the archive.
     pub member: String,
+    /// Name of the symbol.
     pub symbol: String,
     /// Bytes for each of `threads_max`.
     pub bytes_per_thread: u64,
 }
 
 impl Build {
-    pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading `{}`", path.display()))?;
-        Self::parse(&text).with_context(|| format!("in `{}`", path.display()))
+    /// Reads and checks `build.toml`.
+    pub fn read(path: &Path) -> Result<Self, Diagnostics> {
+        let text = toml_file::read(path, &VENDOR_FILE)?;
+        Self::parse(&text).map_err(|invalid| toml_file::in_file(path, invalid))
     }
 
-    /// Strict: a recipe that would judge nothing is an error.
-    pub fn parse(text: &str) -> Result<Self> {
-        let build: Self = toml::from_str(text)?;
-        let library = build.archive.strip_prefix("lib").and_then(|name| name.strip_suffix(".a"));
-        ensure!(
-            library.is_some_and(|name| !name.is_empty() && !name.contains('/')),
-            "`archive` must be `libNAME.a`, found `{}`",
-            build.archive
-        );
-        ensure!(
-            !build.functions.is_empty() || build.kernels.values().any(|set| !set.functions.is_empty()),
-            "neither `functions` nor `kernels` name a function: any archive would do"
-        );
-        ensure!(build.undefined.is_sorted(), "`undefined` is not sorted");
-        for configured in &build.configured {
-            ensure!(
-                !(configured.lines.is_empty() && configured.never.is_empty()),
-                "`{}` of `[[configured]]` is asked for nothing",
-                configured.file
-            );
-        }
-        if let Recipe::Cc { sources, .. } = &build.recipe {
-            let mut stems: Vec<_> = sources.iter().map(|source| object_of(source)).collect();
-            stems.sort();
-            ensure!(!stems.is_empty(), "`sources` is empty");
-            let twin = stems.windows(2).find(|pair| pair[0] == pair[1]);
-            ensure!(twin.is_none(), "two sources make the member `{}`", twin.map_or("", |pair| &pair[0]));
-        }
-        Ok(build)
+    /// Reports all invalid entries together. A recipe that checks nothing is invalid.
+    pub fn parse(text: &str) -> Result<Self, Diagnostics> {
+        let build: Self = toml_file::parse(text, &VENDOR_FILE)?;
+        let problems: Diagnostics = build.problems().into_iter().collect();
+        if problems.0.is_empty() { Ok(build) } else { Err(problems) }
     }
 
-    /// For the fingerprint: what it says, not how it is written down.
-    pub fn text(&self) -> Result<String> {
-        serde_json::to_string(self).context("writing a recipe as text")
+    fn problems(&self) -> Vec<Diagnostic> {
+        let mut problems = Vec::new();
+        let mut invalid = |message: String| problems.push(Diagnostic::new(&VENDOR_FILE, message));
+        let library = self.archive.strip_prefix("lib").and_then(|name| name.strip_suffix(".a"));
+        if library.is_none_or(|name| name.is_empty() || name.contains('/')) {
+            invalid(format!("`archive` must be `libNAME.a`, found `{}`", self.archive));
+        }
+        if self.functions.is_empty() && self.kernels.values().all(|set| set.functions.is_empty()) {
+            invalid("neither `functions` nor `kernels` names a function: every archive would pass".into());
+        }
+        if !self.undefined.is_sorted() {
+            invalid("`undefined` is not sorted".into());
+        }
+        for configured in &self.configured {
+            if configured.require_lines.is_empty() && configured.forbid_lines.is_empty() {
+                invalid(format!("`{}` of `[[configured]]` has no requirement", configured.file));
+            }
+        }
+        if let Recipe::Cc { sources, .. } = &self.recipe {
+            let mut members: Vec<_> = sources.iter().map(|source| object_name(source)).collect();
+            members.sort();
+            if members.is_empty() {
+                invalid("`sources` is empty".into());
+            }
+            for twin in members.windows(2).filter(|pair| pair[0] == pair[1]) {
+                invalid(format!("two sources make the member `{}`", twin[0]));
+            }
+        }
+        problems
+    }
+
+    /// The content for a fingerprint, independent of layout and comments.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self).context("serializing a recipe")
     }
 }
 
 /// The member that a source of the recipe `cc` becomes.
-pub fn object_of(source: &str) -> String {
+pub fn object_name(source: &str) -> String {
     let name = source.rsplit('/').next().unwrap_or(source);
     format!("{}.o", name.rsplit_once('.').map_or(name, |(stem, _)| stem))
 }
 
-/// A line or symbol against a pattern of this file.
-pub fn fits(pattern: &str, text: &str) -> bool {
+/// Whether a line or symbol matches a pattern of build.toml: `*` at the end matches any text.
+pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => text.starts_with(start),
         None => text == pattern,
@@ -177,26 +205,26 @@ mod tests {
     "#;
 
     #[test]
-    fn bad_recipes_are_refused() {
+    fn rejects_every_invalid_recipe() {
         Build::parse(GOOD).unwrap();
         for (from, to, wanted) in [
             ("libtiny.a", "tiny.a", "libNAME.a"),
-            ("[\"one\"]", "[]", "any archive would do"),
+            ("[\"one\"]", "[]", "every archive would pass"),
             ("\"abort\", \"pthread_*\"", "\"pthread_*\", \"abort\"", "not sorted"),
             ("src/two.c", "other/one.c", "two sources make the member `one.o`"),
             ("[\"src/one.c\", \"src/two.c\"]", "[]", "`sources` is empty"),
             ("kind = \"cc\"", "kind = \"cmake\"", "cmake"),
             ("flags", "flag", "flag"),
         ] {
-            assert!(GOOD.contains(from), "the anchor `{from}` is gone");
-            let told = format!("{:#}", Build::parse(&GOOD.replace(from, to)).expect_err(to));
-            assert!(told.contains(wanted), "`{wanted}` is missing from: {told}");
+            assert!(GOOD.contains(from), "`{from}` is not in the example");
+            let text = Build::parse(&GOOD.replace(from, to)).expect_err(to).to_string();
+            assert!(text.contains(wanted), "`{wanted}` is missing from: {text}");
         }
     }
 
     #[test]
-    fn a_star_stands_for_the_rest() {
-        assert!(fits("NO_AVX*", "NO_AVX512=1") && fits("abort", "abort"));
-        assert!(!fits("abort", "abort_") && !fits("NO_AVX*", "XNO_AVX"));
+    fn a_star_at_the_end_matches_any_text() {
+        assert!(matches_pattern("NO_AVX*", "NO_AVX512=1") && matches_pattern("abort", "abort"));
+        assert!(!matches_pattern("abort", "abort_") && !matches_pattern("NO_AVX*", "XNO_AVX"));
     }
 }

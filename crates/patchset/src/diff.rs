@@ -1,14 +1,14 @@
 //! Unified diffs as `git diff` writes them: Myers with the indent heuristic, three lines of context, and the line of the
-//! surrounding function in the head of a hunk. What is written here is what [`super::patch`] reads.
+//! surrounding function in the head of a hunk. [`crate::patch`] reads them.
 
 use imara_diff::{Algorithm, Diff, Hunk, InternedInput};
 
 /// Lines around a change in a patch file.
 pub const CONTEXT_LINES: usize = 3;
-/// git cuts the function line here.
+/// git truncates the function line to this length.
 const FUNCTION_BYTES_MAX: usize = 80;
 
-/// The diff of one file, from `--- a/PATH` on; nothing when the texts are equal.
+/// The diff of one file, from `--- a/PATH` on; empty when the texts are equal.
 pub fn unified(path: &str, before: &[u8], after: &[u8], context: usize) -> Vec<u8> {
     let (old, new) = (lines(before), lines(after));
     let mut input: InternedInput<&[u8]> = InternedInput::default();
@@ -32,7 +32,7 @@ fn lines(text: &[u8]) -> Vec<&[u8]> {
     text.split_inclusive(|byte| *byte == b'\n').collect()
 }
 
-/// Changes whose contexts meet share a hunk.
+/// Changes with touching contexts share a hunk.
 fn groups(changes: &[Hunk], context: usize) -> Vec<&[Hunk]> {
     changes.chunk_by(|a, b| (b.before.start - a.before.end) as usize <= 2 * context).collect()
 }
@@ -46,7 +46,7 @@ fn write_hunk(text: &mut Vec<u8>, group: &[Hunk], old: &[&[u8]], new: &[&[u8]], 
     let new_end = last.after.end as usize + (end - last.before.end as usize);
     let range = |start: usize, count: usize| match count {
         1 => format!("{}", start + 1),
-        // an empty side is named by the line before it
+        // the position of an empty side is the line before it
         0 => format!("{start},0"),
         _ => format!("{},{count}", start + 1),
     };
@@ -88,8 +88,8 @@ mod tests {
 
     const HEADER: &str = "Why: a test\nUpstream: none\nSince: 1.0\nGuards: x.guard.toml\n\n";
 
-    /// What was written is read again, and gives the same text.
-    fn round(before: &str, after: &str) -> String {
+    /// The written diff is parsed and gives the same text.
+    fn round_trip(before: &str, after: &str) -> String {
         let text = unified("f.c", before.as_bytes(), after.as_bytes(), CONTEXT_LINES);
         let patch = Patch::parse(&[HEADER.as_bytes(), &text].concat()).unwrap();
         assert_eq!(patch.files[0].apply(before.as_bytes()).unwrap(), after.as_bytes());
@@ -97,9 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn a_diff_reads_as_git_writes_it() {
+    fn writes_diffs_as_git_does() {
         let before = "int f(void)\n{\n  a();\n  b();\n  c();\n  d();\n  e();\n}\n";
-        let text = round(before, &before.replace("  e();\n", "  e();\n  f();\n"));
+        let text = round_trip(before, &before.replace("  e();\n", "  e();\n  f();\n"));
         assert_eq!(
             text,
             "--- a/f.c\n+++ b/f.c\n@@ -5,4 +5,5 @@ int f(void)\n   c();\n   d();\n   e();\n+  f();\n }\n"
@@ -108,18 +108,18 @@ mod tests {
     }
 
     #[test]
-    fn far_changes_get_hunks_of_their_own_and_near_ones_share_one() {
+    fn gives_far_changes_their_own_hunks() {
         let before: String = (0..40).map(|n| format!("line {n}\n")).collect();
         let two = before.replace("line 3\n", "x\n").replace("line 30\n", "y\n");
-        assert_eq!(round(&before, &two).matches("\n@@ ").count(), 2);
+        assert_eq!(round_trip(&before, &two).matches("\n@@ ").count(), 2);
         let near = before.replace("line 3\n", "x\n").replace("line 10\n", "y\n");
-        assert_eq!(round(&before, &near).matches("\n@@ ").count(), 1);
+        assert_eq!(round_trip(&before, &near).matches("\n@@ ").count(), 1);
     }
 
     #[test]
-    fn a_missing_last_line_end_is_kept() {
-        assert!(round("a\nb", "a\nc").contains("-b\n\\ No newline at end of file\n+c\n\\ No newline"));
-        round("a\nb", "a\nb\n");
-        round("a\nb\n", "a\nb");
+    fn keeps_a_missing_last_line_end() {
+        assert!(round_trip("a\nb", "a\nc").contains("-b\n\\ No newline at end of file\n+c\n\\ No newline"));
+        round_trip("a\nb", "a\nb\n");
+        round_trip("a\nb\n", "a\nb");
     }
 }

@@ -1,71 +1,78 @@
-//! Whether the archive holds the kernels that were asked for, with the instructions that they claim.
+//! Whether the archive holds the chosen kernels, with the instructions that they claim.
 //!
-//! A library may drop what its compiler refuses: OpenBLAS gives up AVX-512 in silence when its compiler test fails (NO_AVX512 in Makefile.conf), and still builds all the
-//! names. So the code of each function is decoded, and the widest vector register that it uses is compared. Counted with it
-//! are the local functions of the same object, where compilers leave the inner loops; other global functions are not, and
-//! what is called elsewhere is not followed.
+//! A library may drop what its compiler refuses: OpenBLAS disables AVX-512 without a message when its compiler test fails
+//! (NO_AVX512 in Makefile.conf), and still builds all the names. So the code of each function is decoded, and the widest vector
+//! register that it uses is compared. Local functions of the same object count, because compilers put inner loops there;
+//! other global functions do not, and calls into other objects are not followed.
 //!
-//! Expect more than the GEMM kernel: measured on 0.3.34, an archive with NO_AVX512 keeps zmm in `sgemm_kernel_SKYLAKEX`
+//! Check more than the GEMM kernel: measured on 0.3.34, an archive with NO_AVX512 keeps zmm in `sgemm_kernel_SKYLAKEX`
 //! and falls to ymm in `sgemv_n`, `sgemv_t`, `saxpy_k`, `sdot_k` and `sscal_k` of that core.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use diag::Diagnostic;
 use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
-use object::read::archive::ArchiveFile;
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
 use serde::{Deserialize, Serialize};
 
-/// Widest vector registers of a piece of code, in order.
+use crate::ar;
+use crate::codes::{KERNEL_MISSING, KERNEL_VECTORS};
+
+/// Widest vector registers of a function, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Vectors {
+pub enum VectorWidth {
+    /// No vector register.
     None,
+    /// 128 bits.
     Xmm,
+    /// 256 bits.
     Ymm,
+    /// 512 bits.
     Zmm,
 }
 
-/// What one processor's kernels must be.
+/// Requirements on the kernels of one processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedKernels {
-    /// As the library calls it, for messages: `SKYLAKEX`.
+    /// Name of the set in the library: `SKYLAKEX`.
     pub core: String,
     /// Symbols that some member must define as code.
     pub functions: Vec<String>,
-    /// Judged on x86_64 only; elsewhere the symbols alone are.
-    pub vectors_at_least: Vectors,
+    /// Compared on x86_64; on other machines only the symbols are.
+    pub vectors_at_least: VectorWidth,
 }
 
-/// What is missing or narrower than promised; all of it.
-pub fn kernel_violations(archive: &[u8], expected: &[ExpectedKernels]) -> Result<Vec<String>> {
-    let found = vectors_of(archive, expected)?;
+/// Every missing kernel and every kernel with narrower registers than required. The rule of each is its set.
+pub fn kernel_violations(archive: &[u8], expected: &[ExpectedKernels]) -> Result<Vec<Diagnostic>> {
+    let found = widths_of(archive, expected)?;
     let mut violations = Vec::new();
     for kernels in expected {
         for name in &kernels.functions {
-            let core = &kernels.core;
-            match found.iter().find(|(function, _)| function == name) {
-                None => violations.push(format!(
-                    "{core}: expected function `{name}` in the archive, not found\n\
-                     hint: read the log of the native build: a set that the compiler cannot build for is left out"
-                )),
-                Some((_, Some(vectors))) if *vectors < kernels.vectors_at_least => violations.push(format!(
-                    "{core}: expected {:?} registers in `{name}`, found at most {vectors:?}\n\
-                     hint: read the log of the native build: the compiler may have refused a flag in a test of the configuration",
-                    kernels.vectors_at_least
-                )),
-                Some(_) => {}
-            }
+            let violation = match found.iter().find(|(function, _)| function == name) {
+                None => Diagnostic::new(&KERNEL_MISSING, format!("the kernel `{name}` is not in the archive"))
+                    .hint("read the log of the native build: a set that the compiler cannot build for is left out"),
+                Some((_, Some(width))) if *width < kernels.vectors_at_least => {
+                    Diagnostic::new(&KERNEL_VECTORS, format!("the kernel `{name}` uses too narrow registers"))
+                        .expected(format!("{:?} registers", kernels.vectors_at_least))
+                        .found(format!("at most {width:?}"))
+                        .hint(
+                            "read the log of the native build: the compiler may have refused a flag in a test of the \
+                             configuration",
+                        )
+                }
+                Some(_) => continue,
+            };
+            violations.push(violation.rule(&kernels.core));
         }
     }
     Ok(violations)
 }
 
-/// For each expected function that the archive defines: its widest vectors, or nothing where they cannot be told.
-fn vectors_of(archive: &[u8], expected: &[ExpectedKernels]) -> Result<Vec<(String, Option<Vectors>)>> {
+/// For each expected function that the archive defines: its widest registers, or `None` where they are not decoded.
+fn widths_of(archive: &[u8], expected: &[ExpectedKernels]) -> Result<Vec<(String, Option<VectorWidth>)>> {
     let mut found = Vec::new();
-    for member in ArchiveFile::parse(archive).context("not an archive")?.members() {
-        let member = member.context("damaged archive")?;
-        let data = member.data(archive).context("damaged archive")?;
-        let Ok(object) = object::File::parse(data) else { continue }; // not an object: it defines no kernel
+    ar::for_each_member(archive, |_, data| {
+        let Ok(object) = object::File::parse(data) else { return Ok(()) }; // not an object: it defines no kernel
         let functions =
             || object.symbols().filter(|symbol| symbol.is_definition() && symbol.kind() == SymbolKind::Text);
         for kernel in functions() {
@@ -73,17 +80,18 @@ fn vectors_of(archive: &[u8], expected: &[ExpectedKernels]) -> Result<Vec<(Strin
             if !expected.iter().any(|kernels| kernels.functions.iter().any(|function| function == name)) {
                 continue;
             }
-            let mut vectors = None;
+            let mut width = None;
             if object.architecture() == Architecture::X86_64 {
-                let mut widest = widest_vectors(code_of(&object, &kernel)?);
+                let mut widest = widest_registers(code_of(&object, &kernel)?);
                 for helper in functions().filter(|function| function.is_local()) {
-                    widest = widest.max(widest_vectors(code_of(&object, &helper)?));
+                    widest = widest.max(widest_registers(code_of(&object, &helper)?));
                 }
-                vectors = Some(widest);
+                width = Some(widest);
             }
-            found.push((name.to_owned(), vectors));
+            found.push((name.to_owned(), width));
         }
-    }
+        Ok(())
+    })?;
     Ok(found)
 }
 
@@ -96,11 +104,11 @@ fn code_of<'data>(object: &object::File<'data>, function: &object::Symbol<'data,
     Ok(code.get(start..start.saturating_add(size).min(code.len())).unwrap_or_default())
 }
 
-fn widest_vectors(code: &[u8]) -> Vectors {
+fn widest_registers(code: &[u8]) -> VectorWidth {
     let mut decoder = Decoder::new(64, code, DecoderOptions::NONE);
     let mut instruction = Instruction::default();
-    let mut widest = Vectors::None;
-    while decoder.can_decode() && widest < Vectors::Zmm {
+    let mut widest = VectorWidth::None;
+    while decoder.can_decode() && widest < VectorWidth::Zmm {
         decoder.decode_out(&mut instruction);
         for operand in 0..instruction.op_count() {
             if instruction.op_kind(operand) == OpKind::Register {
@@ -111,12 +119,12 @@ fn widest_vectors(code: &[u8]) -> Vectors {
     widest
 }
 
-fn width(register: Register) -> Vectors {
+fn width(register: Register) -> VectorWidth {
     match register as usize {
-        r if (Register::XMM0 as usize..=Register::XMM31 as usize).contains(&r) => Vectors::Xmm,
-        r if (Register::YMM0 as usize..=Register::YMM31 as usize).contains(&r) => Vectors::Ymm,
-        r if (Register::ZMM0 as usize..=Register::ZMM31 as usize).contains(&r) => Vectors::Zmm,
-        _ => Vectors::None,
+        r if (Register::XMM0 as usize..=Register::XMM31 as usize).contains(&r) => VectorWidth::Xmm,
+        r if (Register::YMM0 as usize..=Register::YMM31 as usize).contains(&r) => VectorWidth::Ymm,
+        r if (Register::ZMM0 as usize..=Register::ZMM31 as usize).contains(&r) => VectorWidth::Zmm,
+        _ => VectorWidth::None,
     }
 }
 
@@ -133,7 +141,7 @@ mod tests {
     const CONSTANT_62: &[u8] = &[0xb8, 0x62, 0xf1, 0x7c, 0x48, 0x0f, 0x58, 0xc0, 0xc3];
 
     fn expected() -> Vec<ExpectedKernels> {
-        [("HASWELL", "k_HASWELL", Vectors::Ymm), ("SKYLAKEX", "k_SKYLAKEX", Vectors::Zmm)]
+        [("HASWELL", "k_HASWELL", VectorWidth::Ymm), ("SKYLAKEX", "k_SKYLAKEX", VectorWidth::Zmm)]
             .map(|(core, function, vectors_at_least)| ExpectedKernels {
                 core: core.into(),
                 functions: vec![function.into()],
@@ -142,7 +150,7 @@ mod tests {
             .into()
     }
 
-    fn violations(haswell: &[u8], skylakex: &[u8]) -> Vec<String> {
+    fn violations(haswell: &[u8], skylakex: &[u8]) -> Vec<Diagnostic> {
         let archive = archive_of(&[
             ("h.o", &object_with(&[("before", ADD_ZMM), ("k_HASWELL", haswell)])),
             ("s.o", &object_with(&[("k_SKYLAKEX", skylakex), ("after", ADD_ZMM)])),
@@ -152,50 +160,41 @@ mod tests {
     }
 
     #[test]
-    fn registers_are_read_from_the_code() {
-        assert_eq!(widest_vectors(RET), Vectors::None);
-        assert_eq!(widest_vectors(ADD_XMM), Vectors::Xmm);
-        assert_eq!(widest_vectors(ADD_YMM), Vectors::Ymm);
-        assert_eq!(widest_vectors(ADD_ZMM), Vectors::Zmm);
-        assert_eq!(widest_vectors(CONSTANT_62), Vectors::Xmm);
+    fn reads_registers_from_the_code() {
+        assert_eq!(widest_registers(RET), VectorWidth::None);
+        assert_eq!(widest_registers(ADD_XMM), VectorWidth::Xmm);
+        assert_eq!(widest_registers(ADD_YMM), VectorWidth::Ymm);
+        assert_eq!(widest_registers(ADD_ZMM), VectorWidth::Zmm);
+        assert_eq!(widest_registers(CONSTANT_62), VectorWidth::Xmm);
     }
 
     #[test]
-    fn an_inner_loop_in_a_local_function_counts() {
+    fn counts_an_inner_loop_in_a_local_function() {
         let object =
             object_with(&[("k_HASWELL", RET), ("local:inner_loop", ADD_YMM), ("k_SKYLAKEX", ADD_ZMM)]);
         assert_eq!(
             kernel_violations(&archive_of(&[("k.o", &object)]), &expected()).unwrap(),
-            Vec::<String>::new()
+            []
         );
     }
 
     #[test]
-    fn wide_enough_kernels_pass() {
-        assert_eq!(violations(ADD_YMM, ADD_ZMM), Vec::<String>::new());
+    fn accepts_wide_enough_kernels() {
+        assert_eq!(violations(ADD_YMM, ADD_ZMM), []);
     }
 
     #[test]
-    fn a_kernel_that_is_narrower_than_its_name_is_refused() {
-        // what an archive with NO_AVX512 holds; the neighbours' zmm must not count
+    fn rejects_a_kernel_with_narrow_registers() {
+        // an archive with NO_AVX512; the zmm of the neighbours must not count
         let found = violations(ADD_XMM, ADD_YMM);
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(
-            found[0].starts_with("HASWELL: expected Ymm registers in `k_HASWELL`, found at most Xmm"),
-            "{found:?}"
-        );
-        assert!(
-            found[1].starts_with("SKYLAKEX: expected Zmm registers in `k_SKYLAKEX`, found at most Ymm"),
-            "{found:?}"
-        );
+        insta::assert_snapshot!(diag::render::human(&found, diag::render::Style::default()));
     }
 
     #[test]
-    fn a_missing_kernel_is_refused() {
+    fn rejects_a_missing_kernel() {
         let archive = archive_of(&[("h.o", &object_with(&[("k_HASWELL", ADD_YMM)]))]);
         let found = kernel_violations(&archive, &expected()).unwrap();
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("expected function `k_SKYLAKEX` in the archive, not found"), "{found:?}");
+        assert_eq!((found.len(), found[0].code()), (1, &KERNEL_MISSING));
         assert!(kernel_violations(b"text", &expected()).is_err());
         assert_eq!(kernel_violations(b"!<arch>\n", &expected()).unwrap().len(), 2);
     }

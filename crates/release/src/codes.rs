@@ -77,7 +77,7 @@ diag::codes! {
         "fix": "check the network, or name a file: `--source NAME=FILE`",
     }
     /// A source archive has another digest.
-    pub SOURCE_DIGEST = Violation "source-digest": "a source archive has another digest than the pinned one" {
+    pub SOURCE_ARCHIVE_DIGEST = Violation "source-archive-digest": "a source archive has another digest than the pinned one" {
         "cause": "the archive was changed upstream, by a mirror or on the way",
         "fix": "compare the digest with the publisher's; after a review change source.toml",
     }
@@ -95,21 +95,6 @@ diag::codes! {
     pub NATIVE_COMPILE = Environment "native-compile": "a native library could not be compiled" {
         "cause": "the compiler or the library's make reported an error",
         "fix": "read the named log, or run the quoted command by hand",
-    }
-    /// The compiled archive violates a check.
-    pub NATIVE_ARCHIVE = Violation "native-archive": "the archive of a native library violates a check" {
-        "cause": "a patch, a kernel, a symbol or a configuration line differs from build.toml and the guards",
-        "fix": "read the named log; `cargo xtask vendor status --explain CHECK` explains the check in brackets",
-    }
-    /// A patch has no effect on the compiled code.
-    pub PATCH_NOT_LIVE = Violation "native-patch-not-live": "a patch has no effect on the compiled code" {
-        "cause": "added lines are removed by the preprocessor, or the compiled functions are the same without the patch",
-        "fix": "correct the patch; its guard lists lines that are meant for another system",
-    }
-    /// A patched function is not in the linked file.
-    pub PATCH_NOT_LINKED = Violation "link-patch-missing": "the linked file lacks a function that a patch changes" {
-        "cause": "the linker does not take the archive member, or another library defines the symbol",
-        "fix": "`cargo xtask build-native` names the archive; check that its member is linked",
     }
     /// The bytes of a file differ from those that were judged.
     pub ARTIFACT_CHANGED = Violation "artifact-changed": "a file changed between two stages" {

@@ -96,7 +96,14 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
             }
             flags.iter().cloned().chain(choices.options.iter().map(|flag| flag.value.clone())).collect()
         }
-        Recipe::Make { always, threads_max, kernels, reserved, refused, .. } => {
+        Recipe::Make {
+            fixed_options: always,
+            threads_max,
+            kernels,
+            reserved_options: reserved,
+            forbidden_options: refused,
+            ..
+        } => {
             let set: Vec<&str> = TOOLS
                 .into_iter()
                 .chain(reserved.iter().map(String::as_str))

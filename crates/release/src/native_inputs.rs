@@ -57,7 +57,7 @@ impl NativeInputs {
             .part("environment", variables.join("\n"))
             .part("target", target)
             .part("vendor", &library.vendor_digest)
-            .part("build.toml", Digest::of(library.build().text()?.as_bytes()))
+            .part("build.toml", Digest::of(library.build().to_json()?.as_bytes()))
             .part("options", library.options.join("\n"))
             .part("zig", &toolchain.zig().version)
             .part("zig sha256", &toolchain.zig().sha256)

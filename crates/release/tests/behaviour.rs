@@ -1,8 +1,8 @@
-//! What the patches of each library change, seen in programs that run: each C test of `vendor/NAME/tests/tests.toml` holds
-//! with the archive that ships, and does not with the unpatched objects in front of it. Every program has a time-out.
+//! Behaviour of the patches in running programs: each C test of `vendor/NAME/tests/tests.toml` passes with the shipped
+//! archive and fails with the unpatched objects linked before it. Every program has a time limit.
 //!
-//! One object is compiled again where one object makes the difference: with the very call that the build made, out of its
-//! log, so that the control differs from what ships in nothing else.
+//! Only the objects that make the difference are compiled again, with the call from the log of the build, so that the control
+//! differs from the shipped archive in nothing else.
 
 mod inputs;
 
@@ -13,24 +13,28 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use inputs::input;
-use patchset::behaviour::{self, Behaviour};
-use patchset::manifest::{FileList, verify_and_copy};
+use patchset::behaviour::{self, BehaviourTest};
+use patchset::file_list::{FileList, verify_and_copy};
 use patchset::unpack::unpack;
 use patchset::{Input, Vendored};
 use release::config::Config;
 use release::stages::native::COMPILE_LOG;
 
-const LOST: u64 = 128 << 10;
-const PROMISED: u64 = 8 << 20;
-/// As a shell reports them.
+/// Default thread stack of musl without `-z stack-size`.
+const STACK_WITHOUT_FLAG: u64 = 128 << 10;
+/// Exit status of a shell for this signal.
 const SIGSEGV: i32 = 139;
 
 struct Library {
     name: String,
     vendor: PathBuf,
     vendored: Vendored,
-    /// The unpatched tree and the patched one, with what the configuration wrote.
+    /// The unpatched tree and the patched one, with the files of the configuration.
     trees: [OnceLock<PathBuf>; 2],
+}
+
+fn config() -> Config {
+    Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../release.toml")).unwrap()
 }
 
 /// All libraries of release.toml, each read and unpacked once for all tests.
@@ -38,7 +42,7 @@ fn libraries() -> &'static [Library] {
     static LIBRARIES: OnceLock<Vec<Library>> = OnceLock::new();
     LIBRARIES.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let config = Config::load(&root.join("release.toml")).unwrap();
+        let config = config();
         let library = |(name, native): (&String, &release::config::Native)| {
             let vendor = root.join(&native.vendor);
             let vendored = Vendored::read(&vendor).unwrap();
@@ -73,14 +77,14 @@ impl Library {
                 verify_and_copy(&unpacked, &list, &tree).unwrap();
                 std::fs::remove_dir_all(&unpacked).unwrap();
             }
-            for name in &self.vendored.build.keeps {
+            for name in &self.vendored.build.keep_files {
                 std::fs::copy(self.input("DIR").join(name), tree.join(name)).unwrap();
             }
             tree
         })
     }
 
-    /// Compiles one object as the build did, after `edit` on the call.
+    /// Compiles one object with the call of the build, changed by `edit`.
     fn object(&self, patched: bool, object: &str, into: &Path, edit: impl Fn(&str) -> String) -> PathBuf {
         let (folder, name) = object.rsplit_once('/').unwrap_or(("", object));
         let log = std::fs::read_to_string(self.input("DIR").join(COMPILE_LOG)).unwrap();
@@ -94,12 +98,12 @@ impl Library {
         let output = into.join(name);
         let call = edit(call).replace(&wanted, &format!(" -o {}", output.display()));
         let folder = self.tree(patched).join(folder);
-        let made = Command::new("sh").arg("-c").arg(&call).current_dir(folder).output().unwrap();
-        assert!(made.status.success(), "{call}\n{}", String::from_utf8_lossy(&made.stderr));
+        let compiled = Command::new("sh").arg("-c").arg(&call).current_dir(folder).output().unwrap();
+        assert!(compiled.status.success(), "{call}\n{}", String::from_utf8_lossy(&compiled.stderr));
         output
     }
 
-    /// Links a C test with `objects` in front of the archive, and runs it.
+    /// Links a C test with `objects` before the archive, and runs it.
     fn run(
         &self,
         test: &str,
@@ -112,6 +116,7 @@ impl Library {
         let program = folder.path().join(test);
         let linked = Command::new(input("MUSLIN_CC"))
             .args(["-O2", "-static"])
+            .arg(format!("-DSTACK_SIZE_BYTES={}", config().stack_size.0))
             .arg(self.vendor.join("tests").join(format!("{test}.c")))
             .args(objects)
             .arg(self.input("DIR").join(&self.vendored.build.archive))
@@ -123,15 +128,15 @@ impl Library {
         assert!(linked.status.success(), "{}", String::from_utf8_lossy(&linked.stderr));
         let mut child = Command::new(&program);
         child.env_clear().envs(environment);
-        let (status, took) = ended(&mut child, timeout)
-            .unwrap_or_else(|| panic!("{test}: did not end within {timeout:?}, in spite of its alarm clock"));
-        eprintln!("{test}: exit {status} after {:.1} s", took.as_secs_f64());
+        let (status, elapsed) = wait_with_timeout(&mut child, timeout)
+            .unwrap_or_else(|| panic!("{test}: did not end within {timeout:?}, although it sets an alarm"));
+        eprintln!("{test}: exit {status} after {:.1} s", elapsed.as_secs_f64());
         status
     }
 }
 
-/// Exit code as a shell has it, or nothing after the time-out.
-fn ended(command: &mut Command, timeout: Duration) -> Option<(i32, Duration)> {
+/// Exit status as a shell reports it, or `None` after the time limit.
+fn wait_with_timeout(command: &mut Command, timeout: Duration) -> Option<(i32, Duration)> {
     use std::os::unix::process::ExitStatusExt;
     let started = Instant::now();
     let mut child = command.spawn().unwrap();
@@ -149,38 +154,38 @@ fn ended(command: &mut Command, timeout: Duration) -> Option<(i32, Duration)> {
     }
 }
 
-/// What is wrong with one test, on both archives.
-fn check(library: &Library, test: &Behaviour) -> Vec<String> {
+/// Violations of one test, with the shipped archive and with the unpatched objects.
+fn check(library: &Library, test: &BehaviourTest) -> Vec<String> {
     let name = format!("{}: {}", library.name, test.name);
     let run = |objects: &[&Path]| {
         library.run(&test.name, objects, test.stack_size.0, &test.environment, test.timeout.0)
     };
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     let shipped = run(&[]);
     if shipped != 0 {
-        wrong.push(format!("{name} does not hold with the archive that ships: exit {shipped}"));
+        violations.push(format!("{name}: expected exit 0 with the shipped archive, found {shipped}"));
     }
     let folder = tempfile::tempdir().unwrap();
     let objects: Vec<PathBuf> = test
-        .unpatched
+        .unpatched_objects
         .iter()
         .map(|object| library.object(false, object, folder.path(), str::to_string))
         .collect();
     let objects: Vec<&Path> = objects.iter().map(PathBuf::as_path).collect();
     let unpatched = run(&objects);
-    if !test.unpatched_exits.contains(&unpatched) {
-        wrong.push(format!(
+    if !test.unpatched_exit_codes.contains(&unpatched) {
+        violations.push(format!(
             "{name}: expected one of {:?} without the patch, found exit {unpatched}",
-            test.unpatched_exits
+            test.unpatched_exit_codes
         ));
     }
-    wrong
+    violations
 }
 
-/// Two at a time: each is mostly waiting, and some measure how long a hang lasts.
+/// Two at a time: each mostly waits.
 #[test]
-fn every_patch_of_every_library_changes_what_its_test_sees() {
-    let tests: Vec<(&Library, Behaviour)> = libraries()
+fn every_behavioural_test_passes_with_and_fails_without_its_patch() {
+    let tests: Vec<(&Library, BehaviourTest)> = libraries()
         .iter()
         .flat_map(|library| {
             let table = behaviour::read(&library.vendor, &library.vendored).unwrap();
@@ -189,7 +194,7 @@ fn every_patch_of_every_library_changes_what_its_test_sees() {
         .collect();
     assert!(tests.len() >= 7, "only {} tests", tests.len());
     let waiting = Mutex::new(tests.iter());
-    let wrong = Mutex::new(Vec::new());
+    let violations = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -197,30 +202,29 @@ fn every_patch_of_every_library_changes_what_its_test_sees() {
                     let next = waiting.lock().unwrap().next();
                     let Some((library, test)) = next else { break };
                     let found = check(library, test);
-                    wrong.lock().unwrap().extend(found);
+                    violations.lock().unwrap().extend(found);
                 }
             });
         }
     });
-    assert_eq!(wrong.into_inner().unwrap(), Vec::<String>::new());
+    assert_eq!(violations.into_inner().unwrap(), Vec::<String>::new());
 }
 
-/// A program that never ends must end the test all the same.
 #[test]
-fn a_test_that_hangs_is_ended() {
+fn a_program_that_hangs_is_killed_at_its_time_limit() {
     let mut sleep = Command::new("sleep");
-    assert!(ended(sleep.arg("60"), Duration::from_millis(200)).is_none());
+    assert!(wait_with_timeout(sleep.arg("60"), Duration::from_millis(200)).is_none());
     let mut shell = Command::new("sh");
-    assert_eq!(ended(shell.args(["-c", "kill -SEGV $$"]), Duration::from_secs(20)).unwrap().0, SIGSEGV);
+    assert_eq!(wait_with_timeout(shell.args(["-c", "kill -SEGV $$"]), Duration::from_secs(20)).unwrap().0, SIGSEGV);
 }
 
-/// The option that keeps the job array off the stack in what ships.
+/// The option of the shipped build that puts the job array on the heap.
 const HEAP: &str = "-DBLAS3_MEM_ALLOC_THRESHOLD=0";
 
-/// The crash of the incident. With 32 threads at most, the job array of a GEMM takes 128 KiB of the caller's stack: a
-/// thread with default attributes dies of it without the link flag, and lives with it.
+/// With a maximum of 32 threads, the job array of a GEMM takes 128 KiB of the caller's stack: a thread with default attributes
+/// crashes without the link flag and works with it.
 #[test]
-fn a_default_thread_that_calls_a_gemm_dies_without_the_link_flag() {
+fn a_default_thread_that_calls_a_gemm_crashes_without_the_link_flag() {
     let openblas = library("openblas");
     let environment = BTreeMap::from([("OPENBLAS_NUM_THREADS".to_string(), "2".to_string())]);
     let run = |objects: &[&Path], stack_size| {
@@ -228,12 +232,13 @@ fn a_default_thread_that_calls_a_gemm_dies_without_the_link_flag() {
     };
     let folder = tempfile::tempdir().unwrap();
     let for_32_threads = |call: &str| {
-        assert!(call.contains("-DMAX_CPU_NUMBER=64 "), "the build has another maximum of threads: {call}");
-        assert!(call.contains(HEAP), "the build puts the job array on the heap no more: {call}");
+        assert!(call.contains("-DMAX_CPU_NUMBER=64 "), "the build has another maximum of threads than 64: {call}");
+        assert!(call.contains(HEAP), "the build does not put the job array on the heap: {call}");
         call.replace("-DMAX_CPU_NUMBER=64 ", "-DMAX_CPU_NUMBER=32 ").replace(HEAP, "")
     };
     let driver = openblas.object(true, "driver/level3/sgemm_thread_nn.o", folder.path(), for_32_threads);
-    assert_eq!(run(&[&driver], LOST), SIGSEGV, "it no longer dies: the control controls nothing");
-    assert_eq!(run(&[&driver], PROMISED), 0, "it dies with the link flag too");
-    assert_eq!(run(&[], LOST), 0, "what ships puts the array on the heap");
+    let stack_size = config().stack_size.0;
+    assert_eq!(run(&[&driver], STACK_WITHOUT_FLAG), SIGSEGV, "without a crash this test shows nothing");
+    assert_eq!(run(&[&driver], stack_size), 0, "it crashes with the link flag too");
+    assert_eq!(run(&[], STACK_WITHOUT_FLAG), 0, "the shipped archive puts the array on the heap");
 }

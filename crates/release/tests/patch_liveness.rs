@@ -1,13 +1,15 @@
-//! Liveness on the real thing: every patch of OpenBLAS with the calls of the build, and the mistake that began this project,
-//! a repair inside `#ifdef NEED_STACKATTR` of the real blas_server.c, which must be refused at the preprocessor by name.
+//! Liveness of the real patches of OpenBLAS, with the calls of the build. A repair inside `#ifdef NEED_STACKATTR` of the real
+//! blas_server.c, the incident behind this project, must be refused at the preprocessor.
 
 mod inputs;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use diag::Diagnostic;
 use inputs::input;
-use patchset::liveness::{Chain, walk};
+use patchset::codes::{PATCH_OBJECT, PATCH_PREPROCESSOR};
+use patchset::liveness::{LivenessReport, verify};
 use patchset::{Input, Prepared, Vendored};
 use release::stages::native::COMPILE_LOG;
 
@@ -17,7 +19,7 @@ struct Build {
     log: String,
 }
 
-/// The patched tree with the headers of the build, and its log as if the build had run there.
+/// The patched tree with the headers of the build, and the log with its paths moved there.
 fn build() -> Build {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
@@ -25,7 +27,7 @@ fn build() -> Build {
     let vendored = Vendored::read(&vendor).unwrap();
     let prepared = vendored.prepare(Input::Tarball(&input("MUSLIN_NATIVE_OPENBLAS_SOURCE")), &tree).unwrap();
     let built = input("MUSLIN_NATIVE_OPENBLAS_DIR");
-    for name in &vendored.build.keeps {
+    for name in &vendored.build.keep_files {
         std::fs::copy(built.join(name), tree.join(name)).unwrap();
     }
     let log = std::fs::read_to_string(built.join(COMPILE_LOG)).unwrap();
@@ -40,10 +42,10 @@ impl Build {
         self.folder.path().join("tree")
     }
 
-    fn walk(&self) -> (Vec<Chain>, Vec<String>) {
-        walk(&self.prepared.steps, &self.log, &self.tree(), &|folder, line| {
-            let made = Command::new("sh").arg("-c").arg(line).current_dir(folder).output()?;
-            anyhow::ensure!(made.status.success(), "{line}\n{}", String::from_utf8_lossy(&made.stderr));
+    fn verify(&self) -> (Vec<LivenessReport>, Vec<Diagnostic>) {
+        verify(&self.prepared.steps, &self.log, &self.tree(), &|folder, line| {
+            let compiled = Command::new("sh").arg("-c").arg(line).current_dir(folder).output()?;
+            anyhow::ensure!(compiled.status.success(), "{line}\n{}", String::from_utf8_lossy(&compiled.stderr));
             Ok(())
         })
         .unwrap()
@@ -53,13 +55,13 @@ impl Build {
 #[test]
 fn every_patch_of_openblas_is_live() {
     let build = build();
-    let (chains, violations) = build.walk();
-    assert_eq!(violations, Vec::<String>::new());
-    assert_eq!(chains.len(), build.prepared.patches.len());
-    for chain in &chains {
-        eprintln!("{chain:?}");
-        assert!(chain.lines_added > 0 && chain.lines_live == chain.lines_added, "{chain:?}");
-        assert!(!chain.compiled.is_empty() && !chain.differs.is_empty(), "{chain:?}");
+    let (reports, violations) = build.verify();
+    assert_eq!(violations, []);
+    assert_eq!(reports.len(), build.prepared.patches.len());
+    for report in &reports {
+        eprintln!("{report:?}");
+        assert!(report.lines_added > 0 && report.lines_live == report.lines_added, "{report:?}");
+        assert!(!report.compiled.is_empty() && !report.differs.is_empty(), "{report:?}");
     }
 }
 
@@ -71,25 +73,22 @@ fn a_repair_inside_need_stackattr_is_refused_at_the_preprocessor() {
     let first = &mut build.prepared.steps[0];
     first.patch.name = "0001-give-workers-a-stack".into();
     first.files.retain(|file| file.path.ends_with("blas_server.c"));
-    first.patch.guard.objects.retain(|proof| proof.member == "blas_server.o");
+    first.patch.guard.objects.retain(|object| object.member == "blas_server.o");
     first.patch.guard.objects[0].function = Some("blas_thread_init".into());
     let file = &mut first.files[0];
     let pristine = String::from_utf8_lossy(&file.before).into_owned();
-    assert_eq!(pristine.matches(INSIDE).count(), 1, "the place of the original mistake is gone");
+    assert_eq!(pristine.matches(INSIDE).count(), 1, "the #ifdef of the incident is not in the source");
     let after = pristine.replace(INSIDE, &format!("{INSIDE}{REPAIR}"));
     let line = after[..after.find(REPAIR).unwrap()].lines().count() + 1;
     (file.after, file.added) = (after.into_bytes(), vec![line]);
     build.prepared.steps.truncate(1);
-    let (_, violations) = build.walk();
-    assert!(
-        violations[0].starts_with(&format!(
-            "patch `0001-give-workers-a-stack`: preprocessor: `driver/others/blas_server.c` line {line}, \
-             `pthread_attr_setstacksize(&attr, 8UL << 20);`"
-        )),
-        "{violations:?}"
-    );
-    assert!(
-        violations[1].contains("object: the code of blas_thread_init in blas_server.o is the same"),
-        "{violations:?}"
+    let (_, violations) = build.verify();
+    assert_eq!((violations[0].code(), violations[1].code()), (&PATCH_PREPROCESSOR, &PATCH_OBJECT));
+    let fields = violations[0].fields();
+    assert_eq!(fields.subject.rule.as_deref(), Some("0001-give-workers-a-stack"));
+    assert_eq!(fields.subject.location.map(|location| location.line), Some(line));
+    assert_eq!(
+        fields.expected.as_deref(),
+        Some("`pthread_attr_setstacksize(&attr, 8UL << 20);` in the preprocessed source")
     );
 }

@@ -1,12 +1,12 @@
-//! The patches of OpenBLAS, worked on with its real source: what is not changed comes back byte for byte.
+//! Work on the real patches of OpenBLAS: unchanged patches are written back byte for byte.
 
 mod inputs;
 
 use std::path::{Path, PathBuf};
 
 use patchset::patch::Patch;
-use patchset::series::Standing;
-use patchset::working::Target;
+use patchset::series::PatchStatus;
+use patchset::worktree::EditTarget;
 use patchset::{Input, Vendored};
 
 use inputs::input;
@@ -15,7 +15,7 @@ fn vendor_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../vendor/openblas")
 }
 
-/// The tarball is unpacked once: a dozen trees are made of it.
+/// The tarball is unpacked once for a dozen worktrees.
 fn unpacked(folder: &Path) -> (Vendored, PathBuf) {
     let vendored = Vendored::read(&vendor_dir()).unwrap();
     let source = vendored.pristine(Input::Tarball(&input("MUSLIN_NATIVE_OPENBLAS_SOURCE")), folder).unwrap();
@@ -27,38 +27,38 @@ fn patch_file(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn every_patch_comes_back_as_it_was() {
+fn a_refresh_without_an_edit_changes_no_patch() {
     let folder = tempfile::tempdir().unwrap();
     let (vendored, source) = unpacked(folder.path());
     for patch in vendored.patches() {
         let name = &patch.name;
         let tree = folder.path().join(name);
-        let opened = vendored.open(Input::Tree(&source), Target::Patch(name), &tree).unwrap();
-        assert_eq!(opened.rejected, None, "{name}");
-        let proposal = vendored.refresh(Input::Tree(&source), &vendor_dir(), &tree).unwrap();
-        assert!(proposal.violations.is_empty() && proposal.later_violations.is_empty(), "{proposal:?}");
-        let written: Vec<&PathBuf> = proposal.writes.iter().map(|(path, _)| path).collect();
+        let session = vendored.open(Input::Tree(&source), EditTarget::Existing(name), &tree).unwrap();
+        assert_eq!(session.rejected, None, "{name}");
+        let plan = vendored.refresh(Input::Tree(&source), &vendor_dir(), &tree).unwrap();
+        assert!(plan.violations.is_empty() && plan.later_violations.is_empty(), "{plan:?}");
+        let written: Vec<&PathBuf> = plan.writes.iter().map(|(path, _)| path).collect();
         assert!(written.is_empty(), "{name}: {written:?}");
         std::fs::remove_dir_all(tree).unwrap();
     }
 }
 
-/// The diffs made anew from the two states of each file, not kept from the patch.
+/// Diffs are computed from the two states of each file, not copied from the patch.
 #[test]
-fn every_diff_is_written_as_it_was() {
+fn computes_the_same_diffs_as_the_patch_files() {
     let folder = tempfile::tempdir().unwrap();
     let (vendored, source) = unpacked(folder.path());
     for patch in vendored.patches() {
         let text = patch_file(&patch.name);
         let diffs = &text[Patch::header_bytes(&text).len()..];
-        let anew = vendored.shown(Input::Tree(&source), &patch.name, 3).unwrap();
-        assert_eq!(String::from_utf8_lossy(&anew), String::from_utf8_lossy(diffs), "{}", patch.name);
+        let computed = vendored.patch_diff(Input::Tree(&source), &patch.name, 3).unwrap();
+        assert_eq!(String::from_utf8_lossy(&computed), String::from_utf8_lossy(diffs), "{}", patch.name);
     }
 }
 
-/// A version in which a comment came to the top of every patched file.
+/// The new version has one more comment line at the top of every patched file.
 #[test]
-fn a_version_that_moved_the_patches_is_carried_over() {
+fn a_bump_to_a_version_with_moved_lines_gives_patches_that_apply() {
     let source = input("MUSLIN_NATIVE_OPENBLAS_SOURCE");
     let folder = tempfile::tempdir().unwrap();
     let vendor = folder.path().join("vendor");
@@ -74,14 +74,14 @@ fn a_version_that_moved_the_patches_is_carried_over() {
         let text = std::fs::read(tree.join(path)).unwrap();
         std::fs::write(tree.join(path), [b"/* moved */\n", &text[..]].concat()).unwrap();
     }
-    let (files, proposal) = vendored.bump(&tree, "0.3.35", None, &vendor).unwrap();
-    assert_eq!((files.changed.len(), files.missing.len()), (4, 0));
-    assert_eq!(proposal.later_violations, Vec::<String>::new());
-    assert!(proposal.later.iter().all(|patch| patch.standing() == Standing::Moved), "{proposal:?}");
-    proposal.write().unwrap();
-    let carried = Vendored::read(&vendor).unwrap();
-    let prepared = carried.prepare(Input::Tree(&tree), &folder.path().join("prepared")).unwrap();
-    assert_eq!((prepared.version.as_str(), prepared.steps.len()), ("0.3.35", carried.patches().count()));
+    let (changes, plan) = vendored.bump(&tree, "0.3.35", None, &vendor).unwrap();
+    assert_eq!((changes.changed.len(), changes.missing.len()), (4, 0));
+    assert_eq!(plan.later_violations, []);
+    assert!(plan.later.iter().all(|patch| patch.status() == PatchStatus::Moved), "{plan:?}");
+    plan.write().unwrap();
+    let bumped = Vendored::read(&vendor).unwrap();
+    let prepared = bumped.prepare(Input::Tree(&tree), &folder.path().join("prepared")).unwrap();
+    assert_eq!((prepared.version.as_str(), prepared.steps.len()), ("0.3.35", bumped.patches().count()));
 }
 
 fn copy(from: &Path, to: &Path) {

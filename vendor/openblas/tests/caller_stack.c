@@ -1,8 +1,8 @@
-/* Negative control for the stack of the CALLER, which no patch of the workers reaches.
+/* Negative control for the stack of the CALLER, which the patches of the workers do not change.
  *
- * Against an archive that was made with NUM_THREADS=32 and a job array on the stack, and linked with
- * `-z stack-size=131072`, this must die with SIGSEGV; linked with `-z stack-size=8388608` it must pass. Needs two threads,
- * so OPENBLAS_NUM_THREADS must not be 1. Calls from a thread that was created with default attributes, as C code does. */
+ * Linked with an archive for NUM_THREADS=32 with the job array on the stack and `-z stack-size=131072`, this must end with
+ * SIGSEGV; linked with `-z stack-size` of release.toml it must pass. It needs two threads, so OPENBLAS_NUM_THREADS must not
+ * be 1. It calls from a thread that was created with default attributes, as C code does. */
 #include <pthread.h>
 
 #include "sgemm.h"

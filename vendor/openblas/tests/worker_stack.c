@@ -1,8 +1,10 @@
-/* Every worker has 8 MiB of stack, also in a program whose link flag was lost: link this with `-z stack-size=131072`,
- * where musl gives a thread 128 KiB unless it is asked for more.
+/* Every worker has the stack size of release.toml, also in a program that was linked without the flag: link this with
+ * `-z stack-size=131072`; musl then gives a thread 128 KiB unless its attributes request more.
  *
- * Measured, not believed: the workers are let park, the kernel says where the stack pointer of each is, and the mapping
- * below it is what the worker has. A guard page must lie right under it. */
+ * The program measures: it waits until the workers are parked, reads the stack pointer of each from the kernel, and takes the
+ * mapping below it as the stack. A guard page must be right below the mapping.
+ *
+ * Compile with -DSTACK_SIZE_BYTES=N, the value of release.toml; there is no default here. */
 #include <dirent.h>
 #include <string.h>
 
@@ -10,7 +12,10 @@
 
 enum { THREADS = 4, CLOCK_S = 30 };
 
-static const unsigned long WANTED_BYTES = 8UL << 20;
+#ifndef STACK_SIZE_BYTES
+#error "compile with -DSTACK_SIZE_BYTES=N, the stack_size of release.toml in bytes"
+#endif
+static const unsigned long WANTED_BYTES = STACK_SIZE_BYTES;
 /* frames between the top of the stack and the wait, thread descriptor and TLS included */
 static const unsigned long SLACK_BYTES = 64UL << 10;
 

@@ -1,29 +1,31 @@
-//! `cargo xtask vendor edit|diff|refresh`: a tree to edit, what was edited, and the patch written anew from it.
+//! `cargo xtask vendor edit|diff|refresh`: a worktree, its edits, and the patch written again from it.
 
 use std::path::PathBuf;
 
 use anyhow::Context;
-use patchset::series::told_without_digests;
-use patchset::working::{Proposal, Target};
+use patchset::refresh_plan::RefreshPlan;
+use patchset::worktree::EditTarget;
+use serde_json::json;
 
-use super::Library;
+use super::{LibraryArgs, report};
 use crate::Outcome;
+use crate::format::{self, Format};
 use crate::stdout;
 
 #[derive(clap::Args)]
 pub struct EditArgs {
     #[command(flatten)]
-    library: Library,
-    /// The patch to work on, by its name or its number
+    library: LibraryArgs,
+    /// The patch, by name or number
     #[arg(value_name = "PATCH", required_unless_present = "new")]
     patch: Option<String>,
-    /// Begin a patch of this name on top of all others: 0042-why-it-is-there
+    /// Start a new patch of this name, above all others: 0042-why-it-exists
     #[arg(long, value_name = "NAME", conflicts_with = "patch")]
     new: Option<String>,
-    /// Where the tree is made [default: target/muslin/vendor/LIBRARY]
+    /// The worktree [default: target/muslin/vendor/LIBRARY]
     #[arg(long, value_name = "DIR")]
     tree: Option<PathBuf>,
-    /// Throw away the tree that is there, with everything that was edited in it
+    /// Remove an existing worktree with all its edits
     #[arg(long)]
     discard: bool,
 }
@@ -31,14 +33,14 @@ pub struct EditArgs {
 #[derive(clap::Args)]
 pub struct DiffArgs {
     #[command(flatten)]
-    library: Library,
-    /// Show this patch; without it, what was edited since the last refresh
+    library: LibraryArgs,
+    /// Show this patch; without it, the edits since the last refresh
     #[arg(value_name = "PATCH")]
     patch: Option<String>,
-    /// Lines around each change
+    /// Lines of context around each change of a patch
     #[arg(long, short = 'U', value_name = "LINES", default_value_t = 10)]
     context: usize,
-    /// The edited tree [default: target/muslin/vendor/LIBRARY]
+    /// The worktree [default: target/muslin/vendor/LIBRARY]
     #[arg(long, value_name = "DIR")]
     tree: Option<PathBuf>,
 }
@@ -46,103 +48,120 @@ pub struct DiffArgs {
 #[derive(clap::Args)]
 pub struct RefreshArgs {
     #[command(flatten)]
-    library: Library,
-    /// The edited tree [default: target/muslin/vendor/LIBRARY]
+    library: LibraryArgs,
+    /// The worktree [default: target/muslin/vendor/LIBRARY]
     #[arg(long, value_name = "DIR")]
     tree: Option<PathBuf>,
-    /// Write the patch also when later ones do not fit on top of it; they have to be edited next
+    /// Write the patch even if later ones do not fit on top of it; edit those next
     #[arg(long)]
     leave_conflicts: bool,
-    /// Say what would be written, and write nothing
+    /// Print the files that would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 pub fn edit(args: &EditArgs) -> anyhow::Result<Outcome> {
-    let opened = args.library.open()?;
+    let library = args.library.open()?;
     let tree = args.library.tree(args.tree.as_deref())?;
-    // Only a tree that we made is thrown away.
+    // Remove only a folder that `vendor edit` made.
     if args.discard && tree.join(".muslin/session.json").exists() {
         std::fs::remove_dir_all(&tree).with_context(|| format!("removing `{}`", tree.display()))?;
     }
     let target = match (&args.new, &args.patch) {
-        (Some(name), _) => Target::New(name),
-        (None, patch) => Target::Patch(patch.as_deref().unwrap_or_default()),
+        (Some(name), _) => EditTarget::New(name),
+        (None, patch) => EditTarget::Existing(patch.as_deref().unwrap_or_default()),
     };
-    let made = opened.vendored.open(opened.input(), target, &tree)?;
+    let session = library.vendored.open(library.input(), target, &tree)?;
     let mut text = format!("{}\n", tree.display());
-    if let Some(templates) = &made.templates {
-        text += &format!(
-            "  new patch {}: fill `header` and `guard.toml` in {}\n",
-            made.patch,
-            templates.display()
-        );
-    } else {
-        text += &format!(
-            "  holds the patches up to and including {}, which changes {}\n",
-            made.patch,
-            made.files.join(", ")
-        );
+    text += &match &session.templates {
+        Some(folder) => {
+            format!("  new patch {}: fill `header` and `guard.toml` in {}\n", session.patch, folder.display())
+        }
+        None => format!(
+            "  has the patches up to and including {}, which changes {}\n",
+            session.patch,
+            session.files.join(", ")
+        ),
+    };
+    if let Some(rejected) = &session.rejected {
+        text += &format!("  NOT applied, because they have no place: the hunks in {}\n", rejected.display());
     }
-    if let Some(rejected) = &made.rejected {
-        text += &format!("  NOT in it, because it has no place: {}\n", rejected.display());
-    }
-    let library = &args.library.name;
-    text +=
-        &format!("  edit, then: cargo xtask vendor diff {library}; cargo xtask vendor refresh {library}\n");
+    let name = &args.library.name;
+    text += &format!("  edit, then: cargo xtask vendor diff {name}; cargo xtask vendor refresh {name}\n");
     stdout::print(&text)?;
     Ok(Outcome::Pass)
 }
 
 pub fn diff(args: &DiffArgs) -> anyhow::Result<Outcome> {
-    let opened = args.library.open()?;
+    let library = args.library.open()?;
     let text = match &args.patch {
-        Some(patch) => opened.vendored.shown(opened.input(), patch, args.context)?,
-        None => opened.vendored.edited(opened.input(), &args.library.tree(args.tree.as_deref())?)?,
+        Some(patch) => library.vendored.patch_diff(library.input(), patch, args.context)?,
+        None => library.vendored.worktree_diff(library.input(), &args.library.tree(args.tree.as_deref())?)?,
     };
     stdout::print(&String::from_utf8_lossy(&text))?;
     Ok(Outcome::Pass)
 }
 
 pub fn refresh(args: &RefreshArgs) -> anyhow::Result<Outcome> {
-    let opened = args.library.open()?;
-    let tree = args.library.tree(args.tree.as_deref())?;
-    let proposal = opened.vendored.refresh(opened.input(), &opened.folder, &tree)?;
-    let mut text = format!("{}: changes {}\n", proposal.name, proposal.files.join(", "));
-    text += &super::table(&proposal.later, told_without_digests);
-    stdout::print(&text)?;
-    settle(&proposal, args.leave_conflicts, args.dry_run)
+    format::errors_as_data(args.format, plan_and_write(args))
 }
 
-/// Writes a proposal unless something stands against it; all that does is told.
-pub fn settle(proposal: &Proposal<'_>, leave_conflicts: bool, dry_run: bool) -> anyhow::Result<Outcome> {
-    for violation in proposal.violations.iter().chain(&proposal.later_violations) {
-        eprintln!("error: {violation}");
+fn plan_and_write(args: &RefreshArgs) -> anyhow::Result<Outcome> {
+    let library = args.library.open()?;
+    let tree = args.library.tree(args.tree.as_deref())?;
+    let plan = library.vendored.refresh(library.input(), &library.folder, &tree)?;
+    if args.format == Format::Human {
+        let head = format!("{}: changes {}\n", plan.name, plan.files.join(", "));
+        stdout::print(&(head + &report::table(&plan.later)))?;
     }
-    if !proposal.violations.is_empty() || !(proposal.later_violations.is_empty() || leave_conflicts) {
-        eprintln!("nothing is written");
-        eprintln!("hint: what a check in brackets is for: cargo xtask vendor status --explain CHECK");
-        if proposal.violations.is_empty() {
-            eprintln!("      to write what fits and edit the others one by one: --leave-conflicts");
-        } else {
-            eprintln!(
-                "      correct the patch in its tree, its guard in the vendor folder, and run this again"
-            );
+    write(&plan, args.leave_conflicts, args.dry_run, args.format)
+}
+
+/// Writes a plan unless there are violations, and prints files and violations.
+pub fn write(
+    plan: &RefreshPlan<'_>,
+    leave_conflicts: bool,
+    dry_run: bool,
+    format: Format,
+) -> anyhow::Result<Outcome> {
+    let violations = [&plan.violations[..], &plan.later_violations].concat();
+    let can_write = plan.violations.is_empty() && (plan.later_violations.is_empty() || leave_conflicts);
+    if can_write && !dry_run {
+        plan.write()?;
+    }
+    format::print_diagnostics(format, &violations);
+    let paths: Vec<&PathBuf> = plan.writes.iter().map(|(path, _)| path).collect();
+    match format {
+        Format::Json => stdout::print(&format!(
+            "{:#}\n",
+            json!({
+                "schema_version": diag::render::SCHEMA_VERSION, "name": plan.name, "files": plan.files,
+                "patches": report::patches_json(&plan.later), "paths": paths,
+                "written": can_write && !dry_run, "diagnostics": violations,
+            })
+        ))?,
+        Format::Human if can_write => stdout::print(&written(&paths, dry_run))?,
+        Format::Human => {
+            eprintln!("nothing is written");
+            eprintln!("hint: `cargo xtask vendor status --explain CODE` explains a code in brackets");
+            eprintln!("      {}", match plan.violations.is_empty() {
+                true => "`--leave-conflicts` writes the patches that fit; edit the others one by one",
+                false => "correct the patch in its worktree, its guard in the vendor folder, and run this again",
+            });
         }
-        return Ok(Outcome::Violated);
     }
-    if !dry_run {
-        proposal.write()?;
-    }
+    Ok(format::outcome(&violations))
+}
+
+fn written(paths: &[&PathBuf], dry_run: bool) -> String {
     let (none, some) = match dry_run {
         true => ("nothing would be written", "would be written"),
-        false => ("nothing to write: all files are as they must be", "written"),
+        false => ("nothing to write: all files are up to date", "written"),
     };
-    let mut text = String::new();
-    match proposal.writes.len() {
-        0 => text += &format!("{none}\n"),
-        _ => proposal.writes.iter().for_each(|(path, _)| text += &format!("{some}  {}\n", path.display())),
+    match paths.is_empty() {
+        true => format!("{none}\n"),
+        false => paths.iter().map(|path| format!("{some}  {}\n", path.display())).collect(),
     }
-    stdout::print(&text)?;
-    Ok(if proposal.later_violations.is_empty() { Outcome::Pass } else { Outcome::Violated })
 }

@@ -1,10 +1,11 @@
 //! `cargo xtask vendor status|diff|edit|refresh|bump`: work on the patches of vendored libraries.
 //!
-//! Here are the flags and the libraries; each verb has its file.
+//! This file holds the flags and finds the library; each verb has its own file.
 
 mod bump;
 mod edit;
 mod explain;
+mod report;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
 use diag::Diagnostic;
-use patchset::series::{OnTree, Standing};
 use patchset::{Input, Vendored};
 use release::stages::sources;
 use release::context::BuildContext;
@@ -28,30 +28,30 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Say of each patch why it is there and whether it holds: on the source, in its guard, in the archive
+    /// Show each patch: its reason, and whether source, guard and archive match it
     Status(status::Args),
-    /// Show what a patch changes, or what was edited and not refreshed yet
+    /// Show the diff of a patch, or the edits that are not in the patch yet
     Diff(edit::DiffArgs),
-    /// Make a plain tree with the patches up to and including one, to be edited
+    /// Make a plain tree to edit, with the patches up to and including one
     Edit(edit::EditArgs),
-    /// Write the patch of an edited tree anew, and those above it where they moved
+    /// Write the patch of an edited tree, and the later patches that moved
     Refresh(edit::RefreshArgs),
-    /// Say which patches and guards hold on another version of the library
+    /// Show how patches and guards fit another version of the library
     Bump(bump::Args),
 }
 
-/// Which library, and its source.
+/// A library and its source.
 #[derive(ClapArgs)]
-struct Library {
-    /// As `source.toml` names it
+struct LibraryArgs {
+    /// Name of the library in `source.toml`
     #[arg(value_name = "LIBRARY")]
     name: String,
     #[command(flatten)]
     common: Common,
 }
 
-/// A vendor folder that was read, with what is needed to work on it.
-struct Opened {
+/// A vendor folder and its source on disk.
+struct OpenLibrary {
     vendored: Vendored,
     folder: PathBuf,
     context: BuildContext,
@@ -68,39 +68,39 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     }
 }
 
-/// The vendor folders that release.toml names.
+/// The vendor folders of release.toml.
 fn folders(common: &Common) -> anyhow::Result<Vec<PathBuf>> {
     Ok(common.config()?.native.into_values().map(|native| workspace_root().join(native.vendor)).collect())
 }
 
-impl Library {
-    fn open(&self) -> anyhow::Result<Opened> {
+impl LibraryArgs {
+    fn open(&self) -> anyhow::Result<OpenLibrary> {
         let mut names = Vec::new();
         for folder in folders(&self.common)? {
             let vendored = Vendored::read(&folder)?;
             if vendored.manifest.name == self.name {
                 let (context, _) = self.common.context()?;
                 let source = source(&self.common, &context, &vendored)?;
-                return Ok(Opened { vendored, folder, context, source });
+                return Ok(OpenLibrary { vendored, folder, context, source });
             }
             names.push(vendored.manifest.name);
         }
         Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, format!("release.toml has no library `{}`", self.name))
             .expected(names.join(", "))
-            .hint("`cargo xtask vendor status` lists them with their patches")
+            .hint("`cargo xtask vendor status` lists the libraries with their patches")
             .into())
     }
 
-    /// Where a tree for editing is, unless somebody names another place.
+    /// The worktree: `--tree`, or its default place.
     fn tree(&self, named: Option<&Path>) -> anyhow::Result<PathBuf> {
         match named {
-            Some(tree) => std::path::absolute(tree).context("the folder of `--tree`"),
+            Some(tree) => std::path::absolute(tree).context("resolving the folder of `--tree`"),
             None => Ok(workspace_root().join("target/muslin/vendor").join(&self.name)),
         }
     }
 }
 
-impl Opened {
+impl OpenLibrary {
     fn input(&self) -> Input<'_> {
         input(&self.source)
     }
@@ -116,28 +116,4 @@ fn source(common: &Common, context: &BuildContext, vendored: &Vendored) -> anyho
         Some((_, path)) => Ok(path.clone()),
         None => sources::archive(context, &vendored.manifest),
     }
-}
-
-fn word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Holds => "holds",
-        Standing::Fits => "fits",
-        Standing::Moved => "MOVED",
-        Standing::Applied => "APPLIED ALREADY",
-        Standing::Conflict => "CONFLICT",
-    }
-}
-
-/// One line for each patch, and what stands against it below.
-fn table(patches: &[OnTree<'_>], told: impl Fn(&OnTree<'_>) -> String) -> String {
-    let width = patches.iter().map(|patch| patch.patch.name.len()).max().unwrap_or(0);
-    patches.iter().fold(String::new(), |text, patch| {
-        let told = told(patch);
-        let below = if told.is_empty() {
-            String::new()
-        } else {
-            format!("\n      {}", told.replace('\n', "\n      "))
-        };
-        text + &format!("  {:width$}  {}{below}\n", patch.patch.name, word(patch.standing()))
-    })
 }

@@ -1,5 +1,4 @@
-//! Each fact with an archive that lacks it: compiled here with the machine's C compiler and archived with its `ar`, or with
-//! one byte changed afterwards.
+//! One archive that violates each requirement: made by the C compiler and the `ar` of the machine, or with one changed byte.
 
 use std::process::Command;
 
@@ -11,18 +10,18 @@ const SOURCE: &str = r#"
     int one(void) { if (table[0]) abort(); return 1; }
 "#;
 
-struct Made {
+struct Workshop {
     folder: tempfile::TempDir,
 }
 
-impl Made {
-    fn of(files: &[(&str, &str)], flags: &[&str], ar: &str) -> Vec<u8> {
-        let made = Self { folder: tempfile::tempdir().unwrap() };
-        let objects: Vec<String> = files.iter().map(|(name, text)| made.compile(name, text, flags)).collect();
+impl Workshop {
+    fn archive(files: &[(&str, &str)], flags: &[&str], ar: &str) -> Vec<u8> {
+        let workshop = Self { folder: tempfile::tempdir().unwrap() };
+        let objects: Vec<String> = files.iter().map(|(name, text)| workshop.compile(name, text, flags)).collect();
         let mut archive = Command::new("ar");
-        archive.current_dir(made.folder.path()).args([ar, "tiny.a"]).args(&objects);
+        archive.current_dir(workshop.folder.path()).args([ar, "tiny.a"]).args(&objects);
         assert!(archive.status().expect("ar, which comes with the compiler").success());
-        std::fs::read(made.folder.path().join("tiny.a")).unwrap()
+        std::fs::read(workshop.folder.path().join("tiny.a")).unwrap()
     }
 
     fn compile(&self, name: &str, text: &str, flags: &[&str]) -> String {
@@ -36,32 +35,34 @@ impl Made {
     }
 }
 
-fn found(archive: &[u8], paths: &[String]) -> Vec<String> {
+fn found(archive: &[u8], paths: &[String]) -> Vec<Diagnostic> {
     let undefined = ["abort".to_owned()];
     let functions = ["one".to_owned()];
     let expected =
-        Expected { undefined: &undefined, functions: &functions, sizes: vec![("one.o", "table", 512)] };
+        ExpectedArchive { undefined: &undefined, functions: &functions, sizes: vec![("one.o", "table", 512)] };
     violations(&read(archive, paths).unwrap(), &expected)
 }
 
 fn good() -> Vec<u8> {
-    Made::of(&[("one.c", SOURCE)], &[], "rcsD")
+    Workshop::archive(&[("one.c", SOURCE)], &[], "rcsD")
 }
 
 #[test]
-fn a_clean_archive_has_no_violation() {
-    assert_eq!(found(&good(), &["/nowhere/at/all".into()]), Vec::<String>::new());
+fn accepts_a_clean_archive() {
+    assert_eq!(found(&good(), &["/nowhere/at/all".into()]), []);
+}
+
+/// As a person reads them.
+fn human(violations: &[Diagnostic]) -> String {
+    diag::render::human(violations, diag::render::Style::default())
 }
 
 #[test]
-fn time_and_user_are_refused() {
-    // `U`: with the times and the user of the files. Root has the number 0, but no file of today has the time 0.
-    let told = found(&Made::of(&[("one.c", SOURCE)], &[], "rcsU"), &[]);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(
-        told[0].starts_with("`one.o`: expected time 0, user 0, group 0 and mode 644, found "),
-        "{told:?}"
-    );
+fn rejects_time_and_user() {
+    // `U`: with the times and the user of the files. Root has the number 0, but no new file has the time 0.
+    let violations = found(&Workshop::archive(&[("one.c", SOURCE)], &[], "rcsU"), &[]);
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert_eq!(*violations[0].code(), ARCHIVE_METADATA);
     // One byte of the header of the second member (the first is the index), which holds user and mode.
     let archive = good();
     let header = memchr::memmem::find(&archive, b"one.o/").unwrap();
@@ -73,67 +74,55 @@ fn time_and_user_are_refused() {
 }
 
 #[test]
-fn a_stack_that_would_be_executable_is_refused() {
+fn rejects_an_executable_stack() {
     const ASSEMBLER: &str = ".text\n.globl two\ntwo: ret\n";
-    let told = found(&Made::of(&[("one.c", SOURCE), ("two.s", ASSEMBLER)], &[], "rcsD"), &[]);
-    assert!(told.len() == 1 && told[0].starts_with("`two.o`: no .note.GNU-stack"), "{told:?}");
-    let wish = format!("{ASSEMBLER}.section .note.GNU-stack,\"x\",@progbits\n");
-    let told = found(&Made::of(&[("one.c", SOURCE), ("two.s", &wish)], &[], "rcsD"), &[]);
-    assert_eq!(told, ["`two.o`: asks for an executable stack"]);
+    let missing = Workshop::archive(&[("one.c", SOURCE), ("two.s", ASSEMBLER)], &[], "rcsD");
+    let request = format!("{ASSEMBLER}.section .note.GNU-stack,\"x\",@progbits\n");
+    let executable = Workshop::archive(&[("one.c", SOURCE), ("two.s", &request)], &[], "rcsD");
+    insta::assert_snapshot!(human(&[found(&missing, &[]), found(&executable, &[])].concat()));
 }
 
 #[test]
-fn a_path_of_the_machine_is_refused() {
-    let folder = "/home/somebody/build";
+fn rejects_a_path_of_the_machine() {
+    let folder = "/home/user/build";
     let source = format!("{SOURCE}\nconst char *where = \"{folder}/one.c\";");
-    let told = found(&Made::of(&[("one.c", &source)], &[], "rcsD"), &[folder.into()]);
-    assert_eq!(told, [format!("`one.o`: holds the path `{folder}` of the build machine")]);
+    let archive = Workshop::archive(&[("one.c", &source)], &[], "rcsD");
+    insta::assert_snapshot!(human(&found(&archive, &[folder.into()])));
 }
 
 #[test]
-fn debug_information_is_found_by_the_folder_in_it() {
-    let made = Made { folder: tempfile::tempdir().unwrap() };
-    let object = made.compile("one.c", SOURCE, &["-g"]);
-    let bytes = std::fs::read(made.folder.path().join(object)).unwrap();
+fn finds_debug_information_by_its_folder() {
+    let workshop = Workshop { folder: tempfile::tempdir().unwrap() };
+    let object = workshop.compile("one.c", SOURCE, &["-g"]);
+    let bytes = std::fs::read(workshop.folder.path().join(object)).unwrap();
     let archive = crate::archive_fixture::archive_of(&[("one.o", &bytes)]);
-    let path = made.folder.path().display().to_string();
-    let told = found(&archive, std::slice::from_ref(&path));
-    assert!(told.iter().any(|told| told.contains(&path)), "{told:?}");
+    let path = workshop.folder.path().display().to_string();
+    let violations = found(&archive, std::slice::from_ref(&path));
+    assert!(violations.iter().any(|violation| *violation.code() == ARCHIVE_MACHINE_PATH), "{violations:?}");
 }
 
 #[test]
-fn an_undeclared_symbol_and_a_declaration_without_use_are_refused() {
+fn rejects_an_undeclared_symbol_and_an_unused_declaration() {
     let source = SOURCE.replace("abort()", "exit(1)");
-    let told = found(&Made::of(&[("one.c", &source)], &[], "rcsD"), &[]);
-    assert_eq!(
-        told,
-        [
-            "`exit`: wanted by the archive, not in `undefined` of build.toml",
-            "`abort`: in `undefined` of build.toml, and the archive does not want it"
-        ]
-    );
-    // What another member defines is not wanted of anybody.
+    insta::assert_snapshot!(human(&found(&Workshop::archive(&[("one.c", &source)], &[], "rcsD"), &[])));
+    // A symbol that another member defines is not undefined.
     let user = "int one(void); int two(void) { return one(); }";
-    assert_eq!(
-        found(&Made::of(&[("one.c", SOURCE), ("two.c", user)], &[], "rcsD"), &[]),
-        Vec::<String>::new()
-    );
+    assert_eq!(found(&Workshop::archive(&[("one.c", SOURCE), ("two.c", user)], &[], "rcsD"), &[]), []);
 }
 
 #[test]
-fn a_size_that_says_another_choice_is_refused() {
-    let told = found(&Made::of(&[("one.c", &SOURCE.replace("512", "1024"))], &[], "rcsD"), &[]);
-    assert_eq!(told, ["`one.o`: expected `table` of 512 bytes for the chosen `threads_max`, found 1024"]);
-    let told = found(&Made::of(&[("one.c", &SOURCE.replace("table", "other"))], &[], "rcsD"), &[]);
-    assert_eq!(told, ["`one.o`: expected `table` in it, not found"]);
+fn rejects_another_size() {
+    let larger = Workshop::archive(&[("one.c", &SOURCE.replace("512", "1024"))], &[], "rcsD");
+    let renamed = Workshop::archive(&[("one.c", &SOURCE.replace("table", "other"))], &[], "rcsD");
+    insta::assert_snapshot!(human(&[found(&larger, &[]), found(&renamed, &[])].concat()));
 }
 
 #[test]
-fn a_missing_function_and_a_stranger_are_refused() {
-    let told = found(&Made::of(&[("one.c", &SOURCE.replace("one(", "uno("))], &[], "rcsD"), &[]);
-    assert_eq!(told, ["`one`: expected in the archive, not found"]);
-    let archive = crate::archive_fixture::archive_of(&[("readme.o", b"not an object")]);
-    assert!(found(&archive, &[]).iter().any(|told| told == "`readme.o`: expected an object"));
+fn rejects_a_missing_function_and_a_member_that_is_no_object() {
+    let missing = found(&Workshop::archive(&[("one.c", &SOURCE.replace("one(", "uno("))], &[], "rcsD"), &[]);
+    assert_eq!(*missing[0].code(), ARCHIVE_FUNCTION);
+    let text = found(&crate::archive_fixture::archive_of(&[("readme.o", b"not an object")]), &[]);
+    insta::assert_snapshot!(human(&[missing, text].concat()));
     assert!(read(b"text", &[]).is_err());
-    assert!(found(b"!<arch>\n", &[]).iter().any(|told| told == "the archive has no member"));
+    assert_eq!(found(b"!<arch>\n", &[])[0].fields().message, "the archive has no member");
 }

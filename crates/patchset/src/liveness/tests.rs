@@ -1,11 +1,17 @@
-//! The chain on a worker pool in small, compiled by the C compiler of the machine: a good patch, and one for each link that
-//! must refuse it. The last test asks the same of the real blas_server.c, with the mistake that began all this.
+//! A small worker pool, compiled by the C compiler of the machine: a live patch, and one for each check that must refuse it.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
+use anyhow::{Result, ensure};
+use diag::Diagnostic;
+
 use super::*;
-use crate::VendoredPatch;
 use crate::guard::Guard;
+use crate::library::VendoredPatch;
+use crate::prepare::{AppliedPatch, ChangedFile};
 
 const BEFORE: &str = "#undef NEED_ATTR\nvoid create(int);\nvoid start(void) {\n#ifdef NEED_ATTR\n  create(1);\n#endif\n  create(2);\n}\n";
 
@@ -27,13 +33,13 @@ impl Library {
         )
     }
 
-    fn walk(&self, path: &str, after: &str, dead: &[&str]) -> (Vec<Chain>, Vec<String>) {
+    fn verify(&self, path: &str, after: &str, allowed: &[&str]) -> (Vec<LivenessReport>, Vec<Diagnostic>) {
         fs::write(self.folder.path().join("pool/other.c"), "").unwrap();
         let added: Vec<usize> = (1..=after.lines().count())
             .filter(|number| !BEFORE.lines().any(|line| Some(line) == after.lines().nth(number - 1)))
             .collect();
-        let step = step(path, BEFORE, after, added, dead, "pool.o", "start");
-        walk(&[step], &self.log(), self.folder.path(), &shell).unwrap()
+        let step = step(path, BEFORE, after, added, allowed, "pool.o", "start");
+        super::verify(&[step], &self.log(), self.folder.path(), &shell).unwrap()
     }
 }
 
@@ -48,17 +54,17 @@ fn step(
     before: &str,
     after: &str,
     added: Vec<usize>,
-    dead: &[&str],
+    allowed: &[&str],
     member: &str,
     function: &str,
-) -> Step {
+) -> AppliedPatch {
     let digest = "0".repeat(64);
     let mut guard = Guard::parse(&format!(
         "test = \"t\"\n[[file]]\npath = \"{path}\"\npre_sha256 = \"{digest}\"\npost_sha256 = \"{digest}\"\n\
-         before = [\"x\"]\nafter = [\"x\"]\n[[object]]\nmember = \"{member}\"\nfunction = \"{function}\"\nnever = [\"y\"]\n"
+         before = [\"x\"]\nafter = [\"x\"]\n[[object]]\nmember = \"{member}\"\nfunction = \"{function}\"\nforbid_references = [\"y\"]\n"
     ))
     .unwrap();
-    guard.files[0].dead = dead.iter().map(ToString::to_string).collect();
+    guard.files[0].allow_uncompiled = allowed.iter().map(ToString::to_string).collect();
     let patch = VendoredPatch {
         name: "0001-attr".into(),
         why: String::new(),
@@ -70,64 +76,69 @@ fn step(
         guard,
     };
     let file = ChangedFile { path: path.into(), before: before.into(), after: after.into(), added };
-    Step { patch, files: vec![file] }
+    AppliedPatch { patch, files: vec![file] }
 }
 
 #[test]
-fn a_patch_that_is_compiled_passes_every_link() {
+fn accepts_a_patch_that_is_compiled() {
     let after = BEFORE.replace("  create(2);\n", "  create(2);\n  /* a worker\n     more */\n  create(3);\n");
-    let (chains, violations) = Library::new().walk("pool/pool.c", &after, &[]);
-    assert_eq!(violations, Vec::<String>::new());
-    assert_eq!((chains[0].lines_added, chains[0].lines_live), (1, 1));
-    assert_eq!(chains[0].differs, ["start in pool.o"]);
+    let (reports, violations) = Library::new().verify("pool/pool.c", &after, &[]);
+    assert_eq!(violations, []);
+    assert_eq!((reports[0].lines_added, reports[0].lines_live), (1, 1));
+    assert_eq!(reports[0].differs, ["start in pool.o"]);
+}
+
+/// As a person reads them.
+fn human(violations: &[Diagnostic]) -> String {
+    diag::render::human(violations, diag::render::Style::default())
 }
 
 #[test]
-fn a_line_inside_an_ifdef_that_is_off_is_refused_at_the_preprocessor() {
+fn rejects_a_line_inside_an_ifdef_that_is_off() {
     let after = BEFORE.replace("  create(1);\n", "  create(1);\n  create(8);\n");
-    let (_, violations) = Library::new().walk("pool/pool.c", &after, &[]);
-    assert!(
-        violations[0].starts_with("patch `0001-attr`: preprocessor: `pool/pool.c` line 6, `create(8);`"),
-        "{violations:?}"
-    );
-    assert!(violations[1].contains("object: the code of start in pool.o is the same"), "{violations:?}");
+    let (_, violations) = Library::new().verify("pool/pool.c", &after, &[]);
+    insta::assert_snapshot!(human(&violations));
 }
 
 #[test]
-fn a_line_for_another_system_is_dead_by_name_and_only_while_it_is() {
+fn allows_an_uncompiled_line_only_when_it_is_uncompiled() {
     let both = BEFORE.replace("  create(1);\n", "  create(8);\n").replace("  create(2);\n", "  create(3);\n");
-    let (chains, violations) = Library::new().walk("pool/pool.c", &both, &["create(8);"]);
-    assert_eq!(violations, Vec::<String>::new());
-    assert_eq!(chains[0].lines_added, 1);
-    let (_, violations) = Library::new().walk("pool/pool.c", &both, &["create(8);", "create(3);"]);
-    assert!(violations[0].contains("`create(3);` is called dead"), "{violations:?}");
+    let (reports, violations) = Library::new().verify("pool/pool.c", &both, &["create(8);"]);
+    assert_eq!(violations, []);
+    assert_eq!(reports[0].lines_added, 1);
+    let (_, violations) = Library::new().verify("pool/pool.c", &both, &["create(8);", "create(3);"]);
+    insta::assert_snapshot!(human(&violations));
 }
 
 #[test]
-fn a_file_that_no_call_compiles_is_refused() {
+fn rejects_a_file_that_no_call_compiles() {
     let library = Library::new();
     fs::write(library.folder.path().join("pool/pool.c"), BEFORE).unwrap();
     let after = BEFORE.replace("create(2)", "create(3)");
-    let (_, violations) = library.walk("pool/other.c", &after, &[]);
-    assert!(
-        violations[0].contains("compiled: no compiler call of the build reads `pool/other.c`"),
-        "{violations:?}"
-    );
+    let (_, violations) = library.verify("pool/other.c", &after, &[]);
+    insta::assert_snapshot!(human(&violations));
 }
 
 #[test]
-fn a_patch_that_changes_no_code_is_refused_at_the_object() {
+fn rejects_a_patch_that_changes_no_code() {
     let after = BEFORE.replace("  create(2);\n", "  create(2);\n  (void)0;\n");
-    let (_, violations) = Library::new().walk("pool/pool.c", &after, &[]);
-    assert_eq!(violations.len(), 1, "{violations:?}");
-    assert!(violations[0].contains("object: the code of start in pool.o is the same"), "{violations:?}");
+    let (_, violations) = Library::new().verify("pool/pool.c", &after, &[]);
+    insta::assert_snapshot!(human(&violations));
 }
 
 #[test]
-fn folders_of_nested_makes_are_followed() {
+fn rejects_a_linked_file_without_the_function() {
+    let after = BEFORE.replace("  create(2);\n", "  create(2);\n  create(3);\n");
+    let (reports, _) = Library::new().verify("pool/pool.c", &after, &[]);
+    assert_eq!(linked_violations(&reports, &BTreeSet::from(["start"])), []);
+    insta::assert_snapshot!(human(&linked_violations(&reports, &BTreeSet::from(["main"]))));
+}
+
+#[test]
+fn follows_the_folders_of_nested_makes() {
     let log = "make[1]: Entering directory '/t/a'\ncc -c x.c -o x.o\nmake[2]: Entering directory '/t/a/b'\n\
                cc -c ../y.c -o y.o && ar y.o\nmake[2]: Leaving directory '/t/a/b'\ncc -c z.c -o z.o\n";
-    let calls = calls_of(log, Path::new("/t"));
+    let calls = compiler_calls(log, Path::new("/t"));
     let seen: Vec<String> = calls.iter().map(|c| format!("{} {}", c.folder.display(), c.source)).collect();
     assert_eq!(seen, ["a x.c", "a/b ../y.c", "a z.c"]);
     assert_eq!(calls[1].line, "cc -c ../y.c -o y.o");

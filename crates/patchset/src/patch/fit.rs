@@ -1,54 +1,58 @@
-//! How a patch lies on a text that it may not have been written for: hunk by hunk, for a report and for a person who moves
-//! it to another version. A build never asks: it takes [`FileDiff::apply`], which is exact.
+//! How a diff fits a text that it may not have been written for, hunk by hunk: for reports, and to move a patch to another
+//! version. A build uses [`FileDiff::apply`], which is exact.
 
-use super::{FileDiff, split_lines, stands_at};
+use super::model::{FileDiff, Hunk, matches_at, split_lines};
 
-/// Where one hunk stands.
+/// How one hunk fits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HunkFit {
+    /// Its text is on the line that the hunk names.
     InPlace,
-    /// Its text stands once, so many lines further down.
+    /// Its text occurs once, on another line.
     Moved {
+        /// Lines further down; negative for further up.
         by: isize,
     },
-    /// Its result stands there already.
+    /// The file already holds its result.
     Applied,
-    /// Neither stands; the first line that differs.
+    /// The file holds neither its text nor its result. The first line that differs:
     Conflict {
+        /// Number, from 1.
         line: usize,
+        /// Text in the patch.
         expected: String,
+        /// Text in the file.
         found: String,
     },
 }
 
-/// A file with every hunk in it that could be placed.
+/// A file with every hunk applied that has a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fit {
+pub struct DiffFit {
+    /// One for each hunk, in order.
     pub hunks: Vec<HunkFit>,
+    /// The text with the placed hunks.
     pub after: Vec<u8>,
 }
 
-impl Fit {
-    pub fn is_exact(&self) -> bool {
-        self.hunks.iter().all(|hunk| *hunk == HunkFit::InPlace)
-    }
-
-    /// Something is there already, and nothing stands in the way.
+impl DiffFit {
+    /// The file already holds the result of every hunk.
     pub fn is_applied(&self) -> bool {
         self.hunks.iter().all(|hunk| *hunk == HunkFit::Applied)
     }
 
-    /// Every hunk was placed.
+    /// Every hunk has a place.
     pub fn is_placed(&self) -> bool {
         self.hunks.iter().all(|hunk| matches!(hunk, HunkFit::InPlace | HunkFit::Moved { .. }))
     }
 }
 
 impl FileDiff {
-    pub fn fit(&self, before: &[u8]) -> Fit {
+    /// Applies every hunk that has a place.
+    pub fn fit(&self, before: &[u8]) -> DiffFit {
         let lines = split_lines(before);
         if self.is_applied(before) && self.apply(before).is_err() {
-            return Fit { hunks: vec![HunkFit::Applied; self.hunks.len()], after: before.to_vec() };
+            return DiffFit { hunks: vec![HunkFit::Applied; self.hunks.len()], after: before.to_vec() };
         }
         let (mut fits, mut after) = (Vec::new(), Vec::with_capacity(lines.len()));
         let (mut taken, mut offset) = (0, 0);
@@ -66,28 +70,11 @@ impl FileDiff {
             taken = place + hunk.old.len();
         }
         after.extend(&lines[taken..]);
-        Fit { hunks: fits, after: after.concat() }
+        DiffFit { hunks: fits, after: after.concat() }
     }
 
-    /// Lines that it adds and removes.
-    pub fn counts(&self) -> (usize, usize) {
-        self.hunks.iter().fold((0, 0), |(added, removed), hunk| {
-            (added + hunk.added.len(), removed + hunk.old.len() + hunk.added.len() - hunk.new.len())
-        })
-    }
-
-    /// Lines that must stand before the patch: those that it removes, then its context.
-    pub fn old_lines(&self) -> impl Iterator<Item = &[u8]> {
-        let is_kept = |hunk: &super::Hunk, line: &Vec<u8>| hunk.new.contains(line);
-        let removed =
-            self.hunks.iter().flat_map(move |hunk| hunk.old.iter().filter(move |line| !is_kept(hunk, line)));
-        let context =
-            self.hunks.iter().flat_map(move |hunk| hunk.old.iter().filter(move |line| is_kept(hunk, line)));
-        removed.chain(context).map(Vec::as_slice)
-    }
-
-    /// The diff of those hunks that `fit` could not place, for a person to bring in by hand.
-    pub fn rejected(&self, fit: &Fit) -> String {
+    /// The hunks without a place, as text, to be applied by hand.
+    pub fn rejected(&self, fit: &DiffFit) -> String {
         let shown = |lines: &[Vec<u8>]| -> String {
             lines.iter().map(|line| format!("    {}\n", String::from_utf8_lossy(line).trim_end())).collect()
         };
@@ -96,7 +83,7 @@ impl FileDiff {
             .filter(|(_, (_, fit))| matches!(fit, HunkFit::Conflict { .. }))
             .map(|(index, (hunk, _))| {
                 format!(
-                    "{}: hunk {}, line {}\n  this text was not found:\n{}  it was to become:\n{}",
+                    "{}: hunk {}, line {}\n  this text was not found:\n{}  the patch changes it to:\n{}",
                     self.path,
                     index + 1,
                     hunk.old_start + 1,
@@ -108,14 +95,14 @@ impl FileDiff {
     }
 }
 
-impl super::Hunk {
-    /// Told where most of the hunk stands: near its own line another version has something unrelated.
+impl Hunk {
+    /// The conflict at the place where most lines of the hunk match: its own line may hold unrelated text in another version.
     fn conflict(&self, lines: &[&[u8]], offset: isize) -> HunkFit {
         let show = |line: &[u8]| String::from_utf8_lossy(line).trim().to_owned();
         let expected_at = self.old_start.saturating_add_signed(offset);
         let matching = |start: usize| {
-            let says_something = |line: &&Vec<u8>| line.iter().any(u8::is_ascii_alphanumeric);
-            let pairs = self.old.iter().enumerate().filter(|(_, line)| says_something(line));
+            let is_distinctive = |line: &&Vec<u8>| line.iter().any(u8::is_ascii_alphanumeric);
+            let pairs = self.old.iter().enumerate().filter(|(_, line)| is_distinctive(line));
             pairs.filter(|(i, line)| lines.get(start + i) == Some(&line.as_slice())).count()
         };
         let best = (0..lines.len().max(1))
@@ -131,53 +118,16 @@ impl super::Hunk {
     }
 }
 
-/// In its place; as far away as the hunk before it; or in the one place that has the text. Two places are no place.
+/// The line of the hunk; else the same offset as the hunk before it; else the only place of the text. Two places are ambiguous,
+/// so neither counts.
 fn place_of(lines: &[&[u8]], wanted: &[Vec<u8>], start: usize, offset: isize, taken: usize) -> Option<usize> {
-    let stands = |place: &usize| *place >= taken && stands_at(lines, *place, wanted);
+    let matches = |place: &usize| *place >= taken && matches_at(lines, *place, wanted);
     let expected = [Some(start), start.checked_add_signed(offset)];
-    if let Some(place) = expected.into_iter().flatten().find(stands) {
+    if let Some(place) = expected.into_iter().flatten().find(matches) {
         return Some(place);
     }
-    let mut places = (taken..lines.len()).filter(stands);
+    let mut places = (taken..lines.len()).filter(matches);
     let first = places.next()?;
     places.next().is_none().then_some(first)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::patch::tests::{AFTER, BEFORE, DIFF, parse};
-
-    fn fit(before: &str) -> (Vec<HunkFit>, String) {
-        let fit = parse(DIFF).unwrap().files[0].fit(before.as_bytes());
-        (fit.hunks, String::from_utf8(fit.after).unwrap())
-    }
-
-    #[test]
-    fn each_hunk_says_where_it_stands() {
-        assert_eq!(fit(BEFORE), (vec![HunkFit::InPlace; 2], AFTER.to_owned()));
-        assert_eq!(fit(AFTER), (vec![HunkFit::Applied; 2], AFTER.to_owned()));
-        let (hunks, after) = fit(&format!("0\n{BEFORE}"));
-        assert_eq!(hunks, vec![HunkFit::Moved { by: 1 }; 2]);
-        assert_eq!(after, format!("0\n{AFTER}"));
-    }
-
-    #[test]
-    fn a_conflict_leaves_the_other_hunks_in() {
-        let (hunks, after) = fit("one\nTOO\nthree\nfour\nfive\nsix\n");
-        let conflict = HunkFit::Conflict { line: 2, expected: "two".into(), found: "TOO".into() };
-        assert_eq!(hunks, [conflict, HunkFit::InPlace]);
-        assert_eq!(after, "one\nTOO\nthree\nfour\nfive\nsix\nseven\n");
-        let (hunks, _) = fit(&BEFORE.replace("two", "TWO"));
-        assert_eq!(hunks, [HunkFit::Applied, HunkFit::InPlace], "half applied");
-    }
-
-    #[test]
-    fn what_is_rejected_is_shown_whole() {
-        let diff = &parse(DIFF).unwrap().files[0];
-        let told = diff.rejected(&diff.fit(b"one\nTOO\nthree\nfour\nfive\nsix\n"));
-        assert!(told.contains("f.c: hunk 1, line 1") && told.contains("    TWO\n"), "{told}");
-        assert!(!told.contains("hunk 2"), "{told}");
-        assert_eq!(diff.counts(), (2, 1));
-    }
-}

@@ -11,7 +11,7 @@ use patchset::manifest::{Source, SourceManifest};
 use process::Task;
 use store::{Digest, Entry, Record};
 
-use crate::codes::{SOURCE_DIGEST, SOURCE_FETCH_FAILED, SOURCE_MISSING};
+use crate::codes::{SOURCE_ARCHIVE_DIGEST, SOURCE_FETCH_FAILED, SOURCE_MISSING};
 use crate::context::BuildContext;
 use crate::fetch::{apt, crates};
 use crate::native_inputs::NativeInputs;
@@ -220,7 +220,7 @@ fn require_digest(path: &Path, expected: &str) -> anyhow::Result<()> {
     if found.as_str() == expected {
         return Ok(());
     }
-    Err(Diagnostic::new(&SOURCE_DIGEST, "the downloaded file is not the pinned one")
+    Err(Diagnostic::new(&SOURCE_ARCHIVE_DIGEST, "the downloaded file is not the pinned one")
         .file(path)
         .expected(expected)
         .found(found.as_str())

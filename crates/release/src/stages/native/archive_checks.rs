@@ -6,11 +6,10 @@ use std::time::SystemTime;
 
 use anyhow::Context;
 
-use crate::codes::NATIVE_ARCHIVE;
 use crate::library::LibraryPlan;
 use diag::{Diagnostic, Diagnostics};
-use patchset::archive_facts::{self, Expected};
-use patchset::build::{Configured, fits};
+use patchset::archive_facts::{self, ExpectedArchive};
+use patchset::build::{ConfiguredFile, matches_pattern};
 use patchset::kernels::{ExpectedKernels, kernel_violations};
 
 /// The results in sentences. `tree` is the compiled tree, `paths` are folders of the machine.
@@ -22,14 +21,15 @@ pub fn check(
     log: &Path,
 ) -> anyhow::Result<Vec<String>> {
     let build = library.build();
-    let mut violations = Vec::new();
+    let mut violations = Diagnostics::default();
+    let configuration_problem = |text: String| Diagnostic::new(&crate::GENERAL, text);
     for configured in &build.configured {
         let path = tree.join(&configured.file);
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        violations.extend(configured_violations(configured, &text));
+        violations.extend(configured_violations(configured, &text).into_iter().map(configuration_problem));
     }
     let configuration: Vec<&str> = build.configured.iter().map(|configured| &*configured.file).collect();
-    violations.extend(unfrozen(tree, &configuration)?);
+    violations.extend(unfrozen(tree, &configuration)?.into_iter().map(configuration_problem));
     let expected: Vec<ExpectedKernels> = library
         .kernels
         .iter()
@@ -46,7 +46,7 @@ pub fn check(
     let facts = archive_facts::read(archive, paths)?;
     violations.extend(archive_facts::violations(
         &facts,
-        &Expected {
+        &ExpectedArchive {
             undefined: &build.undefined,
             functions: &build.functions,
             sizes: build
@@ -58,17 +58,9 @@ pub fn check(
     ));
     violations.extend(library.vendored.archive_violations(archive)?);
     violations.extend(kernel_violations(archive, &expected)?);
-    violations
-        .into_iter()
-        .map(|violation| {
-            Diagnostic::new(&NATIVE_ARCHIVE, format!("the archive of {} violates a check", library.name))
-                .rule(&*library.name)
-                .expected("the expectations of build.toml and the guards")
-                .found(violation)
-                .hint(format!("read the log of the native build, {}", log.display()))
-        })
-        .collect::<Diagnostics>()
-        .into_result()?;
+    violations.into_result().with_context(|| {
+        format!("checking the archive of {}; the log of the native build is {}", library.name, log.display())
+    })?;
     let patches =
         library.vendored.patches().map(|patch| format!("patch {} is in the object code", patch.name));
     let kernels = expected.iter().map(|kernels| {
@@ -93,19 +85,19 @@ pub fn check(
     Ok(frozen.into_iter().chain(patches).chain(kernels).chain(sizes).chain([members]).collect())
 }
 
-fn configured_violations(configured: &Configured, text: &str) -> Vec<String> {
+fn configured_violations(configured: &ConfiguredFile, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    for wanted in &configured.lines {
-        if !lines.iter().any(|line| fits(wanted, line)) {
+    for wanted in &configured.require_lines {
+        if !lines.iter().any(|line| matches_pattern(wanted, line)) {
             found.push(format!(
                 "{}: expected the line `{wanted}`, not found; {}",
                 configured.file, configured.hint
             ));
         }
     }
-    for never in &configured.never {
-        if let Some(line) = lines.iter().find(|line| fits(never, line)) {
+    for never in &configured.forbid_lines {
+        if let Some(line) = lines.iter().find(|line| matches_pattern(never, line)) {
             found.push(format!(
                 "{}: expected no line `{never}`, found `{line}`; {}",
                 configured.file, configured.hint
@@ -179,10 +171,10 @@ mod tests {
 
     #[test]
     fn checks_the_lines_of_the_configuration() {
-        let configured = Configured {
+        let configured = ConfiguredFile {
             file: "config.h".into(),
-            lines: vec!["#define CORE_generic".into()],
-            never: vec!["NO_AVX*".into()],
+            require_lines: vec!["#define CORE_generic".into()],
+            forbid_lines: vec!["NO_AVX*".into()],
             hint: "look".into(),
         };
         assert_eq!(configured_violations(&configured, "#define CORE_generic\n"), Vec::<String>::new());

@@ -17,7 +17,7 @@ use crate::library::LibraryPlan;
 use crate::native_inputs::NativeInputs;
 use crate::stages::toolchain::Toolchain;
 use diag::Diagnostic;
-use patchset::build::{Recipe, object_of};
+use patchset::build::{Recipe, object_name};
 use process::{Task, quote};
 
 /// Conditions of a build that must not show in its archive; `repeat` varies them.
@@ -50,9 +50,9 @@ impl NativeBuild<'_> {
     pub fn compile(&self) -> anyhow::Result<PathBuf> {
         let archive = self.staging.join(&self.library.build().archive);
         match &self.library.build().recipe {
-            Recipe::Make { goal, made, .. } => {
+            Recipe::Make { goal, output, .. } => {
                 self.make(goal)?;
-                self.move_result(made, &archive)?;
+                self.move_result(output, &archive)?;
             }
             Recipe::Cc { sources, includes, .. } => self.cc(sources, includes, &archive)?,
         }
@@ -147,7 +147,7 @@ impl NativeBuild<'_> {
         compiled.into_iter().try_for_each(|(_, _, result)| result)?;
         let mut ar = self.command(self.toolchain.wrappers().ar());
         // `D`: no time, no user; the order is that of the recipe.
-        ar.arg("rcsD").arg(archive).args(sources.iter().map(|source| object_of(source)));
+        ar.arg("rcsD").arg(archive).args(sources.iter().map(|source| object_name(source)));
         self.context.runner.run(Task::new(format!("archive {}", self.library.name), ar)).map(|_| ())
     }
 
@@ -157,7 +157,7 @@ impl NativeBuild<'_> {
         for folder in includes {
             cc.arg(format!("-I{folder}"));
         }
-        cc.args(["-c", source, "-o"]).arg(object_of(source));
+        cc.args(["-c", source, "-o"]).arg(object_name(source));
         let (whole, program) = (quote(&cc), self.toolchain.wrappers().cc().display().to_string());
         // As make prints it: the call alone, without folder and variables.
         let call = whole.find(&program).map_or(whole.as_str(), |at| &whole[at..]).to_owned();

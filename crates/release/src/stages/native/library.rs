@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use patchset::liveness::Chain;
+use patchset::liveness::LivenessReport;
 use process::CpuTime;
 use serde::{Deserialize, Serialize};
 use store::{Digest, Entry, Record};
@@ -38,7 +38,7 @@ pub struct StaticLib {
     archive: Artifact,
     patches: Vec<String>,
     proofs: Vec<String>,
-    liveness: Vec<Chain>,
+    liveness: Vec<LivenessReport>,
     #[serde(skip)]
     steps: Vec<StepTime>,
     reused: bool,
@@ -102,7 +102,7 @@ impl StaticLib {
     }
 
     /// The evidence for each patch, from the build that made the archive.
-    pub fn liveness(&self) -> &[Chain] {
+    pub fn liveness(&self) -> &[LivenessReport] {
         &self.liveness
     }
 
@@ -122,7 +122,7 @@ impl StaticLib {
 pub(super) struct BuildReport {
     pub(super) patches: Vec<String>,
     pub(super) proofs: Vec<String>,
-    pub(super) liveness: Vec<Chain>,
+    pub(super) liveness: Vec<LivenessReport>,
     pub(super) steps: Vec<StepTime>,
 }
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context;
-use diag::{Diagnostic, Diagnostics};
+use diag::Diagnostics;
 use object::{Object, ObjectSymbol};
+use patchset::liveness::{self, LivenessReport};
 use store::Digest;
 
 use super::NativeLibs;
 use crate::artifact::Artifact;
-use crate::codes::PATCH_NOT_LINKED;
 
 /// Shows that one linked file has every function that a patch changes.
 ///
@@ -43,31 +43,23 @@ impl PatchesLinked {
 
 /// Reads the symbol table of the linked file and looks up each function of each guard.
 pub fn require_linked(native: &NativeLibs, linked: &Artifact) -> anyhow::Result<PatchesLinked> {
-    let wanted = native.libraries().iter().flat_map(|library| library.liveness()).flat_map(|chain| {
-        chain.functions.iter().map(move |function| (chain.patch.clone(), function.clone()))
-    });
-    require_functions(wanted.collect(), linked)
+    let reports: Vec<&LivenessReport> =
+        native.libraries().iter().flat_map(|library| library.liveness()).collect();
+    require_functions(&reports, linked)
 }
 
-fn require_functions(functions: Vec<(String, String)>, linked: &Artifact) -> anyhow::Result<PatchesLinked> {
+fn require_functions(reports: &[&LivenessReport], linked: &Artifact) -> anyhow::Result<PatchesLinked> {
     let bytes = linked.read()?;
     let file =
         object::File::parse(&*bytes).with_context(|| format!("reading {}", linked.path().display()))?;
     let names: BTreeSet<&str> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
-    functions
-        .iter()
-        .filter(|(_, function)| !names.contains(function.as_str()))
-        .map(|(patch, function)| {
-            Diagnostic::new(&PATCH_NOT_LINKED, format!("the linked file lacks a function of patch {patch}"))
-                .file(linked.path())
-                .stage("link")
-                .rule(patch)
-                .expected(format!("`{function}` in the symbol table"))
-                .hint("`cargo xtask build-native` names the archive; check that its member is linked")
-        })
-        .collect::<Diagnostics>()
-        .into_result()?;
-    Ok(PatchesLinked { sha256: linked.sha256().clone(), functions })
+    Diagnostics(liveness::linked_violations(reports.iter().copied(), &names))
+        .into_result()
+        .with_context(|| format!("checking the patches in {}", linked.path().display()))?;
+    let functions = reports.iter().flat_map(|report| {
+        report.functions.iter().map(move |function| (report.patch.clone(), function.clone()))
+    });
+    Ok(PatchesLinked { sha256: linked.sha256().clone(), functions: functions.collect() })
 }
 
 #[cfg(test)]
@@ -78,10 +70,16 @@ mod tests {
     fn rejects_a_file_without_a_patched_function() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/elf/linked");
         let linked = Artifact::of(path).unwrap();
-        let function = |name: &str| vec![("0001-x".to_string(), name.to_string())];
-        let shown = require_functions(function("required_function"), &linked).unwrap();
+        let report = |function: &str| -> LivenessReport {
+            serde_json::from_value(serde_json::json!({
+                "patch": "0001-x", "compiled": [], "lines_added": 1, "lines_live": 1, "differs": [],
+                "functions": [function], "test": "none"
+            }))
+            .unwrap()
+        };
+        let shown = require_functions(&[&report("required_function")], &linked).unwrap();
         assert_eq!((shown.functions().len(), shown.sha256()), (1, linked.sha256()));
-        let error = require_functions(function("absent_function"), &linked).unwrap_err();
-        assert!(diag::has_code(&error, &PATCH_NOT_LINKED), "{error:#}");
+        let error = require_functions(&[&report("absent_function")], &linked).unwrap_err();
+        assert!(diag::has_code(&error, &patchset::codes::PATCH_LINKED), "{error:#}");
     }
 }

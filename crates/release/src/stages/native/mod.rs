@@ -26,7 +26,7 @@ pub use self::library::StaticLib;
 pub use self::linked::{PatchesLinked, require_linked};
 use self::library::{BuildReport, StepTime};
 use crate::cargo;
-use crate::codes::{PATCH_NOT_LIVE, SOURCE_MISSING};
+use crate::codes::SOURCE_MISSING;
 use crate::context::BuildContext;
 use crate::library::LibraryPlan;
 use crate::native_inputs::NativeInputs;
@@ -187,7 +187,7 @@ fn make(plan: &Plan, build: &NativeBuild<'_>, archive: &Path) -> anyhow::Result<
     let proofs = StepTime::measure(&mut steps, "check", || {
         archive_checks::check(library, tree, &bytes, &paths, log)
     })?;
-    for name in &library.build().keeps {
+    for name in &library.build().keep_files {
         std::fs::copy(tree.join(name), staging.join(name)).with_context(|| format!("keeping {name}"))?;
     }
     std::fs::copy(log, staging.join(COMPILE_LOG)).context("keeping the log of the build")?;
@@ -219,26 +219,16 @@ fn prepare(build: &NativeBuild<'_>, archive: &Path) -> anyhow::Result<Prepared> 
 }
 
 /// Shows that every patch is compiled; see [`liveness`].
-fn verify_liveness(build: &NativeBuild<'_>, prepared: &Prepared) -> anyhow::Result<Vec<liveness::Chain>> {
+fn verify_liveness(build: &NativeBuild<'_>, prepared: &Prepared) -> anyhow::Result<Vec<liveness::LivenessReport>> {
     let log = std::fs::read_to_string(build.log).context("reading the log of the build")?;
     let run = |folder: &Path, line: &str| {
         let mut shell = build.command(Path::new("sh"));
         shell.arg("-c").arg(line).current_dir(folder);
         build.context.runner.run(Task::new("compile a patched file again", shell)).map(|_| ())
     };
-    let (chains, violations) = liveness::walk(&prepared.steps, &log, build.tree, &run)?;
-    violations
-        .into_iter()
-        .map(|violation| {
-            Diagnostic::new(&PATCH_NOT_LIVE, "a patch has no effect on the compiled code")
-                .rule(&*build.library.name)
-                .expected("each added line in the preprocessed source, each function of a guard changed by its patch")
-                .found(violation)
-                .hint("the guard of the patch lists lines for another system")
-        })
-        .collect::<Diagnostics>()
-        .into_result()?;
-    Ok(chains)
+    let (reports, violations) = liveness::verify(&prepared.steps, &log, build.tree, &run)?;
+    Diagnostics(violations).into_result().context("checking whether each patch is live in this build")?;
+    Ok(reports)
 }
 
 #[cfg(test)]

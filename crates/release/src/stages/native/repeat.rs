@@ -95,7 +95,7 @@ pub fn repeat(
             (started.elapsed().as_secs_f64(), CpuTime::now().since(cpu).as_secs_f64());
         let outputs = library
             .build()
-            .keeps
+            .keep_files
             .iter()
             .chain([&library.build().archive])
             .map(|name| Ok((name.clone(), artifact::read(&staging.path().join(name))?)))

@@ -191,10 +191,10 @@ fn an_archive_that_violates_a_check_leaves_no_entry() {
         &[],
         "",
     );
-    let text = tiny.build().unwrap_err().to_string();
-    assert!(text.contains("`puts`: wanted by the archive, not in `undefined`"), "{text}");
+    let text = format!("{:#}", tiny.build().unwrap_err());
+    assert!(text.contains("`puts` is undefined and not in `undefined`"), "{text}");
     let tiny = Tiny::new(folder.path(), TWO, &["-g"], "");
-    let text = tiny.build().unwrap_err().to_string();
+    let text = format!("{:#}", tiny.build().unwrap_err());
     assert!(text.contains("of the build machine"), "{text}");
     assert!(tiny.entries().iter().all(|name| name.ends_with(".lock")), "{:?}", tiny.entries());
 }

@@ -1,8 +1,8 @@
-//! Editing the patches of a tiny library, and what a build makes of the result.
+//! Edits of the patches of a tiny library, and the build of the result.
 
 use super::*;
-use crate::series::Standing;
-use crate::tests::{AFTER, BEFORE, Library};
+use crate::codes::{PATCH_ALREADY_APPLIED, PATCH_ANCHOR_AFTER, PATCH_BEHAVIOUR, PATCH_DOES_NOT_APPLY};
+use crate::fixture::{AFTER, BEFORE, Library};
 
 const TWO: &str = "int one(void)\n{\n  return 2;\n}\n";
 
@@ -11,19 +11,19 @@ impl Library {
         Vendored::read(&self.path("vendor")).unwrap()
     }
 
-    fn open(&self, target: Target<'_>) -> Result<Opened> {
+    fn open(&self, target: EditTarget<'_>) -> Result<EditSession> {
         self.vendored().open(Input::Tree(&self.path("source")), target, &self.path("work"))
     }
 
-    /// Refreshes, writes unless something stands against it, and gives back what does.
-    fn refresh(&self) -> Result<Vec<String>> {
+    /// Refreshes, writes when there is no violation, and returns the violations.
+    fn refresh(&self) -> Result<Vec<Diagnostic>> {
         let vendored = self.vendored();
-        let proposal =
+        let plan =
             vendored.refresh(Input::Tree(&self.path("source")), &self.path("vendor"), &self.path("work"))?;
-        let violations: Vec<String> =
-            proposal.violations.iter().chain(&proposal.later_violations).cloned().collect();
+        let violations: Vec<Diagnostic> =
+            plan.violations.iter().chain(&plan.later_violations).cloned().collect();
         if violations.is_empty() {
-            proposal.write()?;
+            plan.write()?;
         }
         Ok(violations)
     }
@@ -36,104 +36,107 @@ impl Library {
         fs::read_to_string(tree.join("one.c")).unwrap()
     }
 
-    /// A second patch, on top of the first, made by the way that people take.
+    /// A second patch, on top of the first, made through a worktree.
     fn with_second(after: &str) -> Self {
         let library = Library::new();
-        library.open(Target::New("0002-two")).unwrap();
+        library.open(EditTarget::New("0002-two")).unwrap();
         library.write("work/one.c", after);
-        library.write("work/.muslin/header", &header_template("0002-two", "1.0").replace("Why:", "Why: two"));
+        library.write("work/.muslin/header", &templates::header("0002-two", "1.0").replace("Why:", "Why: two"));
         library.write(
             "work/.muslin/guard.toml",
-            "test = \"one\"\n[[object]]\nmember = \"one.o\"\nnever = [\"abort\"]\n",
+            "test = \"one\"\n[[object]]\nmember = \"one.o\"\nforbid_references = [\"abort\"]\n",
         );
-        assert_eq!(library.refresh().unwrap(), Vec::<String>::new());
+        assert_eq!(library.refresh().unwrap(), []);
         fs::remove_dir_all(library.path("work")).unwrap();
         library
     }
 }
 
-#[test]
-fn a_refresh_without_a_change_writes_nothing() {
-    let library = Library::new();
-    library.open(Target::Patch("0001")).unwrap();
-    assert_eq!(fs::read_to_string(library.path("work/one.c")).unwrap(), AFTER);
-    let vendored = library.vendored();
-    let source = library.path("source");
-    let proposal =
-        vendored.refresh(Input::Tree(&source), &library.path("vendor"), &library.path("work")).unwrap();
-    assert!(proposal.writes.is_empty() && proposal.violations.is_empty(), "{proposal:?}");
-    assert!(vendored.edited(Input::Tree(&source), &library.path("work")).unwrap().is_empty());
+fn refresh_error(library: &Library) -> String {
+    format!("{:#}", library.refresh().unwrap_err())
 }
 
 #[test]
-fn an_edit_gets_into_patch_guard_and_build() {
+fn a_refresh_without_an_edit_writes_nothing() {
     let library = Library::new();
-    library.open(Target::Patch("0001-one")).unwrap();
+    library.open(EditTarget::Existing("0001")).unwrap();
+    assert_eq!(fs::read_to_string(library.path("work/one.c")).unwrap(), AFTER);
+    let vendored = library.vendored();
+    let source = library.path("source");
+    let plan =
+        vendored.refresh(Input::Tree(&source), &library.path("vendor"), &library.path("work")).unwrap();
+    assert!(plan.writes.is_empty() && plan.violations.is_empty(), "{plan:?}");
+    assert!(vendored.worktree_diff(Input::Tree(&source), &library.path("work")).unwrap().is_empty());
+}
+
+#[test]
+fn an_edit_reaches_patch_guard_and_build() {
+    let library = Library::new();
+    library.open(EditTarget::Existing("0001-one")).unwrap();
     library.write("work/one.c", &AFTER.replace("  return 1;", "  int extra = 0;\n  return 1;"));
     let source = library.path("source");
-    let edited = library.vendored().edited(Input::Tree(&source), &library.path("work")).unwrap();
+    let edited = library.vendored().worktree_diff(Input::Tree(&source), &library.path("work")).unwrap();
     assert!(String::from_utf8(edited).unwrap().contains("\n+  int extra = 0;\n"));
-    assert_eq!(library.refresh().unwrap(), Vec::<String>::new());
+    assert_eq!(library.refresh().unwrap(), []);
     assert!(library.built().contains("extra"));
     let patch = fs::read_to_string(library.path("vendor/patches/0001-one.patch")).unwrap();
     assert!(patch.starts_with("Why: one is not zero\nUpstream: none\n"), "{patch}");
 }
 
 #[test]
-fn an_edit_that_breaks_its_guard_is_refused() {
+fn rejects_an_edit_that_violates_its_guard() {
     let library = Library::new();
-    library.open(Target::Patch("1")).unwrap();
+    library.open(EditTarget::Existing("1")).unwrap();
     library.write("work/one.c", TWO);
-    let told = library.refresh().unwrap().join("\n");
-    assert!(
-        told.contains("expected `return 1;` once after the patch") && told.contains("[anchor-after]"),
-        "{told}"
-    );
+    let violations = library.refresh().unwrap();
+    assert_eq!(*violations[0].code(), PATCH_ANCHOR_AFTER);
+    insta::assert_snapshot!(library.human(&violations));
     assert_eq!(library.built(), AFTER, "something was written");
 }
 
 #[test]
-fn a_new_patch_says_what_it_lacks() {
+fn reports_what_a_new_patch_lacks() {
     let library = Library::new();
-    let opened = library.open(Target::New("0002-two.patch")).unwrap();
+    let opened = library.open(EditTarget::New("0002-two.patch")).unwrap();
     assert_eq!(opened.templates, Some(library.path("work/.muslin")));
-    assert!(format!("{:#}", library.refresh().unwrap_err()).contains("holds nothing of `0002-two`"));
+    assert!(refresh_error(&library).contains("so `0002-two` would be empty"));
     library.write("work/one.c", &AFTER.replace("one(", "two("));
-    assert!(format!("{:#}", library.refresh().unwrap_err()).contains("`Why:` in the header is empty"));
-    library.write("work/.muslin/header", &header_template("0002-two", "1.0").replace("Why:", "Why: two"));
-    assert!(format!("{:#}", library.refresh().unwrap_err()).contains("proves nothing"));
+    assert!(refresh_error(&library).contains("`Why:` in the header is empty"));
+    library.write("work/.muslin/header", &templates::header("0002-two", "1.0").replace("Why:", "Why: two"));
+    assert!(refresh_error(&library).contains("an `[[object]]` has neither `references` nor `forbid_references`"));
     library.write(
         "work/.muslin/guard.toml",
-        "test = \"two\"\n[[object]]\nmember = \"one.o\"\nnever = [\"abort\"]\n",
+        "test = \"two\"\n[[object]]\nmember = \"one.o\"\nforbid_references = [\"abort\"]\n",
     );
-    assert!(library.refresh().unwrap()[0].contains("there is no tests/two.c [behaviour]"));
+    assert_eq!(*library.refresh().unwrap()[0].code(), PATCH_BEHAVIOUR);
     for name in ["2-two", "0001-again", "0002", "two"] {
         fs::remove_dir_all(library.path("work")).ok();
-        assert!(library.open(Target::New(name)).is_err(), "`{name}` was taken");
+        assert!(library.open(EditTarget::New(name)).is_err(), "`{name}` was accepted");
     }
 }
 
 #[test]
-fn a_later_patch_that_moves_is_written_anew() {
+fn rewrites_a_later_patch_that_moves() {
     let library = Library::with_second(&AFTER.replace("}\n", "}\nint second;\n"));
     assert_eq!(library.vendored().manifest.patches, ["0001-one", "0002-two"]);
-    library.open(Target::Patch("0001")).unwrap();
+    library.open(EditTarget::Existing("0001")).unwrap();
     library.write("work/one.c", &format!("/* line */\n/* more */\n{AFTER}"));
-    assert_eq!(library.refresh().unwrap(), Vec::<String>::new());
+    assert_eq!(library.refresh().unwrap(), []);
     let built = library.built();
     assert!(built.starts_with("/* line */") && built.ends_with("int second;\n"), "{built}");
 }
 
 #[test]
-fn a_later_patch_that_conflicts_is_told_and_can_be_edited() {
+fn reports_a_later_conflict_that_can_be_edited() {
     let library = Library::with_second(&AFTER.replace("return 1", "return 1 + 1"));
-    library.open(Target::Patch("0001")).unwrap();
+    library.open(EditTarget::Existing("0001")).unwrap();
     library.write("work/one.c", &AFTER.replace("return 1;", "return 1; /* one */"));
-    let told = library.refresh().unwrap().join("\n");
-    assert!(told.contains("patch `0002-two`") && told.contains("[does-not-apply]"), "{told}");
+    let violations = library.refresh().unwrap();
+    assert_eq!(*violations[0].code(), PATCH_DOES_NOT_APPLY);
+    insta::assert_snapshot!(library.human(&violations));
     assert!(library.built().contains("1 + 1"), "something was written");
 
-    // left for later, as `--leave-conflicts` does
+    // written all the same, as with `--leave-conflicts`
     let vendored = library.vendored();
     let source = library.path("source");
     vendored
@@ -142,61 +145,61 @@ fn a_later_patch_that_conflicts_is_told_and_can_be_edited() {
         .write()
         .unwrap();
     fs::remove_dir_all(library.path("work")).unwrap();
-    let opened = library.open(Target::Patch("0002")).unwrap();
+    let opened = library.open(EditTarget::Existing("0002")).unwrap();
     let rejected = fs::read_to_string(opened.rejected.unwrap()).unwrap();
-    assert!(rejected.contains("it was to become:") && rejected.contains("return 1 + 1;"), "{rejected}");
+    assert!(rejected.contains("the patch changes it to:") && rejected.contains("return 1 + 1;"), "{rejected}");
     library.write("work/one.c", &AFTER.replace("return 1;", "return 1 + 1; /* one */"));
-    // the anchors were chosen for the old text, and are a person's to correct
+    // the anchors were chosen for the old text and are corrected by hand
     let guard = library.path("vendor/patches/0002-two.guard.toml");
     let text = fs::read_to_string(&guard).unwrap().replace("\"  return 1;\"", "\"return 1; /* one */\"");
     fs::write(&guard, text.replace("\"  return 1 + 1;\"", "\"return 1 + 1; /*\"")).unwrap();
-    assert_eq!(library.refresh().unwrap(), Vec::<String>::new());
+    assert_eq!(library.refresh().unwrap(), []);
     assert!(library.built().contains("return 1 + 1; /* one */"));
 }
 
 #[test]
-fn only_changed_source_is_taken() {
+fn accepts_changed_source_files_only() {
     let library = Library::new();
-    library.open(Target::Patch("0001")).unwrap();
-    assert!(format!("{:#}", library.open(Target::Patch("0001")).unwrap_err()).contains("is there already"));
+    library.open(EditTarget::Existing("0001")).unwrap();
+    assert!(format!("{:#}", library.open(EditTarget::Existing("0001")).unwrap_err()).contains("exists already"));
     library.write("work/one.c.orig", BEFORE);
     fs::remove_file(library.path("work/sub/two.h")).unwrap();
-    let told = format!("{:#}", library.refresh().unwrap_err());
-    assert!(told.contains("`one.c.orig`: is not of the source") && told.contains("`sub/two.h`"), "{told}");
+    let text = refresh_error(&library);
+    assert!(text.contains("`one.c.orig`: is not in the source") && text.contains("`sub/two.h`"), "{text}");
     fs::remove_dir_all(library.path("work/.muslin")).unwrap();
     assert!(
-        format!("{:#}", library.refresh().unwrap_err()).contains("is not a tree that `vendor edit` made")
+        refresh_error(&library).contains("was not made by `vendor edit`")
     );
 }
 
 #[test]
-fn a_tree_of_another_source_is_refused() {
+fn rejects_a_worktree_with_another_base() {
     let library = Library::new();
-    library.open(Target::Patch("0001")).unwrap();
+    library.open(EditTarget::Existing("0001")).unwrap();
     library.write("source/sub/two.h", "another\n");
     let list = fs::read_to_string(library.path("vendor/files.sha256")).unwrap();
     let digest = store::sha256_hex;
     library.write("vendor/files.sha256", &list.replace(&digest(b"two\n"), &digest(b"another\n")));
-    let told = format!("{:#}", library.refresh().unwrap_err());
-    assert!(told.contains("has changed since its tree was made"), "{told}");
+    let text = refresh_error(&library);
+    assert!(text.contains("the base of `0001-one` has changed"), "{text}");
 }
 
 #[test]
-fn a_bump_says_what_holds_and_writes_what_a_build_takes() {
+fn a_bump_plans_files_that_a_build_accepts() {
     let library = Library::with_second(&AFTER.replace("}\n", "}\nint second;\n"));
     library.write("new/one.c", &format!("/* of 2.0 */\n{BEFORE}"));
     library.write("new/sub/two.h", "two\n");
     library.write("new/sub/three.h", "three\n");
     let vendored = library.vendored();
-    let (files, proposal) =
+    let (files, plan) =
         vendored.bump(&library.path("new"), "2.0", None, &library.path("vendor")).unwrap();
     assert_eq!(
-        (files.same, &files.changed[..], &files.beside[..]),
+        (files.unchanged, &files.changed[..], &files.unlisted[..]),
         (1, &["one.c".into()][..], &["sub/three.h".into()][..])
     );
-    assert!(proposal.later.iter().all(|patch| patch.standing() == Standing::Moved), "{proposal:?}");
-    assert_eq!(proposal.later_violations, Vec::<String>::new());
-    proposal.write().unwrap();
+    assert!(plan.later.iter().all(|patch| patch.status() == PatchStatus::Moved), "{plan:?}");
+    assert_eq!(plan.later_violations, []);
+    plan.write().unwrap();
     fs::rename(library.path("new"), library.path("source2")).unwrap();
     fs::remove_dir_all(library.path("source")).unwrap();
     fs::rename(library.path("source2"), library.path("source")).unwrap();
@@ -205,32 +208,19 @@ fn a_bump_says_what_holds_and_writes_what_a_build_takes() {
 }
 
 #[test]
-fn a_bump_to_a_version_that_took_a_patch_is_told() {
+fn a_bump_reports_a_patch_that_upstream_merged() {
     let library = Library::with_second(&AFTER.replace("}\n", "}\nint second;\n"));
     library.write("new/one.c", AFTER);
     let vendored = library.vendored();
-    let (files, proposal) =
+    let (files, plan) =
         vendored.bump(&library.path("new"), "2.0", None, &library.path("vendor")).unwrap();
     assert_eq!(files.missing, ["sub/two.h"]);
-    assert_eq!(proposal.later[0].standing(), Standing::Applied);
-    assert_eq!(proposal.later[1].standing(), Standing::Holds, "later ones are judged all the same");
+    assert_eq!(plan.later[0].status(), PatchStatus::Applied);
+    assert_eq!(plan.later[1].status(), PatchStatus::Holds, "later patches are judged too");
     assert!(
-        proposal
+        plan
             .later_violations
             .iter()
-            .any(|text| text.contains("0001-one") && text.contains("[already-applied]"))
+            .any(|violation| *violation.code() == PATCH_ALREADY_APPLIED)
     );
-}
-
-#[test]
-fn a_name_is_added_to_every_form_of_the_list() {
-    let toml = |patches: &str| {
-        format!(
-            "name = \"t\"\nversion = \"1\"\nlicence = \"x\"\nhomepage = \"x\"\nfiles = \"f\"{patches}\n[[source]]\nkind = \"archive\"\nurl = \"u\"\n"
-        )
-    };
-    for form in ["", "\npatches = []", "\npatches = [\"a\"]", "\npatches = [\n  \"a\",\n]"] {
-        let added = with_patch(&toml(form), "b").unwrap();
-        assert_eq!(SourceManifest::parse(&added).unwrap().patches.last().unwrap(), "b", "{added}");
-    }
 }

@@ -1,0 +1,39 @@
+//! `--format` of the verbs that print data: text for people, or one JSON document.
+
+use clap::ValueEnum;
+use diag::Diagnostic;
+use diag::render::{Style, human, json};
+
+use crate::Outcome;
+use crate::stdout;
+
+/// How a verb prints its result.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+/// Passes a result on. With `--format json` an error is also printed on stdout as data.
+pub fn errors_as_data<T>(format: Format, result: anyhow::Result<T>) -> anyhow::Result<T> {
+    if let (Format::Json, Err(error)) = (format, &result) {
+        stdout::print(&json(&diag::collect(error)))?;
+    }
+    result
+}
+
+/// Prints diagnostics for people on stderr, unless they are part of a JSON document already.
+pub fn print_diagnostics(format: Format, diagnostics: &[Diagnostic]) {
+    if format == Format::Human {
+        eprint!("{}", human(diagnostics, Style::default()));
+    }
+}
+
+/// The outcome of a verb that found these.
+pub fn outcome(diagnostics: &[Diagnostic]) -> Outcome {
+    match diagnostics.is_empty() {
+        true => Outcome::Pass,
+        false if diag::exit_code(diagnostics) == 1 => Outcome::Violated,
+        false => Outcome::NotMeasured,
+    }
+}
