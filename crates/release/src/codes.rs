@@ -91,6 +91,11 @@ diag::codes! {
         "cause": "source.toml, build.toml, a patch or a guard is missing or invalid",
         "fix": "`git status` shows what changed in the folder; docs/vendored.md describes its files",
     }
+    /// The configuration of a native library is not the expected one.
+    pub NATIVE_CONFIGURATION = Violation "native-configuration": "a native library configured itself differently than build.toml demands" {
+        "cause": "an option has no effect, or make writes the configuration while it compiles",
+        "fix": "follow the hint; the log of the native build shows the configuration step",
+    }
     /// A native library does not compile.
     pub NATIVE_COMPILE = Environment "native-compile": "a native library could not be compiled" {
         "cause": "the compiler or the library's make reported an error",
