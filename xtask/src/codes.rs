@@ -33,14 +33,17 @@ pub fn all() -> Vec<(&'static str, Vec<&'static Code>)> {
         ("Child processes", of(process::CODES)),
         ("ELF gate", elf_gate::codes::all().collect()),
         ("Images", of(oci_image::CODES)),
-        ("Verbs", [
-            of(CODES),
-            of(crate::api_test::CODES),
-            of(crate::bench::CODES),
-            of(crate::docker::CODES),
-            of(crate::lint::CODES),
-        ]
-        .concat()),
+        (
+            "Verbs",
+            [
+                of(CODES),
+                of(crate::api_test::CODES),
+                of(crate::bench::CODES),
+                of(crate::docker::CODES),
+                of(crate::lint::CODES),
+            ]
+            .concat(),
+        ),
         ("Any program", of(diag::CODES)),
     ]
 }

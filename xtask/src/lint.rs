@@ -145,9 +145,12 @@ impl Step {
                 };
                 Ok(lock("Cargo.toml")?.and(lock("fuzz/Cargo.toml")?))
             }
-            Step::Typos => {
-                check(context, "check the spelling", tool(context, Tool::Typos, &["--format", "brief"])?, &[2])
-            }
+            Step::Typos => check(
+                context,
+                "check the spelling",
+                tool(context, Tool::Typos, &["--format", "brief"])?,
+                &[2],
+            ),
             Step::UnusedDependencies => {
                 // Without `--with-metadata`, which may write to a Cargo.lock.
                 let machete = tool(context, Tool::Machete, &["."])?;

@@ -94,7 +94,10 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 /// Loads the image of `dist/` into the container engine; returns its ID there.
 fn loaded_image(dist: &std::path::Path, verbose: bool) -> anyhow::Result<String> {
     let image = DistImage::find(dist)?;
-    let engine = Engine::connect(process::Runner::new(crate::progress::events(crate::progress::Verbosity { quiet: false, verbose }))?, &image)?;
+    let engine = Engine::connect(
+        process::Runner::new(crate::progress::events(crate::progress::Verbosity { quiet: false, verbose }))?,
+        &image,
+    )?;
     engine.load(&image)?;
     let id = engine.image_id(&image.archive.reference)?;
     id.filter(|id| image.is_called(id)).ok_or_else(|| {

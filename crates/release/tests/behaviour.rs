@@ -215,7 +215,10 @@ fn a_program_that_hangs_is_killed_at_its_time_limit() {
     let mut sleep = Command::new("sleep");
     assert!(wait_with_timeout(sleep.arg("60"), Duration::from_millis(200)).is_none());
     let mut shell = Command::new("sh");
-    assert_eq!(wait_with_timeout(shell.args(["-c", "kill -SEGV $$"]), Duration::from_secs(20)).unwrap().0, SIGSEGV);
+    assert_eq!(
+        wait_with_timeout(shell.args(["-c", "kill -SEGV $$"]), Duration::from_secs(20)).unwrap().0,
+        SIGSEGV
+    );
 }
 
 /// The option of the shipped build that puts the job array on the heap.
@@ -232,7 +235,10 @@ fn a_default_thread_that_calls_a_gemm_crashes_without_the_link_flag() {
     };
     let folder = tempfile::tempdir().unwrap();
     let for_32_threads = |call: &str| {
-        assert!(call.contains("-DMAX_CPU_NUMBER=64 "), "the build has another maximum of threads than 64: {call}");
+        assert!(
+            call.contains("-DMAX_CPU_NUMBER=64 "),
+            "the build has another maximum of threads than 64: {call}"
+        );
         assert!(call.contains(HEAP), "the build does not put the job array on the heap: {call}");
         call.replace("-DMAX_CPU_NUMBER=64 ", "-DMAX_CPU_NUMBER=32 ").replace(HEAP, "")
     };

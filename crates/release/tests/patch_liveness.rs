@@ -45,7 +45,11 @@ impl Build {
     fn verify(&self) -> (Vec<LivenessReport>, Vec<Diagnostic>) {
         verify(&self.prepared.steps, &self.log, &self.tree(), &|folder, line| {
             let compiled = Command::new("sh").arg("-c").arg(line).current_dir(folder).output()?;
-            anyhow::ensure!(compiled.status.success(), "{line}\n{}", String::from_utf8_lossy(&compiled.stderr));
+            anyhow::ensure!(
+                compiled.status.success(),
+                "{line}\n{}",
+                String::from_utf8_lossy(&compiled.stderr)
+            );
             Ok(())
         })
         .unwrap()

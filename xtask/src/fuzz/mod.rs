@@ -86,9 +86,12 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         let executions = statistic(&text, "stat::number_of_executed_units:");
         let Some(executions) = executions.filter(|count| *count > 0) else {
             // A target that never ran an input found nothing, and proves nothing.
-            return Err(Diagnostic::new(&crate::codes::FUZZ_NOT_RUN, format!("the target `{target}` ran no input"))
-                .hint(format!("the whole log is {}", log.display()))
-                .into());
+            return Err(Diagnostic::new(
+                &crate::codes::FUZZ_NOT_RUN,
+                format!("the target `{target}` ran no input"),
+            )
+            .hint(format!("the whole log is {}", log.display()))
+            .into());
         };
         let peak = statistic(&text, "stat::peak_rss_mb:").unwrap_or(0);
         let elapsed = finished.elapsed.as_secs();

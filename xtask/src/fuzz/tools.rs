@@ -61,7 +61,8 @@ fn nightly(context: &BuildContext) -> anyhow::Result<()> {
     eprintln!("installing a nightly compiler");
     let mut install = outside(context.command("rustup"));
     install.args(["toolchain", "install", "nightly", "--profile", "minimal", "--no-self-update"]);
-    context.runner
+    context
+        .runner
         .run(Task::new("install a nightly compiler", install).hint(
             "check the network and the proxy variables, or `rustup toolchain install nightly` by hand",
         ))?;
@@ -69,9 +70,12 @@ fn nightly(context: &BuildContext) -> anyhow::Result<()> {
 }
 
 fn offline(what: &str) -> anyhow::Error {
-    Diagnostic::new(&release::codes::TOOL_MISSING, format!("{what} is not here, and `--offline` forbids to fetch it"))
-        .hint("run `cargo xtask fuzz --seconds 1 config` once with a network")
-        .into()
+    Diagnostic::new(
+        &release::codes::TOOL_MISSING,
+        format!("{what} is not here, and `--offline` forbids to fetch it"),
+    )
+    .hint("run `cargo xtask fuzz --seconds 1 config` once with a network")
+    .into()
 }
 
 impl Tools {

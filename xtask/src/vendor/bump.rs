@@ -48,10 +48,13 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
     let staging = tempfile::tempdir()?;
     let source = std::path::absolute(&args.source).context("resolving the file of `--source`")?;
     if !source.exists() {
-        return Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, "the source of the other version does not exist")
-            .file(source)
-            .hint("name a tarball of the other version, or a folder that holds it")
-            .into());
+        return Err(Diagnostic::new(
+            &crate::codes::VENDOR_ARGUMENT,
+            "the source of the other version does not exist",
+        )
+        .file(source)
+        .hint("name a tarball of the other version, or a folder that holds it")
+        .into());
     }
     let tree = input(&source).unpacked(staging.path())?;
     let list = list_files(&library.context, &library.folder, &tree)?;

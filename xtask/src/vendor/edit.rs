@@ -146,10 +146,14 @@ pub fn write(
         Format::Human => {
             eprintln!("nothing is written");
             eprintln!("hint: `cargo xtask vendor status --explain CODE` explains a code in brackets");
-            eprintln!("      {}", match plan.violations.is_empty() {
-                true => "`--leave-conflicts` writes the patches that fit; edit the others one by one",
-                false => "correct the patch in its worktree, its guard in the vendor folder, and run this again",
-            });
+            eprintln!(
+                "      {}",
+                match plan.violations.is_empty() {
+                    true => "`--leave-conflicts` writes the patches that fit; edit the others one by one",
+                    false =>
+                        "correct the patch in its worktree, its guard in the vendor folder, and run this again",
+                }
+            );
         }
     }
     Ok(format::outcome(&violations))

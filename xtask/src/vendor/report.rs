@@ -41,7 +41,8 @@ pub fn table(patches: &[PatchFit<'_>]) -> String {
     let width = patches.iter().map(|fit| fit.patch.name.len()).max().unwrap_or(0);
     patches.iter().fold(String::new(), |text, fit| {
         let violations = fit.violations_without_digests();
-        let below: String = violations.iter().map(|violation| format!("      {}\n", line(violation))).collect();
+        let below: String =
+            violations.iter().map(|violation| format!("      {}\n", line(violation))).collect();
         text + &format!("  {:width$}  {}\n{below}", fit.patch.name, word(fit.status()))
     })
 }
@@ -64,7 +65,8 @@ mod tests {
 
     #[test]
     fn a_violation_is_one_line() {
-        let moved = Diagnostic::new(&PATCH_MOVED, "hunk 2 is +1 lines away").file("driver/a.c").rule("0001-x");
+        let moved =
+            Diagnostic::new(&PATCH_MOVED, "hunk 2 is +1 lines away").file("driver/a.c").rule("0001-x");
         let conflict = Diagnostic::new(&PATCH_DOES_NOT_APPLY, "hunk 1 does not apply")
             .file("a.c")
             .at(Location { line: 139, column: 1 })

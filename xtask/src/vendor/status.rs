@@ -94,7 +94,8 @@ fn status(args: &Args) -> anyhow::Result<Outcome> {
     }
     let is_not_measured = libraries.iter().any(|library| library.not_measured.is_some());
     let patches = libraries.into_iter().flat_map(|library| library.patches);
-    let all: Vec<Diagnostic> = problems.0.into_iter().chain(patches.flat_map(|patch| patch.violations)).collect();
+    let all: Vec<Diagnostic> =
+        problems.0.into_iter().chain(patches.flat_map(|patch| patch.violations)).collect();
     if all.is_empty() {
         return Ok(if is_not_measured { Outcome::NotMeasured } else { Outcome::Pass });
     }
@@ -187,7 +188,11 @@ fn check_archive(common: &Common, context: &BuildContext, vendored: &Vendored) -
     check().unwrap_or_else(|error| Archive::NotMeasured(format!("{error:#}")))
 }
 
-fn archive_path(common: &Common, context: &BuildContext, vendored: &Vendored) -> anyhow::Result<std::path::PathBuf> {
+fn archive_path(
+    common: &Common,
+    context: &BuildContext,
+    vendored: &Vendored,
+) -> anyhow::Result<std::path::PathBuf> {
     let setup = Common { offline: true, ..common.clone() }.setup(None)?;
     let toolchain = toolchain::install(&setup.plan, &setup.context)?;
     let name = &vendored.manifest.name;
@@ -200,8 +205,7 @@ fn archive_path(common: &Common, context: &BuildContext, vendored: &Vendored) ->
 
 fn text(library: &LibraryStatus) -> String {
     let LibraryStatus { name, version, licence, listed_files, source, .. } = library;
-    let verified =
-        if library.is_source_verified { "all digests match" } else { "NOT THE LISTED FILES" };
+    let verified = if library.is_source_verified { "all digests match" } else { "NOT THE LISTED FILES" };
     let mut text = format!("{name} {version} ({licence}), {listed_files} files from {source}: {verified}\n");
     let width = library.patches.iter().map(|patch| patch.name.len()).max().unwrap_or(0);
     if !library.patches.is_empty() {

@@ -101,6 +101,9 @@ fn split_and_strip(
     // Only sections that are not loaded: when objcopy removes a loaded one, it rewrites the program headers and sets the size
     // of PT_GNU_STACK to 0.
     let mut strip = command(&["--strip-all", "--remove-section=.comment"]);
-    strip.arg(format!("--add-gnu-debuglink={}", plan.names.debug)).arg(input.path()).arg(&plan.names.unpacked);
+    strip
+        .arg(format!("--add-gnu-debuglink={}", plan.names.debug))
+        .arg(input.path())
+        .arg(&plan.names.unpacked);
     context.runner.run(Task::new("strip the binary", strip)).map(|_| ())
 }

@@ -109,7 +109,8 @@ fn late_configuration(tree: &Path, configuration: &[&str]) -> anyhow::Result<Vec
         return Ok(Vec::new());
     }
     let mut first: Option<(SystemTime, PathBuf)> = None;
-    oldest_object(tree, &mut first).with_context(|| format!("searching for objects in {}", tree.display()))?;
+    oldest_object(tree, &mut first)
+        .with_context(|| format!("searching for objects in {}", tree.display()))?;
     let Some((first, object)) = first else { return Ok(Vec::new()) };
     let object = object.strip_prefix(tree).unwrap_or(&object).display();
     let mut found = Vec::new();
