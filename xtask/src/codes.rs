@@ -4,7 +4,7 @@ use diag::Code;
 
 diag::codes! {
     /// No code or rule has this name.
-    pub CODE_UNKNOWN = Usage "code-unknown": "no diagnostic code, gate rule or patch check has this name" {
+    pub CODE_UNKNOWN = Usage "code-unknown": "no diagnostic code or gate rule has this name" {
         "fix": "`cargo xtask explain` lists all of them",
     }
     /// Generated documentation differs from the tables.
@@ -33,14 +33,17 @@ pub fn all() -> Vec<(&'static str, Vec<&'static Code>)> {
         ("Child processes", of(process::CODES)),
         ("ELF gate", elf_gate::codes::all().collect()),
         ("Images", of(oci_image::CODES)),
-        ("Verbs", [
-            of(CODES),
-            of(crate::api_test::CODES),
-            of(crate::bench::CODES),
-            of(crate::docker::CODES),
-            of(crate::lint::CODES),
-        ]
-        .concat()),
+        (
+            "Verbs",
+            [
+                of(CODES),
+                of(crate::api_test::CODES),
+                of(crate::bench::CODES),
+                of(crate::docker::CODES),
+                of(crate::lint::CODES),
+            ]
+            .concat(),
+        ),
         ("Any program", of(diag::CODES)),
     ]
 }

@@ -1,13 +1,13 @@
 //! `cargo xtask dist`: every stage, from a clean machine to a proved binary and its image.
 
-use std::fmt::Write;
-use std::path::PathBuf;
 use clap::{Args as ClapArgs, ValueEnum};
 use release::pipeline;
 use release::plan::Plan;
 use release::stage::StageTimes;
 use release::stages::prove::{Proof, ProofOutcome};
 use release::stages::publish::Release;
+use std::fmt::Write;
+use std::path::PathBuf;
 use units::ByteSize;
 
 use crate::Outcome;
@@ -75,9 +75,13 @@ fn dist(args: Args, mut times: StageTimes) -> anyhow::Result<Outcome> {
 
 fn commit_warning(plan: &Plan) -> Option<&'static str> {
     if !plan.commit.is_known() {
-        return Some("warning: no commit is known (git is missing, or this is no checkout); the manifest records that");
+        return Some(
+            "warning: no commit is known (git is missing, or this is no checkout); the manifest records that",
+        );
     }
-    plan.commit.dirty.then_some("warning: there are uncommitted changes; the manifest and `--version` record that")
+    plan.commit
+        .dirty
+        .then_some("warning: there are uncommitted changes; the manifest and `--version` record that")
 }
 
 fn summary(plan: &Plan, release: &Release, times: &StageTimes) -> Result<String, std::fmt::Error> {

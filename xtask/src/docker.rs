@@ -64,7 +64,8 @@ fn load_and_run(
     model: &Model,
     cleanup: &mut Cleanup,
 ) -> anyhow::Result<Outcome> {
-    let engine = Engine::connect(Runner::new(crate::progress::events(crate::progress::Verbosity::default()))?, image)?;
+    let engine =
+        Engine::connect(Runner::new(crate::progress::events(crate::progress::Verbosity::default()))?, image)?;
     let reference = &image.archive.reference;
     eprintln!("engine {}: loading {}", engine.version, image.path.display());
 

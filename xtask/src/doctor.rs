@@ -62,7 +62,9 @@ fn fetch(common: &Common) -> anyhow::Result<()> {
 
 fn commit(commit: &Commit) -> String {
     match (commit.is_known(), commit.dirty) {
-        (false, _) => "unknown: git is missing, or this is no checkout; the manifest records `unknown`".into(),
+        (false, _) => {
+            "unknown: git is missing, or this is no checkout; the manifest records `unknown`".into()
+        }
         (true, true) => format!("{}, with uncommitted changes", commit.id),
         (true, false) => commit.id.clone(),
     }

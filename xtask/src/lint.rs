@@ -160,9 +160,12 @@ impl Step {
                 }
                 Ok(status)
             }
-            Step::Typos => {
-                check(context, "check the spelling", tool(context, Tool::Typos, &["--format", "brief"])?, &[2])
-            }
+            Step::Typos => check(
+                context,
+                "check the spelling",
+                tool(context, Tool::Typos, &["--format", "brief"])?,
+                &[2],
+            ),
             Step::UnusedDependencies => {
                 // Without `--with-metadata`, which may write to a Cargo.lock.
                 let machete = tool(context, Tool::Machete, &["."])?;

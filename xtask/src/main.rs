@@ -61,7 +61,7 @@ enum Verb {
     Docs(docs::Args),
     /// List what a build needs, what is present, and what would be downloaded
     Doctor(doctor::Args),
-    /// Explain a diagnostic code, a rule of the ELF gate or a check of vendored sources
+    /// Explain a diagnostic code or a rule of the ELF gate
     Explain(explain::Args),
     /// Run the fuzz targets for a given time
     Fuzz(fuzz::Args),

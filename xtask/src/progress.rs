@@ -23,7 +23,8 @@ static STYLE: OnceLock<Style> = OnceLock::new();
 
 /// Decides once whether this process writes colours: `--color`, else NO_COLOR and whether stderr is a terminal.
 pub fn set_color(color: Color) {
-    let _ = STYLE.set(style_of(color, std::env::var_os("NO_COLOR").as_deref(), std::io::stderr().is_terminal()));
+    let _ =
+        STYLE.set(style_of(color, std::env::var_os("NO_COLOR").as_deref(), std::io::stderr().is_terminal()));
 }
 
 fn style_of(color: Color, no_color: Option<&std::ffi::OsStr>, is_terminal: bool) -> Style {
@@ -38,7 +39,9 @@ fn style_of(color: Color, no_color: Option<&std::ffi::OsStr>, is_terminal: bool)
 
 /// How errors are printed.
 pub fn style() -> Style {
-    *STYLE.get_or_init(|| style_of(Color::Auto, std::env::var_os("NO_COLOR").as_deref(), std::io::stderr().is_terminal()))
+    *STYLE.get_or_init(|| {
+        style_of(Color::Auto, std::env::var_os("NO_COLOR").as_deref(), std::io::stderr().is_terminal())
+    })
 }
 
 /// An observer for the libraries.
@@ -109,7 +112,8 @@ impl Bars {
     fn bar(&mut self, name: &str, template: &str) -> ProgressBar {
         let multi = &self.multi;
         let new = || {
-            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             multi.add(ProgressBar::no_length().with_style(style).with_prefix(name.to_owned()))
         };
         self.bars.entry(name.into()).or_insert_with(new).clone()

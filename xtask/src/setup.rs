@@ -123,8 +123,13 @@ impl Common {
     }
 
     /// What the command line chooses.
-    pub fn options(&self, dist_dir: Option<PathBuf>, baseline: Option<PathBuf>) -> anyhow::Result<CliOptions> {
-        let sources = self.source.iter().map(|(library, file)| Ok((library.clone(), std::path::absolute(file)?)));
+    pub fn options(
+        &self,
+        dist_dir: Option<PathBuf>,
+        baseline: Option<PathBuf>,
+    ) -> anyhow::Result<CliOptions> {
+        let sources =
+            self.source.iter().map(|(library, file)| Ok((library.clone(), std::path::absolute(file)?)));
         Ok(CliOptions {
             target: self.target.clone(),
             jobs: self.jobs.map(usize::from),

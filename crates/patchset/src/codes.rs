@@ -186,7 +186,7 @@ diag::codes! {
         "when": "in the linked binary, by its symbols",
         "catches": "patched code that is not in the product",
         "incident": "a system library of the same name was earlier on the link line",
-        "fix": "`cargo xtask native` names the archive; check whether its member is linked at all",
+        "fix": "`cargo xtask build-native` names the archive; check whether its member is linked at all",
     }
     /// An archive or object cannot be read.
     pub ARCHIVE_UNREADABLE = Environment "archive-unreadable": "a static archive or an object in it cannot be read" {

@@ -38,7 +38,8 @@ impl Artifact {
     /// A key file of a cache entry. The store compared it with this digest when it opened the entry.
     pub(crate) fn of_entry(entry: &store::Entry, file: &str) -> anyhow::Result<Self> {
         let path = entry.path.join(file);
-        let sha256 = entry.record.files.get(file).with_context(|| format!("{file} is not a key file of its entry"))?;
+        let sha256 =
+            entry.record.files.get(file).with_context(|| format!("{file} is not a key file of its entry"))?;
         let size_bytes = path.metadata().with_context(|| format!("reading {}", path.display()))?.len();
         Ok(Self { sha256: sha256.clone(), size_bytes, path })
     }

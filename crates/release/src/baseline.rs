@@ -31,8 +31,7 @@ impl Baseline {
     /// Reads the manifest of the previous release.
     pub fn read(path: &Path) -> Result<Baseline, Diagnostic> {
         let hint = "name the dist-manifest.json that the previous `cargo xtask dist` wrote";
-        let problem =
-            |message: &str| Diagnostic::new(&BASELINE_INVALID, message).file(path).hint(hint);
+        let problem = |message: &str| Diagnostic::new(&BASELINE_INVALID, message).file(path).hint(hint);
         let text = std::fs::read_to_string(path)
             .map_err(|error| problem("the manifest of the previous release cannot be read").cause(error))?;
         Baseline::parse(&text).map_err(|error| problem("the file is no manifest of a release").cause(error))
@@ -53,10 +52,13 @@ impl Baseline {
         if (self.product.as_str(), self.target.as_str()) == (product, target) {
             return Ok(());
         }
-        Err(Diagnostic::new(&BASELINE_INVALID, "the manifest of the previous release is of another product or target")
-            .expected(format!("{product} for {target}"))
-            .found(format!("{} for {}", self.product, self.target))
-            .hint("name the manifest of the previous release of the same product and target"))
+        Err(Diagnostic::new(
+            &BASELINE_INVALID,
+            "the manifest of the previous release is of another product or target",
+        )
+        .expected(format!("{product} for {target}"))
+        .found(format!("{} for {}", self.product, self.target))
+        .hint("name the manifest of the previous release of the same product and target"))
     }
 }
 

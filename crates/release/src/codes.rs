@@ -77,7 +77,7 @@ diag::codes! {
         "fix": "check the network, or name a file: `--source NAME=FILE`",
     }
     /// A source archive has another digest.
-    pub SOURCE_DIGEST = Violation "source-digest": "a source archive has another digest than the pinned one" {
+    pub SOURCE_ARCHIVE_DIGEST = Violation "source-archive-digest": "a source archive has another digest than the pinned one" {
         "cause": "the archive was changed upstream, by a mirror or on the way",
         "fix": "compare the digest with the publisher's; after a review change source.toml",
     }
@@ -91,10 +91,10 @@ diag::codes! {
         "cause": "source.toml, build.toml, a patch or a guard is missing or invalid",
         "fix": "`git status` shows what changed in the folder; docs/vendored.md describes its files",
     }
-    /// The configure step of a native library produced another configuration.
-    pub NATIVE_CONFIGURATION = Violation "native-configuration": "a generated configuration of a native library violates build.toml" {
-        "cause": "feature detection failed or saw another compiler, or a configuration file was written while objects were compiled",
-        "fix": "read the log of the native build; `[[configured]]` in build.toml lists what is required",
+    /// The configuration of a native library is not the expected one.
+    pub NATIVE_CONFIGURATION = Violation "native-configuration": "a native library configured itself differently than build.toml demands" {
+        "cause": "an option has no effect, or make writes the configuration while it compiles",
+        "fix": "follow the hint; the log of the native build shows the configuration step",
     }
     /// A native library does not compile.
     pub NATIVE_COMPILE = Environment "native-compile": "a native library could not be compiled" {

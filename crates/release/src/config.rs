@@ -16,7 +16,7 @@ use elf_gate::policy::PolicyDocument;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::codes::{CONFIG_UNREADABLE, CONFIG_SYNTAX, CONFIG_VALUE};
+use crate::codes::{CONFIG_SYNTAX, CONFIG_UNREADABLE, CONFIG_VALUE};
 use diag::{Diagnostic, Diagnostics};
 use units::ByteSize;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::codes::{FIXTURE_UNKNOWN, FIXTURE_OFFLINE};
+use crate::codes::{FIXTURE_OFFLINE, FIXTURE_UNKNOWN};
 use crate::config::{Config, Fixture};
 use crate::context::BuildContext;
 use crate::fetch::pip::Wheel;
@@ -28,14 +28,14 @@ pub fn probe(context: &BuildContext, config: &Config) -> Vec<Summary> {
 fn probe_one(context: &BuildContext, name: &str, fixture: &Fixture) -> Summary {
     let version = format!("{name}: {} {}", fixture.package, fixture.version);
     match context.store.find(&entry_name(fixture)) {
-        Some(entry) => {
-            Summary::present(FIXTURE, version, entry.path.join(&fixture.folder), Origin::Cache)
-        }
+        Some(entry) => Summary::present(FIXTURE, version, entry.path.join(&fixture.folder), Origin::Cache),
         None if context.offline => Summary::missing(
             FIXTURE,
             Diagnostic::new(
                 &FIXTURE_OFFLINE,
-                format!("{version} is not in the cache, and `--offline` is set; tests need it, `dist` does not"),
+                format!(
+                    "{version} is not in the cache, and `--offline` is set; tests need it, `dist` does not"
+                ),
             )
             .hint(FETCH_HINT),
         ),

@@ -88,8 +88,11 @@ impl HostEnv {
             None => folder("XDG_CACHE_HOME")
                 .or_else(|| Some(folder("HOME")?.join(".cache")))
                 .ok_or_else(|| {
-                    Diagnostic::new(&CACHE_DIR_UNKNOWN, "the user has no home folder and XDG_CACHE_HOME is not set")
-                        .hint("name a folder for the cache: cargo xtask dist --cache-dir DIR")
+                    Diagnostic::new(
+                        &CACHE_DIR_UNKNOWN,
+                        "the user has no home folder and XDG_CACHE_HOME is not set",
+                    )
+                    .hint("name a folder for the cache: cargo xtask dist --cache-dir DIR")
                 })?
                 .join("muslin"),
         };
@@ -103,8 +106,7 @@ impl HostEnv {
             environment: variables
                 .into_iter()
                 .filter(|(name, _)| {
-                    ALLOWED.contains(&name.as_str())
-                        || ALLOWED_PREFIXES.iter().any(|p| name.starts_with(p))
+                    ALLOWED.contains(&name.as_str()) || ALLOWED_PREFIXES.iter().any(|p| name.starts_with(p))
                 })
                 .collect(),
         })

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::codes::NATIVE_OPTION;
-use crate::config::{Native, Located};
+use crate::config::{Located, Native};
 use diag::Diagnostic;
 use patchset::Vendored;
 use patchset::build::{Build, Recipe};
@@ -43,10 +43,13 @@ impl LibraryPlan {
         // Nothing else of another library's folder would fit; one mistake is one problem.
         if vendored.manifest.name != name {
             return Err(vec![
-                Diagnostic::new(&NATIVE_OPTION, format!("`native.{name}.vendor` is the folder of another library"))
-                    .file(choices.vendor.join("source.toml"))
-                    .expected(format!("name = \"{name}\""))
-                    .found(format!("name = \"{}\"", vendored.manifest.name)),
+                Diagnostic::new(
+                    &NATIVE_OPTION,
+                    format!("`native.{name}.vendor` is the folder of another library"),
+                )
+                .file(choices.vendor.join("source.toml"))
+                .expected(format!("name = \"{name}\""))
+                .found(format!("name = \"{}\"", vendored.manifest.name)),
             ]);
         }
         let mut problems = Vec::new();
@@ -77,7 +80,8 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
     let known: Vec<&str> = build.kernels.keys().map(String::as_str).collect();
     for kernel in choices.kernels.iter().filter(|kernel| !known.contains(&kernel.value.as_str())) {
         problems.push(
-            kernel.diagnostic(&NATIVE_OPTION, format!("build.toml of {name} has no kernel set of this name"))
+            kernel
+                .diagnostic(&NATIVE_OPTION, format!("build.toml of {name} has no kernel set of this name"))
                 .expected(known.join(", "))
                 .found(kernel.value.as_str()),
         );
@@ -92,7 +96,12 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
                 );
             }
             if let Some(threads) = &choices.threads_max {
-                problems.push(threads.diagnostic(&NATIVE_OPTION, format!("{name} has no option for the maximum of threads")));
+                problems.push(
+                    threads.diagnostic(
+                        &NATIVE_OPTION,
+                        format!("{name} has no option for the maximum of threads"),
+                    ),
+                );
             }
             flags.iter().cloned().chain(choices.options.iter().map(|flag| flag.value.clone())).collect()
         }
@@ -120,7 +129,11 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
                     let value = threads.value;
                     if !(known.from..=known.to).contains(&value) {
                         problems.push(
-                            threads.diagnostic(&NATIVE_OPTION, format!("`native.{name}.threads_max` is out of range"))
+                            threads
+                                .diagnostic(
+                                    &NATIVE_OPTION,
+                                    format!("`native.{name}.threads_max` is out of range"),
+                                )
                                 .expected(format!("{} to {}", known.from, known.to))
                                 .found(value.to_string()),
                         );
@@ -136,15 +149,21 @@ fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagn
                     .hint("without it the core count of the build machine decides"),
                 ),
                 (None, Some(threads)) => {
-                    problems.push(threads.diagnostic(&NATIVE_OPTION, format!("{name} has no option for the maximum of threads")));
+                    problems.push(threads.diagnostic(
+                        &NATIVE_OPTION,
+                        format!("{name} has no option for the maximum of threads"),
+                    ));
                 }
             }
             if let Some(option) = kernels {
                 if choices.kernels.is_empty() {
                     problems.push(
-                        Diagnostic::new(&NATIVE_OPTION, format!(
-                            "`native.{name}.kernels` is empty in release.toml: no kernel is dispatched"
-                        ))
+                        Diagnostic::new(
+                            &NATIVE_OPTION,
+                            format!(
+                                "`native.{name}.kernels` is empty in release.toml: no kernel is dispatched"
+                            ),
+                        )
                         .expected(known.join(", ")),
                     );
                 }
@@ -166,9 +185,7 @@ fn make_option(
     let name = option.value.split_once('=').map(|(name, _)| name);
     match name {
         None | Some("") => Some(
-            at("the option of make has no value".into())
-                .expected("NAME=value")
-                .found(option.value.as_str()),
+            at("the option of make has no value".into()).expected("NAME=value").found(option.value.as_str()),
         ),
         Some(name) if set.contains(&name) => Some(
             at(format!("the pipeline sets `{name}` from a checked value"))

@@ -16,8 +16,8 @@ pub fn dist(plan: &Plan, context: &BuildContext, times: &mut StageTimes) -> anyh
     let _lock = lock(plan, context)?;
     let events = context.events();
     let (packed, damaged) = build_packed(plan, context, times)?;
-    let tested = times
-        .measure(events, StageId::Mutation, || mutation::test(plan, context, packed, &damaged))?;
+    let tested =
+        times.measure(events, StageId::Mutation, || mutation::test(plan, context, packed, &damaged))?;
     let proved = times.measure(events, StageId::Prove, || prove::prove(plan, context, tested))?;
     let image = times.measure(events, StageId::Image, || image::build(plan, proved))?;
     context.runner.check()?;

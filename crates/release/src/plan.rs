@@ -225,11 +225,14 @@ impl Plan {
         let known = || self.native.iter().map(|library| library.name.as_str()).collect::<Vec<_>>().join(", ");
         for name in names {
             if !self.native.iter().any(|library| library.name == *name) {
-                return Err(Diagnostic::new(&OPTION_INVALID, "release.toml has no native library of this name")
-                    .expected(known())
-                    .found(name.as_str())
-                    .hint("`cargo xtask build-native` without a name builds all of them")
-                    .into());
+                return Err(Diagnostic::new(
+                    &OPTION_INVALID,
+                    "release.toml has no native library of this name",
+                )
+                .expected(known())
+                .found(name.as_str())
+                .hint("`cargo xtask build-native` without a name builds all of them")
+                .into());
             }
         }
         Ok(self.native.iter().filter(|library| names.is_empty() || names.contains(&library.name)).collect())
@@ -254,9 +257,12 @@ fn native(
     for name in options.sources.keys().filter(|name| !config.native.contains_key(*name)) {
         let known: Vec<&str> = config.native.keys().map(String::as_str).collect();
         problems.push(
-            Diagnostic::new(&OPTION_INVALID, format!("`--source {name}=…` names a library that release.toml lacks"))
-                .expected(known.join(", "))
-                .found(name.as_str()),
+            Diagnostic::new(
+                &OPTION_INVALID,
+                format!("`--source {name}=…` names a library that release.toml lacks"),
+            )
+            .expected(known.join(", "))
+            .found(name.as_str()),
         );
     }
     let mut libraries = Vec::new();

@@ -33,7 +33,10 @@ pub static RUSTFLAGS: [RustFlag; 5] = [
         flag: STACK_SIZE,
         reason: "musl gives a thread 128 KiB unless PT_GNU_STACK demands more; the size is `link.stack_size` of release.toml",
     },
-    RustFlag { flag: "-Clink-arg=-Wl,--build-id=sha1", reason: "joins the stripped binary and its debug file" },
+    RustFlag {
+        flag: "-Clink-arg=-Wl,--build-id=sha1",
+        reason: "joins the stripped binary and its debug file",
+    },
 ];
 
 /// All flags of a product: the table, then mappings that keep paths of the build machine out of the binary.
@@ -52,9 +55,11 @@ pub fn of_product(stack_size: ByteSize, host: &HostEnv) -> Vec<String> {
         (home("RUSTUP_HOME", ".rustup"), "/rustup"),
         (Some(host.root.clone()), "/muslin"),
     ];
-    flags.extend(folders.into_iter().filter_map(|(folder, name)| {
-        Some(format!("--remap-path-prefix={}={name}", folder?.display()))
-    }));
+    flags.extend(
+        folders
+            .into_iter()
+            .filter_map(|(folder, name)| Some(format!("--remap-path-prefix={}={name}", folder?.display()))),
+    );
     flags
 }
 
@@ -73,7 +78,10 @@ mod tests {
 
     #[test]
     fn the_manifest_has_no_path_of_the_machine() {
-        assert_eq!(without_machine_path("--remap-path-prefix=/home/u/a=b/.cargo=/cargo"), "--remap-path-prefix=*=/cargo");
+        assert_eq!(
+            without_machine_path("--remap-path-prefix=/home/u/a=b/.cargo=/cargo"),
+            "--remap-path-prefix=*=/cargo"
+        );
         assert_eq!(without_machine_path("-Clink-self-contained=no"), "-Clink-self-contained=no");
     }
 }

@@ -146,7 +146,9 @@ pub fn markdown() -> String {
 
 /// The stages with modules and types as a Markdown table for ARCHITECTURE.md.
 pub fn architecture_markdown() -> String {
-    let mut text = String::from("| stage | module of `crates/release` | returns | what must hold |\n|---|---|---|---|\n");
+    let mut text = String::from(
+        "| stage | module of `crates/release` | returns | what must hold |\n|---|---|---|---|\n",
+    );
     for stage in &STAGES {
         let StageInfo { name, returns, must_hold, .. } = stage;
         let _ = writeln!(text, "| {name} | `stages::{name}` | `{returns}` | {must_hold} |");
@@ -258,7 +260,8 @@ mod tests {
             times.measure(&Events::none(), stage, spin).unwrap();
         }
         let total = times.total();
-        let (wall, cpu): (Vec<_>, Vec<_>) = times.rows().iter().map(|(_, time)| (time.wall, time.cpu)).unzip();
+        let (wall, cpu): (Vec<_>, Vec<_>) =
+            times.rows().iter().map(|(_, time)| (time.wall, time.cpu)).unzip();
         assert!(cpu.iter().sum::<Duration>() > Duration::from_millis(20), "{cpu:?}");
         assert!(total.wall >= wall.iter().sum() && total.cpu >= cpu.iter().sum(), "{total:?}");
     }

@@ -12,13 +12,13 @@ use std::process::Command;
 
 use crate::cargo;
 use crate::codes::WORKSPACE_UNREADABLE;
+use crate::context::BuildContext;
 use crate::fixtures;
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::stage::StageTimes;
 use crate::stages::pack::Packed;
 use crate::stages::sources;
-use crate::context::BuildContext;
 use packages::Packages;
 use process::Task;
 
@@ -100,7 +100,12 @@ fn cargo_summaries(output: &str) -> Option<Counts> {
 }
 
 /// Builds what the tests look at, and runs all of them. `filter` goes to the test program unchanged.
-pub fn test(plan: &Plan, context: &BuildContext, filter: &[String], choice: RunnerChoice) -> anyhow::Result<Totals> {
+pub fn test(
+    plan: &Plan,
+    context: &BuildContext,
+    filter: &[String],
+    choice: RunnerChoice,
+) -> anyhow::Result<Totals> {
     let mut times = StageTimes::default();
     let packed = pipeline::packed(plan, context, &mut times)?;
     let packages = Packages::read(plan, context)?;

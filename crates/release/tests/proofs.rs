@@ -9,7 +9,8 @@ use inputs::input;
 use process::Runner;
 use release::artifact::Artifact;
 use release::config::Config;
-use release::prove::{PROOF_VIOLATED, Subject, run_all};
+use release::codes::PROOF_VIOLATED;
+use release::stages::prove::{Subject, run_all};
 
 const PT_GNU_STACK: u32 = 0x6474_e551;
 

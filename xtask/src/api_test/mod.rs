@@ -7,9 +7,9 @@ use anyhow::Context;
 use clap::Args as ClapArgs;
 use diag::Diagnostic;
 use process::Task;
+use release::fetch::pip;
 use release::pipeline;
 use release::stage::StageTimes;
-use release::fetch::pip;
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};

@@ -9,9 +9,9 @@ use clap::{Args as ClapArgs, Subcommand};
 use diag::Diagnostic;
 use elf_gate::{Evidence, Policy, Stage, inspect, judge};
 use process::Task;
-use release::plan::Plan;
 use release::context::BuildContext;
 use release::fetch::pip;
+use release::plan::Plan;
 use units::ByteSize;
 
 use crate::Outcome;
@@ -141,7 +141,8 @@ fn script_command(plan: &Plan, context: &BuildContext, python: &Path, script: &s
 
 fn run_script(context: &BuildContext, command: Command) -> anyhow::Result<()> {
     let quoted = process::quote(&command);
-    let output = context.runner.output(Task::new("run the bench", command).inherit_stderr(true).tee_stdout())?;
+    let output =
+        context.runner.output(Task::new("run the bench", command).inherit_stderr(true).tee_stdout())?;
     let code = match output.shell_code() {
         0 => return Ok(()),
         DIFFERENT => &VECTORS_DIFFER,

@@ -23,7 +23,8 @@ pub fn check(context: &BuildContext, required: bool) -> anyhow::Result<Status> {
         }
     }
     let checks = ["--locked", "--offline", "--workspace", "check", "advisories"];
-    let output = context.runner.output(Task::new("check the advisories", tool(context, Tool::Deny, &checks)?))?;
+    let output =
+        context.runner.output(Task::new("check the advisories", tool(context, Tool::Deny, &checks)?))?;
     let text = [output.stderr, output.stdout].concat();
     let text = String::from_utf8_lossy(&text);
     match (output.status.success(), is_complete(&text)) {

@@ -48,10 +48,13 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
     let staging = tempfile::tempdir()?;
     let source = std::path::absolute(&args.source).context("resolving the file of `--source`")?;
     if !source.exists() {
-        return Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, "the source of the other version does not exist")
-            .file(source)
-            .hint("name a tarball of the other version, or a folder that holds it")
-            .into());
+        return Err(Diagnostic::new(
+            &crate::codes::VENDOR_ARGUMENT,
+            "the source of the other version does not exist",
+        )
+        .file(source)
+        .hint("name a tarball of the other version, or a folder that holds it")
+        .into());
     }
     let tree = input(&source).unpacked(staging.path())?;
     let list = list_files(&library.context, &library.folder, &tree)?;
@@ -60,7 +63,7 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
     if args.format == Format::Human {
         let head =
             format!("{} {} -> {}, from {}\n", manifest.name, manifest.version, args.to, source.display());
-        stdout::print(&(head + &summary(&changes, &plan)))?;
+        stdout::print(&(head + &report(&changes, &plan)))?;
     }
     if !args.write {
         if args.format == Format::Json {
@@ -101,7 +104,7 @@ fn list_files(context: &BuildContext, folder: &Path, tree: &Path) -> anyhow::Res
     Ok(Some(context.runner.run(Task::new("list the files of the other version", sh))?.stdout_text()))
 }
 
-fn summary(changes: &FileChanges, plan: &RefreshPlan<'_>) -> String {
+fn report(changes: &FileChanges, plan: &RefreshPlan<'_>) -> String {
     let row = |label: &str, names: &[String]| {
         let shown = match names.len() {
             0 => String::new(),
@@ -139,6 +142,6 @@ mod tests {
         std::fs::write(tree.path().join("c_src/mimalloc/v3/src/os.c"), "int os;\n").unwrap();
         std::fs::write(tree.path().join("c_src/mimalloc/v3/src/new.c"), "int new;\n").unwrap();
         let (changes, plan) = vendored.bump(tree.path(), "4.0.0", None, &folder).unwrap();
-        insta::assert_snapshot!(summary(&changes, &plan));
+        insta::assert_snapshot!(report(&changes, &plan));
     }
 }

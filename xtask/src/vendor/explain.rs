@@ -25,10 +25,13 @@ pub fn explain(common: &Common, name: &str) -> anyhow::Result<String> {
             known.push(patch.name.clone());
         }
     }
-    Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, format!("neither a code nor a patch has the name `{name}`"))
-        .expected(known.join(", "))
-        .hint("cargo xtask vendor status --explain")
-        .into())
+    Err(Diagnostic::new(
+        &crate::codes::VENDOR_ARGUMENT,
+        format!("neither a code nor a patch has the name `{name}`"),
+    )
+    .expected(known.join(", "))
+    .hint("cargo xtask vendor status --explain")
+    .into())
 }
 
 /// The reason of a patch and every requirement of its guard.

@@ -14,8 +14,8 @@ use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
 use diag::Diagnostic;
 use patchset::{Input, Vendored};
-use release::stages::sources;
 use release::context::BuildContext;
+use release::stages::sources;
 
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
@@ -85,10 +85,13 @@ impl LibraryArgs {
             }
             names.push(vendored.manifest.name);
         }
-        Err(Diagnostic::new(&crate::codes::VENDOR_ARGUMENT, format!("release.toml has no library `{}`", self.name))
-            .expected(names.join(", "))
-            .hint("`cargo xtask vendor status` lists the libraries with their patches")
-            .into())
+        Err(Diagnostic::new(
+            &crate::codes::VENDOR_ARGUMENT,
+            format!("release.toml has no library `{}`", self.name),
+        )
+        .expected(names.join(", "))
+        .hint("`cargo xtask vendor status` lists the libraries with their patches")
+        .into())
     }
 
     /// The worktree: `--tree`, or its default place.

@@ -1,6 +1,7 @@
 //! `cargo xtask vendor status`: every library and patch, and each check that needs no build.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::Context;
 use diag::{Diagnostic, Diagnostics};
@@ -180,21 +181,26 @@ fn check_archive(common: &Common, context: &BuildContext, vendored: &Vendored) -
     let check = || -> anyhow::Result<Archive> {
         let path = archive_path(common, context, vendored)?;
         if !path.exists() {
-            return Ok(Archive::NotMeasured("it is not built; `cargo xtask native` builds it".into()));
+            return Ok(Archive::NotMeasured("it is not built; `cargo xtask build-native` builds it".into()));
         }
         Ok(Archive::Checked(vendored.archive_violations(&std::fs::read(path)?)?))
     };
     check().unwrap_or_else(|error| Archive::NotMeasured(format!("{error:#}")))
 }
 
-fn archive_path(common: &Common, context: &BuildContext, vendored: &Vendored) -> anyhow::Result<std::path::PathBuf> {
+fn archive_path(
+    common: &Common,
+    context: &BuildContext,
+    vendored: &Vendored,
+) -> anyhow::Result<std::path::PathBuf> {
     let setup = Common { offline: true, ..common.clone() }.setup(None)?;
     let toolchain = toolchain::install(&setup.plan, &setup.context)?;
     let name = &vendored.manifest.name;
     let library = setup.plan.native.iter().find(|library| library.name == *name);
     let library = library.with_context(|| format!("the plan has no library `{name}`"))?;
     let inputs = NativeInputs::new(&setup.plan.target, context, &toolchain, library)?;
-    Ok(inputs.folder().join(&vendored.build.archive))
+    let folder = inputs.folder();
+    Ok(Path::new(&folder).join(&vendored.build.archive))
 }
 
 fn text(library: &LibraryStatus) -> String {
@@ -290,7 +296,7 @@ mod tests {
 
     #[test]
     fn states_why_an_archive_is_not_measured() {
-        let reason = Some("it is not built; `cargo xtask native` builds it".into());
+        let reason = Some("it is not built; `cargo xtask build-native` builds it".into());
         let status = LibraryStatus {
             is_source_verified: false,
             patches: Vec::new(),

@@ -70,7 +70,7 @@ pub fn linked_violations<'a>(
                 Diagnostic::new(&PATCH_LINKED, format!("the linked file has no function `{function}`"))
                     .rule(&report.patch)
                     .hint(
-                        "`cargo xtask native` names the archive; check whether its member is linked at all",
+                        "`cargo xtask build-native` names the archive; check whether its member is linked at all",
                     ),
             );
         }

@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
 
 const GOOD: &str = include_str!("../../../../release.toml");

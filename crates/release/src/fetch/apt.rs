@@ -129,7 +129,12 @@ pub fn fetch_matched(context: &BuildContext, into: &Path, names: &[&str]) -> any
 }
 
 /// Downloads the upstream tarball of a source package into `into` and returns its path.
-pub fn fetch_orig_tarball(context: &BuildContext, into: &Path, package: &str, version: &str) -> anyhow::Result<PathBuf> {
+pub fn fetch_orig_tarball(
+    context: &BuildContext,
+    into: &Path,
+    package: &str,
+    version: &str,
+) -> anyhow::Result<PathBuf> {
     let mut seen = Vec::new();
     for suite in ["forky", "sid", "trixie", &codename()] {
         let apt = match Apt::open(context, into, "deb-src", &[suite]) {
@@ -199,8 +204,10 @@ impl<'a> Apt<'a> {
                 .into());
         }
         let archives = machine_archives()?;
-        let folder =
-            tempfile::Builder::new().prefix(".apt-").tempdir_in(beside).context("creating folders for apt")?;
+        let folder = tempfile::Builder::new()
+            .prefix(".apt-")
+            .tempdir_in(beside)
+            .context("creating folders for apt")?;
         let at = |name: &str| folder.path().join(name);
         for name in ["lists/partial", "archives/partial", "parts"] {
             std::fs::create_dir_all(at(name))?;

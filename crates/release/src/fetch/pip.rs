@@ -102,7 +102,12 @@ impl Wheel<'_> {
 /// A Python environment with packages of exact versions, installed once into the cache. Returns its `python`.
 ///
 /// `requirements` is a requirements file that pins its packages; `instead` is the advice for `--offline`.
-pub fn environment(context: &BuildContext, name: &str, requirements: &str, instead: &str) -> anyhow::Result<PathBuf> {
+pub fn environment(
+    context: &BuildContext,
+    name: &str,
+    requirements: &str,
+    instead: &str,
+) -> anyhow::Result<PathBuf> {
     let fingerprint = Digest::of(requirements.as_bytes());
     let folder = context.store.root().join(format!("tools/{name}-{}", &fingerprint.as_str()[..16]));
     let (python, ready) = (folder.join("bin/python"), folder.join("ready"));
@@ -119,11 +124,8 @@ pub fn environment(context: &BuildContext, name: &str, requirements: &str, inste
             .into());
     }
     let system = context.which("python3").ok_or_else(|| {
-        Diagnostic::new(
-            &TOOL_MISSING,
-            "`python3` is not in PATH; it runs tools that are written in Python",
-        )
-        .hint("apt-get install python3 python3-venv")
+        Diagnostic::new(&TOOL_MISSING, "`python3` is not in PATH; it runs tools that are written in Python")
+            .hint("apt-get install python3 python3-venv")
     })?;
     context.events().step(format!("installing the Python packages of `{name}`"));
     let mut venv = context.command(&system);

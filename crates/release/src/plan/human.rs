@@ -28,7 +28,13 @@ impl Plan {
         line("cache", self.paths.cache.display().to_string());
         line("tools", self.tools.summaries().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
         let stages = self.stages.iter().enumerate().map(|(index, stage)| {
-            format!("{:>2}. {:<9} {}\n              {}", index + 1, stage.name, stage.description, stage.must_hold)
+            format!(
+                "{:>2}. {:<9} {}\n              {}",
+                index + 1,
+                stage.name,
+                stage.description,
+                stage.must_hold
+            )
         });
         line("stages", stages.collect::<Vec<_>>().join("\n"));
         line("proofs", self.proofs.join("\n"));

@@ -124,7 +124,8 @@ fn an_unknown_target_is_one_problem() {
 
 #[test]
 fn an_unreadable_baseline_is_a_problem_with_its_file() {
-    let options = CliOptions { baseline: Some("/nonexistent/dist-manifest.json".into()), ..CliOptions::default() };
+    let options =
+        CliOptions { baseline: Some("/nonexistent/dist-manifest.json".into()), ..CliOptions::default() };
     assert_eq!(codes_of(&plan(&host(), &options).unwrap_err()), [codes::BASELINE_INVALID.id]);
 }
 

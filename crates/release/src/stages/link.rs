@@ -3,11 +3,11 @@
 use anyhow::Context;
 
 use crate::artifact::Artifact;
+use crate::cargo;
 use crate::context::BuildContext;
 use crate::gate::{self, Judged};
 use crate::plan::Plan;
 use crate::stages::native::{self, NativeLibs, PatchesLinked};
-use crate::cargo;
 
 /// The binary as the linker wrote it, judged, with symbols and debug information.
 ///

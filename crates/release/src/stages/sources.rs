@@ -11,7 +11,7 @@ use patchset::manifest::{Source, SourceManifest};
 use process::Task;
 use store::{Digest, Entry, Record};
 
-use crate::codes::{SOURCE_DIGEST, SOURCE_FETCH_FAILED, SOURCE_MISSING};
+use crate::codes::{SOURCE_ARCHIVE_DIGEST, SOURCE_FETCH_FAILED, SOURCE_MISSING};
 use crate::context::BuildContext;
 use crate::fetch::{apt, crates};
 use crate::native_inputs::NativeInputs;
@@ -75,7 +75,8 @@ pub fn fetch(plan: &Plan, context: &BuildContext, toolchain: Toolchain) -> anyho
             Some(entry) => context.store.hold(&entry).map(|()| SourceState::Compiled(entry)),
             None => {
                 let resolution = plan.tools.sources.get(&library.name);
-                let resolution = resolution.with_context(|| format!("no source is resolved for {}", library.name))?;
+                let resolution =
+                    resolution.with_context(|| format!("no source is resolved for {}", library.name))?;
                 install(context, &library.vendored.manifest, resolution).map(SourceState::Archive)
             }
         };
@@ -104,7 +105,8 @@ pub fn probe(
         let origin = Origin::Machine;
         return Resolution::Use(SourceArchive { library, path: path.into(), origin, entry: None });
     }
-    let cached = context.store.find(&entry_name(manifest)).and_then(|entry| from_entry(library.clone(), entry).ok());
+    let cached =
+        context.store.find(&entry_name(manifest)).and_then(|entry| from_entry(library.clone(), entry).ok());
     match cached {
         Some(archive) => Resolution::Use(archive),
         None if context.offline => Resolution::Missing {
@@ -174,10 +176,11 @@ pub fn install(
         }
         // Ctrl-C during the last one is no failed download.
         context.runner.check()?;
-        let problem = Diagnostic::new(&SOURCE_FETCH_FAILED, format!("no source of {library} could be fetched"))
-            .rule(&*manifest.name)
-            .expected("one of the sources of source.toml")
-            .hint(format!("check the network, or name a file with `--source {}=FILE`", manifest.name));
+        let problem =
+            Diagnostic::new(&SOURCE_FETCH_FAILED, format!("no source of {library} could be fetched"))
+                .rule(&*manifest.name)
+                .expected("one of the sources of source.toml")
+                .hint(format!("check the network, or name a file with `--source {}=FILE`", manifest.name));
         Err(failed.into_iter().fold(problem, Diagnostic::cause).into())
     })?;
     Ok(from_entry(library, entry)?.path)
@@ -220,7 +223,7 @@ fn require_digest(path: &Path, expected: &str) -> anyhow::Result<()> {
     if found.as_str() == expected {
         return Ok(());
     }
-    Err(Diagnostic::new(&SOURCE_DIGEST, "the downloaded file is not the pinned one")
+    Err(Diagnostic::new(&SOURCE_ARCHIVE_DIGEST, "the downloaded file is not the pinned one")
         .file(path)
         .expected(expected)
         .found(found.as_str())

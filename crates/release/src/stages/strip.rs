@@ -1,8 +1,10 @@
 //! Stage `strip`: splits the debug file off, then strips everything that is not executed. Build-id and `.gnu_debuglink` join
 //! the two; the link has the name of the debug file in `dist/`.
 
-use anyhow::Context;
+use std::path::Path;
+
 use process::Task;
+use store::{Fingerprint, Record, Store};
 
 use crate::artifact::Artifact;
 use crate::context::BuildContext;
@@ -53,31 +55,55 @@ impl Stripped {
     }
 }
 
-/// Strips the binary and judges it with its debug file.
+/// Strips the binary and judges it with its debug file. The two files are kept for the digest of the input; the gate judges
+/// them in every run.
 pub fn strip(plan: &Plan, context: &BuildContext, linked: Linked) -> anyhow::Result<Stripped> {
-    linked.file().verify()?;
-    let folder = plan.paths.work.join("stripped");
-    std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-    let debug = folder.join(&plan.names.debug);
-    let file = folder.join(&plan.names.unpacked);
-    let objcopy = |arguments: &[&str]| {
-        let mut command = context.command(&linked.native().toolchain().objcopy().path);
-        command.current_dir(&folder).args(arguments);
+    let objcopy = linked.native().toolchain().objcopy();
+    let input = linked.file();
+    input.verify()?;
+    let name = Fingerprint::default()
+        .part("file", input.sha256())
+        .part("objcopy", &objcopy.sha256)
+        .part("stripped", &plan.names.unpacked)
+        .part("debug", &plan.names.debug)
+        .digest();
+    let store = Store::new(plan.paths.work.join("stripped"), context.runner.clone());
+    let entry = store.get_or_create(name.short(), |staging| {
+        let _token = context.jobs.token()?;
+        split_and_strip(plan, context, &objcopy.path, input, staging)?;
+        let mut record = Record::default();
+        record.add_file(staging, &plan.names.debug)?.add_file(staging, &plan.names.unpacked)?;
+        Ok(record)
+    })?;
+    store.prune_except(name.short())?;
+    let debug = Artifact::of_entry(&entry, &plan.names.debug)?;
+    let judged = gate::stripped(plan, Artifact::of_entry(&entry, &plan.names.unpacked)?, &debug)?;
+    Ok(Stripped { linked, judged, debug })
+}
+
+fn split_and_strip(
+    plan: &Plan,
+    context: &BuildContext,
+    objcopy: &Path,
+    input: &Artifact,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    // objcopy runs in the folder of its outputs, so the debug link has the bare name and no path of this machine.
+    let command = |arguments: &[&str]| {
+        let mut command = context.command(objcopy);
+        command.current_dir(folder).args(arguments);
         command
     };
-
-    let mut split = objcopy(&["--only-keep-debug"]);
-    split.arg(linked.file().path()).arg(&debug);
+    let mut split = command(&["--only-keep-debug"]);
+    split.arg(input.path()).arg(&plan.names.debug);
     context.runner.run(Task::new("split the debug file off", split))?;
 
     // Only sections that are not loaded: when objcopy removes a loaded one, it rewrites the program headers and sets the size
     // of PT_GNU_STACK to 0.
-    let mut strip = objcopy(&["--strip-all", "--remove-section=.comment"]);
-    // objcopy runs in the folder, so the link has the bare name and no path of this machine.
-    strip.arg(format!("--add-gnu-debuglink={}", plan.names.debug)).arg(linked.file().path()).arg(&file);
-    context.runner.run(Task::new("strip the binary", strip))?;
-
-    let (file, debug) = (Artifact::of(file)?, Artifact::of(debug)?);
-    let judged = gate::stripped(plan, file, &debug)?;
-    Ok(Stripped { linked, judged, debug })
+    let mut strip = command(&["--strip-all", "--remove-section=.comment"]);
+    strip
+        .arg(format!("--add-gnu-debuglink={}", plan.names.debug))
+        .arg(input.path())
+        .arg(&plan.names.unpacked);
+    context.runner.run(Task::new("strip the binary", strip)).map(|_| ())
 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use super::Counts;
-use crate::plan::Plan;
 use crate::context::BuildContext;
+use crate::plan::Plan;
 use process::Task;
 use store::atomic_write;
 
@@ -79,7 +79,10 @@ struct FilterMatch {
 
 /// How many tests are marked `#[ignore]`; the report does not have them. Zero when the tests cannot be listed: running them
 /// then fails too.
-pub(super) fn ignored(context: &BuildContext, list: impl FnOnce() -> anyhow::Result<Command>) -> anyhow::Result<u64> {
+pub(super) fn ignored(
+    context: &BuildContext,
+    list: impl FnOnce() -> anyhow::Result<Command>,
+) -> anyhow::Result<u64> {
     let mut command = list()?;
     command.args(["--message-format", "json"]);
     let output = context.runner.output(Task::new("list the tests", command).inherit_stderr(true))?;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::WORKSPACE_UNREADABLE;
-use crate::plan::Plan;
 use crate::context::BuildContext;
+use crate::plan::Plan;
 use diag::Diagnostic;
 use process::Task;
 

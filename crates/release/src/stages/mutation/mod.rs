@@ -15,9 +15,9 @@ mod table;
 use std::time::Instant;
 
 use anyhow::Context;
+use diag::{Diagnostic, Diagnostics};
 use elf_gate::facts::LocalPathSearch;
 use elf_gate::{Evidence, Facts, RuleOutcome, Stage, Verdict};
-use diag::{Diagnostic, Diagnostics};
 use serde::Serialize;
 use store::Digest;
 
@@ -182,7 +182,9 @@ pub fn test(
                 .stage(StageId::Mutation.name())
                 .rule(rule)
                 .expected("a mutant for each rule at each stage")
-                .hint("add one to crates/release/src/stages/mutation/table.rs, or do not demand the rule there")
+                .hint(
+                    "add one to crates/release/src/stages/mutation/table.rs, or do not demand the rule there",
+                )
         })
         .collect::<Diagnostics>()
         .into_result()?;
@@ -342,7 +344,8 @@ fn untested(mutants: &[Mutant], originals: &Originals) -> Vec<String> {
         let outcomes = elf_gate::judge(&facts, stage, &policy, &Evidence::default()).into_iter();
         // No bytes violate `waivers`: it is about the policy. The gate's own tests cover it.
         for outcome in outcomes.filter(|outcome| outcome.rule != "waivers") {
-            let is_for_rule = |mutant: &&Mutant| mutant.rule == outcome.rule && mutant.subject.stage() == stage;
+            let is_for_rule =
+                |mutant: &&Mutant| mutant.rule == outcome.rule && mutant.subject.stage() == stage;
             if !mutants.iter().any(|mutant| is_for_rule(&mutant)) {
                 names.push(format!("{} at {stage}", outcome.rule));
             }

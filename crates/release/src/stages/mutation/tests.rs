@@ -141,7 +141,10 @@ fn a_void_mutant_is_a_failure() {
         let mutants = [Mutant { name: "void", subject: Subject::Linked, rule: "stack-size", make }];
         let problems = problems(&mutants, &originals(&config));
         assert_eq!(problems[0].code(), &MUTANT_VOID);
-        assert!(problems[0].fields().found.as_deref().is_some_and(|found| found.contains(why)), "{problems:?}");
+        assert!(
+            problems[0].fields().found.as_deref().is_some_and(|found| found.contains(why)),
+            "{problems:?}"
+        );
     }
 }
 

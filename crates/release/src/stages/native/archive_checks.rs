@@ -23,14 +23,13 @@ pub fn check(
 ) -> anyhow::Result<Vec<String>> {
     let build = library.build();
     let mut violations = Diagnostics::default();
-    let configuration_problem = |text: String| Diagnostic::new(&NATIVE_CONFIGURATION, text);
     for configured in &build.configured {
         let path = tree.join(&configured.file);
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        violations.extend(configured_violations(configured, &text).into_iter().map(configuration_problem));
+        violations.extend(configured_violations(configured, &text));
     }
     let configuration: Vec<&str> = build.configured.iter().map(|configured| &*configured.file).collect();
-    violations.extend(unfrozen(tree, &configuration)?.into_iter().map(configuration_problem));
+    violations.extend(late_configuration(tree, &configuration)?);
     let expected: Vec<ExpectedKernels> = library
         .kernels
         .iter()
@@ -86,45 +85,44 @@ pub fn check(
     Ok(frozen.into_iter().chain(patches).chain(kernels).chain(sizes).chain([members]).collect())
 }
 
-fn configured_violations(configured: &ConfiguredFile, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
+fn configured_violations(configured: &ConfiguredFile, text: &str) -> Vec<Diagnostic> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    for wanted in &configured.require_lines {
-        if !lines.iter().any(|line| matches_pattern(wanted, line)) {
-            found.push(format!(
-                "{}: expected the line `{wanted}`, not found; {}",
-                configured.file, configured.hint
-            ));
-        }
-    }
-    for never in &configured.forbid_lines {
-        if let Some(line) = lines.iter().find(|line| matches_pattern(never, line)) {
-            found.push(format!(
-                "{}: expected no line `{never}`, found `{line}`; {}",
-                configured.file, configured.hint
-            ));
-        }
-    }
-    found
+    let problem = |message: &str| {
+        Diagnostic::new(&NATIVE_CONFIGURATION, message).file(&configured.file).hint(&*configured.hint)
+    };
+    let missing = configured.require_lines.iter().filter_map(|required| {
+        let is_present = lines.iter().any(|line| matches_pattern(required, line));
+        (!is_present).then(|| problem("the configuration lacks a line").expected(format!("`{required}`")))
+    });
+    let forbidden = configured.forbid_lines.iter().filter_map(|forbidden| {
+        let line = lines.iter().find(|line| matches_pattern(forbidden, line))?;
+        let problem = problem("the configuration has a forbidden line");
+        Some(problem.expected(format!("no line `{forbidden}`")).found(format!("`{line}`")))
+    });
+    missing.chain(forbidden).collect()
 }
 
 /// Configuration files that were written after the first object: that object may be compiled with another configuration,
 /// and with several jobs the order is random.
-fn unfrozen(tree: &Path, configuration: &[&str]) -> anyhow::Result<Vec<String>> {
+fn late_configuration(tree: &Path, configuration: &[&str]) -> anyhow::Result<Vec<Diagnostic>> {
     if configuration.is_empty() {
         return Ok(Vec::new());
     }
     let mut first: Option<(SystemTime, PathBuf)> = None;
-    oldest_object(tree, &mut first).with_context(|| format!("searching for objects in {}", tree.display()))?;
+    oldest_object(tree, &mut first)
+        .with_context(|| format!("searching for objects in {}", tree.display()))?;
     let Some((first, object)) = first else { return Ok(Vec::new()) };
     let object = object.strip_prefix(tree).unwrap_or(&object).display();
     let mut found = Vec::new();
     for file in configuration {
         if tree.join(file).metadata()?.modified()? > first {
-            found.push(format!(
-                "{file}: expected to be written before the first object, found newer than {object}; the library's make \
-                 must configure first and compile then"
-            ));
+            found.push(
+                Diagnostic::new(&NATIVE_CONFIGURATION, "the configuration is written after the first object")
+                    .file(file)
+                    .expected("written before the first object")
+                    .found(format!("newer than {object}"))
+                    .hint("the library's make must configure first and compile then"),
+            );
         }
     }
     Ok(found)
@@ -161,13 +159,13 @@ mod tests {
         };
         write("config.h", 10);
         write("Makefile.conf", 11);
-        assert!(unfrozen(tree.path(), &["config.h", "Makefile.conf"]).unwrap().is_empty());
+        assert!(late_configuration(tree.path(), &["config.h", "Makefile.conf"]).unwrap().is_empty());
         write("kernel/a.o", 12);
         write("b.o", 13);
-        assert!(unfrozen(tree.path(), &["config.h", "Makefile.conf"]).unwrap().is_empty());
+        assert!(late_configuration(tree.path(), &["config.h", "Makefile.conf"]).unwrap().is_empty());
         write("config.h", 13);
-        let found = unfrozen(tree.path(), &["config.h", "Makefile.conf"]).unwrap();
-        assert!(found.len() == 1 && found[0].contains("newer than kernel/a.o"), "{found:?}");
+        let found = late_configuration(tree.path(), &["config.h", "Makefile.conf"]).unwrap();
+        assert!(found.len() == 1 && found[0].to_string().contains("newer than kernel/a.o"), "{found:?}");
     }
 
     #[test]
@@ -178,14 +176,18 @@ mod tests {
             forbid_lines: vec!["NO_AVX*".into()],
             hint: "look".into(),
         };
-        assert_eq!(configured_violations(&configured, "#define CORE_generic\n"), Vec::<String>::new());
+        assert!(configured_violations(&configured, "#define CORE_generic\n").is_empty());
         let found = configured_violations(&configured, "#define CORE_ZEN\nNO_AVX512=1\n");
-        assert_eq!(
-            found,
-            [
-                "config.h: expected the line `#define CORE_generic`, not found; look",
-                "config.h: expected no line `NO_AVX*`, found `NO_AVX512=1`; look"
-            ]
-        );
+        insta::assert_snapshot!(diag::render::human(&found, diag::render::Style::default()), @r"
+        error[native-configuration]: the configuration lacks a line
+          --> config.h
+          expected: `#define CORE_generic`
+        hint: look
+        error[native-configuration]: the configuration has a forbidden line
+          --> config.h
+          expected: no line `NO_AVX*`
+          found:    `NO_AVX512=1`
+        hint: look
+        ");
     }
 }

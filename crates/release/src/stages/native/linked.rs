@@ -43,49 +43,43 @@ impl PatchesLinked {
 
 /// Reads the symbol table of the linked file and looks up each function of each guard.
 pub fn require_linked(native: &NativeLibs, linked: &Artifact) -> anyhow::Result<PatchesLinked> {
-    require_functions(native.libraries().iter().flat_map(|library| library.liveness()), linked)
+    let reports: Vec<&LivenessReport> =
+        native.libraries().iter().flat_map(|library| library.liveness()).collect();
+    require_functions(&reports, linked)
 }
 
-fn require_functions<'a>(
-    reports: impl Iterator<Item = &'a LivenessReport> + Clone,
-    linked: &Artifact,
-) -> anyhow::Result<PatchesLinked> {
+fn require_functions(reports: &[&LivenessReport], linked: &Artifact) -> anyhow::Result<PatchesLinked> {
     let bytes = linked.read()?;
     let file =
         object::File::parse(&*bytes).with_context(|| format!("reading {}", linked.path().display()))?;
-    let symbols: BTreeSet<&str> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
-    liveness::linked_violations(reports.clone(), &symbols)
-        .into_iter()
-        .map(|violation| violation.file(linked.path()).stage("link"))
-        .collect::<Diagnostics>()
-        .into_result()?;
-    let functions = reports
-        .flat_map(|report| report.functions.iter().map(|function| (report.patch.clone(), function.clone())))
-        .collect();
-    Ok(PatchesLinked { sha256: linked.sha256().clone(), functions })
+    let names: BTreeSet<&str> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
+    Diagnostics(liveness::linked_violations(reports.iter().copied(), &names))
+        .into_result()
+        .with_context(|| format!("checking the patches in {}", linked.path().display()))?;
+    let functions = reports.iter().flat_map(|report| {
+        report.functions.iter().map(move |function| (report.patch.clone(), function.clone()))
+    });
+    Ok(PatchesLinked { sha256: linked.sha256().clone(), functions: functions.collect() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use patchset::codes::PATCH_LINKED;
 
     #[test]
     fn rejects_a_file_without_a_patched_function() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/elf/linked");
         let linked = Artifact::of(path).unwrap();
-        let report = |function: &str| LivenessReport {
-            patch: "0001-x".into(),
-            compiled: Vec::new(),
-            lines_added: 1,
-            lines_live: 1,
-            differs: Vec::new(),
-            functions: vec![function.into()],
-            test: "x".into(),
+        let report = |function: &str| -> LivenessReport {
+            serde_json::from_value(serde_json::json!({
+                "patch": "0001-x", "compiled": [], "lines_added": 1, "lines_live": 1, "differs": [],
+                "functions": [function], "test": "none"
+            }))
+            .unwrap()
         };
-        let shown = require_functions([report("required_function")].iter(), &linked).unwrap();
+        let shown = require_functions(&[&report("required_function")], &linked).unwrap();
         assert_eq!((shown.functions().len(), shown.sha256()), (1, linked.sha256()));
-        let error = require_functions([report("absent_function")].iter(), &linked).unwrap_err();
-        assert!(diag::has_code(&error, &PATCH_LINKED), "{error:#}");
+        let error = require_functions(&[&report("absent_function")], &linked).unwrap_err();
+        assert!(diag::has_code(&error, &patchset::codes::PATCH_LINKED), "{error:#}");
     }
 }

@@ -23,10 +23,10 @@ use store::Record;
 
 pub(crate) use self::compile::{BuildVariation, NativeBuild};
 pub use self::library::StaticLib;
-pub use self::linked::{PatchesLinked, require_linked};
 use self::library::{BuildReport, StepTime};
+pub use self::linked::{PatchesLinked, require_linked};
 use crate::cargo;
-use crate::codes::{SOURCE_MISSING};
+use crate::codes::SOURCE_MISSING;
 use crate::context::BuildContext;
 use crate::library::LibraryPlan;
 use crate::native_inputs::NativeInputs;
@@ -96,7 +96,9 @@ pub fn build(plan: &Plan, context: &BuildContext, sources: Sources) -> anyhow::R
         let failures = [rust.err(), linker.err()].into_iter().flatten();
         match native {
             Ok(native) => failures.min_by_key(is_cancelled).map_or(Ok(native), Err),
-            Err(error) => Err(std::iter::once(error).chain(failures).min_by_key(is_cancelled).expect("one failure")),
+            Err(error) => {
+                Err(std::iter::once(error).chain(failures).min_by_key(is_cancelled).expect("one failure"))
+            }
         }
     })
 }
@@ -169,7 +171,8 @@ pub(crate) fn build_one(
             tree: &staging.join("tree"),
             log: &plan.log(&library.name),
         };
-        std::fs::write(staging.join("fingerprint.txt"), inputs.listing()).context("writing the fingerprint")?;
+        std::fs::write(staging.join("fingerprint.txt"), inputs.listing())
+            .context("writing the fingerprint")?;
         make(plan, &build, archive)
     })?;
     StaticLib::from_entry(library, inputs, &entry)
@@ -184,9 +187,8 @@ fn make(plan: &Plan, build: &NativeBuild<'_>, archive: &Path) -> anyhow::Result<
     let object_archive = StepTime::measure(&mut steps, "compile", || build.compile())?;
     let bytes = crate::artifact::read(&object_archive)?;
     let paths = machine_paths(plan, build);
-    let proofs = StepTime::measure(&mut steps, "check", || {
-        archive_checks::check(library, tree, &bytes, &paths, log)
-    })?;
+    let proofs =
+        StepTime::measure(&mut steps, "check", || archive_checks::check(library, tree, &bytes, &paths, log))?;
     for name in &library.build().keep_files {
         std::fs::copy(tree.join(name), staging.join(name)).with_context(|| format!("keeping {name}"))?;
     }
@@ -219,7 +221,10 @@ fn prepare(build: &NativeBuild<'_>, archive: &Path) -> anyhow::Result<Prepared> 
 }
 
 /// Shows that every patch is compiled; see [`liveness`].
-fn verify_liveness(build: &NativeBuild<'_>, prepared: &Prepared) -> anyhow::Result<Vec<liveness::LivenessReport>> {
+fn verify_liveness(
+    build: &NativeBuild<'_>,
+    prepared: &Prepared,
+) -> anyhow::Result<Vec<liveness::LivenessReport>> {
     let log = std::fs::read_to_string(build.log).context("reading the log of the build")?;
     let run = |folder: &Path, line: &str| {
         let mut shell = build.command(Path::new("sh"));

@@ -107,7 +107,8 @@ impl Tiny {
     }
 
     fn repeat(&self, times: usize) -> repeat::RepeatReport {
-        repeat::repeat(&self.plan, &self.context, &self.toolchain, self.library(), &self.tarball, times).unwrap()
+        repeat::repeat(&self.plan, &self.context, &self.toolchain, self.library(), &self.tarball, times)
+            .unwrap()
     }
 
     /// Names in the cache's folder of native builds.
@@ -128,7 +129,9 @@ fn reuses_a_build_until_a_flag_or_source_changes() {
     assert!(!first.reused() && first.archive().size_bytes() > 0 && first.liveness().is_empty());
     assert!(tiny.build().unwrap().reused());
     let other = Tiny::new(folder.path(), TWO, &["-DX=1"], "").build().unwrap();
-    assert!(!other.reused() && other.fingerprint() != first.fingerprint() && other.folder() != first.folder());
+    assert!(
+        !other.reused() && other.fingerprint() != first.fingerprint() && other.folder() != first.folder()
+    );
     let changed = Tiny::new(folder.path(), &format!("{TWO}int three;\n"), &[], "").build().unwrap();
     assert!(!changed.reused() && changed.fingerprint() != first.fingerprint());
 }

@@ -26,10 +26,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::artifact::Artifact;
-use crate::codes::{PROOF_VIOLATED, PROOF_NOT_MEASURED, PROOF_INPUT};
+use crate::codes::{PROOF_INPUT, PROOF_NOT_MEASURED, PROOF_VIOLATED};
 use crate::config::Prove;
-use crate::plan::Plan;
 use crate::context::BuildContext;
+use crate::plan::Plan;
 use crate::stage::StageId;
 use crate::stages::mutation::MutationTested;
 use diag::{Diagnostic, Diagnostics};

@@ -70,7 +70,10 @@ impl Build {
         let error = result.expect_err(code.id);
         assert!(diag::has_code(&error, code), "{error:#}");
         assert_eq!(diag::exit_code(&diag::collect(&error)), 1);
-        assert!(!self.path("dist").join(&self.plan.names.packed).exists(), "a rejected file has a final name");
+        assert!(
+            !self.path("dist").join(&self.plan.names.packed).exists(),
+            "a rejected file has a final name"
+        );
     }
 }
 
@@ -93,7 +96,11 @@ fn rejects_an_image_of_other_bytes_than_the_proved_ones() {
     std::fs::write(other.path("packed"), "other bytes").unwrap();
     let foreign = other.image();
     let facts = foreign.facts().clone();
-    let forged = Image::unchecked(build.proved(), stages::image::build(&other.plan, other.proved()).unwrap().into_image(), facts);
+    let forged = Image::unchecked(
+        build.proved(),
+        stages::image::build(&other.plan, other.proved()).unwrap().into_image(),
+        facts,
+    );
     build.fails_with(&IMAGE_MISMATCH, publish(&build.plan, &build.context, forged));
     publish(&build.plan, &build.context, genuine).unwrap();
 }

@@ -197,7 +197,10 @@ fn hold(context: &BuildContext, entry: Option<&Entry>) -> anyhow::Result<()> {
 
 /// A tool that is neither on the machine nor in the cache, with `--offline`.
 fn offline(name: &'static str, what: &str, instead: &str) -> Diagnostic {
-    Diagnostic::new(&TOOL_MISSING, format!("{what} is not installed and not in the cache, and `--offline` is set"))
-        .rule(name)
-        .hint(format!("run `cargo xtask doctor --fetch` once with a network{instead}"))
+    Diagnostic::new(
+        &TOOL_MISSING,
+        format!("{what} is not installed and not in the cache, and `--offline` is set"),
+    )
+    .rule(name)
+    .hint(format!("run `cargo xtask doctor --fetch` once with a network{instead}"))
 }

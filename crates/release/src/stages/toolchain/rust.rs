@@ -128,9 +128,9 @@ pub(super) fn install(context: &BuildContext, resolution: &Resolution<Rust>) -> 
     let mut failed = Vec::new();
     if rustup {
         context.events().step(format!("adding the Rust target {target}"));
-        match add_target(context, target)
-            .and_then(|()| installed(context, target).context("the target is added and rustc does not find it"))
-        {
+        match add_target(context, target).and_then(|()| {
+            installed(context, target).context("the target is added and rustc does not find it")
+        }) {
             Ok(rust) => return Ok(rust),
             Err(error) => failed.push(format!("rustup target add {target}: {error:#}")),
         }
@@ -144,7 +144,9 @@ pub(super) fn install(context: &BuildContext, resolution: &Resolution<Rust>) -> 
     context.runner.check()?;
     let problem = Diagnostic::new(&FETCH_FAILED, format!("no Rust standard library for {target}"))
         .rule(NAME)
-        .expected("one of: the target installed in rustup; `rustup target add`; Debian's rustc-web with its source")
+        .expected(
+            "one of: the target installed in rustup; `rustup target add`; Debian's rustc-web with its source",
+        )
         .hint(format!("rustup target add {target}"));
     Err(failed.into_iter().fold(problem, Diagnostic::cause).into())
 }

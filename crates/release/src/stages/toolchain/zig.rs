@@ -27,16 +27,20 @@ pub(super) fn probe(context: &BuildContext, config: &Config) -> Resolution<Tool>
     }
     let (arch, version) = (std::env::consts::ARCH, &config.zig.version);
     let Some(sha256) = config.zig.wheel_sha256.get(arch) else {
-        let problem =
-            Diagnostic::new(&TOOL_MISSING, format!("release.toml pins no zig wheel for a build machine of {arch}"))
-                .rule(NAME)
-                .hint(format!("install zig {version}, or pin `toolchain.zig.wheel_sha256.{arch}`"));
+        let problem = Diagnostic::new(
+            &TOOL_MISSING,
+            format!("release.toml pins no zig wheel for a build machine of {arch}"),
+        )
+        .rule(NAME)
+        .hint(format!("install zig {version}, or pin `toolchain.zig.wheel_sha256.{arch}`"));
         return Resolution::Missing { problem };
     };
     let entry = context.store.find(&entry_name(version, sha256));
     match entry.and_then(|entry| from_entry(entry, version)) {
         Some(tool) => Resolution::Use(tool),
-        None if context.offline => Resolution::Missing { problem: offline(NAME, &format!("zig {version}"), "") },
+        None if context.offline => {
+            Resolution::Missing { problem: offline(NAME, &format!("zig {version}"), "") }
+        }
         None => Resolution::Fetch(Fetch {
             version: version.clone(),
             from: format!("the Python wheel `{PACKAGE}`, sha256 {sha256}"),
