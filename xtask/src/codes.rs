@@ -12,11 +12,6 @@ diag::codes! {
         "cause": "a marker comment was removed from a Markdown file",
         "fix": "restore the lines `<!-- NAME:begin -->` and `<!-- NAME:end -->`",
     }
-    /// A fuzz target ran no input.
-    pub FUZZ_NOT_RUN = NotMeasured "fuzz-not-run": "a fuzz target ran no input" {
-        "cause": "the time limit is too short, or the target does not start",
-        "fix": "give it more time: `cargo xtask fuzz --seconds 60 TARGET`",
-    }
     /// An argument of `vendor` names nothing.
     pub VENDOR_ARGUMENT = Usage "vendor-argument": "an argument of `cargo xtask vendor` names no library, patch, check or file" {
         "fix": "use one of the expected values; `cargo xtask vendor status` lists libraries and patches",
@@ -39,7 +34,9 @@ pub fn all() -> Vec<(&'static str, Vec<&'static Code>)> {
                 of(CODES),
                 of(crate::api_test::CODES),
                 of(crate::bench::CODES),
+                of(crate::cache::CODES),
                 of(crate::docker::CODES),
+                of(crate::fuzz::CODES),
                 of(crate::lint::CODES),
             ]
             .concat(),

@@ -47,7 +47,7 @@ diag::codes! {
         "fix": "add `version` to [workspace.package] in Cargo.toml",
     }
     /// The baseline manifest cannot be used.
-    pub BASELINE_INVALID = Usage "baseline-invalid": "the manifest of the previous release cannot be used" {
+    pub BASELINE_INVALID = Usage "baseline-manifest": "the manifest of the previous release cannot be used" {
         "cause": "the file is missing, is not a dist-manifest.json, or belongs to another product or target",
         "fix": "name the dist-manifest.json of the previous release of the same product and target",
     }
