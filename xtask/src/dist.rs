@@ -107,8 +107,11 @@ fn summary(plan: &Plan, release: &Release, times: &StageTimes) -> Result<String,
     let passed = |proof: &&Proof| proof.outcome == ProofOutcome::Pass;
     let proofs = release.manifest().proofs();
     let passed = proofs.iter().filter(passed).count();
-    let rest =
-        if passed < proofs.len() { format!(", {} not measured", proofs.len() - passed) } else { String::new() };
+    let rest = if passed < proofs.len() {
+        format!(", {} not measured", proofs.len() - passed)
+    } else {
+        String::new()
+    };
     writeln!(out, "{:<10} {:>10}  {passed} proofs: pass{rest}", "prove", "")?;
     writeln!(out)?;
     for file in release.files() {

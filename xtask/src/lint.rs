@@ -139,7 +139,8 @@ impl Step {
                     check(context, "check the format", cargo(context, &["fmt", "--all", "--check"]), &[1])?;
                 for workspace in OTHER_WORKSPACES {
                     let fmt = cargo(context, &["fmt", "--check", "--manifest-path", workspace]);
-                    status = status.and(check(context, &format!("check the format of {workspace}"), fmt, &[1])?);
+                    status =
+                        status.and(check(context, &format!("check the format of {workspace}"), fmt, &[1])?);
                 }
                 Ok(status)
             }

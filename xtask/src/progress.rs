@@ -4,11 +4,18 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use clap::ValueEnum;
 use diag::render::{Style, human};
 use diag::{Diagnostic, Event, Events};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::setup::Color;
+/// When to use ANSI colours.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
 
 /// What stderr shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use release::inputs;
 use release::plan::{CliOptions, Plan};
 use release::resolution::StdPreference;
 
-use crate::progress::{self, Verbosity};
+use crate::progress::{self, Color, Verbosity};
 
 #[derive(Args, Clone)]
 pub struct Common {
@@ -52,13 +52,6 @@ pub struct Common {
     /// No effect: no verb changes Cargo.lock
     #[arg(long)]
     pub locked: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Color {
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -9,6 +9,7 @@ use crate::config::{Located, Native};
 use diag::Diagnostic;
 use patchset::Vendored;
 use patchset::build::{Build, Recipe};
+use units::ByteSize;
 
 /// One library with its checked options.
 #[derive(Debug, Clone, Serialize)]
@@ -38,8 +39,14 @@ pub struct LibraryPlan {
 const TOOLS: [&str; 4] = ["CC", "HOSTCC", "AR", "RANLIB"];
 
 impl LibraryPlan {
-    /// Checks the choices of release.toml against the vendor folder.
-    pub fn new(name: &str, choices: &Native, vendored: Vendored) -> Result<Self, Vec<Diagnostic>> {
+    /// Checks the choices of release.toml against the vendor folder. `{stack_size}` in an option is replaced by `stack_size`
+    /// in bytes, so that a library that sets the stack of its own threads takes the size from its one source.
+    pub fn new(
+        name: &str,
+        choices: &Native,
+        vendored: Vendored,
+        stack_size: ByteSize,
+    ) -> Result<Self, Vec<Diagnostic>> {
         // Nothing else of another library's folder would fit; one mistake is one problem.
         if vendored.manifest.name != name {
             return Err(vec![
@@ -63,7 +70,7 @@ impl LibraryPlan {
             licence: vendored.manifest.licence.clone(),
             patches: vendored.patches().map(|patch| patch.name.clone()).collect(),
             vendor_digest: vendored.digest.clone(),
-            options,
+            options: options.into_iter().map(|option| expand(&option, stack_size)).collect(),
             threads_max: choices.threads_max.as_ref().map(|threads| threads.value),
             kernels: choices.kernels.iter().map(|kernel| kernel.value.clone()).collect(),
             vendored,
@@ -74,6 +81,10 @@ impl LibraryPlan {
     pub fn build(&self) -> &Build {
         &self.vendored.build
     }
+}
+
+fn expand(option: &str, stack_size: ByteSize) -> String {
+    option.replace("{stack_size}", &stack_size.bytes().to_string())
 }
 
 fn options(name: &str, build: &Build, choices: &Native, problems: &mut Vec<Diagnostic>) -> Vec<String> {
@@ -211,9 +222,22 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let choices = &config.native[library];
         let vendored = Vendored::read(&root.join(&choices.vendor)).unwrap();
-        let found = LibraryPlan::new(library, choices, vendored).expect_err(to);
+        let found = LibraryPlan::new(library, choices, vendored, config.stack_size).expect_err(to);
         assert_eq!(found.len(), 1, "one mistake is reported as several: {found:?}");
         format!("{} {}", found[0], found[0].fields().hint.clone().unwrap_or_default())
+    }
+
+    #[test]
+    fn the_stack_of_workers_follows_the_stack_size_of_the_link() {
+        let text = GOOD.replacen("stack_size = \"8 MiB\"", "stack_size = \"4 MiB\"", 1);
+        let config = Config::parse(&text, Path::new("release.toml")).unwrap();
+        let choices = &config.native["openblas"];
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let vendored = Vendored::read(&root.join(&choices.vendor)).unwrap();
+        let library = LibraryPlan::new("openblas", choices, vendored, config.stack_size).unwrap();
+        let options = library.options.join(" ");
+        assert!(options.contains("-DBLAS_WORKER_STACK_SIZE=4194304"), "{options}");
+        assert!(!options.contains('{'), "a placeholder is left: {options}");
     }
 
     #[test]

@@ -270,7 +270,7 @@ fn native(
         match vendored.remove(name) {
             None => {}
             Some(Err(problem)) => problems.push(problem),
-            Some(Ok(vendored)) => match LibraryPlan::new(name, choices, vendored) {
+            Some(Ok(vendored)) => match LibraryPlan::new(name, choices, vendored, config.stack_size) {
                 Ok(library) => libraries.push(library),
                 Err(found) => problems.extend(found),
             },

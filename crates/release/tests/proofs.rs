@@ -8,8 +8,8 @@ use std::path::Path;
 use inputs::input;
 use process::Runner;
 use release::artifact::Artifact;
-use release::config::Config;
 use release::codes::PROOF_VIOLATED;
+use release::config::Config;
 use release::stages::prove::{Subject, run_all};
 
 const PT_GNU_STACK: u32 = 0x6474_e551;

@@ -64,7 +64,8 @@ fn nightly(context: &BuildContext) -> anyhow::Result<()> {
     context.runner.events().step("installing a nightly compiler");
     let mut install = without_toolchain(context.command("rustup"));
     install.args(["toolchain", "install", "nightly", "--profile", "minimal", "--no-self-update"]);
-    context.runner
+    context
+        .runner
         .run(Task::new("install a nightly compiler", install).hint(
             "check the network and the proxy variables, or `rustup toolchain install nightly` by hand",
         ))?;

@@ -91,7 +91,7 @@ impl Tiny {
             options: flags.collect(),
         };
         let vendored = Vendored::read(&folder.join("vendor")).unwrap();
-        plan.native = vec![LibraryPlan::new("tiny", &native, vendored).unwrap()];
+        plan.native = vec![LibraryPlan::new("tiny", &native, vendored, plan.config.stack_size).unwrap()];
         let toolchain = Toolchain::of_machine(cc);
         Self { folder: folder.into(), plan, context, toolchain, tarball }
     }

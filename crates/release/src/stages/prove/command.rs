@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
-use anyhow::Context;
-
+use super::check::Check;
+use super::input::read_json;
 use super::isolation::Isolation;
-use super::judge::{Check, judge};
+use super::judge::judge;
 use super::run::{End, Run};
 use super::{Conclusion, Observation, PROOF_INPUT, Subject};
 use crate::config::{ArgsFrom, ProofCommand, WorkingDirectory};
@@ -88,23 +88,4 @@ fn args_from(subject: &Subject, from: &ArgsFrom) -> anyhow::Result<Vec<OsString>
         Ok(string.ok_or_else(missing)?.into())
     };
     list.iter().enumerate().map(string).collect()
-}
-
-/// A JSON document of the workspace.
-pub(super) fn read_json(path: &std::path::Path) -> anyhow::Result<serde_json::Value> {
-    let text = read_input(path)?;
-    serde_json::from_slice(&text)
-        .with_context(|| format!("{} is no JSON", path.display()))
-        .map_err(|error| Diagnostic::new(&PROOF_INPUT, format!("{error:#}")).file(path).into())
-}
-
-/// A file of the workspace.
-pub(super) fn read_input(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).map_err(|error| {
-        Diagnostic::new(&PROOF_INPUT, "an input of a proof cannot be read")
-            .file(path)
-            .cause(error)
-            .hint(format!("restore it: git checkout {}", path.display()))
-            .into()
-    })
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::PROOF_INPUT;
-use super::command::{read_input, read_json};
-use super::judge::Check;
+use super::check::Check;
+use super::input::{read_input, read_json};
 use crate::config::JsonLines;
 use diag::Diagnostic;
 

@@ -6,31 +6,13 @@ use std::time::Duration;
 use process::Output;
 use serde::Deserialize;
 
-use super::command::{read_input, read_json};
+use super::check::Check;
 use super::golden::{VectorGolden, max_distance};
+use super::input::{read_input, read_json};
 use super::run::exit_text;
-use super::{Conclusion, PROOF_INPUT, Subject};
+use super::{PROOF_INPUT, Subject};
 use crate::config::{JsonNumbers, ProofCommand};
 use diag::Diagnostic;
-
-/// One expectation on the output, and what was found.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Check {
-    /// The name in a report; the other expectations have none.
-    pub name: Option<String>,
-    pub conclusion: Conclusion,
-    pub expected: String,
-    pub found: String,
-    /// As the report says; otherwise the time of the run.
-    pub elapsed: Option<Duration>,
-}
-
-impl Check {
-    pub(super) fn new(holds: bool, expected: impl Into<String>, found: impl Into<String>) -> Self {
-        let conclusion = if holds { Conclusion::Holds } else { Conclusion::Violated };
-        Self { name: None, conclusion, expected: expected.into(), found: found.into(), elapsed: None }
-    }
-}
 
 /// All expectations of a declared proof; the exit status is the first one.
 pub(super) fn judge(
@@ -175,6 +157,7 @@ fn report(output: &[u8], has_wanted_status: bool) -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stages::prove::Conclusion;
 
     #[test]
     fn equality_names_the_first_line_that_differs() {

@@ -10,8 +10,10 @@
 //! failure, and reads the packed data from the program's own mapping (seen with strace). The proof `no-proc` shows it for
 //! each release.
 
+mod check;
 mod command;
 mod golden;
+mod input;
 mod isolation;
 mod judge;
 mod run;
