@@ -159,7 +159,7 @@ impl Runner {
 
     fn wait(&self, child: &mut Child, task: &mut Task, quoted: &str) -> anyhow::Result<ExitStatus> {
         let started = Instant::now();
-        let mut interval = POLL_FIRST;
+        let mut intervals = poll_intervals();
         loop {
             if let Some(status) = child.try_wait().context("waiting for a child process")? {
                 // A failed child may leave grandchildren; after success the group is empty.
@@ -185,10 +185,14 @@ impl Runner {
             if let Some(on_poll) = &mut task.on_poll {
                 on_poll();
             }
-            std::thread::sleep(interval);
-            interval = (interval * 2).min(POLL_MAX);
+            std::thread::sleep(intervals.next().unwrap_or(POLL_MAX));
         }
     }
+}
+
+/// Intervals between the polls of one child.
+fn poll_intervals() -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(POLL_FIRST), |interval| Some((*interval * 2).min(POLL_MAX)))
 }
 
 fn capture(mut pipe: impl Read + Send + 'static, echo: bool) -> JoinHandle<Vec<u8>> {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use diag::Diagnostic;
+use elf_facts::facts::{Facts, inspect};
 
 use crate::cli::input_bytes::{self, InputBytes};
-use crate::facts::{Facts, inspect};
 
 /// A file with its facts.
 pub(super) struct EvidenceFile {

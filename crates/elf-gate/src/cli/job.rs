@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use diag::Diagnostic;
+use elf_facts::facts::{Facts, FileKind, inspect, inspect_for};
 
 use crate::cli::baseline::Baseline;
 use crate::cli::evidence_file::EvidenceFile;
@@ -14,7 +15,6 @@ use crate::cli::sidecar;
 use crate::cli::unpacking::{sha256_hex, unpacked_sha256};
 use crate::codes;
 use crate::containers::{self, Content, Format, Limits};
-use crate::facts::{Facts, FileKind, inspect, inspect_for};
 use crate::policy::{Date, Evidence, Policy, Program, Stage, judge};
 use crate::report::FileReport;
 

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use diag::{Diagnostic, Diagnostics};
+use elf_facts::facts::LocalPathSearch;
 use units::ByteSize;
 
 use crate::codes;
-use crate::facts::LocalPathSearch;
 use crate::policy::{Policy, PolicyDocument, StackSize, Stage};
 
 /// Flags that select a policy.

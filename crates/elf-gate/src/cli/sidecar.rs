@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::facts::Facts;
+use elf_facts::facts::Facts;
 
 /// `FILE.unpacked`. For a member of an archive: the only `*.unpacked` next to the archive with the size that the packed file
 /// declares.

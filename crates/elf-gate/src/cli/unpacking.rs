@@ -2,10 +2,9 @@
 
 use std::process::Command;
 
+use elf_facts::facts::Facts;
+use elf_facts::upx::{self, UnpackError};
 use sha2::{Digest, Sha256};
-
-use crate::facts::Facts;
-use crate::upx::{self, UnpackError};
 
 /// Larger originals are rejected; the header of a packed file can declare up to 4 GiB.
 const UNPACKED_BYTES_MAX: u64 = 1 << 30;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Date(civil::Date);
 
 impl Date {
-    /// The day of a Unix time, in UTC. Times after the year 9999 give its last day.
+    /// The day of a Unix time, in UTC. Times that jiff cannot represent give its last day.
     pub fn of_unix_time(seconds: u64) -> Date {
         let timestamp = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
         Date(TimeZone::UTC.to_datetime(timestamp.unwrap_or(Timestamp::MAX)).date())
@@ -47,7 +47,7 @@ impl From<Date> for String {
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use diag::Diagnostic;
+use elf_facts::facts::{LOCAL_PATH_PREFIXES, LocalPathSearch};
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
-use crate::facts::{LOCAL_PATH_PREFIXES, LocalPathSearch};
 use crate::policy::glob;
 use crate::policy::presets::PRESETS;
 use crate::policy::schema::{Policy, PolicyTable, StackSize};

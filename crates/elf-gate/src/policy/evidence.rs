@@ -1,6 +1,7 @@
 //! Information beyond the bytes of the file.
 
-use crate::facts::{DebugLink, Facts};
+use elf_facts::facts::{DebugLink, Facts};
+
 use crate::policy::date::Date;
 
 /// Information beyond the bytes of the file. A rule whose evidence is missing cannot tell.

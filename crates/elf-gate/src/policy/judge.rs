@@ -1,6 +1,7 @@
 //! The judgement: facts, a policy and evidence in, outcomes out.
 
-use crate::facts::Facts;
+use elf_facts::facts::Facts;
+
 use crate::policy::evidence::Evidence;
 use crate::policy::outcome::{RuleOutcome, Verdict, Waived};
 use crate::policy::rule::{Rule, RuleInput};

@@ -1,8 +1,8 @@
 //! The type of a rule, and the input of its check.
 
 use diag::{Class, Code, Section};
+use elf_facts::facts::Facts;
 
-use crate::facts::Facts;
 use crate::policy::check_result::CheckResult;
 use crate::policy::evidence::Evidence;
 use crate::policy::schema::Policy;

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use elf_facts::facts::{FileKind, Relro};
 use serde::{Deserialize, Serialize};
 
 use units::ByteSize;
 
-use crate::facts::{FileKind, Relro};
 use crate::policy::glibc_version::GlibcVersion;
 use crate::policy::outcome::Severity;
 use crate::policy::waiver::Waiver;

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use elf_facts::facts::{Facts, FileKind};
 use serde::{Deserialize, Serialize};
-
-use crate::facts::{Facts, FileKind};
 
 /// The state of a file. It decides which rules apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Result, Write};
 
+use elf_facts::facts::{Facts, Segment};
 use serde::Serialize;
 
 use units::ByteSize;
 
-use crate::facts::{Facts, Segment};
 use crate::policy::{RuleOutcome, Verdict};
 use crate::report::human::Style;
 use crate::report::model::{SCHEMA_VERSION, TOOL, Tool};
@@ -239,7 +239,8 @@ fn properties(facts: &Facts) -> BTreeMap<&'static str, String> {
     }
     if let Some(upx) = &facts.upx {
         add("UPX", Some(upx.loader.as_ref().map_or("damaged".into(), |l| format!("version {}", l.version))));
-        let method = upx.pack_header.as_ref().map(|pack| crate::upx::method_name(pack.method).to_string());
+        let method =
+            upx.pack_header.as_ref().map(|pack| elf_facts::upx::method_name(pack.method).to_string());
         add("UPX method", method);
         add("unpacked size", upx.program.as_ref().map(|program| program.file_size_bytes.to_string()));
     }

@@ -11,7 +11,7 @@ use crate::memory::preflight::{self, Assessment, Footprint};
 
 /// Threads, log and runtime of the server, and mimalloc itself: the measurement of the smallest model minus its own
 /// parts.
-const SERVER_BYTES: u64 = 400 << 10;
+const SERVER_BYTES: u64 = 200 << 10;
 
 /// Bytes of the models and the server, by the step of the start that allocates them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

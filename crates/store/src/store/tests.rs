@@ -43,7 +43,7 @@ fn an_entry_that_was_found_can_be_held_unless_it_changed() {
     drop(store);
     let store = Store::new(folder.path().into(), Runner::without_signals());
     let entry = store.find("a").unwrap();
-    let is_free = || lock::try_acquire(&lock_of(&entry.path), LockMode::Exclusive).unwrap().is_some();
+    let is_free = || try_acquire(&lock_of(&entry.path), LockMode::Exclusive).unwrap().is_some();
     assert!(is_free());
     store.hold(&entry).unwrap();
     assert!(!is_free());

@@ -1,6 +1,7 @@
 //! Rules on split debug files: for the stripped program that names one, and for the debug file itself.
 
-use crate::facts::{FileKind, PT_LOAD};
+use elf_facts::facts::{FileKind, PT_LOAD};
+
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::rule::{RuleInput, rules};
 

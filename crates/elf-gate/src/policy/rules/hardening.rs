@@ -1,6 +1,7 @@
 //! Rules on compiler protections. Only symbol names show them, so the verdict without names is "cannot tell".
 
-use crate::facts::Protection;
+use elf_facts::facts::Protection;
+
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::rule::{RuleInput, rules};
 

@@ -1,11 +1,12 @@
 //! Rules on the original program headers inside of a packed file, which the libc uses at run time.
 
-use crate::facts::{Segment, stack_segments};
+use elf_facts::facts::{Segment, stack_segments};
+use elf_facts::upx::{Inner, InnerHeaders};
+
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::rule::{RuleInput, rules};
 use crate::policy::rules::packed::{NOT_PACKED, NOT_PACKED_HINT};
 use crate::policy::rules::segments;
-use crate::upx::{Inner, InnerHeaders};
 
 rules! {
     "inner-machine" at PACKED, enabled by "`machines`" if |policy| !policy.machines.is_empty() => inner_machine {

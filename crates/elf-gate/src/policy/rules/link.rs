@@ -1,6 +1,7 @@
 //! Rules on the work of the run-time loader: search paths, bindings and relocations.
 
-use crate::facts::Relro;
+use elf_facts::facts::Relro;
+
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::glibc_version::GlibcVersion;
 use crate::policy::glob;

@@ -1,8 +1,8 @@
 //! Rules on the ELF header and the program headers, which the kernel and the libc use at the start of a program.
 
+use elf_facts::facts::{self, Facts, FileKind, PT_LOAD, Segment};
 use units::ByteSize;
 
-use crate::facts::{self, Facts, FileKind, PT_LOAD, Segment};
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::rule::{RuleInput, rules};
 use crate::policy::rules::segments;

@@ -1,9 +1,10 @@
 //! Rules on the structures of UPX and on the unpacked file. The rules of `load` judge the outer headers, those of `inner` the
 //! inner headers.
 
+use elf_facts::upx::{LINUX_AMD64, LINUX_ARM64, UpxFacts, method_name};
+
 use crate::policy::check_result::CheckResult;
 use crate::policy::rule::{RuleInput, rules};
-use crate::upx::{LINUX_AMD64, LINUX_ARM64, UpxFacts, method_name};
 
 rules! {
     "packed-by-upx" at PACKED, enabled by "every policy" if |_| true => by_upx {

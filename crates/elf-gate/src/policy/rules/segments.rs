@@ -1,6 +1,7 @@
 //! Checks of plain headers, for the outer and the inner headers of packed files.
 
-use crate::facts::{Header, PT_INTERP, PT_LOAD, Segment, stack_segments};
+use elf_facts::facts::{Header, PT_INTERP, PT_LOAD, Segment, stack_segments};
+
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::schema::{Policy, StackSize};
 

@@ -1,6 +1,7 @@
 //! Rules on symbols: required, forbidden and undefined ones.
 
-use crate::facts::{FileKind, NamedSymbol, demangle};
+use elf_facts::facts::{FileKind, NamedSymbol, demangle};
+
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::glob;
 use crate::policy::rule::{RuleInput, rules};
