@@ -56,7 +56,7 @@ fn the_plan_has_every_path_version_and_flag() {
         assert!(text.contains(stage.description), "{} is missing from:\n{text}", stage.name);
     }
     let json = serde_json::to_value(&plan).unwrap();
-    assert_eq!(json["config"]["stack_size"], 8 << 20);
+    assert_eq!(json["config"]["stack_size"], "8 MiB");
     assert_eq!(json["stages"][3]["name"], "link");
     assert_eq!(json["tools"]["zig"]["state"], "missing");
 }
@@ -74,7 +74,7 @@ fn the_stack_size_of_the_link_follows_release_toml() {
 #[test]
 fn cargo_configuration_of_the_workspace_has_no_compiler_flags() {
     let text = std::fs::read_to_string(root().join(".cargo/config.toml")).unwrap();
-    assert!(!text.contains("rustflags"), "the flags are in rustflags.rs: {text}");
+    assert!(!text.contains("rustflags ="), "the flags are in rustflags.rs: {text}");
 }
 
 #[test]
