@@ -57,8 +57,10 @@ impl KernelView {
                     let (address, size) = (u64_at(at + 16)?, u64_at(at + 32)?);
                     let is_in_file =
                         u64_at(at + 8)?.checked_add(size).is_some_and(|end| end <= bytes.len() as u64);
-                    view.starts |= flags & 1 != 0 &&
-                        is_in_file && entry.checked_sub(address).is_some_and(|at| at < size) && entry != 0;
+                    view.starts |= flags & 1 != 0
+                        && is_in_file
+                        && entry.checked_sub(address).is_some_and(|at| at < size)
+                        && entry != 0;
                 }
                 3 => view.has_interpreter = true,
                 0x6474_e551 => {

@@ -46,7 +46,16 @@ fn rejects_variables_that_replace_the_link_flags() {
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
         let mut plan = xtask(folder.path(), &["dist", "--plan"]);
         plan.env(name, "-g");
-        check(plan, 2, &["error[env-override]", name, "the release build does not pass it on", &format!("hint: unset {name}")]);
+        check(
+            plan,
+            2,
+            &[
+                "error[env-override]",
+                name,
+                "the release build does not pass it on",
+                &format!("hint: unset {name}"),
+            ],
+        );
     }
 }
 

@@ -238,7 +238,14 @@ mod tests {
           expected: a model folder as sentence-transformers writes it, with this file in it
           found:    no such file
         "#);
-        assert!(error.diagnostic().fields().hint.as_deref().is_some_and(|hint| hint.starts_with("fetch the model")));
+        assert!(
+            error
+                .diagnostic()
+                .fields()
+                .hint
+                .as_deref()
+                .is_some_and(|hint| hint.starts_with("fetch the model"))
+        );
     }
 
     #[test]

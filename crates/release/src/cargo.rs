@@ -21,13 +21,16 @@ pub fn command(
     let (rust, wrappers) = (toolchain.rust(), toolchain.wrappers());
     let dirty = if plan.commit.dirty { "-dirty" } else { "" };
     let mut cargo = context.command(&rust.cargo);
+    let rustflags = [plan.rustflags.as_slice(), &rust.rustflags].concat();
     cargo
         .current_dir(&plan.paths.root)
         .args(verb.split(' '))
         .args(["--locked", "--release", "--target", &plan.target])
         .args(&rust.cargo_args)
         // The whole list, so that a `rustflags` in a configuration file of the user adds nothing.
-        .env("CARGO_ENCODED_RUSTFLAGS", [plan.rustflags.as_slice(), &rust.rustflags].concat().join("\x1f"))
+        .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\x1f"))
+        // Documentation tests link too. rustdoc has no stable flag to remap paths, and its programs do not ship.
+        .env("CARGO_ENCODED_RUSTDOCFLAGS", codegen_flags(&rustflags).join("\x1f"))
         // Nor does a compiler or wrapper of such a file compile the product; an empty name means none.
         .env("RUSTC", &rust.rustc)
         .envs(&rust.cargo_env)
@@ -86,4 +89,9 @@ pub fn fetch(plan: &Plan, context: &BuildContext) -> anyhow::Result<()> {
         .runner
         .run(Task::new("fetch the crates of Cargo.lock", cargo).inherit_stderr(!plan.quiet))
         .map(|_| ())
+}
+
+/// The flags that rustdoc takes as well.
+fn codegen_flags(rustflags: &[String]) -> Vec<&str> {
+    rustflags.iter().map(String::as_str).filter(|flag| flag.starts_with("-C")).collect()
 }

@@ -54,7 +54,6 @@ pub struct Run {
 }
 
 /// Builds a library `times` times and compares the outputs.
-
 pub fn repeat(
     plan: &Plan,
     context: &BuildContext,

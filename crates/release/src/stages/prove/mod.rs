@@ -1,8 +1,8 @@
 //! Stage `prove`: the packed file is run, and its behaviour is compared with what release.toml promises. A header can hold any
 //! number; this is the measurement.
 //!
-//! Generic proofs ([`start`], [`thread_stack`]) need no cooperation of the program and run for every product. Declared
-//! proofs ([`command`]) are command lines of release.toml. Every run has an environment of its own, so what ships depends
+//! Generic proofs (modules `start` and `thread_stack`) need no cooperation of the program and run for every product. Declared
+//! proofs (module `command`) are command lines of release.toml. Every run has an environment of its own, so what ships depends
 //! on nothing of the build machine. All proofs run; all violations are reported together. The digest of the file is taken
 //! before and after.
 //!
