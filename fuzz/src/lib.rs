@@ -6,7 +6,7 @@
 use elf_gate::{Evidence, Facts, Policy, Stage, Verdict, judge};
 use sha2::{Digest, Sha256};
 
-/// `link.stack_size` of release.toml.
+/// The size that `fixtures/elf/make.sh` links the base files with.
 pub const STACK_SIZE_BYTES: u64 = 8 << 20;
 
 /// Lower-case SHA-256.
