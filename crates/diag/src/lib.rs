@@ -9,6 +9,7 @@
 //!
 //! The crate prints nothing and reads no file.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod code;
 mod diagnostic;

@@ -4,6 +4,7 @@
 //! stage before it and returns the next one; only that module constructs it.
 //!
 //! The crate prints nothing and knows no product and no library by name. It reads the environment in [`host_env`] only.
+#![warn(missing_docs)]
 
 pub mod artifact;
 pub mod baseline;

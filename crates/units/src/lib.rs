@@ -3,6 +3,7 @@
 //! A bare number is refused, except `0`: a size of `8` where `8 MiB` was meant is the mistake that this project exists to
 //! prevent. Both types print what they parse, so a value survives a round trip through a file.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 mod byte_size;
 mod time_span;
