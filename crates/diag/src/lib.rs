@@ -1,4 +1,4 @@
-//! One diagnostic for everything that a person is told: a stable code, a subject, what was expected and found, and a hint.
+//! One type of diagnostic for all errors and warnings: a stable code, a subject, expected, found, hint.
 //!
 //! - [`Code`]: what went wrong, by a name that scripts and documentation can rely on. Each crate lists its codes with
 //!   [`codes!`]; [`explain`] and [`markdown`] render them.
