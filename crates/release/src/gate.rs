@@ -64,19 +64,19 @@ pub fn policy(config: &Config, target: &str, stage: Stage) -> Policy {
 
 /// Judges the file that the linker wrote.
 pub(crate) fn linked(plan: &Plan, file: Artifact) -> anyhow::Result<Judged> {
-    let facts = facts(plan, Stage::Linked, file.path(), &file.read()?)?;
+    let facts = facts(plan, Stage::Linked, file.path(), file.read()?)?;
     judge(plan, file, &facts, Stage::Linked, &Evidence::default())
 }
 
 /// Judges the stripped file together with the debug file that was split off.
 pub(crate) fn stripped(plan: &Plan, file: Artifact, debug: &Artifact) -> anyhow::Result<Judged> {
-    let facts_of_file = facts(plan, Stage::Stripped, file.path(), &file.read()?)?;
+    let facts_of_file = facts(plan, Stage::Stripped, file.path(), file.read()?)?;
     let debug_bytes = debug.read()?;
-    let facts_of_debug = facts(plan, Stage::Stripped, debug.path(), &debug_bytes)?;
+    let facts_of_debug = facts(plan, Stage::Stripped, debug.path(), debug_bytes)?;
     let evidence = Evidence {
         debug_file: Some(&facts_of_debug),
         debug_file_name: Some(&plan.names.debug),
-        debug_file_bytes: Some(&debug_bytes),
+        debug_file_bytes: Some(debug_bytes),
         ..Evidence::default()
     };
     judge(plan, file, &facts_of_file, Stage::Stripped, &evidence)
@@ -89,8 +89,8 @@ pub(crate) fn packed(
     stripped: &Artifact,
     unpacked: &Digest,
 ) -> anyhow::Result<Judged> {
-    let facts_of_file = facts(plan, Stage::Packed, file.path(), &file.read()?)?;
-    let facts_of_parent = facts(plan, Stage::Packed, stripped.path(), &stripped.read()?)?;
+    let facts_of_file = facts(plan, Stage::Packed, file.path(), file.read()?)?;
+    let facts_of_parent = facts(plan, Stage::Packed, stripped.path(), stripped.read()?)?;
     let evidence = Evidence {
         parent: Some(&facts_of_parent),
         parent_sha256: Some(stripped.sha256().as_str()),

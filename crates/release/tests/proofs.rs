@@ -10,6 +10,7 @@ use process::Runner;
 use release::artifact::Artifact;
 use release::codes::PROOF_VIOLATED;
 use release::config::Config;
+use release::jobs::Jobs;
 use release::stages::prove::{Subject, run_all};
 
 const PT_GNU_STACK: u32 = 0x6474_e551;
@@ -42,6 +43,7 @@ fn violated(bytes: &[u8], keep: impl Fn(&str) -> bool) -> Vec<String> {
     prove.command.retain(|command| keep(&command.name));
     let subject = Subject {
         runner: &Runner::without_signals(),
+        jobs: &Jobs::new(2).unwrap(),
         config: &prove,
         file: &file,
         root: &root,

@@ -5,6 +5,7 @@
 //! | `KIND/NAME/entry.json` | record |
 //! | `KIND/NAME/contents.sha256` | digest of every file |
 //! | `KIND/.NAME.lock` | lock between processes; its time of change is the time of the last use |
+//! | `KIND/.NAME.verified` | states of the files when they were compared with the record |
 //! | `KIND/.staging-NAME-XXXXXX` | an entry that is being made or removed |
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,11 @@ pub(crate) fn file_name(path: &Path) -> String {
 /// The lock of an entry.
 pub(crate) fn lock_of(entry: &Path) -> PathBuf {
     entry.with_file_name(format!(".{}.lock", file_name(entry)))
+}
+
+/// The file states of an entry that were compared with its record.
+pub(crate) fn verified_of(entry: &Path) -> PathBuf {
+    entry.with_file_name(format!(".{}.verified", file_name(entry)))
 }
 
 /// Whether a path is the lock of an entry.
@@ -58,6 +64,7 @@ pub(crate) fn entry_of_staging(staging: &Path) -> PathBuf {
 pub(crate) fn remove_entry(entry: &Path) -> anyhow::Result<()> {
     let staging = entry.with_file_name(format!("{}removed", staging_prefix(entry)));
     let _ = std::fs::remove_dir_all(&staging);
+    let _ = std::fs::remove_file(verified_of(entry));
     std::fs::rename(entry, &staging)
         .and_then(|()| std::fs::remove_dir_all(&staging))
         .with_context(|| format!("removing {}", entry.display()))

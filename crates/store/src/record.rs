@@ -64,6 +64,10 @@ impl Record {
         if self.contents.as_ref() != Some(&Digest::of(list.as_bytes())) {
             return Ok(vec![format!("`{CONTENTS}` has changed")]);
         }
-        Ok(contents::differences(&contents::parse(&list)?, &contents::of_folder(entry, runner)?))
+        let list = contents::parse(&list)?;
+        let is_listed = |(file, digest): &(&String, &Digest)| list.get(*file) == Some(*digest);
+        let unlisted = self.files.iter().filter(|key_file| !is_listed(key_file));
+        let unlisted = unlisted.map(|(file, _)| format!("the record of `{file}` has changed"));
+        Ok(unlisted.chain(contents::differences(&list, &contents::of_folder(entry, runner)?)).collect())
     }
 }

@@ -79,13 +79,16 @@ pub(crate) fn binary<'a>(plan: &Plan, proved: &'a Proved) -> &'a Artifact {
 
 /// Builds the image of the proved bytes.
 pub fn build(plan: &Plan, proved: Proved) -> anyhow::Result<Image> {
-    let bytes = binary(plan, &proved).read()?;
+    let file = binary(plan, &proved);
+    // The same file is published beside the image.
+    file.verify()?;
+    let bytes = file.read()?;
     // Of the bytes that go into the image, not of the record about them.
-    let binary_sha256 = Digest::of(&bytes);
+    let binary_sha256 = Digest::of(bytes);
     let config = &plan.config.image;
     let program = format!("/{}", plan.config.product.name);
     let image = oci_image::Image::build(&ImageSpec {
-        files: vec![ImageFile::from_bytes(&program, 0o555, bytes)],
+        files: vec![ImageFile::from_bytes(&program, 0o555, bytes.to_vec())],
         entrypoint: std::iter::once(&program).chain(&config.entrypoint_args).cloned().collect(),
         cmd: config.cmd.clone(),
         env: config.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),

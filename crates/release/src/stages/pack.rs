@@ -64,7 +64,6 @@ pub struct Compressed {
 pub fn compress(plan: &Plan, context: &BuildContext, stripped: &Stripped) -> anyhow::Result<Compressed> {
     let upx = stripped.linked().native().toolchain().upx();
     let input = stripped.file();
-    input.verify()?;
     let name = Fingerprint::default()
         .part("file", input.sha256())
         .part("upx", &upx.sha256)
@@ -73,6 +72,7 @@ pub fn compress(plan: &Plan, context: &BuildContext, stripped: &Stripped) -> any
     let store = Store::new(plan.paths.work.join("packed"), context.runner.clone());
     let entry = store.get_or_create(name.short(), |staging| {
         let _token = context.jobs.token()?;
+        input.verify()?;
         let packed = staging.join(PACKED);
         let mut pack = context.command(&upx.path);
         pack.args(["--quiet", "--no-progress"])

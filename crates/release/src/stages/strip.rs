@@ -60,7 +60,6 @@ impl Stripped {
 pub fn strip(plan: &Plan, context: &BuildContext, linked: Linked) -> anyhow::Result<Stripped> {
     let objcopy = linked.native().toolchain().objcopy();
     let input = linked.file();
-    input.verify()?;
     let name = Fingerprint::default()
         .part("file", input.sha256())
         .part("objcopy", &objcopy.sha256)
@@ -70,6 +69,7 @@ pub fn strip(plan: &Plan, context: &BuildContext, linked: Linked) -> anyhow::Res
     let store = Store::new(plan.paths.work.join("stripped"), context.runner.clone());
     let entry = store.get_or_create(name.short(), |staging| {
         let _token = context.jobs.token()?;
+        input.verify()?;
         split_and_strip(plan, context, &objcopy.path, input, staging)?;
         let mut record = Record::default();
         record.add_file(staging, &plan.names.debug)?.add_file(staging, &plan.names.unpacked)?;

@@ -140,3 +140,15 @@ fn concurrent_callers_make_one_entry() {
     });
     assert_eq!(made.into_inner(), 1);
 }
+
+#[test]
+fn a_record_that_names_another_digest_than_the_list_is_a_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(folder.path().into(), Runner::without_signals());
+    let entry = store.get_or_create("a", make("one")).unwrap();
+    let path = entry.path.join(RECORD);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let digest = entry.record.files["key"].as_str();
+    std::fs::write(&path, text.replacen(digest, Digest::of(b"two").as_str(), 1)).unwrap();
+    assert!(store.find("a").is_none());
+}

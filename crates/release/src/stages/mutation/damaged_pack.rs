@@ -53,7 +53,7 @@ pub fn pack_damaged(plan: &Plan, context: &BuildContext, stripped: &Stripped) ->
         use std::os::unix::fs::PermissionsExt;
         let _token = context.jobs.token()?;
         let damaged = staging.join("damaged");
-        let mut bytes = input.read()?;
+        let mut bytes = input.read()?.to_vec();
         elf_edit::inner(&mut bytes)
             .map_err(anyhow::Error::msg)
             .context("damaging the headers of a stripped copy")?;

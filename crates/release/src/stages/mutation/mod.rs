@@ -8,6 +8,7 @@
 //! Mutants are in memory, except one: wrong headers *inside* a packed file need the real packer ([`DamagedPack`]).
 //! This stage runs no mutant; `prove` and its tests run programs.
 
+mod copies;
 mod damaged_pack;
 mod elf_edit;
 mod table;
@@ -21,6 +22,7 @@ use elf_gate::{Evidence, Facts, RuleOutcome, Stage, Verdict};
 use serde::Serialize;
 use store::Digest;
 
+use self::copies::{Copies, differences};
 pub use self::damaged_pack::{DamagedPack, pack_damaged};
 use crate::codes::{MUTANT_MISSING, MUTANT_SURVIVED, MUTANT_VOID};
 use crate::config::Config;
@@ -67,15 +69,15 @@ impl Subject {
 pub(crate) struct Originals<'a> {
     config: &'a Config,
     target: &'a str,
-    linked: Vec<u8>,
-    stripped: Vec<u8>,
+    linked: &'a [u8],
+    stripped: &'a [u8],
     stripped_sha256: String,
-    debug: Vec<u8>,
+    debug: &'a [u8],
     debug_name: &'a str,
     debug_facts: Facts,
-    packed: Vec<u8>,
+    packed: &'a [u8],
     /// Packed from a copy of the stripped file with wrong headers.
-    repacked: Vec<u8>,
+    repacked: &'a [u8],
 }
 
 /// The result of one mutant.
@@ -160,7 +162,7 @@ pub fn test(
     let stripped = packed.stripped();
     require_made_from("the damaged packed file", damaged.made_from(), stripped)?;
     let debug = stripped.debug().read()?;
-    let debug_facts = elf_gate::inspect(&debug).context("reading the debug file")?;
+    let debug_facts = elf_gate::inspect(debug).context("reading the debug file")?;
     let originals = Originals {
         config: &plan.config,
         target: &plan.target,
@@ -194,7 +196,8 @@ pub fn test(
 /// All mutants, on at most as many threads as there are jobs; an error when one survives or is void.
 fn run(mutants: &[Mutant], originals: &Originals, jobs: &Jobs) -> anyhow::Result<MutationReport> {
     let started = Instant::now();
-    let results = jobs.map(mutants.len(), |index| kill(&mutants[index], originals));
+    let copies = Copies::default();
+    let results = jobs.map(mutants.len(), |index| kill(&mutants[index], originals, &copies));
     anyhow::ensure!(!results.is_empty(), "the table of mutants is empty");
     results.iter().filter_map(problem).collect::<Diagnostics>().into_result()?;
     Ok(MutationReport {
@@ -226,9 +229,9 @@ fn problem(result: &MutantResult) -> Option<Diagnostic> {
     )
 }
 
-fn kill(mutant: &Mutant, originals: &Originals) -> MutantResult {
+fn kill(mutant: &Mutant, originals: &Originals, copies: &Copies) -> MutantResult {
     let started = Instant::now();
-    let (killed_by, outcome) = match judge(mutant, originals) {
+    let (killed_by, outcome) = match judge(mutant, originals, copies) {
         Ok(rules) if rules.contains(&mutant.rule) => (rules, Outcome::Killed),
         Ok(rules) => (rules, Outcome::Survived),
         Err(why) => (Vec::new(), Outcome::Void(why)),
@@ -244,23 +247,29 @@ fn kill(mutant: &Mutant, originals: &Originals) -> MutantResult {
 }
 
 /// The violated rules, or why the mutant is void.
-fn judge(mutant: &Mutant, originals: &Originals) -> Result<Vec<&'static str>, String> {
+fn judge(mutant: &Mutant, originals: &Originals, copies: &Copies) -> Result<Vec<&'static str>, String> {
     let original = originals.of(mutant.subject);
-    let mut bytes = original.to_vec();
-    (mutant.make)(&mut bytes, originals)?;
-    if bytes == original {
-        return Err("the bytes are those of the original".into());
-    }
-    Ok(originals.violated(mutant, &bytes))
+    let mut bytes = copies.take(mutant.subject, original);
+    let made = (mutant.make)(&mut bytes, originals);
+    let damage = differences(original, &bytes);
+    let result = match made {
+        Ok(()) if damage.is_empty() && bytes.len() == original.len() => {
+            Err("the bytes are those of the original".into())
+        }
+        Ok(()) => Ok(originals.violated(mutant, &bytes)),
+        Err(why) => Err(why),
+    };
+    copies.give_back(mutant.subject, original, bytes, &damage);
+    result
 }
 
 impl Originals<'_> {
     fn of(&self, subject: Subject) -> &[u8] {
         match subject {
-            Subject::Linked => &self.linked,
-            Subject::Stripped => &self.stripped,
-            Subject::Debug => &self.debug,
-            Subject::Packed => &self.packed,
+            Subject::Linked => self.linked,
+            Subject::Stripped => self.stripped,
+            Subject::Debug => self.debug,
+            Subject::Packed => self.packed,
         }
     }
 
@@ -272,7 +281,7 @@ impl Originals<'_> {
         match subject {
             Subject::Debug => {
                 let (Ok(of_stripped), Ok(of_debug)) =
-                    (elf_gate::inspect(&self.stripped), elf_gate::inspect(bytes))
+                    (elf_gate::inspect(self.stripped), elf_gate::inspect(bytes))
                 else {
                     return vec![READER];
                 };
@@ -297,7 +306,7 @@ impl Originals<'_> {
                     Subject::Stripped => Evidence {
                         debug_file: Some(&self.debug_facts),
                         debug_file_name: Some(self.debug_name),
-                        debug_file_bytes: Some(&self.debug),
+                        debug_file_bytes: Some(self.debug),
                         ..Evidence::default()
                     },
                     // Unpacking takes a tenth of a second, so it runs only for the mutants of the round trip.
@@ -334,9 +343,9 @@ fn unpacked_sha256(bytes: &[u8], facts: &Facts) -> Result<String, String> {
 fn untested(mutants: &[Mutant], originals: &Originals) -> Vec<String> {
     let mut names = Vec::new();
     for (subject, bytes) in [
-        (Subject::Linked, &originals.linked),
-        (Subject::Stripped, &originals.stripped),
-        (Subject::Packed, &originals.packed),
+        (Subject::Linked, originals.linked),
+        (Subject::Stripped, originals.stripped),
+        (Subject::Packed, originals.packed),
     ] {
         let stage = subject.stage();
         let Ok(facts) = elf_gate::inspect(bytes) else { continue };

@@ -69,7 +69,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "made by another compiler", "producers", |bytes, _| elf_edit::change_producer(bytes)),
     mutant(Linked, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
     mutant(Linked, "packed file in its place", "not-packed", |bytes, originals| {
-        replace(bytes, &originals.packed)
+        replace(bytes, originals.packed)
     }),
     mutant(Stripped, "stack size zeroed", "stack-size", stack_size_zeroed),
     mutant(Stripped, "stack made executable", "stack-not-executable", executable_stack),
@@ -79,9 +79,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Stripped, "machine changed", "machine", other_machine),
     mutant(Stripped, "build-id removed", "build-id", |bytes, _| elf_edit::lose_build_id(bytes)),
     mutant(Stripped, "build-id changed", "debug-file-matches", |bytes, _| elf_edit::change_build_id(bytes)),
-    mutant(Stripped, "not stripped", "stripped", |bytes, originals| replace(bytes, &originals.linked)),
+    mutant(Stripped, "not stripped", "stripped", |bytes, originals| replace(bytes, originals.linked)),
     mutant(Stripped, "packed file in its place", "not-packed", |bytes, originals| {
-        replace(bytes, &originals.packed)
+        replace(bytes, originals.packed)
     }),
     mutant(Stripped, "another OS ABI", "abi", |bytes, _| elf_edit::write(bytes, 7, &[3])),
     mutant(Stripped, "type changed", "kind", |bytes, _| elf_edit::flip(bytes, 16, 1)),
@@ -109,7 +109,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         elf_edit::change_build_id(bytes)
     }),
     mutant(Debug, "linked file as debug file", "debug-file-matches", |bytes, originals| {
-        replace(bytes, &originals.linked)
+        replace(bytes, originals.linked)
     }),
     mutant(Packed, "outer stack size zeroed", "stack-size", stack_size_zeroed),
     mutant(Packed, "outer stack size halved", "outer-inner-agree", |bytes, originals| {
@@ -138,7 +138,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         elf_edit::add_dynamic(bytes, DT_NEEDED)
     }),
     mutant(Packed, "inner machine changed", "inner-machine", |bytes, originals| {
-        elf_edit::change_inner_machine(bytes, &originals.stripped, other_machine_of(originals))
+        elf_edit::change_inner_machine(bytes, originals.stripped, other_machine_of(originals))
     }),
     mutant(Packed, "outer type changed", "outer-inner-agree", |bytes, _| elf_edit::flip(bytes, 16, 1)),
     mutant(Packed, "outer flags of e_flags set", "upx-structure", |bytes, _| elf_edit::flip(bytes, 48, 1)),
@@ -180,7 +180,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         let trailer = bytes.len().saturating_sub(36);
         elf_edit::write(bytes, trailer, b"XPU!")
     }),
-    mutant(Packed, "not packed", "packed-by-upx", |bytes, originals| replace(bytes, &originals.stripped)),
+    mutant(Packed, "not packed", "packed-by-upx", |bytes, originals| replace(bytes, originals.stripped)),
     mutant(Packed, "cut in half", "upx-structure", |bytes, _| cut(bytes, bytes.len() / 2)),
 ];
 
@@ -254,7 +254,7 @@ fn exact(patterns: &[String]) -> Result<&str, String> {
 
 /// Correct headers outside, wrong ones inside.
 fn disguised(bytes: &mut Vec<u8>, originals: &Originals) -> Done {
-    replace(bytes, &originals.repacked)?;
+    replace(bytes, originals.repacked)?;
     elf_edit::disguise(bytes, originals.config.stack_size.0)
 }
 

@@ -8,8 +8,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(root().join("fixtures/elf").join(name)).unwrap()
+fn fixture(name: &str) -> &'static [u8] {
+    std::fs::read(root().join("fixtures/elf").join(name)).unwrap().leak()
 }
 
 /// The fixtures in place of a product; their symbols are those of `fixtures/elf/start.c`.
@@ -36,9 +36,9 @@ fn originals(config: &Config) -> Originals<'_> {
         config,
         target: "x86_64-unknown-linux-musl",
         linked: fixture("linked"),
-        stripped_sha256: Digest::of(&stripped).as_str().into(),
+        stripped_sha256: Digest::of(stripped).as_str().into(),
         stripped,
-        debug_facts: elf_gate::inspect(&debug).unwrap(),
+        debug_facts: elf_gate::inspect(debug).unwrap(),
         debug,
         debug_name: "stripped.debug",
         packed: fixture("packed-nrv2b"),

@@ -50,8 +50,7 @@ pub fn require_linked(native: &NativeLibs, linked: &Artifact) -> anyhow::Result<
 
 fn require_functions(reports: &[&LivenessReport], linked: &Artifact) -> anyhow::Result<PatchesLinked> {
     let bytes = linked.read()?;
-    let file =
-        object::File::parse(&*bytes).with_context(|| format!("reading {}", linked.path().display()))?;
+    let file = object::File::parse(bytes).with_context(|| format!("reading {}", linked.path().display()))?;
     let names: BTreeSet<&str> = file.symbols().filter_map(|symbol| symbol.name().ok()).collect();
     Diagnostics(liveness::linked_violations(reports.iter().copied(), &names))
         .into_result()

@@ -31,6 +31,7 @@ use crate::artifact::Artifact;
 use crate::codes::{PROOF_INPUT, PROOF_NOT_MEASURED, PROOF_VIOLATED};
 use crate::config::Prove;
 use crate::context::BuildContext;
+use crate::jobs::Jobs;
 use crate::plan::Plan;
 use crate::stage::StageId;
 use crate::stages::mutation::MutationTested;
@@ -74,6 +75,8 @@ pub enum ProofOutcome {
 pub struct Subject<'a> {
     /// Runs children; signals end them.
     pub runner: &'a Runner,
+    /// Bounds the number of proofs that run in parallel.
+    pub jobs: &'a Jobs,
     /// `[prove]`.
     pub config: &'a Prove,
     /// The file that is run.
@@ -152,6 +155,7 @@ impl Proved {
 pub fn prove(plan: &Plan, context: &BuildContext, tested: MutationTested) -> anyhow::Result<Proved> {
     let subject = Subject {
         runner: &context.runner,
+        jobs: &context.jobs,
         config: &plan.config.prove,
         file: tested.packed().file(),
         root: &plan.paths.root,
@@ -166,11 +170,14 @@ pub fn prove(plan: &Plan, context: &BuildContext, tested: MutationTested) -> any
 /// All proofs of one file.
 pub fn run_all(subject: &Subject) -> anyhow::Result<Vec<Proof>> {
     subject.file.verify()?;
-    let mut observations = start::observe(subject)?;
-    observations.push(thread_stack::observe(subject)?);
-    for declared in &subject.config.command {
-        observations.extend(command::observe(subject, declared)?);
-    }
+    // The starts are compared with the first of them, so together they are one piece of work.
+    let declared = &subject.config.command;
+    let observations = subject.jobs.map(2 + declared.len(), |index| match index {
+        0 => start::observe(subject),
+        1 => Ok(vec![thread_stack::observe(subject)?]),
+        _ => command::observe(subject, &declared[index - 2]),
+    });
+    let observations = observations.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
     subject.file.verify()?;
     settle(subject, observations)
 }

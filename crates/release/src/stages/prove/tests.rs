@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use process::Runner;
 use units::{ByteSize, TimeSpan};
@@ -44,8 +45,10 @@ fn violations(text: &str, declared: ProofCommand) -> Vec<Diagnostic> {
 }
 
 fn subject<'a>(runner: &'a Runner, config: &'a Prove, file: &'a Artifact, root: &'a Path) -> Subject<'a> {
+    static JOBS: LazyLock<Jobs> = LazyLock::new(|| Jobs::new(2).unwrap());
     Subject {
         runner,
+        jobs: &JOBS,
         config,
         file,
         root,
