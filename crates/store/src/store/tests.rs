@@ -149,6 +149,6 @@ fn a_record_that_names_another_digest_than_the_list_is_a_change() {
     let path = entry.path.join(RECORD);
     let text = std::fs::read_to_string(&path).unwrap();
     let digest = entry.record.files["key"].as_str();
-    std::fs::write(&path, text.replacen(digest, Digest::of(b"two").as_str(), 1)).unwrap();
+    std::fs::write(&path, text.replacen(digest, crate::Digest::of(b"two").as_str(), 1)).unwrap();
     assert!(store.find("a").is_none());
 }

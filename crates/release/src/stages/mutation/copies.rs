@@ -39,7 +39,6 @@ impl Copies {
         for range in damage {
             copy[range.clone()].copy_from_slice(&original[range.clone()]);
         }
-        debug_assert!(copy == original, "a repaired copy is equal to its original");
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((subject, copy));
     }
 }
