@@ -192,6 +192,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a file of a test")]
     fn file(name: &str, bytes: usize) -> (std::path::PathBuf, File) {
         let path = std::env::temp_dir().join(format!("muslin-guard-{name}-{}", std::process::id()));
         let mut file =

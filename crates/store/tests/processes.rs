@@ -87,6 +87,7 @@ fn start(test: &str, role: &str, root: &Path) -> Child {
 }
 
 /// The role of this process, if a test started it.
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 fn role() -> Option<(String, PathBuf)> {
     Some((std::env::var(ROLE).ok()?, std::env::var_os(ROOT)?.into()))
 }

@@ -69,7 +69,7 @@ pub fn fixtures() -> PathBuf {
 }
 
 /// A missing model is a failure: a golden test that passes without its input proves nothing.
-#[allow(dead_code, reason = "each test binary uses a part of this module")]
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 pub fn real_model() -> PathBuf {
     match std::env::var_os("MUSLIN_MODEL_DIR") {
         Some(dir) => dir.into(),

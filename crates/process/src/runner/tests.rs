@@ -74,6 +74,7 @@ fn an_interrupt_ends_a_wait() {
 }
 
 /// The child of the next test: starts a process tree and is killed while it waits for it.
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 #[test]
 fn child_role_killed_runner() {
     if let Some(mark) = std::env::var_os("MUSLIN_TEST_KILLED_RUNNER") {

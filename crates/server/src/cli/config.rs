@@ -201,6 +201,10 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
 /// Variables with the prefix that are no option. They cause warnings and no error, because an orchestrator that runs a
 /// service named `inferd` sets some of its own.
 fn stray_variables(names: &[String]) -> Vec<String> {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the configuration of the server; clap reads the known variables"
+)]
     let known: Vec<String> = names.iter().map(|name| variable(name)).chain([variable(CONFIG)]).collect();
     let prefixed = std::env::vars_os().filter_map(|(name, _): (OsString, OsString)| name.into_string().ok());
     let strays = prefixed.filter(|name| {

@@ -31,6 +31,7 @@ struct Tiny {
 
 impl Tiny {
     /// In a folder of the caller, so that two processes can share it.
+    #[expect(clippy::disallowed_methods, reason = "the compiler of the machine is found in PATH")]
     fn new(folder: &Path, two: &str, flags: &[&str], delay: &str) -> Self {
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
@@ -206,6 +207,7 @@ const CHILD: &str = "MUSLIN_TEST_TINY";
 const SLOW: &str = "sleep 20";
 
 /// The process that the next test kills; without the variable it does nothing.
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 #[test]
 fn child_that_builds_slowly() {
     if let Some(folder) = std::env::var_os(CHILD) {
