@@ -84,7 +84,7 @@ impl Rejections {
 fn rejection(dir: &Path) -> String {
     match Embedder::open(dir, NonZeroUsize::MIN) {
         Ok(_) => panic!("the engine accepted {}", dir.display()),
-        Err(error) => diag::render::human(&[error.diagnostic()], Default::default()),
+        Err(error) => diag::render::human(&[error.diagnostic()], diag::render::Style::default()),
     }
 }
 

@@ -68,7 +68,7 @@ fn run_role(role: &str, root: &Path) {
         "hang" => {
             let _ = store(root).get_or_create(ENTRY, |staging| {
                 std::fs::write(staging.join("half"), "half")?;
-                std::thread::sleep(Duration::from_secs(600));
+                std::thread::sleep(Duration::from_mins(10));
                 anyhow::bail!("was not killed")
             });
         }

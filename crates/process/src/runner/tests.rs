@@ -80,7 +80,7 @@ fn child_role_killed_runner() {
     if let Some(mark) = std::env::var_os("MUSLIN_TEST_KILLED_RUNNER") {
         let script = format!(
             "trap 'kill $!; exit 1' TERM; sleep 60 & echo $! > {}; while kill -0 $!; do sleep 0.05; done",
-            std::path::Path::new(&mark).display()
+            Path::new(&mark).display()
         );
         let _ = runner().output(Task::new("wait", sh(&script)));
     }

@@ -195,8 +195,8 @@ fn make(plan: &Plan, build: &NativeBuild<'_>, archive: &Path) -> anyhow::Result<
     std::fs::copy(log, staging.join(COMPILE_LOG)).context("keeping the log of the build")?;
     let liveness = StepTime::measure(&mut steps, "liveness", || verify_liveness(build, &prepared))?;
     std::fs::remove_dir_all(tree).context("removing the build tree")?;
-    std::fs::remove_dir_all(staging.join("zig-cache")).ok();
-    std::fs::remove_file(staging.join("delaying-cc")).ok();
+    let _ = std::fs::remove_dir_all(staging.join("zig-cache"));
+    let _ = std::fs::remove_file(staging.join("delaying-cc"));
     let mut record = Record::default();
     record.add_file(staging, &library.build().archive)?;
     let patches = library.patches.clone();
