@@ -182,7 +182,7 @@ impl Session<'_> {
         let mut command = self.command(runner, suite)?;
         let (counts, succeeded) = match runner {
             Runner::Nextest => {
-                let report = nextest::prepare(self.plan, &mut command)?;
+                let report = nextest::prepare(&self.plan.paths, &mut command)?;
                 command.args(self.filter);
                 let mut list = self.command_of("nextest list", suite)?;
                 list.args(self.filter);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use super::Counts;
-use crate::plan::Plan;
+use crate::plan::Paths;
 use process::{Runner, Task};
 use store::atomic_write;
 
@@ -17,13 +17,13 @@ const SETTINGS: &str =
     "nextest-version = { required = \"0.9.50\" }\n\n[profile.default.junit]\npath = \"muslin-junit.xml\"\n";
 
 /// Adds the arguments that make nextest write its report; removes the report of an earlier run. Returns the path.
-pub(super) fn prepare(plan: &Plan, command: &mut Command) -> anyhow::Result<PathBuf> {
-    let settings = plan.paths.work.join("nextest.toml");
+pub(super) fn prepare(paths: &Paths, command: &mut Command) -> anyhow::Result<PathBuf> {
+    let settings = paths.work.join("nextest.toml");
     atomic_write::bytes(&settings, 0o644, SETTINGS.as_bytes())?;
     command.arg("--tool-config-file").arg(format!("muslin:{}", settings.display()));
     // A filter may leave out all tests of one suite.
     command.arg("--no-tests=pass");
-    let report = plan.paths.target.join("nextest/default/muslin-junit.xml");
+    let report = paths.target.join("nextest/default/muslin-junit.xml");
     match std::fs::remove_file(&report) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", report.display()))
