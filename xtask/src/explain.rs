@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn explains_every_code_and_rule() {
         let codes = codes::all().into_iter().flat_map(|(_, codes)| codes).map(|code| code.id);
-        let rules = elf_gate::policy::RULES.iter().map(|rule| rule.id());
+        let rules = elf_gate::policy::RULES.iter().map(elf_gate::policy::Rule::id);
         for name in codes.chain(rules) {
             assert!(explain(name).unwrap().contains(name), "{name}");
         }

@@ -2,6 +2,7 @@
 //!
 //! Exit status of every verb: 0 done, 1 a rule is violated, 2 anything that prevents a result (usage, a missing tool, I/O,
 //! "not measured"), 130 after Ctrl-C.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod api_test;
 mod bench;

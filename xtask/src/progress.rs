@@ -1,6 +1,7 @@
 //! Events of the libraries on stderr: progress bars on a terminal, plain lines in CI and pipes, nothing with `--quiet`.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -30,11 +31,10 @@ static STYLE: OnceLock<Style> = OnceLock::new();
 
 /// Decides once whether this process writes colours: `--color`, else NO_COLOR and whether stderr is a terminal.
 pub fn set_color(color: Color) {
-    let _ =
-        STYLE.set(style_of(color, std::env::var_os("NO_COLOR").as_deref(), std::io::stderr().is_terminal()));
+    let _ = STYLE.set(style_of(color, no_color().as_deref(), std::io::stderr().is_terminal()));
 }
 
-fn style_of(color: Color, no_color: Option<&std::ffi::OsStr>, is_terminal: bool) -> Style {
+fn style_of(color: Color, no_color: Option<&OsStr>, is_terminal: bool) -> Style {
     let color = match color {
         Color::Always => true,
         Color::Never => false,
@@ -46,9 +46,13 @@ fn style_of(color: Color, no_color: Option<&std::ffi::OsStr>, is_terminal: bool)
 
 /// How errors are printed.
 pub fn style() -> Style {
-    *STYLE.get_or_init(|| {
-        style_of(Color::Auto, std::env::var_os("NO_COLOR").as_deref(), std::io::stderr().is_terminal())
-    })
+    *STYLE.get_or_init(|| style_of(Color::Auto, no_color().as_deref(), std::io::stderr().is_terminal()))
+}
+
+/// Read here, and not in `host_env`, because errors of `host_env` are printed too.
+#[expect(clippy::disallowed_methods, reason = "the terminal of this process; no build depends on it")]
+fn no_color() -> Option<OsString> {
+    std::env::var_os("NO_COLOR")
 }
 
 /// An observer for the libraries.
@@ -142,7 +146,7 @@ mod tests {
     #[test]
     fn color_follows_the_flag_then_no_color_then_the_terminal() {
         let of = |color, no_color: Option<&str>, terminal| {
-            style_of(color, no_color.map(std::ffi::OsStr::new), terminal).color
+            style_of(color, no_color.map(OsStr::new), terminal).color
         };
         assert!(of(Color::Always, Some("1"), false) && !of(Color::Never, None, true));
         assert!(of(Color::Auto, None, true) && !of(Color::Auto, None, false));

@@ -38,7 +38,10 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         eprintln!("error: the tests of the {name} did not run to their end");
     }
     // The closing line is the sum over all test programs: the last one alone may have no test.
-    let skipped = if totals.ignored == 0 { String::new() } else { format!(", {} skipped", totals.ignored) };
-    stdout::print(&format!("\n{} passed, {} failed{skipped}\n", totals.passed, totals.failed))?;
-    Ok(if totals.ok() { Outcome::Pass } else { Outcome::Violated })
+    stdout::print(&format!("\n{}\n", totals.summary()))?;
+    Ok(match totals.ok() {
+        true if totals.unlisted.is_empty() => Outcome::Pass,
+        true => Outcome::NotMeasured,
+        false => Outcome::Violated,
+    })
 }

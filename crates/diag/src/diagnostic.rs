@@ -73,6 +73,7 @@ pub struct Fields {
     pub causes: Vec<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference to the field")]
 fn code_id<S: Serializer>(code: &&'static Code, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(code.id)
 }

@@ -48,7 +48,7 @@ fn layer_norm(bencher: Bencher, simd: Simd) {
     let input = values(TOKENS * HIDDEN);
     let (bias, weight, shift) = (values(HIDDEN), values(HIDDEN), values(HIDDEN));
     bencher.counter(ItemsCount::new(input.len())).with_inputs(|| input.clone()).bench_local_refs(|values| {
-        kernels::add_bias_and_normalize(simd, black_box(values), &bias, &weight, &shift, 1e-12)
+        kernels::add_bias_and_normalize(simd, black_box(values), &bias, &weight, &shift, 1e-12);
     });
 }
 

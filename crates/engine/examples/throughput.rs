@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let total = start.elapsed() * u32::try_from(NonZeroUsize::get(threads))?;
     let mut unattributed = total;
     for ((stage, before), (_, after)) in before.into_iter().zip(embedder.stage_times()) {
-        let time = after - before;
+        let time = after.checked_sub(before).unwrap();
         unattributed = unattributed.saturating_sub(time);
         print_share(stage, time, total);
     }

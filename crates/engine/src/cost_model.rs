@@ -65,7 +65,9 @@ impl CostModel {
         // The mode in use: weight 1/2 for the new value, so one call suffices to leave a mode that became ten times as
         // expensive. The other mode: its average is outdated, so the new value replaces it.
         *average = Some(
-            average.filter(|_| cheaper_before == Some(threading)).map_or(cost, |old| (old + cost) / 2.0),
+            average
+                .filter(|_| cheaper_before == Some(threading))
+                .map_or(cost, |old| f64::midpoint(old, cost)),
         );
         if self.cheaper() != cheaper_before {
             self.retry_after = RETRY_CALLS_MIN;

@@ -130,17 +130,17 @@ fn install_handler() -> io::Result<()> {
         // SAFETY: `sigaction` consists of integers and function addresses, for which zero is valid.
         let (mut previous, mut action): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
         // SAFETY: `previous` outlives the call; the null pointer leaves the action unchanged.
-        if unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &mut previous) } != 0 {
+        if unsafe { libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut previous) } != 0 {
             return Err(last_error());
         }
         let _ = PREVIOUS_ACTION.set(previous);
         action.sa_sigaction = on_sigbus as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
         // SAFETY: `sa_mask` is a field of a local.
-        unsafe { libc::sigemptyset(&mut action.sa_mask) };
+        unsafe { libc::sigemptyset(&raw mut action.sa_mask) };
         // SAFETY: `action` outlives the call. The handler has the signature that SA_SIGINFO requires and performs only
         // operations that are safe in a signal handler, see there.
-        match unsafe { libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut()) } {
+        match unsafe { libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut()) } {
             0 => Ok(()),
             _ => Err(last_error()),
         }
@@ -192,6 +192,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a file of a test")]
     fn file(name: &str, bytes: usize) -> (std::path::PathBuf, File) {
         let path = std::env::temp_dir().join(format!("muslin-guard-{name}-{}", std::process::id()));
         let mut file =

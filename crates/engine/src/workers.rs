@@ -251,11 +251,13 @@ mod tests {
         // SAFETY: always safe to call.
         let thread = unsafe { libc::pthread_self() };
         // SAFETY: initializes `attributes`, which outlives the call, from a thread that runs.
-        assert_eq!(unsafe { libc::pthread_getattr_np(thread, &mut attributes) }, 0);
+        assert_eq!(unsafe { libc::pthread_getattr_np(thread, &raw mut attributes) }, 0);
         // SAFETY: `attributes` is initialized and both outputs are locals.
-        assert_eq!(unsafe { libc::pthread_attr_getstack(&attributes, &mut start, &mut size) }, 0);
+        let status =
+            unsafe { libc::pthread_attr_getstack(&raw const attributes, &raw mut start, &raw mut size) };
+        assert_eq!(status, 0);
         // SAFETY: `attributes` is initialized and not used afterwards.
-        unsafe { libc::pthread_attr_destroy(&mut attributes) };
+        unsafe { libc::pthread_attr_destroy(&raw mut attributes) };
         size
     }
 }

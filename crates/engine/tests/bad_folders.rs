@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 struct Copy(PathBuf);
 
 impl Copy {
+    #[expect(clippy::disallowed_methods, reason = "a folder of a test")]
     fn new(case: &str) -> Copy {
         let dir = std::env::temp_dir().join(format!("muslin-bad-folder-{}-{case}", std::process::id()));
         std::fs::create_dir_all(dir.join("1_Pooling")).unwrap();
@@ -83,7 +84,7 @@ impl Rejections {
 fn rejection(dir: &Path) -> String {
     match Embedder::open(dir, NonZeroUsize::MIN) {
         Ok(_) => panic!("the engine accepted {}", dir.display()),
-        Err(error) => diag::render::human(&[error.diagnostic()], Default::default()),
+        Err(error) => diag::render::human(&[error.diagnostic()], diag::render::Style::default()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::overload::{self, Load};
 use crate::server::Server;
 use crate::{Check, MEMORY_REFUSAL, OOM_KILL};
 
-const ENGINE_TIMEOUT: Duration = Duration::from_secs(60);
+const ENGINE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A refusal happens before anything is loaded.
 const REFUSAL_SECONDS_MAX: f64 = 1.0;
 

@@ -14,7 +14,7 @@ use diag::Diagnostic;
 use crate::SERVER_NOT_STARTED;
 use crate::metrics::Sample;
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Kept lines of the log; error messages quote them.
 const LOG_LINES_MAX: usize = 40;
 

@@ -149,6 +149,7 @@ pub struct Runtime {
     pub user: String,
     /// A set; the specification writes it as an object with empty values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[expect(clippy::zero_sized_map_values, reason = "the type follows the JSON of the specification")]
     pub exposed_ports: BTreeMap<String, EmptyObject>,
     #[serde(default)]
     pub env: Vec<String>,

@@ -146,7 +146,7 @@ fn check_environment(spec: &ImageSpec, problems: &mut Diagnostics) {
                 }
             }
             _ => {
-                problems.push(invalid(format!("the variable `{variable}` is invalid")).expected("KEY=VALUE"))
+                problems.push(invalid(format!("the variable `{variable}` is invalid")).expected("KEY=VALUE"));
             }
         }
     }

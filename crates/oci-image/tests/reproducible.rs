@@ -113,7 +113,7 @@ fn compressible(count: usize) -> Vec<u8> {
         let distance = 1 + (state >> 8) as usize % 20_000;
         match bytes.len().checked_sub(distance) {
             Some(start) if state & 0x40 != 0 => {
-                bytes.extend_from_within(start..(start + length).min(bytes.len()))
+                bytes.extend_from_within(start..(start + length).min(bytes.len()));
             }
             _ => bytes.extend_from_slice(&state.to_le_bytes()),
         }

@@ -113,10 +113,10 @@ fn checked_stride(name: &str, len: usize, rows: usize, columns: usize, stride: u
 }
 
 fn dimension(name: &str, value: usize) -> ffi::BlasInt {
-    match ffi::BlasInt::try_from(value) {
-        Ok(value) => value,
-        Err(_) => panic!("sgemm: {name} = {value} does not fit a C int"),
-    }
+    let Ok(value) = ffi::BlasInt::try_from(value) else {
+        panic!("sgemm: {name} = {value} does not fit a C int")
+    };
+    value
 }
 
 /// Sets the number of threads that level-3 calls of the process can use. Starts workers when the number grows.

@@ -137,7 +137,7 @@ fn apply(patch: &Patch, vendored: &VendoredPatch, tree: &Path) -> Result<Applied
                 files.push(ChangedFile { path: diff.path.clone(), before, after, added: diff.added_lines() });
             }
             Err(found) => {
-                violations.extend(found.into_iter().map(|violation| violation.rule(&vendored.name)))
+                violations.extend(found.into_iter().map(|violation| violation.rule(&vendored.name)));
             }
         }
     }

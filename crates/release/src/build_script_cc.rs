@@ -4,7 +4,7 @@
 //! zig has the target already, so a script in front of it drops that argument.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -30,7 +30,7 @@ exec '@CC@' "$@"
 /// Sets the variables of the `cc` crate for the target. Variables of the build machine itself are not touched: programs that
 /// build scripts run are compiled by its own compiler.
 pub fn set(command: &mut Command, plan: &Plan, wrappers: &Wrappers) -> anyhow::Result<()> {
-    let script = script(plan, wrappers)?;
+    let script = script(&plan.paths.work, wrappers)?;
     let target = plan.target.replace('-', "_");
     // cargo's own list of remapped prefixes is for rustc only.
     let remap: Vec<String> = plan
@@ -50,8 +50,8 @@ pub fn set(command: &mut Command, plan: &Plan, wrappers: &Wrappers) -> anyhow::R
 }
 
 /// Written only when its text changes: its path is an input of build scripts, and its time would be one too.
-fn script(plan: &Plan, wrappers: &Wrappers) -> anyhow::Result<PathBuf> {
-    let path = plan.paths.work.join("build-script-cc");
+fn script(work: &Path, wrappers: &Wrappers) -> anyhow::Result<PathBuf> {
+    let path = work.join("build-script-cc");
     let text = SCRIPT.replace("@CC@", &wrappers.cc().to_string_lossy());
     if std::fs::read_to_string(&path).is_ok_and(|present| present == text) {
         return Ok(path);

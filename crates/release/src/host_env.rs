@@ -73,6 +73,7 @@ pub struct Commit {
 
 impl HostEnv {
     /// Reads environment and checkout. `root` is the folder of the workspace.
+    #[expect(clippy::disallowed_methods, reason = "this module is the one that reads the environment")]
     pub fn read(root: &Path, cache_dir: Option<PathBuf>) -> anyhow::Result<Self> {
         let mut variables: BTreeMap<String, OsString> =
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();

@@ -1,6 +1,9 @@
 //! `cargo xtask dist`, to be read from top to bottom.
 
 use std::fs::File;
+use std::path::Path;
+
+use process::Runner;
 
 use crate::context::BuildContext;
 use crate::plan::Plan;
@@ -13,7 +16,7 @@ use crate::stages::{image, link, native, prove, sources, toolchain};
 
 /// Every stage of [`crate::stage::STAGES`], in that order.
 pub fn dist(plan: &Plan, context: &BuildContext, times: &mut StageTimes) -> anyhow::Result<Release> {
-    let _lock = lock(plan, context)?;
+    let _lock = lock(&plan.paths.work, &context.runner)?;
     let events = context.events();
     let (packed, damaged) = build_packed(plan, context, times)?;
     let tested =
@@ -26,7 +29,7 @@ pub fn dist(plan: &Plan, context: &BuildContext, times: &mut StageTimes) -> anyh
 
 /// Up to the packed file, for verbs that test or run it.
 pub fn packed(plan: &Plan, context: &BuildContext, times: &mut StageTimes) -> anyhow::Result<Packed> {
-    let _lock = lock(plan, context)?;
+    let _lock = lock(&plan.paths.work, &context.runner)?;
     build_packed(plan, context, times).map(|(packed, _)| packed)
 }
 
@@ -59,8 +62,7 @@ fn pack_both(
 }
 
 /// One run at a time uses the work folder and `dist/`; a second one waits.
-fn lock(plan: &Plan, context: &BuildContext) -> anyhow::Result<File> {
-    std::fs::create_dir_all(&plan.paths.work)
-        .map_err(|error| store::cannot_write(&plan.paths.work, error))?;
-    store::lock_exclusive(&plan.paths.work.join(".lock"), &context.runner)
+fn lock(work: &Path, runner: &Runner) -> anyhow::Result<File> {
+    std::fs::create_dir_all(work).map_err(|error| store::cannot_write(work, error))?;
+    store::lock_exclusive(&work.join(".lock"), runner)
 }

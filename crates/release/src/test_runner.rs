@@ -50,6 +50,8 @@ pub struct Totals {
     pub failed: u64,
     /// Tests that are marked `#[ignore]`.
     pub ignored: u64,
+    /// Suites whose tests could not be listed: `ignored` lacks theirs.
+    pub unlisted: Vec<String>,
     /// Suites that ended without a summary: they did not compile, or crashed.
     pub broken: Vec<String>,
 }
@@ -60,6 +62,17 @@ impl Totals {
         self.failed == 0 && self.broken.is_empty() && self.passed > 0
     }
 
+    /// One line with all counts.
+    pub fn summary(&self) -> String {
+        let Self { passed, failed, ignored, .. } = self;
+        let ignored = match (self.unlisted.as_slice(), ignored) {
+            ([], 0) => String::new(),
+            ([], ignored) => format!(", {ignored} skipped"),
+            (suites, _) => format!(", skipped not measured ({} cannot be listed)", suites.join(", ")),
+        };
+        format!("{passed} passed, {failed} failed{ignored}")
+    }
+
     /// Adds the counts of one suite, or records that it did not end properly.
     fn add(&mut self, suite: &str, counts: Option<Counts>, succeeded: bool) {
         let Some(Counts { passed, failed, ignored }) = counts else {
@@ -67,7 +80,10 @@ impl Totals {
         };
         self.passed += passed;
         self.failed += failed;
-        self.ignored += ignored;
+        match ignored {
+            Some(ignored) => self.ignored += ignored,
+            None => self.unlisted.push(suite.into()),
+        }
         // A suite that fails without a failed test did not compile, or crashed.
         if !succeeded && failed == 0 {
             self.broken.push(suite.into());
@@ -80,7 +96,8 @@ impl Totals {
 struct Counts {
     passed: u64,
     failed: u64,
-    ignored: u64,
+    /// None when they could not be counted.
+    ignored: Option<u64>,
 }
 
 /// Adds the summaries that cargo's test programs print; none when there is no summary.
@@ -94,7 +111,7 @@ fn cargo_summaries(output: &str) -> Option<Counts> {
         let sum = counts.get_or_insert_default();
         sum.passed += count("passed");
         sum.failed += count("failed");
-        sum.ignored += count("ignored");
+        *sum.ignored.get_or_insert(0) += count("ignored");
     }
     counts
 }
@@ -165,13 +182,11 @@ impl Session<'_> {
         let mut command = self.command(runner, suite)?;
         let (counts, succeeded) = match runner {
             Runner::Nextest => {
-                let report = nextest::prepare(self.plan, &mut command)?;
+                let report = nextest::prepare(&self.plan.paths, &mut command)?;
                 command.args(self.filter);
-                let ignored = nextest::ignored(self.context, || {
-                    let mut command = self.command_of("nextest list", suite)?;
-                    command.args(self.filter);
-                    Ok(command)
-                })?;
+                let mut list = self.command_of("nextest list", suite)?;
+                list.args(self.filter);
+                let ignored = nextest::ignored(&self.context.runner, list)?;
                 let task = Task::new(format!("test the {name}"), command).inherit_stderr(true);
                 let output = self.context.runner.output(task)?;
                 let counts = nextest::counts(&report)?;
@@ -269,24 +284,38 @@ fn inputs(command: &mut Command, plan: &Plan, packed: &Packed) {
 mod tests {
     use super::*;
 
+    const NONE: Counts = Counts { passed: 0, failed: 0, ignored: Some(0) };
+
     #[test]
     fn adds_the_summaries_of_cargo() {
         let output = "test a ... ok\n\ntest result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s\n\
                       test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 7 filtered out; finished in 1.00s\n";
-        assert_eq!(cargo_summaries(output), Some(Counts { passed: 15, failed: 2, ignored: 1 }));
+        assert_eq!(cargo_summaries(output), Some(Counts { passed: 15, failed: 2, ignored: Some(1) }));
         assert_eq!(cargo_summaries("error: could not compile"), None);
     }
 
     #[test]
     fn a_suite_without_a_summary_or_with_a_crash_is_broken() {
         let mut totals = Totals::default();
-        totals.add("a", Some(Counts { passed: 3, ..Counts::default() }), true);
+        totals.add("a", Some(Counts { passed: 3, ..NONE }), true);
         assert!(totals.ok());
         totals.add("did not compile", None, false);
-        totals.add("crashed", Some(Counts { passed: 1, ..Counts::default() }), false);
-        totals.add("failed", Some(Counts { failed: 1, ..Counts::default() }), false);
+        totals.add("crashed", Some(Counts { passed: 1, ..NONE }), false);
+        totals.add("failed", Some(Counts { failed: 1, ..NONE }), false);
         assert_eq!(totals.broken, ["did not compile", "crashed"]);
         assert!(!totals.ok());
+    }
+
+    #[test]
+    fn a_suite_that_cannot_be_listed_makes_the_skipped_tests_not_measured() {
+        let mut totals = Totals::default();
+        totals.add("host packages", Some(Counts { passed: 3, ignored: Some(2), ..NONE }), true);
+        assert_eq!(totals.summary(), "3 passed, 0 failed, 2 skipped");
+        totals.add("product packages", Some(Counts { passed: 1, ignored: None, ..NONE }), true);
+        insta::assert_snapshot!(
+            totals.summary(),
+            @"4 passed, 0 failed, skipped not measured (product packages cannot be listed)"
+        );
     }
 
     #[test]

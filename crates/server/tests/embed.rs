@@ -270,7 +270,7 @@ fn reports_a_missing_tensor() {
 fn reports_the_expected_and_the_found_shape_of_a_tensor() {
     check_model(
         |folder| {
-            replace_in_file(&folder.join("model.safetensors"), "\"shape\":[32,128]", "\"shape\":[128,32]")
+            replace_in_file(&folder.join("model.safetensors"), "\"shape\":[32,128]", "\"shape\":[128,32]");
         },
         &["model.safetensors", "[32, 128]", "[128, 32]"],
     );

@@ -19,6 +19,7 @@ const RANDOM_PAGES_BYTES: f64 = (192 << 10) as f64;
 const DEFAULT_BATCH_TOKENS: usize = 1024;
 
 /// Every model in fixtures/models, and the real one.
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 fn models() -> Vec<PathBuf> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models");
     let entries = std::fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path());

@@ -29,7 +29,7 @@ fn every_error_has_the_envelope_of_the_api() {
         415,
         "unsupported_media_type",
     );
-    check_error(&request(at, "POST", "/v1/embeddings", JSON, &[b' '; 70_000]), 413, "body_too_large");
+    check_error(&request(at, "POST", "/v1/embeddings", JSON, &vec![b' '; 70_000]), 413, "body_too_large");
     for body in
         ["", "{", "[]", "{\"model\":\"m\"}", "{\"input\":1}", "{\"input\":\"a\",\"inptu\":1}", "\u{feff}{}"]
     {

@@ -147,7 +147,7 @@ fn reports_the_invalid_field_of_a_request() {
             415,
             "unsupported_media_type",
         );
-        check_error(&request(at, "POST", path, JSON, &[b' '; 70_000]), 413, "body_too_large");
+        check_error(&request(at, "POST", path, JSON, &vec![b' '; 70_000]), 413, "body_too_large");
         check_error(&get(at, path), 405, "method_not_allowed");
     }
     wait_until("all permits are released", || server.inflight_requests() == 0);

@@ -68,7 +68,7 @@ fn run_role(role: &str, root: &Path) {
         "hang" => {
             let _ = store(root).get_or_create(ENTRY, |staging| {
                 std::fs::write(staging.join("half"), "half")?;
-                std::thread::sleep(Duration::from_secs(600));
+                std::thread::sleep(Duration::from_mins(10));
                 anyhow::bail!("was not killed")
             });
         }
@@ -87,6 +87,7 @@ fn start(test: &str, role: &str, root: &Path) -> Child {
 }
 
 /// The role of this process, if a test started it.
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 fn role() -> Option<(String, PathBuf)> {
     Some((std::env::var(ROLE).ok()?, std::env::var_os(ROOT)?.into()))
 }

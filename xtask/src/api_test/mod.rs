@@ -16,7 +16,7 @@ use crate::setup::{Common, workspace_root};
 
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 /// Far above the time of the default number of examples.
-const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const TIMEOUT: Duration = Duration::from_mins(30);
 /// Exit code of the script when it has findings.
 const FINDINGS: i32 = 1;
 

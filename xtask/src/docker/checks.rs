@@ -111,7 +111,7 @@ mod tests {
             code,
             stdout: stdout.into(),
             stderr: "stderr of the program".into(),
-            elapsed: Default::default(),
+            elapsed: std::time::Duration::ZERO,
             command: "docker run".into(),
         }
     }

@@ -12,7 +12,7 @@ use super::container::{Container, Exit, docker};
 
 /// For queries. An engine that starts on demand (socket activation) needs some seconds.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(20);
-const LOAD_TIMEOUT: Duration = Duration::from_secs(300);
+const LOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Exit code of `docker run` when the engine failed, as opposed to the program in the container.
 const RUN_FAILED: i32 = 125;

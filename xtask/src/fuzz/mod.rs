@@ -35,7 +35,7 @@ const RSS_MIB_MAX: u32 = 512;
 const ALLOCATION_MIB_MAX: u32 = 128;
 const SECONDS_MAX: u32 = 5;
 const INPUT_BYTES_MAX: u32 = 24 << 10;
-const DURATION_DEFAULT: Duration = Duration::from_secs(60);
+const DURATION_DEFAULT: Duration = Duration::from_mins(1);
 
 diag::codes! {
     /// An input that violates a limit or a property.
@@ -93,7 +93,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             context.runner.run(Task::new("build the fuzz targets", build).inherit_stderr(true))?;
         }
         for target in remaining {
-            let result = run_target(&context, &tools, &root, &target, session.seconds_per_target)?;
+            let result = run_target(&context, &root, &target, session.seconds_per_target)?;
             print(&result);
             session.add(result)?;
         }
@@ -130,14 +130,13 @@ fn crate_of(target: &str) -> &'static str {
 /// the same code.
 fn run_target(
     context: &BuildContext,
-    tools: &Tools,
     root: &Path,
     target: &str,
     seconds: u64,
 ) -> anyhow::Result<TargetResult> {
     let artifacts = artifacts(root, target);
     std::fs::create_dir_all(&artifacts).with_context(|| format!("creating {}", artifacts.display()))?;
-    let mut fuzz = context.command(tools.program(root, target));
+    let mut fuzz = context.command(Tools::program(root, target));
     fuzz.current_dir(root)
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .arg(format!("-max_total_time={seconds}"))

@@ -90,7 +90,7 @@ impl Tools {
     }
 
     /// The program that [`Tools::build`] writes.
-    pub fn program(&self, root: &Path, target: &str) -> PathBuf {
+    pub fn program(root: &Path, target: &str) -> PathBuf {
         root.join("fuzz/target").join(TRIPLE).join("release").join(target)
     }
 }

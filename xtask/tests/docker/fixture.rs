@@ -92,6 +92,7 @@ esac
     }
 
     /// The fake `docker`, if there is one, comes before the real one.
+    #[expect(clippy::disallowed_methods, reason = "the child gets the PATH of this process")]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         let path = format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap());

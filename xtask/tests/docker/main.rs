@@ -241,6 +241,7 @@ int main(int count, char **arguments) {
 }
 "#;
 
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 fn static_program(folder: &Path) -> PathBuf {
     let (source, program) = (folder.join("program.c"), folder.join("program"));
     fs::write(&source, PROGRAM).unwrap();

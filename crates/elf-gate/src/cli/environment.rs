@@ -19,6 +19,7 @@ pub struct Environment {
 
 impl Environment {
     /// The environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "this module is the one that reads the environment")]
     pub fn from_process() -> Environment {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         Environment {

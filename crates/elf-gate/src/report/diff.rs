@@ -239,8 +239,7 @@ fn properties(facts: &Facts) -> BTreeMap<&'static str, String> {
     }
     if let Some(upx) = &facts.upx {
         add("UPX", Some(upx.loader.as_ref().map_or("damaged".into(), |l| format!("version {}", l.version))));
-        let method =
-            upx.pack_header.as_ref().map(|pack| elf_facts::upx::method_name(pack.method).to_string());
+        let method = upx.pack_header.as_ref().map(|pack| elf_facts::upx::method_name(pack.method));
         add("UPX method", method);
         add("unpacked size", upx.program.as_ref().map(|program| program.file_size_bytes.to_string()));
     }

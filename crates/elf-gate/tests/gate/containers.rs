@@ -283,7 +283,7 @@ fn decompression_bombs_cost_bounded_time() {
     bomb.write_all(header.as_bytes()).unwrap();
     bomb.write_all(b"\x7fELF").unwrap();
     for _ in 0..256 {
-        bomb.write_all(&[0; 1 << 20]).unwrap();
+        bomb.write_all(&vec![0; 1 << 20]).unwrap();
     }
     let bomb = bomb.finish().unwrap();
     let lines = found(&bomb, &limits);
@@ -297,7 +297,7 @@ fn decompression_bombs_cost_bounded_time() {
     let mut name = GzEncoder::new(Vec::new(), Compression::fast());
     name.write_all(header.as_bytes()).unwrap();
     for _ in 0..100 {
-        name.write_all(&[b'a'; 1 << 20]).unwrap();
+        name.write_all(&vec![b'a'; 1 << 20]).unwrap();
     }
     let lines = found(&name.finish().unwrap(), &limits);
     assert_eq!(lines, ["in unreadable: decompressed-limit: tar: attributes of more than 1048576 bytes"]);

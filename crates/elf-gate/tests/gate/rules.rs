@@ -21,7 +21,7 @@ fn musl(stage: Stage) -> Policy {
 #[test]
 fn stack_size_must_equal_the_policy() {
     let check = |bytes: &[u8], expected, found| {
-        check(bytes, Stage::Stripped, &musl(Stage::Stripped), "stack-size", expected, found)
+        check(bytes, Stage::Stripped, &musl(Stage::Stripped), "stack-size", expected, found);
     };
     check(&fixture("stripped"), Verdict::Pass, "8388608");
     check(&fixture("linked-32"), Verdict::Pass, "8388608");
@@ -41,7 +41,7 @@ fn stack_size_must_equal_the_policy() {
 #[test]
 fn stack_must_not_be_executable() {
     let check = |bytes: &[u8], expected, found| {
-        check(bytes, Stage::Linked, &Policy::default(), "stack-not-executable", expected, found)
+        check(bytes, Stage::Linked, &Policy::default(), "stack-not-executable", expected, found);
     };
     check(&fixture("linked"), Verdict::Pass, "rw-");
     check(&fixture("exec-stack"), Verdict::Violation, "rwx");
@@ -52,7 +52,7 @@ fn stack_must_not_be_executable() {
 #[test]
 fn segments_must_not_be_writable_and_executable() {
     let check = |bytes: &[u8], expected, found| {
-        check(bytes, Stage::Linked, &Policy::default(), "no-writable-executable-segment", expected, found)
+        check(bytes, Stage::Linked, &Policy::default(), "no-writable-executable-segment", expected, found);
     };
     check(&fixture("linked"), Verdict::Pass, "none");
     check(&fixture("omagic"), Verdict::Violation, "rwx");
@@ -76,7 +76,7 @@ fn static_programs_have_no_interpreter_and_no_libraries() {
 fn machine_must_be_allowed() {
     let policy = |machine: &str| Policy { machines: vec![machine.into()], ..Policy::default() };
     let check = |name, machine, expected, found| {
-        check(&fixture(name), Stage::Linked, &policy(machine), "machine", expected, found)
+        check(&fixture(name), Stage::Linked, &policy(machine), "machine", expected, found);
     };
     check("linked", "x86_64", Verdict::Pass, "x86_64");
     check("linked", "aarch64", Verdict::Violation, "x86_64");
@@ -123,7 +123,7 @@ fn build_id_comes_from_the_note() {
 #[test]
 fn not_packed_detects_upx_with_and_without_magic_numbers() {
     let check = |bytes: &[u8], expected, found| {
-        check(bytes, Stage::Stripped, &Policy::default(), "not-packed", expected, found)
+        check(bytes, Stage::Stripped, &Policy::default(), "not-packed", expected, found);
     };
     check(&fixture("stripped"), Verdict::Pass, "none");
     check(&fixture("packed-nrv2b"), Verdict::Violation, "packed by UPX");

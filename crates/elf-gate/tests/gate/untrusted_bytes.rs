@@ -56,7 +56,7 @@ fn random_edits_do_not_panic() {
         let original = fixture(name);
         for _ in 0..1500 {
             let mut bytes = original.clone();
-            for _ in 0..1 + random.below(4) {
+            for _ in 0..=random.below(4) {
                 // Half of the edits hit the headers.
                 let reach = if random.below(2) == 0 { 512 } else { bytes.len() };
                 let at = random.below(reach.min(bytes.len()));

@@ -10,14 +10,14 @@ fn erf(x: f64) -> f64 {
     let value = if a < 3.0 {
         let (mut term, mut sum) = (a, a);
         for n in 1..200 {
-            term *= -a * a / n as f64;
-            sum += term / (2 * n + 1) as f64;
+            term *= -a * a / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
         }
         sum * 2.0 / std::f64::consts::PI.sqrt()
     } else {
         let mut fraction = 0.0;
         for n in (1..200).rev() {
-            fraction = n as f64 / 2.0 / (a + fraction);
+            fraction = f64::from(n) / 2.0 / (a + fraction);
         }
         1.0 - (-a * a).exp() / std::f64::consts::PI.sqrt() / (a + fraction)
     };

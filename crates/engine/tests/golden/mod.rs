@@ -1,4 +1,5 @@
 //! Reads the golden files. `fixtures/goldens/make.py` documents their layout.
+#![allow(dead_code, reason = "each test program uses a part of this module")]
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,6 @@ struct Meta {
     texts: Vec<Text>,
 }
 
-#[allow(dead_code, reason = "each test binary uses a part of this module")]
 pub struct Golden {
     pub dimension: usize,
     pub max_tokens: usize,
@@ -32,7 +32,6 @@ pub struct Golden {
     floats: Vec<f32>,
 }
 
-#[allow(dead_code, reason = "each test binary uses a part of this module")]
 impl Golden {
     pub fn read(name: &str) -> Golden {
         let base = fixtures().join("goldens").join(name);
@@ -69,7 +68,7 @@ pub fn fixtures() -> PathBuf {
 }
 
 /// A missing model is a failure: a golden test that passes without its input proves nothing.
-#[allow(dead_code, reason = "each test binary uses a part of this module")]
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 pub fn real_model() -> PathBuf {
     match std::env::var_os("MUSLIN_MODEL_DIR") {
         Some(dir) => dir.into(),
@@ -83,7 +82,6 @@ pub fn max_abs(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |worst, d| if d <= worst { worst } else { d })
 }
 
-#[allow(dead_code, reason = "each test binary uses a part of this module")]
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()

@@ -1,5 +1,5 @@
 //! The image that the tests build, change and damage, and its parts.
-#![allow(dead_code)] // each test program uses a part of it
+#![allow(dead_code, reason = "each test program uses a part of this module")]
 
 use std::collections::BTreeMap;
 use std::io::Read as _;

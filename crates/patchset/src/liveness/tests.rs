@@ -39,7 +39,7 @@ impl Library {
             .filter(|number| !BEFORE.lines().any(|line| Some(line) == after.lines().nth(number - 1)))
             .collect();
         let step = step(path, BEFORE, after, added, allowed, "pool.o", "start");
-        super::verify(&[step], &self.log(), self.folder.path(), &shell).unwrap()
+        verify(&[step], &self.log(), self.folder.path(), &shell).unwrap()
     }
 }
 

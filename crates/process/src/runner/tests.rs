@@ -74,12 +74,13 @@ fn an_interrupt_ends_a_wait() {
 }
 
 /// The child of the next test: starts a process tree and is killed while it waits for it.
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 #[test]
 fn child_role_killed_runner() {
     if let Some(mark) = std::env::var_os("MUSLIN_TEST_KILLED_RUNNER") {
         let script = format!(
             "trap 'kill $!; exit 1' TERM; sleep 60 & echo $! > {}; while kill -0 $!; do sleep 0.05; done",
-            std::path::Path::new(&mark).display()
+            Path::new(&mark).display()
         );
         let _ = runner().output(Task::new("wait", sh(&script)));
     }

@@ -92,7 +92,7 @@ fn reports_all_problems_together() {
     host.overrides.insert("RUSTFLAGS".into(), "-g".into());
     let options = CliOptions { target: Some("mips-unknown-none".into()), ..CliOptions::default() };
     let error = plan(&host, &options).unwrap_err();
-    assert_eq!(codes_of(&error), [codes::ENV_OVERRIDE.id, codes::OPTION_INVALID.id]);
+    assert_eq!(codes_of(&error), [codes::ENV_OVERRIDE.id, OPTION_INVALID.id]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn rejects_paths_of_the_wrong_type_and_accepts_folders_that_do_not_exist() {
     };
     let blocked = HostEnv { cache_dir: file.clone(), ..host() };
     let error = plan(&blocked, &options).unwrap_err();
-    assert_eq!(codes_of(&error), [codes::OPTION_INVALID.id; 3]);
+    assert_eq!(codes_of(&error), [OPTION_INVALID.id; 3]);
     let text = error.to_string();
     for part in ["--dist-dir DIR", "--cache-dir DIR", "nothing.tar.xz", "is a file"] {
         assert!(text.contains(part), "`{part}` is missing from: {text}");
@@ -119,7 +119,7 @@ fn rejects_paths_of_the_wrong_type_and_accepts_folders_that_do_not_exist() {
 #[test]
 fn an_unknown_target_is_one_problem() {
     let options = CliOptions { target: Some("mips-unknown-none".into()), ..CliOptions::default() };
-    assert_eq!(codes_of(&plan(&host(), &options).unwrap_err()), [codes::OPTION_INVALID.id]);
+    assert_eq!(codes_of(&plan(&host(), &options).unwrap_err()), [OPTION_INVALID.id]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use store::{Fingerprint, Record, Store};
 use crate::artifact::Artifact;
 use crate::context::BuildContext;
 use crate::gate::{self, Judged};
-use crate::plan::Plan;
+use crate::plan::{Names, Plan};
 use crate::stages::link::Linked;
 
 /// The binary without symbols, judged, and its debug file.
@@ -70,7 +70,7 @@ pub fn strip(plan: &Plan, context: &BuildContext, linked: Linked) -> anyhow::Res
     let entry = store.get_or_create(name.short(), |staging| {
         let _token = context.jobs.token()?;
         input.verify()?;
-        split_and_strip(plan, context, &objcopy.path, input, staging)?;
+        split_and_strip(&plan.names, context, &objcopy.path, input, staging)?;
         let mut record = Record::default();
         record.add_file(staging, &plan.names.debug)?.add_file(staging, &plan.names.unpacked)?;
         Ok(record)
@@ -82,7 +82,7 @@ pub fn strip(plan: &Plan, context: &BuildContext, linked: Linked) -> anyhow::Res
 }
 
 fn split_and_strip(
-    plan: &Plan,
+    names: &Names,
     context: &BuildContext,
     objcopy: &Path,
     input: &Artifact,
@@ -95,15 +95,12 @@ fn split_and_strip(
         command
     };
     let mut split = command(&["--only-keep-debug"]);
-    split.arg(input.path()).arg(&plan.names.debug);
+    split.arg(input.path()).arg(&names.debug);
     context.runner.run(Task::new("split the debug file off", split))?;
 
     // Only sections that are not loaded: when objcopy removes a loaded one, it rewrites the program headers and sets the size
     // of PT_GNU_STACK to 0.
     let mut strip = command(&["--strip-all", "--remove-section=.comment"]);
-    strip
-        .arg(format!("--add-gnu-debuglink={}", plan.names.debug))
-        .arg(input.path())
-        .arg(&plan.names.unpacked);
+    strip.arg(format!("--add-gnu-debuglink={}", names.debug)).arg(input.path()).arg(&names.unpacked);
     context.runner.run(Task::new("strip the binary", strip)).map(|_| ())
 }

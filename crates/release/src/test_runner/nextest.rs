@@ -8,9 +8,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 use super::Counts;
-use crate::context::BuildContext;
-use crate::plan::Plan;
-use process::Task;
+use crate::plan::Paths;
+use process::{Runner, Task};
 use store::atomic_write;
 
 /// Our settings for nextest, apart from those of the workspace.
@@ -18,13 +17,13 @@ const SETTINGS: &str =
     "nextest-version = { required = \"0.9.50\" }\n\n[profile.default.junit]\npath = \"muslin-junit.xml\"\n";
 
 /// Adds the arguments that make nextest write its report; removes the report of an earlier run. Returns the path.
-pub(super) fn prepare(plan: &Plan, command: &mut Command) -> anyhow::Result<PathBuf> {
-    let settings = plan.paths.work.join("nextest.toml");
+pub(super) fn prepare(paths: &Paths, command: &mut Command) -> anyhow::Result<PathBuf> {
+    let settings = paths.work.join("nextest.toml");
     atomic_write::bytes(&settings, 0o644, SETTINGS.as_bytes())?;
     command.arg("--tool-config-file").arg(format!("muslin:{}", settings.display()));
     // A filter may leave out all tests of one suite.
     command.arg("--no-tests=pass");
-    let report = plan.paths.target.join("nextest/default/muslin-junit.xml");
+    let report = paths.target.join("nextest/default/muslin-junit.xml");
     match std::fs::remove_file(&report) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("removing {}", report.display()))
@@ -50,7 +49,7 @@ fn parse(report: &str) -> Option<Counts> {
         value.parse::<u64>().ok()
     };
     let failed = attribute("failures")? + attribute("errors")?;
-    Some(Counts { passed: attribute("tests")?.checked_sub(failed)?, failed, ignored: 0 })
+    Some(Counts { passed: attribute("tests")?.checked_sub(failed)?, failed, ignored: None })
 }
 
 #[derive(Deserialize)]
@@ -77,23 +76,20 @@ struct FilterMatch {
     reason: Option<String>,
 }
 
-/// How many tests are marked `#[ignore]`; the report does not have them. Zero when the tests cannot be listed: running them
-/// then fails too.
-pub(super) fn ignored(
-    context: &BuildContext,
-    list: impl FnOnce() -> anyhow::Result<Command>,
-) -> anyhow::Result<u64> {
-    let mut command = list()?;
-    command.args(["--message-format", "json"]);
-    let output = context.runner.output(Task::new("list the tests", command).inherit_stderr(true))?;
-    Ok(count_ignored(&output.stdout))
+/// How many tests are marked `#[ignore]`; the report does not have them. None when `list`, a `cargo nextest list`, fails or
+/// prints something else than a list.
+pub(super) fn ignored(runner: &Runner, mut list: Command) -> anyhow::Result<Option<u64>> {
+    list.args(["--message-format", "json"]);
+    let output = runner.output(Task::new("list the tests", list).inherit_stderr(true))?;
+    Ok(if output.status.success() { count_ignored(&output.stdout) } else { None })
 }
 
-fn count_ignored(list: &[u8]) -> u64 {
-    let Ok(list) = serde_json::from_slice::<List>(list) else { return 0 };
+fn count_ignored(list: &[u8]) -> Option<u64> {
+    let list: List = serde_json::from_slice(list).ok()?;
     let tests = list.suites.values().flat_map(|suite| suite.testcases.values());
     // A test that the filter leaves out has another reason.
-    tests.filter(|test| test.ignored && test.filter_match.reason.as_deref() == Some("ignored")).count() as u64
+    let ignored = tests.filter(|test| test.ignored && test.filter_match.reason.as_deref() == Some("ignored"));
+    Some(ignored.count() as u64)
 }
 
 #[cfg(test)]
@@ -105,7 +101,7 @@ mod tests {
         let report = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
             <testsuites name=\"nextest-run\" tests=\"12\" failures=\"2\" errors=\"1\" uuid=\"x\" time=\"0.1\">\n\
             <testsuite name=\"a\" tests=\"3\" failures=\"9\" errors=\"0\">";
-        assert_eq!(parse(report), Some(Counts { passed: 9, failed: 3, ignored: 0 }));
+        assert_eq!(parse(report), Some(Counts { passed: 9, failed: 3, ignored: None }));
         for bad in ["", "<testsuites >", "<testsuites tests=\"1\" failures=\"2\" errors=\"0\">"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
@@ -117,7 +113,20 @@ mod tests {
             "x": {"ignored": true, "filter-match": {"status": "mismatch", "reason": "ignored"}},
             "y": {"ignored": true, "filter-match": {"status": "mismatch", "reason": "string"}},
             "z": {"ignored": false, "filter-match": {"status": "matches"}}}}, "b": {}}}"#;
-        assert_eq!(count_ignored(list.as_bytes()), 1);
-        assert_eq!(count_ignored(b"nonsense"), 0);
+        assert_eq!(count_ignored(list.as_bytes()), Some(1));
+    }
+
+    #[test]
+    fn a_list_that_fails_or_is_no_list_measures_nothing() {
+        let runner = Runner::without_signals();
+        let ignored = |script: &str| {
+            let mut list = Command::new("sh");
+            list.args(["-c", script]);
+            ignored(&runner, list).unwrap()
+        };
+        assert_eq!(ignored(r#"echo '{"rust-suites": {}}'"#), Some(0));
+        assert_eq!(ignored(r#"echo '{"rust-suites": {}}'; exit 101"#), None);
+        assert_eq!(ignored("echo 'error: no such command: `nextest`'"), None);
+        assert_eq!(ignored("true"), None);
     }
 }

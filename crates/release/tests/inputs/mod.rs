@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 pub fn input(name: &str) -> PathBuf {
     match std::env::var_os(name) {
         Some(value) => value.into(),

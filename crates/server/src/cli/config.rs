@@ -74,7 +74,8 @@ pub fn with_file(command: Command, serve: &ArgMatches) -> Result<Command, Diagno
         match (names.contains(key), to_arguments(value)) {
             (false, _) => problems.push(unknown("option", key, &names)),
             (true, None) => {
-                problems.push(format!("`{key}` must be a string, an integer, a boolean or a list of strings"))
+                problems
+                    .push(format!("`{key}` must be a string, an integer, a boolean or a list of strings"));
             }
             (true, Some(arguments)) => values.push((key.clone(), arguments)),
         }
@@ -200,6 +201,10 @@ fn unknown(what: &str, name: &str, known: &[String]) -> String {
 
 /// Variables with the prefix that are no option. They cause warnings and no error, because an orchestrator that runs a
 /// service named `inferd` sets some of its own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the configuration of the server; clap reads the known variables"
+)]
 fn stray_variables(names: &[String]) -> Vec<String> {
     let known: Vec<String> = names.iter().map(|name| variable(name)).chain([variable(CONFIG)]).collect();
     let prefixed = std::env::vars_os().filter_map(|(name, _): (OsString, OsString)| name.into_string().ok());

@@ -17,7 +17,7 @@ use super::{
 use crate::{codes, compute_thread};
 
 /// Far above the time of a check on a loaded single core.
-const CHECK_TIME_MAX: Duration = Duration::from_secs(60);
+const CHECK_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The order matters: the measurement of the workers starts one, so that the GEMMs after it use several threads. The
 /// last check sees the threads that all other checks have started.

@@ -49,6 +49,7 @@ fn start(options: &Options) {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "logs whether the engine was configured by the variable")]
 fn compute(options: &Options) {
     let kernel_source =
         if std::env::var_os(KERNEL_VARIABLE).is_some() { KERNEL_VARIABLE } else { "CPU detection" };

@@ -139,7 +139,7 @@ mod tests {
                 let mut bytes = vec![0; buffer];
                 let Some(pause) = pause else { return std::future::pending().await };
                 while far.read(&mut bytes).await.is_ok_and(|bytes| bytes > 0) {
-                    tokio::time::sleep(pause).await;
+                    sleep(pause).await;
                 }
             });
             let mut result = limited.write_all(&vec![0; bytes]).await;

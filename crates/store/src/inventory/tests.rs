@@ -104,7 +104,7 @@ fn names_every_kind_of_damage() {
         ("`other` is missing", &|entry| std::fs::remove_file(entry.join("other")).unwrap()),
         ("`new` was added", &|entry| std::fs::write(entry.join("new"), "").unwrap()),
         ("`contents.sha256` has changed", &|entry| {
-            std::fs::write(entry.join("contents.sha256"), "").unwrap()
+            std::fs::write(entry.join("contents.sha256"), "").unwrap();
         }),
         ("record cannot be read", &|entry| std::fs::write(entry.join("entry.json"), "{").unwrap()),
     ];

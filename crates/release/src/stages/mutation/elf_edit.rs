@@ -1,7 +1,7 @@
 //! Byte-level edits of 64-bit little-endian ELF files and of UPX's layout.
 //!
-//! They share no code with the readers of the gate on purpose: a field that both located wrongly in the same way would look
-//! like a working gate.
+//! They share no code with the readers of the gate, and repeat the constants of `elf-facts`, on purpose: mutants must not
+//! trust the reader under test, because a field that both located wrongly in the same way would look like a working gate.
 
 const ELF_HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 56;

@@ -25,7 +25,7 @@ fn lenient_config() -> Config {
     let mut config = config();
     let gate = &mut config.gate;
     for layer in [&mut gate.every, &mut gate.linked, &mut gate.stripped, &mut gate.packed] {
-        *layer = Default::default();
+        *layer = elf_gate::policy::PolicyTable::default();
     }
     config
 }

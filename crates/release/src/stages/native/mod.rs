@@ -30,7 +30,7 @@ use crate::codes::SOURCE_MISSING;
 use crate::context::BuildContext;
 use crate::library::LibraryPlan;
 use crate::native_inputs::NativeInputs;
-use crate::plan::Plan;
+use crate::plan::{Paths, Plan};
 use crate::stages::sources::{SourceState, Sources};
 use crate::stages::toolchain::{Toolchain, warm_linker};
 
@@ -186,7 +186,7 @@ fn make(plan: &Plan, build: &NativeBuild<'_>, archive: &Path) -> anyhow::Result<
     let prepared = StepTime::measure(&mut steps, "prepare", || prepare(build, archive))?;
     let object_archive = StepTime::measure(&mut steps, "compile", || build.compile())?;
     let bytes = crate::artifact::read(&object_archive)?;
-    let paths = machine_paths(plan, build);
+    let paths = machine_paths(&plan.paths, build);
     let proofs =
         StepTime::measure(&mut steps, "check", || archive_checks::check(library, tree, &bytes, &paths, log))?;
     for name in &library.build().keep_files {
@@ -195,8 +195,8 @@ fn make(plan: &Plan, build: &NativeBuild<'_>, archive: &Path) -> anyhow::Result<
     std::fs::copy(log, staging.join(COMPILE_LOG)).context("keeping the log of the build")?;
     let liveness = StepTime::measure(&mut steps, "liveness", || verify_liveness(build, &prepared))?;
     std::fs::remove_dir_all(tree).context("removing the build tree")?;
-    std::fs::remove_dir_all(staging.join("zig-cache")).ok();
-    std::fs::remove_file(staging.join("delaying-cc")).ok();
+    let _ = std::fs::remove_dir_all(staging.join("zig-cache"));
+    let _ = std::fs::remove_file(staging.join("delaying-cc"));
     let mut record = Record::default();
     record.add_file(staging, &library.build().archive)?;
     let patches = library.patches.clone();
@@ -205,9 +205,9 @@ fn make(plan: &Plan, build: &NativeBuild<'_>, archive: &Path) -> anyhow::Result<
 }
 
 /// Folders that no object may name. A short one, such as `/`, occurs in any file.
-fn machine_paths(plan: &Plan, build: &NativeBuild<'_>) -> Vec<String> {
+fn machine_paths(paths: &Paths, build: &NativeBuild<'_>) -> Vec<String> {
     let home = build.context.environment.get("HOME").map(PathBuf::from);
-    [Some(build.staging.to_path_buf()), Some(plan.paths.root.clone()), Some(plan.paths.cache.clone()), home]
+    [Some(build.staging.to_path_buf()), Some(paths.root.clone()), Some(paths.cache.clone()), home]
         .into_iter()
         .flatten()
         .map(|path| path.display().to_string())

@@ -31,6 +31,7 @@ struct Tiny {
 
 impl Tiny {
     /// In a folder of the caller, so that two processes can share it.
+    #[expect(clippy::disallowed_methods, reason = "the compiler of the machine is found in PATH")]
     fn new(folder: &Path, two: &str, flags: &[&str], delay: &str) -> Self {
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
@@ -111,6 +112,26 @@ impl Tiny {
             .unwrap()
     }
 
+    /// Text without the folder of the test and the random name of a staging folder.
+    fn without_folders(&self, text: &str) -> String {
+        let text = text.replace(&self.folder.display().to_string(), "FOLDER");
+        let mut parts = text.split("/.staging-");
+        let mut shown: String = parts.next().unwrap_or_default().into();
+        for part in parts {
+            let end = part.find(['/', '`', ' ', '\n']).unwrap_or(part.len());
+            shown += "/STAGING";
+            shown += &part[end..];
+        }
+        shown
+    }
+
+    /// The build fails: its error and hint.
+    fn error(&self) -> String {
+        let error = self.build().unwrap_err();
+        let hint = diag::hint_of(&error).map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        self.without_folders(&format!("{error:#}{hint}"))
+    }
+
     /// Names in the cache's folder of native builds.
     fn entries(&self) -> Vec<String> {
         let folder = std::fs::read_dir(self.folder.join("cache/native")).into_iter().flatten().flatten();
@@ -147,6 +168,12 @@ fn builds_a_corrupted_archive_again() {
     assert_eq!(again.archive().sha256(), first.archive().sha256());
 }
 
+/// The report without the lines of durations.
+fn conclusions(report: &repeat::RepeatReport) -> String {
+    let is_duration = |line: &&str| line.contains(" CPU s") || line.contains(" times as long as ");
+    report.human().lines().filter(|line| !is_duration(line)).flat_map(|line| [line, "\n"]).collect()
+}
+
 #[test]
 fn builds_are_reproducible_and_a_source_with_the_time_is_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -154,7 +181,12 @@ fn builds_are_reproducible_and_a_source_with_the_time_is_not() {
     let report = tiny.repeat(4);
     assert_eq!(report.differences, Vec::<String>::new());
     assert_eq!(report.runs.len(), 4);
-    assert!(report.check_seconds.is_none() && report.human().contains("not measured"), "{}", report.human());
+    assert!(report.check_seconds.is_none());
+    insta::assert_snapshot!(conclusions(&report), @"
+    tiny
+      with nothing changed: not measured, it is not in the cache
+      4 builds, the same bytes
+    ");
 
     let folder = tempfile::tempdir().unwrap();
     let tiny = Tiny::new(folder.path(), TIMED, &[], "");
@@ -166,21 +198,36 @@ fn builds_are_reproducible_and_a_source_with_the_time_is_not() {
             "run 3: libtiny.a: member `two.o` has other bytes"
         ]
     );
-    assert!(report.human().contains("violated: 2 differences"), "{}", report.human());
+    insta::assert_snapshot!(conclusions(&report), @"
+    tiny
+      with nothing changed: not measured, it is not in the cache
+      DIFFERS  run 2: libtiny.a: member `two.o` has other bytes
+      DIFFERS  run 3: libtiny.a: member `two.o` has other bytes
+      violated: 2 differences
+    ");
 }
 
 #[test]
 fn a_failed_compilation_names_error_command_and_log_and_leaves_no_entry() {
     let folder = tempfile::tempdir().unwrap();
     let tiny = Tiny::new(folder.path(), "int two(int x) { return y; }\n", &[], "");
-    let error = tiny.build().unwrap_err();
-    let text = error.to_string();
-    assert!(text.contains("could not compile two.c of tiny"), "{text}");
-    assert!(text.contains("two.c:1:") && text.contains("error:"), "{text}");
-    let hint = diag::hint_of(&error).unwrap();
-    assert!(hint.contains("logs/tiny.log") && hint.contains("-c two.c -o two.o"), "{hint}");
+    let shown = tiny.error();
+    // These words belong to the compiler of the machine, and those variables to its environment.
+    let (before, of_compiler) = shown.split_once("two.c:1:").unwrap();
+    let (error, after) = of_compiler.split_once('\n').unwrap();
+    assert!(error.contains(" error: "), "{error}");
+    let (hint, command) = after.split_once(" && ").unwrap();
+    let call = &command[command.find("FOLDER/cc ").unwrap()..];
+    insta::assert_snapshot!(format!("{before}two.c:1:…\n{hint} && … {call}"), @"
+    could not compile two.c of tiny
+      expected: exit code 0
+      found:    exit code 1
+                two.c:1:…
+    hint: the whole log is FOLDER/work/logs/tiny.log; to run it by hand:
+    cd FOLDER/cache/native/STAGING/tree && … FOLDER/cc -O2 -fno-pic -Wno-date-time -c two.c -o two.o
+    ");
     let log = std::fs::read_to_string(tiny.plan.log("tiny")).unwrap();
-    assert!(log.contains("error:"), "{log}");
+    assert!(log.contains(" error: "), "{log}");
     let left = tiny.entries();
     assert!(left.len() == 1 && left[0].ends_with(".lock"), "{left:?}");
 }
@@ -194,11 +241,26 @@ fn an_archive_that_violates_a_check_leaves_no_entry() {
         &[],
         "",
     );
-    let text = format!("{:#}", tiny.build().unwrap_err());
-    assert!(text.contains("`puts` is undefined and not in `undefined`"), "{text}");
+    insta::assert_snapshot!(tiny.error(), @"
+    checking the archive of tiny; the log of the native build is FOLDER/work/logs/tiny.log: `puts` is undefined and not in `undefined`
+      expected: every undefined symbol in build.toml
+    ");
     let tiny = Tiny::new(folder.path(), TWO, &["-g"], "");
-    let text = format!("{:#}", tiny.build().unwrap_err());
-    assert!(text.contains("of the build machine"), "{text}");
+    insta::assert_snapshot!(tiny.error(), @"
+    checking the archive of tiny; the log of the native build is FOLDER/work/logs/tiny.log: 4 problems
+      1. the object holds a path of the build machine
+           --> one.o
+           found:    `FOLDER/cache/native/STAGING`
+      2. the object holds a path of the build machine
+           --> one.o
+           found:    `FOLDER/cache`
+      3. the object holds a path of the build machine
+           --> two.o
+           found:    `FOLDER/cache/native/STAGING`
+      4. the object holds a path of the build machine
+           --> two.o
+           found:    `FOLDER/cache`
+    ");
     assert!(tiny.entries().iter().all(|name| name.ends_with(".lock")), "{:?}", tiny.entries());
 }
 
@@ -206,6 +268,7 @@ const CHILD: &str = "MUSLIN_TEST_TINY";
 const SLOW: &str = "sleep 20";
 
 /// The process that the next test kills; without the variable it does nothing.
+#[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
 #[test]
 fn child_that_builds_slowly() {
     if let Some(folder) = std::env::var_os(CHILD) {
@@ -232,7 +295,7 @@ fn a_killed_build_leaves_no_entry() {
     };
     let started = Instant::now();
     while !compiling() {
-        assert!(started.elapsed() < Duration::from_secs(60), "the child does not build");
+        assert!(started.elapsed() < Duration::from_mins(1), "the child does not build");
         std::thread::sleep(Duration::from_millis(10));
     }
     child.kill().unwrap();

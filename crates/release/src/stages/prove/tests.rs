@@ -1,5 +1,6 @@
 //! Proofs of real programs: scripts and tools of the build machine, one that keeps each promise and one that breaks it.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -184,9 +185,9 @@ fn a_missing_measurement_is_an_error_unless_it_is_allowed() {
     };
     let allowed = settled(&config()).unwrap();
     assert_eq!(allowed[0].outcome, ProofOutcome::NotMeasured { allowed_because: "a script".into() });
-    let error = settled(&Prove { allow_not_measured: Default::default(), ..config() }).unwrap_err();
+    let error = settled(&Prove { allow_not_measured: BTreeMap::default(), ..config() }).unwrap_err();
     assert_eq!(diag::exit_code(&diag::collect(&error)), 2);
-    let thread_stack = Some(ThreadStack { args: Vec::new(), env: Default::default(), thread: None });
+    let thread_stack = Some(ThreadStack { args: Vec::new(), env: BTreeMap::default(), thread: None });
     let error = settled(&Prove { thread_stack, ..config() }).unwrap_err();
     assert_eq!(
         diag::exit_code(&diag::collect(&error)),

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::*;
@@ -5,6 +6,7 @@ use crate::codes::ARTIFACT_CHANGED;
 use crate::config::Config;
 use crate::gate::Judged;
 use crate::host_env::{Commit, HostEnv};
+use crate::inputs;
 use crate::plan::CliOptions;
 use crate::stages::link::Linked;
 use crate::stages::mutation::MutationTested;
@@ -12,7 +14,6 @@ use crate::stages::native::NativeLibs;
 use crate::stages::pack::Packed;
 use crate::stages::prove::Proved;
 use crate::stages::strip::Stripped;
-use crate::{inputs, stages};
 use process::Runner;
 
 /// Four files that stand for the files of a build; each test changes one of them after it was "proved".
@@ -34,8 +35,8 @@ impl Build {
             cache_dir: folder.path().join("cache"),
             cores: 1,
             commit: Commit { id: "0".repeat(40), dirty: false, epoch_seconds: 1 },
-            environment: Default::default(),
-            overrides: Default::default(),
+            environment: BTreeMap::default(),
+            overrides: BTreeMap::default(),
             profiles: Vec::new(),
         };
         let options = CliOptions { dist_dir: Some(folder.path().join("dist")), ..CliOptions::default() };
@@ -63,7 +64,7 @@ impl Build {
     }
 
     fn image(&self) -> Image {
-        stages::image::build(&self.plan, self.proved()).unwrap()
+        image::build(&self.plan, self.proved()).unwrap()
     }
 
     fn fails_with(&self, code: &'static diag::Code, result: anyhow::Result<Release>) {
@@ -98,7 +99,7 @@ fn rejects_an_image_of_other_bytes_than_the_proved_ones() {
     let facts = foreign.facts().clone();
     let forged = Image::unchecked(
         build.proved(),
-        stages::image::build(&other.plan, other.proved()).unwrap().into_image(),
+        image::build(&other.plan, other.proved()).unwrap().into_image(),
         facts,
     );
     build.fails_with(&IMAGE_MISMATCH, publish(&build.plan, &build.context, forged));
@@ -120,6 +121,6 @@ fn makes_no_image_of_a_file_that_changed_after_the_proof() {
     let build = Build::new();
     let proved = build.proved();
     std::fs::write(build.path("packed"), "changed").unwrap();
-    let error = stages::image::build(&build.plan, proved).map(|_| ()).unwrap_err();
+    let error = image::build(&build.plan, proved).map(|_| ()).unwrap_err();
     assert!(diag::has_code(&error, &ARTIFACT_CHANGED), "{error:#}");
 }

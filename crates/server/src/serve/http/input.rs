@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn parses_the_four_forms() {
         assert_eq!(input("\"a\""), Ok(Input::Texts(vec!["a".into()])));
-        assert_eq!(input("[\"a\",\"\"]"), Ok(Input::Texts(vec!["a".into(), "".into()])));
+        assert_eq!(input("[\"a\",\"\"]"), Ok(Input::Texts(vec!["a".into(), String::new()])));
         assert_eq!(input("[1,2]"), Ok(Input::Tokens(vec![vec![1, 2]])));
         assert_eq!(input("[1.0,2]"), input("[1,2.0]"));
         assert_eq!(input("[[1],[2,3.0]]"), Ok(Input::Tokens(vec![vec![1], vec![2, 3]])));
