@@ -335,7 +335,8 @@ fn irelative_relocations(
         if !size.is_multiple_of(entry_bytes) {
             return Err(format!("a relocation section of {size} bytes"));
         }
-        let table = RelocSection::parse(bytes, offset, size, is_rela, ctx).map_err(|error| error.to_string())?;
+        let table =
+            RelocSection::parse(bytes, offset, size, is_rela, ctx).map_err(|error| error.to_string())?;
         count += table.iter().filter(|relocation| relocation.r_type == irelative).count() as u64;
     }
     Ok(count)

@@ -70,7 +70,12 @@ fn read_as<Elf: FileHeader<Endian: Endian>>(bytes: &[u8]) -> Result<ParsedElf<'_
             true => Vec::new(),
             false => needed_versions::<Elf>(bytes, sections, endian)?,
         },
-        irelative_relocations: irelative_relocations::<Elf>(bytes, sections, raw.e_machine(endian).0, endian)?,
+        irelative_relocations: irelative_relocations::<Elf>(
+            bytes,
+            sections,
+            raw.e_machine(endian).0,
+            endian,
+        )?,
         sections: named,
     })
 }

@@ -15,6 +15,7 @@ mod glibc_version;
 mod glob;
 mod judge;
 mod outcome;
+mod patterns;
 mod presets;
 mod rule;
 mod rules;
