@@ -34,6 +34,7 @@ pub use evidence::{Evidence, Program};
 pub use glibc_version::GlibcVersion;
 pub use judge::judge;
 pub use outcome::{RuleOutcome, Severity, Verdict, Waived};
+pub use patterns::matches_any;
 pub use presets::PRESETS;
 pub use rule::Rule;
 pub use schema::{Policy, PolicyTable, StackSize};

@@ -73,6 +73,11 @@ impl<'a> Patterns<'a> {
     }
 }
 
+/// Whether a symbol name matches one of the patterns of a policy.
+pub fn matches_any(patterns: &[String], name: &[u8]) -> bool {
+    Patterns::of(patterns).match_any(name)
+}
+
 fn hash([a, b, c, d]: [u8; START_BYTES]) -> u8 {
     a ^ b.rotate_left(2) ^ c.rotate_left(4) ^ d.rotate_left(6)
 }

@@ -61,7 +61,9 @@ pub(super) fn has_alignment_bounds(policy: &Policy) -> bool {
 
 /// Each PT_LOAD has an alignment within the bounds.
 pub(super) fn alignment(policy: &Policy, header: &Header, segments: &[Segment]) -> CheckResult {
-    let of_machine = policy.segment_align_min_by_machine.get(&header.machine).copied();
+    // A file for another machine than allowed violates `machine`; this rule would only repeat that.
+    let is_allowed = policy.machines.is_empty() || policy.machines.contains(&header.machine);
+    let of_machine = policy.segment_align_min_by_machine.get(&header.machine).filter(|_| is_allowed).copied();
     let (min, max) = (policy.segment_align_min.max(of_machine), policy.segment_align_max);
     let loads = segments.iter().enumerate().filter(|(_, segment)| segment.kind_number == PT_LOAD);
     let is_outside = |segment: &Segment| {
