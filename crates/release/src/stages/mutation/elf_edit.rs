@@ -213,6 +213,14 @@ pub fn name_functions(bytes: &mut [u8], wanted: &[&str]) -> Done {
     Ok(())
 }
 
+/// Gives a function this name, unless one has it.
+pub fn define_function(bytes: &mut [u8], wanted: &str) -> Done {
+    let symbols = symbols(bytes)?;
+    let has_it =
+        symbols.iter().any(|symbol| symbol.is_defined_function() && symbol.name(bytes) == wanted.as_bytes());
+    if has_it { Ok(()) } else { name_functions(bytes, &[wanted]) }
+}
+
 /// Changes the first byte of each name that matches.
 pub fn rename_matching(bytes: &mut [u8], is_meant: impl Fn(&[u8]) -> bool) -> Done {
     let symbols = symbols(bytes)?;

@@ -104,7 +104,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "dlopen linked", "no-dlopen", |bytes, _| elf_edit::name_functions(bytes, &["dlopen"])),
     optional(Linked, "allocator not linked", "allocator", |bytes, originals| {
         let allocators = originals.config.gate.at(Stage::Linked).allocators;
-        elf_edit::name_functions(bytes, &["pthread_create"])?;
+        elf_edit::define_function(bytes, "pthread_create")?;
         elf_edit::rename_matching(bytes, |name| elf_gate::policy::matches_any(&allocators, name))
     }),
     mutant(Linked, "thread-local block above its budget", "tls-size", |bytes, originals| {
