@@ -25,6 +25,7 @@ pub(crate) fn read_twice(bytes: &[u8]) -> Result<ParsedElf<'_>, FactsError> {
         goblin.dynamic_symbols.as_deref(),
         object.dynamic_symbols.as_deref(),
     )?;
+    same("IRELATIVE relocations", &goblin.irelative_relocations, &object.irelative_relocations)?;
     same("needed symbol versions", &goblin.needed_versions, &object.needed_versions)?;
     Ok(object)
 }

@@ -5,13 +5,15 @@ use goblin::container::{Container, Ctx};
 use goblin::elf::{
     Dynamic as GoblinDynamic, Elf, Header as GoblinHeader, ProgramHeader, SectionHeader, Symtab,
     note::NoteDataIterator,
-    section_header::{SHT_DYNSYM, SHT_GNU_VERNEED, SHT_SYMTAB},
+    reloc::RelocSection,
+    section_header::{SHT_DYNSYM, SHT_GNU_VERNEED, SHT_REL, SHT_RELA, SHT_SYMTAB},
     symver::VerneedSection,
 };
 
 use crate::bytes::slice;
 use crate::elf::notes::{self, RawNote};
 use crate::elf::parsed::{ParsedElf, is_debug_only};
+use crate::elf::relocations::{SHF_ALLOC, irelative_type};
 use crate::elf::symbols::Symbol;
 use crate::elf::types::{
     DebugLink, Dynamic, Header, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, Section, Segment,
@@ -40,6 +42,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<ParsedElf<'_>, String> {
         symbols: symbols(bytes, &sections, SHT_SYMTAB, ctx)?,
         dynamic_symbols: symbols(bytes, &sections, SHT_DYNSYM, ctx)?,
         needed_versions: if is_debug_only { Vec::new() } else { needed_versions(bytes, &sections, ctx)? },
+        irelative_relocations: irelative_relocations(bytes, &sections, raw.e_machine, ctx)?,
         sections: named,
     })
 }
@@ -307,6 +310,36 @@ fn symbols<'a>(
         Ok(Symbol { name, value: raw.st_value, size_bytes: raw.st_size, info: raw.st_info, section })
     });
     symbols.collect::<Result<_, String>>().map(Some)
+}
+
+fn irelative_relocations(
+    bytes: &[u8],
+    sections: &[SectionHeader],
+    machine: u16,
+    ctx: Ctx,
+) -> Result<u64, String> {
+    let Some(irelative) = irelative_type(machine) else { return Ok(0) };
+    let mut count = 0;
+    for section in sections.iter().filter(|section| matches!(section.sh_type, SHT_RELA | SHT_REL)) {
+        if section.sh_flags & SHF_ALLOC == 0 {
+            continue;
+        }
+        let is_rela = section.sh_type == SHT_RELA;
+        let (offset, size) = (to_usize(section.sh_offset)?, to_usize(section.sh_size)?);
+        let entry_bytes = match (ctx.container, is_rela) {
+            (Container::Big, true) => 24,
+            (Container::Big, false) => 16,
+            (Container::Little, true) => 12,
+            (Container::Little, false) => 8,
+        };
+        if !size.is_multiple_of(entry_bytes) {
+            return Err(format!("a relocation section of {size} bytes"));
+        }
+        let table =
+            RelocSection::parse(bytes, offset, size, is_rela, ctx).map_err(|error| error.to_string())?;
+        count += table.iter().filter(|relocation| relocation.r_type == irelative).count() as u64;
+    }
+    Ok(count)
 }
 
 fn range(section: &SectionHeader) -> Option<(usize, usize)> {

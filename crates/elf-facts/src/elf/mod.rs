@@ -13,6 +13,7 @@ pub(crate) mod names;
 pub(crate) mod notes;
 mod object_reader;
 pub(crate) mod parsed;
+mod relocations;
 pub(crate) mod symbols;
 pub(crate) mod types;
 pub(crate) mod versions;

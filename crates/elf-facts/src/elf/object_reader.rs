@@ -3,11 +3,12 @@
 
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::StringTable;
-use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Rel, Rela, SectionHeader, Sym};
 use object::{BigEndian, Endian, LittleEndian};
 
 use crate::elf::notes::{self, RawNote};
 use crate::elf::parsed::{ParsedElf, is_debug_only};
+use crate::elf::relocations::{SHF_ALLOC, irelative_type};
 use crate::elf::symbols::Symbol;
 use crate::elf::types::{DebugLink, Dynamic, Header, Section, Segment};
 use crate::elf::{names, versions};
@@ -69,6 +70,12 @@ fn read_as<Elf: FileHeader<Endian: Endian>>(bytes: &[u8]) -> Result<ParsedElf<'_
             true => Vec::new(),
             false => needed_versions::<Elf>(bytes, sections, endian)?,
         },
+        irelative_relocations: irelative_relocations::<Elf>(
+            bytes,
+            sections,
+            raw.e_machine(endian).0,
+            endian,
+        )?,
         sections: named,
     })
 }
@@ -253,6 +260,27 @@ fn symbols<'a, Elf: FileHeader>(
         })
     });
     symbols.collect::<Result<_, String>>().map(Some)
+}
+
+fn irelative_relocations<Elf: FileHeader>(
+    bytes: &[u8],
+    sections: &[Elf::SectionHeader],
+    machine: u16,
+    endian: Elf::Endian,
+) -> Result<u64, String> {
+    let Some(irelative) = irelative_type(machine) else { return Ok(0) };
+    let mut count = 0;
+    for section in sections.iter().filter(|section| section.sh_flags(endian).0 & SHF_ALLOC != 0) {
+        if let Some((table, _)) = section.rela(endian, bytes).map_err(text)? {
+            let types = table.iter().map(|entry| entry.r_type(endian, false).0);
+            count += types.filter(|&kind| kind == irelative).count() as u64;
+        }
+        if let Some((table, _)) = section.rel(endian, bytes).map_err(text)? {
+            let types = table.iter().map(|entry| entry.r_type(endian).0);
+            count += types.filter(|&kind| kind == irelative).count() as u64;
+        }
+    }
+    Ok(count)
 }
 
 fn text(error: object::read::Error) -> String {

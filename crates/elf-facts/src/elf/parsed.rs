@@ -17,6 +17,8 @@ pub(crate) struct ParsedElf<'a> {
     pub(crate) symbols: Option<Vec<Symbol<'a>>>,
     pub(crate) dynamic_symbols: Option<Vec<Symbol<'a>>>,
     pub(crate) needed_versions: Vec<(String, String)>,
+    /// Loaded relocations of the type `R_*_IRELATIVE`.
+    pub(crate) irelative_relocations: u64,
 }
 
 /// Whether all executable sections have a size and no contents, as in the output of `objcopy --only-keep-debug`.

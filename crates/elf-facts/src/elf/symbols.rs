@@ -19,6 +19,11 @@ impl Symbol<'_> {
     fn names_code_or_data(&self) -> bool {
         !matches!(self.info & 0xf, 3 | 4) && !self.name.is_empty()
     }
+
+    fn names_source_file(&self) -> bool {
+        const STT_FILE: u8 = 4;
+        self.info & 0xf == STT_FILE && !self.name.is_empty()
+    }
 }
 
 /// The names of a symbol table, in one buffer.
@@ -26,6 +31,8 @@ impl Symbol<'_> {
 pub struct SymbolTable {
     names: Vec<u8>,
     entries: Vec<Entry>,
+    /// Names of source files, each with a NUL behind it.
+    source_files: Vec<u8>,
     /// Number of entries, including those without a name.
     pub entry_count: usize,
 }
@@ -35,6 +42,7 @@ struct Entry {
     name_end: u32,
     info: u8,
     is_defined: bool,
+    value: u64,
     size_bytes: u64,
 }
 
@@ -49,6 +57,10 @@ pub struct NamedSymbol<'a> {
     pub is_weak: bool,
     /// `STB_LOCAL`: not visible outside of its object.
     pub is_local: bool,
+    /// `STT_GNU_IFUNC`: the address is chosen by a resolver at the start of the program.
+    pub is_ifunc: bool,
+    /// `st_value`: the address, in a linked file.
+    pub value: u64,
     /// `st_size`.
     pub size_bytes: u64,
 }
@@ -66,10 +78,21 @@ impl SymbolTable {
                 name_end: end,
                 info: symbol.info,
                 is_defined,
+                value: symbol.value,
                 size_bytes: symbol.size_bytes,
             });
         }
+        for file in symbols.iter().filter(|symbol| symbol.names_source_file()) {
+            table.source_files.extend_from_slice(file.name);
+            table.source_files.push(0);
+        }
         table
+    }
+
+    /// Names of `STT_FILE`, with repetitions: one for each object that the linker added and that has local symbols. Linkers
+    /// keep them even where they drop the second definition of a symbol.
+    pub fn source_files(&self) -> impl Iterator<Item = &[u8]> {
+        self.source_files.split(|&byte| byte == 0).filter(|name| !name.is_empty())
     }
 
     /// Every name, and whether the symbol is defined in this file.
@@ -81,6 +104,7 @@ impl SymbolTable {
     pub fn entries(&self) -> impl Iterator<Item = NamedSymbol<'_>> {
         const STB_LOCAL: u8 = 0;
         const STB_WEAK: u8 = 2;
+        const STT_GNU_IFUNC: u8 = 10;
         let mut start = 0;
         self.entries.iter().map(move |entry| {
             let name = &self.names[start..entry.name_end as usize];
@@ -91,6 +115,8 @@ impl SymbolTable {
                 is_defined: entry.is_defined,
                 is_weak: binding == STB_WEAK,
                 is_local: binding == STB_LOCAL,
+                is_ifunc: entry.info & 0xf == STT_GNU_IFUNC,
+                value: entry.value,
                 size_bytes: entry.size_bytes,
             }
         })

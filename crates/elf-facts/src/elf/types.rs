@@ -10,6 +10,8 @@ pub const PT_DYNAMIC: u32 = 2;
 pub const PT_INTERP: u32 = 3;
 /// Segment type: notes.
 pub const PT_NOTE: u32 = 4;
+/// Segment type: the initial values of thread-local variables, and their size.
+pub const PT_TLS: u32 = 7;
 /// Segment type: flags and size of the stack.
 pub const PT_GNU_STACK: u32 = 0x6474_e551;
 /// Segment type: range that becomes read-only after relocation.

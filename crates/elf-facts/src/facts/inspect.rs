@@ -39,6 +39,8 @@ pub struct Facts {
     pub dynamic: Option<Dynamic>,
     /// Symbol versions that shared libraries must provide.
     pub needed_versions: Vec<NeededVersion>,
+    /// Loaded relocations whose value a resolver computes at the start of the program (`R_*_IRELATIVE`).
+    pub irelative_relocations: u64,
     /// Notes.
     pub notes: Vec<Note>,
     /// IBT, SHSTK, BTI and PAC, from the notes.
@@ -111,6 +113,7 @@ pub fn inspect_for(bytes: &[u8], local_paths: &LocalPathSearch) -> Result<Facts,
         kind_reason,
         relro: relro::relro(&elf.segments, elf.dynamic.as_ref()),
         needed_versions: versions.map(|(library, version)| NeededVersion { library, version }).collect(),
+        irelative_relocations: elf.irelative_relocations,
         features: notes::features(&elf.notes, machine_number, class_bits, is_little_endian),
         build_id: notes::build_id(&elf.notes),
         notes: notes::to_facts(&elf.notes),

@@ -17,7 +17,7 @@ pub use crate::elf::notes::{Note, ProcessorFeatures};
 pub use crate::elf::symbols::{NamedSymbol, SymbolTable};
 pub use crate::elf::types::{
     DebugLink, Dynamic, ElfType, Header, PT_DYNAMIC, PT_GNU_RELRO, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_NOTE,
-    Section, Segment, stack_segments,
+    PT_TLS, Section, Segment, stack_segments,
 };
 pub use crate::elf::versions::NeededVersion;
 pub use contents::AuditableDependencies;

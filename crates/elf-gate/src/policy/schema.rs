@@ -87,6 +87,32 @@ schema! {
     forbidden_symbols: Vec<String>,
     /// Patterns of symbols that may be undefined, besides weak ones. The rule is off without the list; it may be empty.
     undefined_symbols: Option<Vec<String>>,
+    /// Patterns of symbols with at most one definition. A pattern also matches the names of source files, such as `crt1.c`.
+    unique_symbols: Vec<String>,
+    /// Patterns of weak symbols that may stay undefined. Without the list all may; it may be empty.
+    weak_undefined_symbols: Option<Vec<String>>,
+    /// Patterns of weak symbols that must not stay undefined.
+    weak_undefined_forbidden: Vec<String>,
+    /// Alternatives that exclude each other: each table has names, and the patterns of their symbols.
+    exclusive_symbols: Vec<BTreeMap<String, Vec<String>>>,
+    /// Neither symbols of the type STT_GNU_IFUNC nor relocations R_*_IRELATIVE.
+    no_ifunc: bool,
+    /// No names that only glibc has.
+    no_glibc_symbols: bool,
+    /// Patterns of names that `no_glibc_symbols` accepts.
+    glibc_symbols_allowed: Vec<String>,
+    /// No runtime of a sanitizer.
+    no_sanitizers: bool,
+    /// Neither dlopen nor a reference to it.
+    no_dlopen: bool,
+    /// Patterns of symbols of allocators; a program with threads must define one of them.
+    allocators: Vec<String>,
+    /// The page size for which jemalloc was built, as an exponent of 2: the value of `JEMALLOC_SYS_WITH_LG_PAGE`.
+    jemalloc_lg_page: Option<u32>,
+    /// The smallest `jemalloc_lg_page` on aarch64; 0 disables the rule.
+    jemalloc_lg_page_min: u32,
+    /// Largest memory size of PT_TLS.
+    tls_size_max: Option<ByteSize>,
     /// Code was compiled with stack canaries.
     needs_stack_protector: bool,
     /// Code was compiled with `_FORTIFY_SOURCE`.
@@ -105,10 +131,14 @@ schema! {
     growth_percent_max: Option<u32>,
     /// Smallest alignment of every PT_LOAD: the largest page size of the target machines.
     segment_align_min: Option<ByteSize>,
+    /// Smallest alignment of every PT_LOAD by machine, for machines with pages of several sizes.
+    segment_align_min_by_machine: BTreeMap<String, ByteSize>,
     /// Largest alignment of every PT_LOAD.
     segment_align_max: Option<ByteSize>,
     /// Neither .symtab nor .debug_* sections.
     stripped: bool,
+    /// A .symtab, before `strip`: without it the rules on symbols cannot tell.
+    needs_symbols: bool,
     /// A GNU build-id.
     needs_build_id: bool,
     /// The split debug file must be given and belong to this file.

@@ -104,6 +104,7 @@ stage_sets! {
     IDENTIFIED = "linked" Linked, "stripped" Stripped, "debug" Debug;
     COMPILED = "object" Object, "linked" Linked;
     OBJECT = "object" Object;
+    LINKED = "linked" Linked;
     STRIPPED = "stripped" Stripped;
     DEBUG = "debug" Debug;
     PACKED = "packed" Packed;

@@ -57,6 +57,10 @@ impl ProgramHeader {
         bytes[self.at + 32..self.at + 40].copy_from_slice(&size_bytes.to_le_bytes());
     }
 
+    pub fn set_align(&self, bytes: &mut [u8], align: u64) {
+        bytes[self.at + 48..self.at + 56].copy_from_slice(&align.to_le_bytes());
+    }
+
     pub fn set_memory_size(&self, bytes: &mut [u8], size_bytes: u64) {
         bytes[self.at + 40..self.at + 48].copy_from_slice(&size_bytes.to_le_bytes());
     }

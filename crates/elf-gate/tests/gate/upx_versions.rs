@@ -45,8 +45,14 @@ fn reads_and_unpacks_files_of_all_supported_versions() {
             machines: vec![facts.header.machine.clone()],
             ..Policy::static_musl(Stage::Packed, 8 * MIB)
         };
+        // 3.96 aligns the outer segments of aarch64 to 4 KiB: such a file does not load with pages of 64 KiB (upx/upx#737).
+        let is_misaligned = name.starts_with("upx-3.96-") && name.ends_with("-aarch64");
         for outcome in judge(&facts, Stage::Packed, &policy, &evidence) {
-            assert_eq!(outcome.verdict, Verdict::Pass, "{name}: {outcome:?}");
+            let expected = match outcome.rule {
+                "segment-align" if is_misaligned => Verdict::Violation,
+                _ => Verdict::Pass,
+            };
+            assert_eq!(outcome.verdict, expected, "{name}: {outcome:?}");
         }
         let (version, machine) = (upx.loader.as_ref().unwrap().version, facts.header.machine.clone());
         *versions.entry((version, machine.clone())).or_insert(0) += 1;

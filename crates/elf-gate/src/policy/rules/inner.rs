@@ -37,6 +37,13 @@ rules! {
         other_tools: "none of the other tools reads the inner headers of a packed file",
         fix: "remove `-N`/`--omagic` and linker scripts that merge .text and .data; pack again",
     }
+    "inner-segment-align" at PACKED, enabled by "`segment_align_min`, `segment_align_min_by_machine`, `segment_align_max`" if segments::has_alignment_bounds => inner_segment_align {
+        detects: "a PT_LOAD of the original with a smaller or larger alignment than allowed",
+        rationale: "the stub maps the segments of the original at their own addresses, and the kernel maps whole pages",
+        incident: "packed programs for aarch64 did not load on kernels with 64 KiB pages (upx/upx#737); the packer hides the inner alignment",
+        other_tools: "none of the other tools reads the inner headers of a packed file",
+        fix: "link with `-Wl,-z,max-page-size=BYTES` and pack again",
+    }
     "inner-no-interpreter" at PACKED, enabled by "`is_static`" if |policy| policy.is_static => inner_no_interpreter {
         detects: "a PT_INTERP in the original program headers",
         rationale: "the outer headers of a packed dynamic program have no PT_INTERP, because the stub loads the interpreter itself",
@@ -70,6 +77,12 @@ fn inner_stack_not_executable(input: &RuleInput) -> CheckResult {
 fn inner_no_writable_executable_segment(input: &RuleInput) -> CheckResult {
     on_inner(input, "no PT_LOAD with w and x", |inner| {
         segments::no_writable_executable_segment(&inner.segments)
+    })
+}
+
+fn inner_segment_align(input: &RuleInput) -> CheckResult {
+    on_inner(input, "the required alignment of PT_LOAD", |inner| {
+        segments::alignment(input.policy, &inner.header, &inner.segments)
     })
 }
 

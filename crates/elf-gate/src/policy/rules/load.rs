@@ -1,9 +1,9 @@
 //! Rules on the ELF header and the program headers, which the kernel and the libc use at the start of a program.
 
-use elf_facts::facts::{self, Facts, FileKind, PT_LOAD, Segment};
+use elf_facts::facts::{self, Facts, FileKind, PT_TLS};
 use units::ByteSize;
 
-use crate::policy::check_result::{CheckResult, list};
+use crate::policy::check_result::CheckResult;
 use crate::policy::rule::{RuleInput, rules};
 use crate::policy::rules::segments;
 
@@ -57,12 +57,19 @@ rules! {
         other_tools: "symcheck reads objects and programs; the other tools judge objects like programs, or not at all",
         fix: "judge it without `--stage object`; link with `-r` to combine several objects into one",
     }
-    "segment-align" at PROGRAM, enabled by "`segment_align_min`, `segment_align_max`" if |policy| policy.segment_align_min.is_some() || policy.segment_align_max.is_some() => segment_align {
+    "segment-align" at PROGRAM, enabled by "`segment_align_min`, `segment_align_min_by_machine`, `segment_align_max`" if segments::has_alignment_bounds => segment_align {
         detects: "a PT_LOAD with a smaller or larger alignment than allowed",
         rationale: "with an alignment below the page size of the kernel the file does not load; a larger one pads the file and splits huge mappings",
-        incident: "Android libraries with an alignment of 4 KiB do not load on devices with 16 KiB pages",
+        incident: "Android libraries with an alignment of 4 KiB do not load on devices with 16 KiB pages; packed programs for aarch64 did not load on kernels with 64 KiB pages (upx/upx#737)",
         other_tools: "LIEF shows it; app stores check it; checksec, BinSkim and auditwheel ignore it",
         fix: "link with `-Wl,-z,max-page-size=BYTES`",
+    }
+    "tls-size" at UNPACKED, enabled by "`tls_size_max`" if |policy| policy.tls_size_max.is_some() => tls_size {
+        detects: "thread-local variables of more bytes than allowed",
+        rationale: "every thread has a copy, and musl takes it from the mapping of the stack; a preloaded library must fit into a small reserve of the libc",
+        incident: "an allocator with a large block of `initial-exec` variables could not be loaded: `cannot allocate memory in static TLS block` (firezone#13909)",
+        other_tools: "`readelf -lW` shows the size; none fails",
+        fix: "find large variables with `nm -S FILE | grep -i ' [bd] '` and `readelf -sW FILE | grep TLS`, and allocate them at run time",
     }
     "no-interpreter" at PROGRAM, enabled by "`is_static`" if |policy| policy.is_static => no_interpreter {
         detects: "a PT_INTERP",
@@ -111,27 +118,16 @@ fn object_file(input: &RuleInput) -> CheckResult {
 }
 
 fn segment_align(input: &RuleInput) -> CheckResult {
-    let (min, max) = (input.policy.segment_align_min, input.policy.segment_align_max);
-    let loads = input.facts.segments.iter().enumerate().filter(|(_, segment)| segment.kind_number == PT_LOAD);
-    let is_outside = |segment: &Segment| {
-        min.is_some_and(|min| segment.align < min.0) || max.is_some_and(|max| segment.align > max.0)
-    };
-    let wrong = loads.clone().filter(|(_, segment)| is_outside(segment));
-    let wrong: Vec<String> =
-        wrong.map(|(index, segment)| format!("segment {index} with {}", ByteSize(segment.align))).collect();
-    let found = match wrong.is_empty() {
-        true => {
-            let mut seen: Vec<u64> = loads.map(|(_, segment)| segment.align).collect();
-            seen.sort_unstable();
-            seen.dedup();
-            list(&seen.into_iter().map(|align| ByteSize(align).to_string()).collect::<Vec<_>>())
-        }
-        false => list(&wrong),
-    };
-    let bounds = [("at least", min), ("at most", max)];
-    let bounds = bounds.into_iter().filter_map(|(bound, size)| Some(format!("{bound} {}", size?)));
-    let expected = format!("alignment of PT_LOAD {}", bounds.collect::<Vec<_>>().join(", "));
-    CheckResult::pass_if(wrong.is_empty(), expected, found)
+    segments::alignment(input.policy, &input.facts.header, &input.facts.segments)
+}
+
+/// The size in memory: most of it is `.tbss`, which has no bytes in the file.
+fn tls_size(input: &RuleInput) -> CheckResult {
+    let max = input.policy.tls_size_max.unwrap_or(ByteSize(u64::MAX));
+    let blocks = input.facts.segments.iter().filter(|segment| segment.kind_number == PT_TLS);
+    let bytes = blocks.map(|segment| segment.memory_size_bytes).fold(0, u64::saturating_add);
+    let expected = format!("PT_TLS of at most {} bytes ({max})", max.0);
+    CheckResult::pass_if(bytes <= max.0, expected, format!("{bytes} bytes"))
 }
 
 fn stack_size(input: &RuleInput) -> CheckResult {

@@ -2,11 +2,13 @@
 
 pub(super) mod build;
 pub(super) mod debug;
+mod glibc_names;
 pub(super) mod hardening;
 pub(super) mod inner;
 pub(super) mod link;
 pub(super) mod load;
 pub(super) mod packed;
+pub(super) mod runtimes;
 pub(super) mod segments;
 pub(super) mod size;
 pub(super) mod strip;

@@ -1,6 +1,7 @@
 //! Checks of plain headers, for the outer and the inner headers of packed files.
 
 use elf_facts::facts::{Header, PT_INTERP, PT_LOAD, Segment, stack_segments};
+use units::ByteSize;
 
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::schema::{Policy, StackSize};
@@ -49,6 +50,42 @@ pub(super) fn no_writable_executable_segment(segments: &[Segment]) -> CheckResul
     let found: Vec<String> =
         both.map(|(index, segment)| format!("segment {index} ({})", segment.flags)).collect();
     CheckResult::pass_if(found.is_empty(), "no PT_LOAD with w and x", list(&found))
+}
+
+/// Whether the policy bounds the alignment of PT_LOAD.
+pub(super) fn has_alignment_bounds(policy: &Policy) -> bool {
+    policy.segment_align_min.is_some()
+        || policy.segment_align_max.is_some()
+        || !policy.segment_align_min_by_machine.is_empty()
+}
+
+/// Each PT_LOAD has an alignment within the bounds.
+pub(super) fn alignment(policy: &Policy, header: &Header, segments: &[Segment]) -> CheckResult {
+    // A file for another machine than allowed violates `machine`; this rule would only repeat that.
+    let is_allowed = policy.machines.is_empty() || policy.machines.contains(&header.machine);
+    let of_machine = policy.segment_align_min_by_machine.get(&header.machine).filter(|_| is_allowed).copied();
+    let (min, max) = (policy.segment_align_min.max(of_machine), policy.segment_align_max);
+    let loads = segments.iter().enumerate().filter(|(_, segment)| segment.kind_number == PT_LOAD);
+    let is_outside = |segment: &Segment| {
+        min.is_some_and(|min| segment.align < min.0) || max.is_some_and(|max| segment.align > max.0)
+    };
+    let wrong = loads.clone().filter(|(_, segment)| is_outside(segment));
+    let wrong: Vec<String> =
+        wrong.map(|(index, segment)| format!("segment {index} with {}", ByteSize(segment.align))).collect();
+    let found = match wrong.is_empty() {
+        true => {
+            let mut seen: Vec<u64> = loads.map(|(_, segment)| segment.align).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            list(&seen.into_iter().map(|align| ByteSize(align).to_string()).collect::<Vec<_>>())
+        }
+        false => list(&wrong),
+    };
+    let bounds = [("at least", min), ("at most", max)];
+    let bounds = bounds.into_iter().filter_map(|(bound, size)| Some(format!("{bound} {}", size?)));
+    let bounds: Vec<String> = bounds.collect();
+    let bounds = if bounds.is_empty() { "any".into() } else { bounds.join(", ") };
+    CheckResult::pass_if(wrong.is_empty(), format!("alignment of PT_LOAD {bounds}"), found)
 }
 
 /// A PT_INTERP exists.

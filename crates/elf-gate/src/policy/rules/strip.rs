@@ -11,6 +11,13 @@ rules! {
         other_tools: "`readelf -n` and LIEF show it; none fails",
         fix: "link with `-Wl,--build-id=sha1`",
     }
+    "has-symbols" at LINKED, enabled by "`needs_symbols`" if |policy| policy.needs_symbols => has_symbols {
+        detects: "a linked file without a .symtab",
+        rationale: "the rules on symbols cannot tell without it, and no debug file can be split off",
+        incident: "a profile with `strip = true` stripped the program before the gate saw it, so no required symbol could be checked",
+        other_tools: "none; `nm` prints `no symbols`",
+        fix: "set `strip = \"none\"` in the profile, or `CARGO_PROFILE_RELEASE_STRIP=none`, and remove `-s` from the link line; strip after the gate",
+    }
     "not-packed" at UNPACKED, enabled by "every policy" if |_| true => not_packed {
         detects: "a packed file judged as an unpacked one; `cannot tell` without section headers",
         rationale: "the outer headers of a packed file have no effect at run time; the inner ones have",
@@ -30,6 +37,15 @@ rules! {
 fn build_id(input: &RuleInput) -> CheckResult {
     let found = input.facts.build_id.as_deref();
     CheckResult::pass_if(found.is_some(), "a GNU build-id", found.unwrap_or("none"))
+}
+
+fn has_symbols(input: &RuleInput) -> CheckResult {
+    let count = input.facts.symbols.as_ref().map_or(0, |table| table.entry_count);
+    CheckResult::pass_if(
+        count > 0,
+        "a .symtab",
+        if count > 0 { format!("{count} symbols") } else { "none".into() },
+    )
 }
 
 fn not_packed(input: &RuleInput) -> CheckResult {

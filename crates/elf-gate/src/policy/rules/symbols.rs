@@ -3,7 +3,7 @@
 use elf_facts::facts::{FileKind, NamedSymbol, demangle};
 
 use crate::policy::check_result::{CheckResult, list};
-use crate::policy::glob;
+use crate::policy::patterns::Patterns;
 use crate::policy::rule::{RuleInput, rules};
 
 rules! {
@@ -30,47 +30,10 @@ rules! {
     }
 }
 
-const NO_TABLE: &str = "no .symtab";
-const NO_TABLE_HINT: &str = "judge the linked file, before `strip`";
+pub(super) const NO_TABLE: &str = "no .symtab";
+pub(super) const NO_TABLE_HINT: &str = "judge the linked file, before `strip`";
 
-/// Patterns for mangled and for demangled names: only demangled names contain `::`, `(`, `<` or a space.
-struct Patterns<'a> {
-    raw: Vec<&'a str>,
-    demangled: Vec<&'a str>,
-}
-
-impl<'a> Patterns<'a> {
-    fn of(patterns: &'a [String]) -> Patterns<'a> {
-        let (demangled, raw) = patterns
-            .iter()
-            .map(String::as_str)
-            .partition(|pattern| pattern.contains("::") || pattern.contains(['(', ' ', '<']));
-        Patterns { raw, demangled }
-    }
-
-    /// Calls `hit` with each matching pattern. Names are demangled only if a pattern needs it.
-    fn matching(&self, name: &[u8], mut hit: impl FnMut(&'a str)) {
-        for pattern in self.raw.iter().filter(|pattern| glob::matches(pattern.as_bytes(), name)) {
-            hit(pattern);
-        }
-        if self.demangled.is_empty() {
-            return;
-        }
-        if let Some(name) = demangle(name) {
-            for pattern in self.demangled.iter().filter(|p| glob::matches(p.as_bytes(), name.as_bytes())) {
-                hit(pattern);
-            }
-        }
-    }
-
-    fn match_any(&self, name: &[u8]) -> bool {
-        let mut found = false;
-        self.matching(name, |_| found = true);
-        found
-    }
-}
-
-fn display_name(name: &[u8]) -> String {
+pub(super) fn display_name(name: &[u8]) -> String {
     demangle(name).unwrap_or_else(|| String::from_utf8_lossy(name).into_owned())
 }
 

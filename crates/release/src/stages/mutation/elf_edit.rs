@@ -156,6 +156,135 @@ pub fn undefine_symbol(bytes: &mut [u8]) -> Done {
     Err("no global function in .symtab".into())
 }
 
+const SHT_SYMTAB: u32 = 2;
+const SYMBOL_BYTES: usize = 24;
+
+/// An entry of the symbol table, and where its name is.
+struct Symbol {
+    at: usize,
+    name_at: usize,
+    name_bytes: usize,
+    info: u8,
+    section: u16,
+}
+
+impl Symbol {
+    fn is_defined_function(&self) -> bool {
+        const STT_FUNC: u8 = 2;
+        self.info & 0xf == STT_FUNC && self.section != 0
+    }
+
+    fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.name_at..self.name_at + self.name_bytes]
+    }
+}
+
+fn symbols(bytes: &[u8]) -> Result<Vec<Symbol>, String> {
+    let (at, size) = section(bytes, |kind, _| kind == SHT_SYMTAB)?;
+    let (names, names_bytes) = section(bytes, |_, name| name == b".strtab")?;
+    let strings = names.checked_add(names_bytes).and_then(|end| bytes.get(names..end));
+    let strings = strings.ok_or("the names of the symbols end beyond the file")?;
+    let entries = (at..at + size).step_by(SYMBOL_BYTES).map(|at| {
+        let offset = u32_at(bytes, at)? as usize;
+        let rest = strings.get(offset..).ok_or("a symbol name lies outside of the file")?;
+        let name_bytes = memchr::memchr(0, rest).ok_or("a symbol name has no end")?;
+        let info = *bytes.get(at + 4).ok_or("the symbol table is cut off")?;
+        Ok(Symbol { at, name_at: names + offset, name_bytes, info, section: u16_at(bytes, at + 6)? })
+    });
+    entries.collect()
+}
+
+/// Gives these names to the functions with the longest names: they are mangled ones, which no policy demands as a whole.
+pub fn name_functions(bytes: &mut [u8], wanted: &[&str]) -> Done {
+    let mut functions: Vec<Symbol> =
+        symbols(bytes)?.into_iter().filter(Symbol::is_defined_function).collect();
+    functions.sort_by_key(|symbol| std::cmp::Reverse(symbol.name_bytes));
+    // Linkers store equal names once, and a name may be the end of another one.
+    functions.dedup_by_key(|symbol| symbol.name_at + symbol.name_bytes);
+    let mut functions = functions.iter();
+    for wanted in wanted {
+        let symbol = functions.next().filter(|symbol| symbol.name_bytes >= wanted.len());
+        let symbol = symbol.ok_or_else(|| format!("no function to name `{wanted}`"))?;
+        write(bytes, symbol.name_at, wanted.as_bytes())?;
+        if symbol.name_bytes > wanted.len() {
+            write(bytes, symbol.name_at + wanted.len(), &[0])?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a function this name, unless one has it.
+pub fn define_function(bytes: &mut [u8], wanted: &str) -> Done {
+    let symbols = symbols(bytes)?;
+    let has_it =
+        symbols.iter().any(|symbol| symbol.is_defined_function() && symbol.name(bytes) == wanted.as_bytes());
+    if has_it { Ok(()) } else { name_functions(bytes, &[wanted]) }
+}
+
+/// Changes the first byte of each name that matches.
+pub fn rename_matching(bytes: &mut [u8], is_meant: impl Fn(&[u8]) -> bool) -> Done {
+    let symbols = symbols(bytes)?;
+    let mut places: Vec<usize> =
+        symbols.iter().filter(|symbol| is_meant(symbol.name(bytes))).map(|symbol| symbol.name_at).collect();
+    places.sort_unstable();
+    places.dedup();
+    if places.is_empty() {
+        return Err("no symbol matches".into());
+    }
+    places.into_iter().try_for_each(|at| write(bytes, at, b"-"))
+}
+
+/// A weak reference that the linker did not find.
+pub fn undefine_weakly(bytes: &mut [u8], name: &str) -> Done {
+    let symbols = symbols(bytes)?;
+    let symbol = symbols.iter().find(|symbol| symbol.name(bytes) == name.as_bytes());
+    let at = symbol.ok_or_else(|| format!("no symbol `{name}`"))?.at;
+    let weak_function = 0x22;
+    write(bytes, at + 4, &[weak_function, 0, 0, 0])
+}
+
+/// The first function gets the type `STT_GNU_IFUNC`.
+pub fn make_ifunc(bytes: &mut [u8]) -> Done {
+    const STT_GNU_IFUNC: u8 = 10;
+    let symbols = symbols(bytes)?;
+    let symbol =
+        symbols.iter().find(|symbol| symbol.is_defined_function()).ok_or("no function in .symtab")?;
+    write(bytes, symbol.at + 4, &[symbol.info & 0xf0 | STT_GNU_IFUNC])
+}
+
+/// A loaded relocation section with one entry of that type, in the place of the section header of `.bss`.
+pub fn add_irelative(bytes: &mut [u8], kind: u32) -> Done {
+    const SHT_RELA: u32 = 4;
+    const SHF_ALLOC: u64 = 2;
+    const RELA_BYTES: u64 = 24;
+    let (load, at) = room(bytes)?;
+    let address = load.address(bytes)?;
+    for (field, value) in [(0, address), (8, u64::from(kind)), (16, address)] {
+        write(bytes, at + field, &value.to_le_bytes())?;
+    }
+    let header = section_header(bytes, |_, name| name == b".bss")?;
+    write(bytes, header + 4, &SHT_RELA.to_le_bytes())?;
+    for (field, value) in [(8, SHF_ALLOC), (24, at as u64), (32, RELA_BYTES), (56, RELA_BYTES)] {
+        write(bytes, header + field, &value.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+/// A file whose symbols a profile of cargo stripped.
+pub fn lose_symbol_table(bytes: &mut [u8]) -> Done {
+    const SHT_PROGBITS: u32 = 1;
+    let header = section_header(bytes, |kind, _| kind == SHT_SYMTAB)?;
+    write(bytes, header + 4, &SHT_PROGBITS.to_le_bytes())
+}
+
+pub const PT_TLS: u32 = 7;
+
+pub fn set_tls_size(bytes: &mut [u8], size: u64) -> Done {
+    let header = ProgramHeader::find(bytes, PT_TLS, None).or_else(|_| spare(bytes))?;
+    header.set_kind(bytes, PT_TLS)?;
+    header.set_memory_size(bytes, size)
+}
+
 /// An object of an unexpected compiler.
 pub fn change_producer(bytes: &mut [u8]) -> Done {
     let (at, _) = section(bytes, |_, name| name == b".comment")?;
@@ -164,6 +293,12 @@ pub fn change_producer(bytes: &mut [u8]) -> Done {
 
 /// Offset and size of the first section of that kind or name.
 fn section(bytes: &[u8], is_meant: impl Fn(u32, &[u8]) -> bool) -> Result<(usize, usize), String> {
+    let header = section_header(bytes, is_meant)?;
+    Ok((u64_at(bytes, header + 24)? as usize, u64_at(bytes, header + 32)? as usize))
+}
+
+/// Offset of the first section header of that kind or name.
+fn section_header(bytes: &[u8], is_meant: impl Fn(u32, &[u8]) -> bool) -> Result<usize, String> {
     const ENTRY_BYTES: usize = 64;
     let table = u64_at(bytes, 40)? as usize;
     let field = |index: u16, at: usize| u64_at(bytes, table + ENTRY_BYTES * usize::from(index) + at);
@@ -173,19 +308,23 @@ fn section(bytes: &[u8], is_meant: impl Fn(u32, &[u8]) -> bool) -> Result<(usize
         let name = bytes.get(names + u32_at(bytes, words)? as usize..).unwrap_or_default();
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
         if is_meant(u32_at(bytes, words + 4)?, name) {
-            return Ok((field(index, 24)? as usize, field(index, 32)? as usize));
+            return Ok(words);
         }
     }
     Err("no such section".into())
 }
 
-/// The first block of a packed file is the original's headers; here they are stored as they are, but for the machine.
-pub fn change_inner_machine(packed: &mut Vec<u8>, original: &[u8], machine: u16) -> Done {
+/// The first block of a packed file is the original's headers; here they are stored as they are, but for the edit.
+pub fn change_inner_headers(
+    packed: &mut Vec<u8>,
+    original: &[u8],
+    edit: impl FnOnce(&mut [u8]) -> Done,
+) -> Done {
     let block = loader_info(packed)? + 24;
     let (size, compressed) = (u32_at(packed, block)?, u32_at(packed, block + 4)?);
     let mut headers =
         original.get(..size as usize).ok_or("the original is shorter than its headers")?.to_vec();
-    write(&mut headers, 18, &machine.to_le_bytes())?;
+    edit(&mut headers)?;
     write(packed, block + 4, &size.to_le_bytes())?;
     // Method and filter 0: stored.
     write(packed, block + 8, &[0, 0])?;

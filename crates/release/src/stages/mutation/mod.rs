@@ -39,10 +39,13 @@ const ROUND_TRIP: &str = "round-trip";
 const LOCAL_PATHS: &str = "no-local-paths";
 
 /// One kind of damage, and the rule that must reject it.
+#[derive(Clone)]
 pub(crate) struct Mutant {
     name: &'static str,
     subject: Subject,
     rule: &'static str,
+    /// Not made when the policy does not enable its rule.
+    is_optional: bool,
     make: fn(&mut Vec<u8>, &Originals) -> Result<(), String>,
 }
 
@@ -196,8 +199,9 @@ pub fn test(
 /// All mutants, on at most as many threads as there are jobs; an error when one survives or is void.
 fn run(mutants: &[Mutant], originals: &Originals, jobs: &Jobs) -> anyhow::Result<MutationReport> {
     let started = Instant::now();
+    let made: Vec<&Mutant> = mutants.iter().filter(|mutant| originals.needs(mutant)).collect();
     let copies = Copies::default();
-    let results = jobs.map(mutants.len(), |index| kill(&mutants[index], originals, &copies));
+    let results = jobs.map(made.len(), |index| kill(made[index], originals, &copies));
     anyhow::ensure!(!results.is_empty(), "the table of mutants is empty");
     results.iter().filter_map(problem).collect::<Diagnostics>().into_result()?;
     Ok(MutationReport {
@@ -271,6 +275,14 @@ impl Originals<'_> {
             Subject::Debug => self.debug,
             Subject::Packed => self.packed,
         }
+    }
+
+    /// An optional mutant is made only if the policy enables its rule.
+    fn needs(&self, mutant: &Mutant) -> bool {
+        let stage = mutant.subject.stage();
+        let policy = gate::policy(self.config, self.target, stage);
+        !mutant.is_optional
+            || elf_gate::policy::rule(mutant.rule).is_some_and(|rule| rule.applies(stage, &policy))
     }
 
     fn violated(&self, mutant: &Mutant, bytes: &[u8]) -> Vec<&'static str> {

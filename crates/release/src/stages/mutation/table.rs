@@ -15,7 +15,17 @@ const fn mutant(
     rule: &'static str,
     make: fn(&mut Vec<u8>, &Originals) -> Done,
 ) -> Mutant {
-    Mutant { name, subject, rule, make }
+    Mutant { name, subject, rule, is_optional: false, make }
+}
+
+/// For a rule that does not fit every product, and that a release.toml may leave out.
+const fn optional(
+    subject: Subject,
+    name: &'static str,
+    rule: &'static str,
+    make: fn(&mut Vec<u8>, &Originals) -> Done,
+) -> Mutant {
+    Mutant { is_optional: true, ..mutant(subject, name, rule, make) }
 }
 
 use Subject::{Debug, Linked, Packed, Stripped};
@@ -70,6 +80,42 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
     mutant(Linked, "packed file in its place", "not-packed", |bytes, originals| {
         replace(bytes, originals.packed)
+    }),
+    mutant(Linked, "start code defined twice", "unique-symbols", |bytes, _| {
+        elf_edit::name_functions(bytes, &["_start"])
+    }),
+    mutant(Linked, "weak reference unresolved", "weak-undefined-symbols", |bytes, _| {
+        elf_edit::name_functions(bytes, &["pthread_unresolved"])?;
+        elf_edit::undefine_weakly(bytes, "pthread_unresolved")
+    }),
+    mutant(Linked, "two C++ runtimes", "exclusive-symbols", |bytes, _| {
+        elf_edit::name_functions(bytes, &["_ZNSt3__11fEv", "_ZNSt7__cxx111fEv"])
+    }),
+    mutant(Linked, "function chosen by a resolver", "no-ifunc", |bytes, _| elf_edit::make_ifunc(bytes)),
+    mutant(Linked, "relocation calls a resolver", "no-ifunc", |bytes, originals| {
+        elf_edit::add_irelative(bytes, irelative_of(originals))
+    }),
+    mutant(Linked, "object compiled for glibc", "glibc-symbols", |bytes, _| {
+        elf_edit::name_functions(bytes, &["__isoc23_strtol"])
+    }),
+    mutant(Linked, "UBSan left in", "no-sanitizer-runtime", |bytes, _| {
+        elf_edit::name_functions(bytes, &["__ubsan_handle_x"])
+    }),
+    mutant(Linked, "dlopen linked", "no-dlopen", |bytes, _| elf_edit::name_functions(bytes, &["dlopen"])),
+    optional(Linked, "allocator not linked", "allocator", |bytes, originals| {
+        let allocators = originals.config.gate.at(Stage::Linked).allocators;
+        elf_edit::define_function(bytes, "pthread_create")?;
+        elf_edit::rename_matching(bytes, |name| elf_gate::policy::matches_any(&allocators, name))
+    }),
+    mutant(Linked, "thread-local block above its budget", "tls-size", |bytes, originals| {
+        tls_beyond_budget(bytes, originals, Stage::Linked)
+    }),
+    mutant(Linked, "symbol table removed", "has-symbols", |bytes, _| elf_edit::lose_symbol_table(bytes)),
+    mutant(Stripped, "relocation calls a resolver", "no-ifunc", |bytes, originals| {
+        elf_edit::add_irelative(bytes, irelative_of(originals))
+    }),
+    mutant(Stripped, "thread-local block above its budget", "tls-size", |bytes, originals| {
+        tls_beyond_budget(bytes, originals, Stage::Stripped)
     }),
     mutant(Stripped, "stack size zeroed", "stack-size", stack_size_zeroed),
     mutant(Stripped, "stack made executable", "stack-not-executable", executable_stack),
@@ -138,7 +184,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
         elf_edit::add_dynamic(bytes, DT_NEEDED)
     }),
     mutant(Packed, "inner machine changed", "inner-machine", |bytes, originals| {
-        elf_edit::change_inner_machine(bytes, originals.stripped, other_machine_of(originals))
+        elf_edit::change_inner_headers(bytes, originals.stripped, |headers| {
+            elf_edit::set_machine(headers, other_machine_of(originals))
+        })
+    }),
+    mutant(Packed, "inner segments aligned to 2 MiB", "inner-segment-align", |bytes, originals| {
+        elf_edit::change_inner_headers(bytes, originals.stripped, |headers| {
+            ProgramHeader::find(headers, PT_LOAD, None)?.set_align(headers, 2 << 20)
+        })
     }),
     mutant(Packed, "outer type changed", "outer-inner-agree", |bytes, _| elf_edit::flip(bytes, 16, 1)),
     mutant(Packed, "outer flags of e_flags set", "upx-structure", |bytes, _| elf_edit::flip(bytes, 48, 1)),
@@ -219,6 +272,17 @@ fn grown(bytes: &mut Vec<u8>, originals: &Originals, stage: Stage) -> Done {
     let percent = percent.ok_or("release.toml sets no `growth_percent_max`")? as usize;
     grow_to(bytes, bytes.len() * (100 + percent) / 100 + 1);
     Ok(())
+}
+
+/// `R_X86_64_IRELATIVE` or `R_AARCH64_IRELATIVE`.
+fn irelative_of(originals: &Originals) -> u32 {
+    if originals.target.starts_with("aarch64") { 1032 } else { 37 }
+}
+
+/// One byte more than the stage allows. A program without thread-local variables gets a header for them.
+fn tls_beyond_budget(bytes: &mut Vec<u8>, originals: &Originals, stage: Stage) -> Done {
+    let budget = originals.config.gate.at(stage).tls_size_max.ok_or("the policy sets no `tls_size_max`")?;
+    elf_edit::set_tls_size(bytes, budget.0 + 1)
 }
 
 /// Zero pages from the kernel: written one by one in a build without optimisation they would cost more than the judgement.

@@ -48,7 +48,15 @@ fn originals(config: &Config) -> Originals<'_> {
 
 fn only(subject: Subject, rule: &'static str) -> Vec<Mutant> {
     let mutants = table::MUTANTS.iter().filter(|m| m.subject == subject && m.rule == rule);
-    mutants.map(|m| Mutant { name: m.name, subject: m.subject, rule: m.rule, make: m.make }).collect()
+    mutants
+        .map(|m| Mutant {
+            name: m.name,
+            subject: m.subject,
+            rule: m.rule,
+            is_optional: m.is_optional,
+            make: m.make,
+        })
+        .collect()
 }
 
 fn run_all(mutants: &[Mutant], originals: &Originals) -> anyhow::Result<MutationReport> {
@@ -78,6 +86,16 @@ fn kills_the_mutants_of_the_fixtures() {
         (Subject::Packed, "no-interpreter"),
         (Subject::Packed, "no-needed"),
         (Subject::Packed, "inner-machine"),
+        (Subject::Linked, "unique-symbols"),
+        (Subject::Linked, "no-ifunc"),
+        (Subject::Linked, "glibc-symbols"),
+        (Subject::Linked, "no-sanitizer-runtime"),
+        (Subject::Linked, "no-dlopen"),
+        (Subject::Linked, "tls-size"),
+        (Subject::Linked, "has-symbols"),
+        (Subject::Stripped, "no-ifunc"),
+        (Subject::Stripped, "tls-size"),
+        (Subject::Packed, "inner-segment-align"),
         (Subject::Linked, READER),
         (Subject::Stripped, "debug-file-matches"),
         (Subject::Stripped, "stripped"),
@@ -103,6 +121,7 @@ fn a_survivor_is_a_failure() {
         name: "stack size zeroed",
         subject: Subject::Linked,
         rule: "stack-size",
+        is_optional: false,
         make: |bytes, _| elf_edit::set_stack_size(bytes, 0),
     }];
     let problems = problems(&mutants, &originals);
@@ -124,6 +143,7 @@ fn a_mutant_killed_by_another_rule_has_survived() {
         name: "machine changed",
         subject: Subject::Linked,
         rule: "no-interpreter",
+        is_optional: false,
         make: |bytes, _| elf_edit::set_machine(bytes, 183),
     }];
     let problems = problems(&mutants, &originals(&config));
@@ -138,7 +158,8 @@ fn a_void_mutant_is_a_failure() {
     let no_such: fn(&mut Vec<u8>, &Originals) -> Result<(), String> =
         |bytes, _| elf_edit::rename_symbol(bytes, "not_there", "other");
     for (make, why) in [(nothing, "those of the original"), (no_such, "no symbol `not_there`")] {
-        let mutants = [Mutant { name: "void", subject: Subject::Linked, rule: "stack-size", make }];
+        let mutants =
+            [Mutant { name: "void", subject: Subject::Linked, rule: "stack-size", is_optional: false, make }];
         let problems = problems(&mutants, &originals(&config));
         assert_eq!(problems[0].code(), &MUTANT_VOID);
         assert!(
@@ -146,6 +167,17 @@ fn a_void_mutant_is_a_failure() {
             "{problems:?}"
         );
     }
+}
+
+#[test]
+fn makes_an_optional_mutant_only_for_an_enabled_rule() {
+    let mut config = config();
+    let mutants = || [only(Subject::Linked, "allocator"), only(Subject::Linked, "has-symbols")].concat();
+    // The fixture has no allocator to remove: the mutant is made, and void.
+    assert_eq!(problems(&mutants(), &originals(&config))[0].code(), &MUTANT_VOID);
+    config.gate.linked.allocators = Some(Vec::new());
+    config.gate.linked.severity.remove("allocator");
+    assert_eq!(run_all(&mutants(), &originals(&config)).unwrap().mutants.len(), 1);
 }
 
 #[test]
