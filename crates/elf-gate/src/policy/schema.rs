@@ -145,6 +145,8 @@ schema! {
     needs_debug_file: bool,
     /// The program of a debug file must be given and name this file.
     needs_program: bool,
+    /// No bytes outside of headers, sections and padding.
+    no_unclaimed_bytes: bool,
     /// Disables `stack-not-executable`.
     allow_executable_stack: bool,
     /// Disables `no-writable-executable-segment`.

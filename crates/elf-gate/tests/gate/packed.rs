@@ -100,7 +100,10 @@ fn detects_edits_of_the_outer_headers() {
     check(&all, "stripped", &["no-writable-executable-segment", "upx-structure", "round-trip"]);
     // The stub writes to the reserved memory.
     let read_only = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_flags(bytes, 4));
-    check(&read_only, "stripped", &["upx-structure", "round-trip"]);
+    check(&read_only, "stripped", &["program-headers", "upx-structure", "round-trip"]);
+    // More bytes of the file would overlay the reserved memory.
+    let overlaid = edited("packed-nrv2b", |bytes| ProgramHeader::load(bytes).set_file_size(bytes, 0x2000));
+    check(&overlaid, "stripped", &["upx-structure", "round-trip"]);
     let machine = edited("packed-nrv2b", |bytes| bytes[18] = 183);
     check(&machine, "stripped", &["machine", "outer-inner-agree"]);
 }

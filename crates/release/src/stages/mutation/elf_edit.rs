@@ -12,6 +12,8 @@ pub const PT_INTERP: u32 = 3;
 pub const PT_NOTE: u32 = 4;
 pub const PT_GNU_STACK: u32 = 0x6474_e551;
 pub const PT_GNU_RELRO: u32 = 0x6474_e552;
+pub const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
+pub const READ_EXECUTE: u32 = 5;
 pub const READ_WRITE: u32 = 6;
 pub const READ_WRITE_EXECUTE: u32 = 7;
 
@@ -54,6 +56,19 @@ impl ProgramHeader {
         write(bytes, self.0 + 40, &size.to_le_bytes())
     }
 
+    /// More bytes in the file than in memory.
+    pub fn exceed_memory_size(self, bytes: &mut [u8]) -> Done {
+        let size = u64_at(bytes, self.0 + 40)? + 1;
+        write(bytes, self.0 + 32, &size.to_le_bytes())
+    }
+
+    /// Maps the same bytes elsewhere.
+    pub fn move_by(self, bytes: &mut [u8], distance: u64) -> Done {
+        let address = self.address(bytes)? + distance;
+        write(bytes, self.0 + 16, &address.to_le_bytes())?;
+        write(bytes, self.0 + 24, &address.to_le_bytes())
+    }
+
     fn offset(self, bytes: &[u8]) -> Result<usize, String> {
         Ok(u64_at(bytes, self.0 + 8)? as usize)
     }
@@ -78,6 +93,26 @@ impl ProgramHeader {
 
 pub fn set_stack_size(bytes: &mut [u8], size: u64) -> Done {
     ProgramHeader::find(bytes, PT_GNU_STACK, None)?.set_memory_size(bytes, size)
+}
+
+/// An entry point in the data segment.
+pub fn enter_data(bytes: &mut [u8]) -> Done {
+    let address = ProgramHeader::find(bytes, PT_LOAD, Some(READ_WRITE))?.address(bytes)?;
+    write(bytes, 24, &address.to_le_bytes())
+}
+
+/// A search table of the unwinder that no unwinder reads, or without one a build-id that is too short.
+pub fn break_unwind_table(bytes: &mut [u8]) -> Done {
+    match ProgramHeader::find(bytes, PT_GNU_EH_FRAME, None) {
+        Ok(table) => {
+            let at = table.offset(bytes)?;
+            flip(bytes, at, 2)
+        }
+        Err(_) => {
+            let at = build_id_note(bytes)?;
+            write(bytes, at + 4, &4_u32.to_le_bytes())
+        }
+    }
 }
 
 pub fn set_machine(bytes: &mut [u8], machine: u16) -> Done {

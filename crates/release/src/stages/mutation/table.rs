@@ -4,7 +4,7 @@
 
 use super::elf_edit::{
     self, DT_NEEDED, DT_RPATH, DT_TEXTREL, Done, PT_GNU_RELRO, PT_GNU_STACK, PT_LOAD, PT_NULL, ProgramHeader,
-    READ_WRITE, READ_WRITE_EXECUTE,
+    READ_EXECUTE, READ_WRITE, READ_WRITE_EXECUTE,
 };
 use super::{Mutant, Originals, READER, Subject};
 use elf_gate::Stage;
@@ -77,6 +77,19 @@ pub(super) const MUTANTS: &[Mutant] = &[
     }),
     mutant(Linked, "symbol undefined", "undefined-symbols", |bytes, _| elf_edit::undefine_symbol(bytes)),
     mutant(Linked, "made by another compiler", "producers", |bytes, _| elf_edit::change_producer(bytes)),
+    mutant(Linked, "size of the ELF header changed", "elf-header", |bytes, _| elf_edit::flip(bytes, 52, 1)),
+    mutant(Linked, "more bytes in the file than in memory", "program-headers", oversized_code),
+    mutant(Linked, "entry point in data", "entry-point", |bytes, _| elf_edit::enter_data(bytes)),
+    mutant(Linked, "entry point inside of an instruction", "entry-point", |bytes, _| {
+        elf_edit::flip(bytes, 24, 1)
+    }),
+    mutant(Linked, "code moved by one page", "section-layout", |bytes, _| {
+        ProgramHeader::find(bytes, PT_LOAD, Some(READ_EXECUTE))?.move_by(bytes, 4096)
+    }),
+    mutant(Linked, "bytes appended", "unclaimed-bytes", appended),
+    mutant(Linked, "search table of the unwinder damaged", "code-pointers", |bytes, _| {
+        elf_edit::break_unwind_table(bytes)
+    }),
     mutant(Linked, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
     mutant(Linked, "packed file in its place", "not-packed", |bytes, originals| {
         replace(bytes, originals.packed)
@@ -150,12 +163,40 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Stripped, "grown since the previous release", "size-growth", |bytes, originals| {
         grown(bytes, originals, Stage::Stripped)
     }),
+    mutant(Stripped, "size of the ELF header changed", "elf-header", |bytes, _| elf_edit::flip(bytes, 52, 1)),
+    mutant(Stripped, "more bytes in the file than in memory", "program-headers", oversized_code),
+    mutant(Stripped, "entry point in data", "entry-point", |bytes, _| elf_edit::enter_data(bytes)),
+    mutant(Stripped, "entry point inside of an instruction", "entry-point", |bytes, _| {
+        elf_edit::flip(bytes, 24, 1)
+    }),
+    mutant(Stripped, "code moved by one page", "section-layout", |bytes, _| {
+        ProgramHeader::find(bytes, PT_LOAD, Some(READ_EXECUTE))?.move_by(bytes, 4096)
+    }),
+    mutant(Stripped, "bytes appended", "unclaimed-bytes", appended),
+    mutant(Stripped, "search table of the unwinder damaged", "code-pointers", |bytes, _| {
+        elf_edit::break_unwind_table(bytes)
+    }),
     mutant(Stripped, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
     mutant(Debug, "debug file of another build", "debug-file-matches", |bytes, _| {
         elf_edit::change_build_id(bytes)
     }),
     mutant(Debug, "linked file as debug file", "debug-file-matches", |bytes, originals| {
         replace(bytes, originals.linked)
+    }),
+    mutant(Debug, "debug file with another entry point", "debug-file-layout", |bytes, _| {
+        elf_edit::flip(bytes, 24, 16)
+    }),
+    mutant(Packed, "size of the ELF header changed", "elf-header", |bytes, _| elf_edit::flip(bytes, 52, 1)),
+    mutant(Packed, "more bytes in the file than in memory", "program-headers", oversized_code),
+    mutant(Packed, "entry point in data", "entry-point", |bytes, _| elf_edit::enter_data(bytes)),
+    mutant(Packed, "file size of the reserved segment changed", "upx-structure", |bytes, _| {
+        // The second byte of p_filesz of the first segment.
+        elf_edit::flip(bytes, 64 + 32 + 1, 8)
+    }),
+    mutant(Packed, "more bytes in the file than in memory, inside", "inner-headers", |bytes, originals| {
+        elf_edit::change_inner_headers(bytes, originals.stripped, |headers| {
+            ProgramHeader::find(headers, PT_LOAD, Some(READ_EXECUTE))?.exceed_memory_size(headers)
+        })
     }),
     mutant(Packed, "outer stack size zeroed", "stack-size", stack_size_zeroed),
     mutant(Packed, "outer stack size halved", "outer-inner-agree", |bytes, originals| {
@@ -223,10 +264,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         let at = bytes.len().saturating_sub(36 - 31);
         elf_edit::flip(bytes, at, 1)
     }),
-    mutant(Packed, "bytes appended", "upx-structure", |bytes, _| {
-        bytes.extend_from_slice(b"appended");
-        Ok(())
-    }),
+    mutant(Packed, "bytes appended", "upx-structure", appended),
     mutant(Packed, "marks of UPX erased", "packed-by-upx", |bytes, _| {
         let at = elf_edit::loader_info(bytes)? + 4;
         elf_edit::write(bytes, at, b"XPU!")?;
@@ -243,6 +281,15 @@ fn stack_size_zeroed(bytes: &mut Vec<u8>, _: &Originals) -> Done {
 
 fn executable_stack(bytes: &mut Vec<u8>, _: &Originals) -> Done {
     ProgramHeader::find(bytes, PT_GNU_STACK, None)?.set_flags(bytes, READ_WRITE_EXECUTE)
+}
+
+fn oversized_code(bytes: &mut Vec<u8>, _: &Originals) -> Done {
+    ProgramHeader::find(bytes, PT_LOAD, Some(READ_EXECUTE))?.exceed_memory_size(bytes)
+}
+
+fn appended(bytes: &mut Vec<u8>, _: &Originals) -> Done {
+    bytes.extend_from_slice(b"appended");
+    Ok(())
 }
 
 fn writable_code(bytes: &mut Vec<u8>, _: &Originals) -> Done {
