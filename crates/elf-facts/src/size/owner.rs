@@ -10,7 +10,8 @@ const NO_FILE: &str = "[C or assembly, file unknown]";
 const NAME_BYTES_MAX: usize = 4 << 10;
 
 /// The crate that the mangled name of a Rust symbol names first. Code of a generic function counts for the crate that defines
-/// the function; a method of a trait counts for the crate of its type, and for that of the trait if the type is built in.
+/// the function. A method of a trait counts for the crate of its `impl` (v0 names) or of its type (legacy names, and the trait
+/// if the type is built in).
 ///
 /// ```
 /// use elf_facts::size::crate_of;
@@ -24,6 +25,9 @@ pub fn crate_of(name: &[u8]) -> Option<Cow<'_, str>> {
     }
     if let Some(path) = legacy_path(name) {
         return in_path(path, "..", "$u20$as$u20$").map(Cow::Borrowed);
+    }
+    if let Some(name) = name.strip_prefix(b"_R").and_then(v0_crate) {
+        return Some(Cow::Borrowed(name));
     }
     if !name.starts_with(b"_R") {
         return None;
@@ -66,6 +70,52 @@ fn legacy_path(name: &[u8]) -> Option<&str> {
     // A path that consists of more than a name starts with an escape; `_` separates it from the length.
     let is_type = first.starts_with("_$") || first.starts_with('$');
     Some(if is_type { first.trim_start_matches('_') } else { first })
+}
+
+/// The first crate of a v0 name, after `_R`: of an item its crate, of a method the crate of its `impl`. `None` for
+/// `<TYPE as TRAIT>`, whose types only the demangler reads. The demangler takes 20 times as long.
+fn v0_crate(name: &[u8]) -> Option<&str> {
+    // Each step consumes a byte or follows a back reference, which may form a cycle.
+    const STEPS_MAX: usize = 64;
+    let base_62 = |at: usize| -> Option<(usize, usize)> {
+        let length = name.get(at..)?.iter().position(|byte| *byte == b'_')?;
+        let mut value: usize = 0;
+        for byte in &name[at..at + length] {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'z' => byte - b'a' + 10,
+                b'A'..=b'Z' => byte - b'A' + 36,
+                _ => return None,
+            };
+            value = value.checked_mul(62)?.checked_add(usize::from(digit))?;
+        }
+        // `_` alone is 0, `0_` is 1.
+        Some((if length == 0 { 0 } else { value.checked_add(1)? }, at + length + 1))
+    };
+    let after_disambiguator = |at: usize| match name.get(at) {
+        Some(b's') => base_62(at + 1).map(|(_, end)| end),
+        _ => Some(at),
+    };
+    let mut at = 0;
+    for _ in 0..STEPS_MAX {
+        at = match name.get(at)? {
+            b'N' => at + 2,
+            b'I' => at + 1,
+            b'M' | b'X' => after_disambiguator(at + 1)?,
+            b'B' => base_62(at + 1)?.0,
+            b'C' => {
+                let start = after_disambiguator(at + 1)?;
+                let digits = name.get(start..)?.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let length: usize = std::str::from_utf8(&name[start..start + digits]).ok()?.parse().ok()?;
+                let start = start + digits;
+                // A `_` separates the length from a name that starts with a digit or `_`.
+                let start = if name.get(start) == Some(&b'_') { start + 1 } else { start };
+                return std::str::from_utf8(name.get(start..start.checked_add(length)?)?).ok();
+            }
+            _ => return None,
+        };
+    }
+    None
 }
 
 /// The first crate of a path: `separator` follows it, `of_trait` stands before the trait of `<TYPE as TRAIT>`.
@@ -170,6 +220,14 @@ mod tests {
         );
         check("_RNvCs1234_7mycrate3foo", Some("mycrate"));
         check("_RNvMs_Cs4Cv8Wi1oAIB_7mycrateNtB4_7Example3foo", Some("mycrate"));
+        check("_RNvXs_Cs4Cv8Wi1oAIB_7mycrateNtCs1_5other3TyNtCs2_4core5Clone5clone", Some("mycrate"));
+        check("_RINvNtCs2_4core3ptr13drop_in_placeNtCs1_7mycrate2TyEB4_", Some("core"));
+        check("_RNvC6_123foo3bar", Some("123foo"));
+        // A back reference to itself.
+        check("_RB_", None);
+        check("_RNvB2_", None);
+        check("_RNvC99999999999999999999a", None);
+        check("_RNvCszzzzzzzzzzzzzzzzzzzzz_1a1b", None);
         check("_ZN3foo3barEv", None);
         check("_ZN99999999999999999999999x17h2d059acf6d9340ddE", None);
         check("cblas_sgemm", None);
