@@ -3,6 +3,7 @@
 //! - [`facts`]: what a file is and contains. goblin and object both read every file, and a file on which they differ is
 //!   rejected with both values.
 //! - [`upx`]: the layout that UPX writes around an ELF file, with its checksums and decompressors.
+//! - [`size`]: the size of a file by section, crate and symbol.
 //! - [`codes`]: the error codes.
 //!
 //! A crate of its own, because it is the part of the gate that reads every byte: the development profile optimises this
@@ -13,4 +14,5 @@ pub mod bytes;
 pub mod codes;
 mod elf;
 pub mod facts;
+pub mod size;
 pub mod upx;

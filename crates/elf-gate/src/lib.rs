@@ -2,6 +2,7 @@
 //!
 //! - [`facts`]: bytes in, [`Facts`] out; contains no policy. goblin and object both read every file, and a file on which they
 //!   differ is rejected with both values.
+//! - [`size`]: the size of a file by section, crate and symbol.
 //! - [`upx`]: the layout that UPX writes around an ELF file, with its checksums and decompressors.
 //! - [`policy`]: facts and a policy in, one outcome for each rule out; opens no file.
 //! - [`containers`]: the ELF files inside of static libraries, tar files and images.
@@ -32,7 +33,7 @@ pub mod containers;
 pub mod policy;
 pub mod report;
 
-pub use elf_facts::{facts, upx};
+pub use elf_facts::{facts, size, upx};
 pub use facts::{Facts, FactsError, inspect, inspect_for};
 pub use policy::{Date, Evidence, Policy, RuleOutcome, Severity, Stage, Verdict, judge};
 pub use upx::UpxFacts;

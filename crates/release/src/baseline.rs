@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use elf_gate::Stage;
+use elf_gate::size::SizeBreakdown;
 use serde::{Deserialize, Serialize};
 
 use diag::Diagnostic;
@@ -25,6 +26,9 @@ pub struct Baseline {
 struct Size {
     stage: Stage,
     size_bytes: u64,
+    /// Absent in older manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    breakdown: Option<SizeBreakdown>,
 }
 
 impl Baseline {
@@ -45,6 +49,11 @@ impl Baseline {
     /// The size of a file of that release, if it had one.
     pub fn size_bytes(&self, stage: Stage) -> Option<u64> {
         self.stages.iter().find(|size| size.stage == stage).map(|size| size.size_bytes)
+    }
+
+    /// The parts of a file of that release, if they are known.
+    pub fn breakdown(&self, stage: Stage) -> Option<&SizeBreakdown> {
+        self.stages.iter().find(|size| size.stage == stage)?.breakdown.as_ref()
     }
 
     /// An error for another product or target: their sizes show no growth.

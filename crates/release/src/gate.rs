@@ -4,9 +4,11 @@ use std::path::Path;
 
 use diag::{Diagnostic, Diagnostics};
 use elf_gate::facts::LocalPathSearch;
-use elf_gate::policy::StackSize;
+use elf_gate::policy::{PolicyDocument, StackSize};
+use elf_gate::size::SizeBreakdown;
 use elf_gate::{Date, Evidence, Facts, Policy, RuleOutcome, Stage, Verdict};
 use store::Digest;
+use units::ByteSize;
 
 use crate::artifact::Artifact;
 use crate::codes::{GATE_CANNOT_TELL, GATE_FAILED, GATE_UNREADABLE};
@@ -19,7 +21,7 @@ use crate::plan::Plan;
 ///
 /// ```compile_fail,E0451
 /// fn forge(file: release::artifact::Artifact) -> release::gate::Judged {
-///     release::gate::Judged { file, stage: elf_gate::Stage::Linked, outcomes: Vec::new() }
+///     release::gate::Judged { file, stage: elf_gate::Stage::Linked, outcomes: Vec::new(), breakdown: None }
 /// }
 /// ```
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct Judged {
     file: Artifact,
     stage: Stage,
     outcomes: Vec<RuleOutcome>,
+    breakdown: Option<SizeBreakdown>,
 }
 
 impl Judged {
@@ -45,10 +48,15 @@ impl Judged {
         &self.outcomes
     }
 
+    /// Its size by section and crate. A packed file has neither.
+    pub fn breakdown(&self) -> Option<&SizeBreakdown> {
+        self.breakdown.as_ref()
+    }
+
     /// For tests of later stages, whose subject is not the gate.
     #[cfg(test)]
     pub(crate) fn unchecked(file: Artifact, stage: Stage) -> Self {
-        Self { file, stage, outcomes: Vec::new() }
+        Self { file, stage, outcomes: Vec::new(), breakdown: None }
     }
 }
 
@@ -62,24 +70,41 @@ pub fn policy(config: &Config, target: &str, stage: Stage) -> Policy {
     }
 }
 
+/// The policy of this release for all stages, as it is published. It contains the sizes of the baseline, and no folder of
+/// this machine.
+pub(crate) fn published_policy(plan: &Plan) -> PolicyDocument {
+    PolicyDocument::of_stages(|stage| Policy {
+        baseline_size: plan.baseline.as_ref().and_then(|baseline| baseline.size_bytes(stage)).map(ByteSize),
+        ..policy(&plan.config, &plan.target, stage)
+    })
+}
+
 /// Judges the file that the linker wrote.
 pub(crate) fn linked(plan: &Plan, file: Artifact) -> anyhow::Result<Judged> {
-    let facts = facts(plan, Stage::Linked, file.path(), file.read()?)?;
-    judge(plan, file, &facts, Stage::Linked, &Evidence::default())
+    let shared = file.clone();
+    let bytes = shared.read()?;
+    let facts = facts(plan, Stage::Linked, file.path(), bytes)?;
+    let evidence = Evidence { own_bytes: Some(bytes), ..Evidence::default() };
+    let judged = judge(plan, file, &facts, Stage::Linked, &evidence)?;
+    Ok(Judged { breakdown: SizeBreakdown::of(bytes, None, false).ok(), ..judged })
 }
 
 /// Judges the stripped file together with the debug file that was split off.
 pub(crate) fn stripped(plan: &Plan, file: Artifact, debug: &Artifact) -> anyhow::Result<Judged> {
-    let facts_of_file = facts(plan, Stage::Stripped, file.path(), file.read()?)?;
+    let shared = file.clone();
+    let bytes = shared.read()?;
+    let facts_of_file = facts(plan, Stage::Stripped, file.path(), bytes)?;
     let debug_bytes = debug.read()?;
     let facts_of_debug = facts(plan, Stage::Stripped, debug.path(), debug_bytes)?;
     let evidence = Evidence {
         debug_file: Some(&facts_of_debug),
         debug_file_name: Some(&plan.names.debug),
         debug_file_bytes: Some(debug_bytes),
+        own_bytes: Some(bytes),
         ..Evidence::default()
     };
-    judge(plan, file, &facts_of_file, Stage::Stripped, &evidence)
+    let judged = judge(plan, file, &facts_of_file, Stage::Stripped, &evidence)?;
+    Ok(Judged { breakdown: SizeBreakdown::of(bytes, Some(debug_bytes), false).ok(), ..judged })
 }
 
 /// Judges the packed file. `unpacked` is the digest of the output of `upx -d`.
@@ -131,12 +156,13 @@ fn judge(
     let evidence =
         Evidence { file_name: Some(&plan.config.product.name), build_folders: &folders, today, ..*evidence };
     let baseline_size_bytes = plan.baseline.as_ref().and_then(|baseline| baseline.size_bytes(stage));
-    let evidence = Evidence { baseline_size_bytes, ..evidence };
+    let baseline_breakdown = plan.baseline.as_ref().and_then(|baseline| baseline.breakdown(stage));
+    let evidence = Evidence { baseline_size_bytes, baseline_breakdown, ..evidence };
     let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), &evidence);
     let problems: Diagnostics =
         outcomes.iter().filter_map(|outcome| problem(file.path(), stage, outcome)).collect();
     problems.into_result()?;
-    Ok(Judged { file, stage, outcomes })
+    Ok(Judged { file, stage, outcomes, breakdown: None })
 }
 
 /// One diagnostic for each rule that does not pass.

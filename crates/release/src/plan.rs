@@ -126,6 +126,8 @@ pub struct Names {
     pub docker_tar: String,
     /// The image as an OCI layout.
     pub oci_tar: String,
+    /// The policy of the gate, with which the files can be judged again.
+    pub policy: String,
     /// Digests of all files.
     pub sums: String,
     /// The manifest.
@@ -141,6 +143,7 @@ impl Names {
             docker_tar: format!("{stem}.docker.tar"),
             oci_tar: format!("{stem}.oci.tar"),
             packed: stem,
+            policy: elf_gate::policy::POLICY_FILE_NAME.into(),
             sums: "SHA256SUMS".into(),
             manifest: "dist-manifest.json".into(),
         }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use diag::Diagnostic;
+use elf_facts::size::SizeBreakdown;
 use serde::Deserialize;
 
 use crate::cli::input_bytes;
@@ -13,8 +14,13 @@ use crate::policy::Stage;
 pub(super) enum Baseline {
     /// `dist-manifest.json` of that release.
     Manifest(Manifest),
-    /// Size of the same file of that release.
-    FileBytes(u64),
+    /// The same file of that release.
+    File {
+        /// Its size.
+        size_bytes: u64,
+        /// Its parts, if it is an ELF file.
+        breakdown: Option<SizeBreakdown>,
+    },
 }
 
 /// The part of a manifest that is compared. Other fields are ignored, so that older manifests are accepted.
@@ -27,13 +33,18 @@ pub(super) struct Manifest {
 struct StageSize {
     stage: Stage,
     size_bytes: u64,
+    /// Absent in manifests of older releases.
+    breakdown: Option<SizeBreakdown>,
 }
 
 impl Baseline {
     pub(super) fn read(path: &Path) -> Result<Baseline, Diagnostic> {
         let bytes = input_bytes::file(path)?;
         let json = std::str::from_utf8(&bytes).ok().filter(|text| text.trim_start().starts_with('{'));
-        let Some(json) = json else { return Ok(Baseline::FileBytes(bytes.len() as u64)) };
+        let Some(json) = json else {
+            let breakdown = SizeBreakdown::of(&bytes, None, false).ok();
+            return Ok(Baseline::File { size_bytes: bytes.len() as u64, breakdown });
+        };
         let manifest = serde_json::from_str(json).map_err(|error| {
             Diagnostic::new(&codes::BASELINE_INVALID, "the baseline is not the manifest of a release")
                 .file(path)
@@ -49,7 +60,17 @@ impl Baseline {
             Baseline::Manifest(manifest) => {
                 manifest.stages.iter().find(|size| size.stage == stage).map(|size| size.size_bytes)
             }
-            Baseline::FileBytes(bytes) => Some(*bytes),
+            Baseline::File { size_bytes, .. } => Some(*size_bytes),
+        }
+    }
+
+    /// `None` when that release has no file of the stage, or does not know its parts.
+    pub(super) fn breakdown(&self, stage: Stage) -> Option<&SizeBreakdown> {
+        match self {
+            Baseline::Manifest(manifest) => {
+                manifest.stages.iter().find(|size| size.stage == stage)?.breakdown.as_ref()
+            }
+            Baseline::File { breakdown, .. } => breakdown.as_ref(),
         }
     }
 }

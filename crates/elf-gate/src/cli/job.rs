@@ -20,7 +20,6 @@ use crate::report::FileReport;
 
 /// Everything that is equal for all inputs of a run.
 pub(super) struct Job<'a> {
-    pub(super) policy: SelectedPolicy,
     pub(super) stage: Option<Stage>,
     pub(super) parent: Option<&'a Path>,
     /// Digest of the parent, when the file itself is not available.
@@ -55,6 +54,7 @@ pub(super) enum DebugRole {
 struct ElfFile<'a> {
     name: &'a str,
     bytes: &'a [u8],
+    policy: &'a SelectedPolicy,
     /// The file on disk, or the container of a member.
     path: Option<&'a Path>,
     is_member: bool,
@@ -71,7 +71,12 @@ struct Attachments {
 
 impl Job<'_> {
     /// Judges all ELF files of an input. `program` is the program of an input that is a debug file.
-    pub(super) fn run(&self, input: &Input, program: Option<&Program>) -> InputResult {
+    pub(super) fn run(
+        &self,
+        input: &Input,
+        policy: &SelectedPolicy,
+        program: Option<&Program>,
+    ) -> InputResult {
         let bytes = match &input.source {
             Source::Path(path) => input_bytes::file(path),
             Source::Stdin => input_bytes::stdin(),
@@ -87,7 +92,7 @@ impl Job<'_> {
             let is_member = name != input.name;
             let report = match content {
                 Content::Elf(bytes) => {
-                    let file = ElfFile { name, bytes, path, is_member, is_parent: false };
+                    let file = ElfFile { name, bytes, policy, path, is_member, is_parent: false };
                     self.judge(&file, program, &mut result)
                 }
                 Content::Unreadable(error) => FileReport::unreadable(name, error),
@@ -116,8 +121,8 @@ impl Job<'_> {
     }
 
     fn judge(&self, file: &ElfFile, program: Option<&Program>, result: &mut InputResult) -> FileReport {
-        let ElfFile { name, bytes, path, is_member, is_parent } = *file;
-        let facts = match inspect_for(bytes, &self.policy.local_paths) {
+        let ElfFile { name, bytes, policy: selected, path, is_member, is_parent } = *file;
+        let facts = match inspect_for(bytes, &selected.local_paths) {
             Ok(facts) => facts,
             Err(error) => return FileReport::unreadable(name, error.into()),
         };
@@ -136,7 +141,7 @@ impl Job<'_> {
             Ok(attachments) => attachments,
             Err(error) => return FileReport::unreadable(name, error),
         };
-        let policy = self.policy_for(stage, &attachments, program);
+        let policy = policy_for(selected, stage, &attachments, program);
         if stage == Stage::Debug {
             let build_id = facts.build_id.as_deref().unwrap_or("none");
             notes.push(match program {
@@ -160,6 +165,7 @@ impl Job<'_> {
             unpacked_sha256: unpacked.as_ref().map(|result| result.as_deref().map_err(String::as_str)),
             file_name: Some(name),
             baseline_size_bytes: self.baseline.as_ref().and_then(|baseline| baseline.size_bytes(stage)),
+            baseline_breakdown: self.baseline.as_ref().and_then(|baseline| baseline.breakdown(stage)),
             today: self.today,
             ..Evidence::default()
         };
@@ -170,6 +176,7 @@ impl Job<'_> {
             let file = ElfFile {
                 name: &parent_name,
                 bytes: &parent.bytes,
+                policy: selected,
                 path: Some(&parent.path),
                 is_member: false,
                 is_parent: true,
@@ -212,17 +219,22 @@ impl Job<'_> {
         Ok(Attachments { parent, parent_sha256, debug_file })
     }
 
-    /// Evidence that is present must be correct, even if the policy does not require it.
-    fn policy_for(&self, stage: Stage, attachments: &Attachments, program: Option<&Program>) -> Policy {
-        let mut policy = self.policy.at(stage);
-        policy.needs_debug_file |= attachments.debug_file.is_some();
-        policy.needs_program |= program.is_some();
-        policy
-    }
-
     fn is_input(&self, path: &Path) -> bool {
         path.canonicalize().is_ok_and(|path| self.input_paths.contains(&path))
     }
+}
+
+/// Evidence that is present must be correct, even if the policy does not require it.
+fn policy_for(
+    selected: &SelectedPolicy,
+    stage: Stage,
+    attachments: &Attachments,
+    program: Option<&Program>,
+) -> Policy {
+    let mut policy = selected.at(stage);
+    policy.needs_debug_file |= attachments.debug_file.is_some();
+    policy.needs_program |= program.is_some();
+    policy
 }
 
 fn unreadable(name: &str, error: Diagnostic) -> InputResult {

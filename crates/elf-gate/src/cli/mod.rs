@@ -8,12 +8,14 @@ mod debug_pairs;
 mod diff;
 mod environment;
 mod evidence_file;
+mod init;
 mod input_bytes;
 mod inputs;
 mod job;
 mod output;
 mod policy_args;
 mod sidecar;
+mod size;
 mod unpacking;
 
 use std::collections::HashSet;
@@ -22,15 +24,17 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use diag::{Class, Diagnostic, Diagnostics, render};
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use units::ByteSize;
 
 pub use diff::{DiffArgs, DiffFormat};
 pub use environment::Environment;
+pub use init::InitArgs;
 pub use input_bytes::{InputBytes, file as read_file};
 pub use inputs::{Input, Inputs, Source};
 pub use output::{Color, Format, ReportFile};
 pub use policy_args::PolicyArgs;
+pub use size::SizeArgs;
 
 use crate::codes;
 use crate::containers::Limits;
@@ -38,7 +42,7 @@ use crate::policy::{Stage, Verdict, all_codes};
 use crate::report::{FileReport, Report, Style, sanitized};
 use baseline::Baseline;
 use job::Job;
-use policy_args::SelectedPolicy;
+use policy_args::Policies;
 
 /// Judge ELF files by a policy: stack size, static linking, symbols, hardening, stripping and UPX packing
 #[derive(Debug, clap::Args)]
@@ -91,6 +95,10 @@ pub struct Args {
 enum Command {
     /// Show the differences between two releases of a file
     Diff(DiffArgs),
+    /// Write the strictest policy that a file satisfies, with comments
+    Init(InitArgs),
+    /// Show the size of a file by crate, section and symbol
+    Size(SizeArgs),
 }
 
 /// Result of a run.
@@ -129,6 +137,8 @@ pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write, err: &mu
     let format = args.format();
     let text = match (&args.command, &args.explain) {
         (Some(Command::Diff(diff)), _) => Some(diff::run(diff, environment)),
+        (Some(Command::Init(init)), _) => Some(init::run(init, environment)),
+        (Some(Command::Size(size)), _) => Some(size::run(size, environment)),
         (None, Some(id)) => Some(explain(id).map_err(|error| Diagnostics(vec![error]))),
         (None, None) => None,
     };
@@ -181,7 +191,8 @@ impl Args {
     fn format(&self) -> Format {
         match &self.command {
             Some(Command::Diff(diff)) if diff.format == DiffFormat::Json => Format::Json,
-            Some(Command::Diff(_)) => Format::Human,
+            Some(Command::Size(size)) if size.format == DiffFormat::Json => Format::Json,
+            Some(_) => Format::Human,
             None => self.format,
         }
     }
@@ -190,12 +201,11 @@ impl Args {
 fn judge_inputs(args: &Args, environment: &Environment) -> Result<Report, Diagnostics> {
     let one = |error: Diagnostic| Diagnostics(vec![error]);
     let inputs = Inputs::of(&args.files).map_err(one)?;
-    let policy = SelectedPolicy::load(&args.policy)?;
+    let policies = Policies::select(&args.policy, &args.files, &inputs.files)?;
     let baseline = args.baseline.as_deref().map(Baseline::read).transpose().map_err(one)?;
     check_flags(args, inputs.files.len(), baseline.as_ref()).map_err(one)?;
     let paths = inputs.files.iter().filter_map(|input| input.path()?.canonicalize().ok());
     let job = Job {
-        policy,
         stage: args.stage,
         parent: args.parent.as_deref(),
         parent_sha256: args.parent_sha256.as_deref(),
@@ -205,25 +215,49 @@ fn judge_inputs(args: &Args, environment: &Environment) -> Result<Report, Diagno
         today: environment.today,
         input_paths: paths.collect::<HashSet<PathBuf>>(),
     };
-    let mut results: Vec<_> = inputs.files.par_iter().map(|input| job.run(input, None)).collect();
+    let mut results: Vec<_> = inputs
+        .files
+        .par_iter()
+        .enumerate()
+        .map(|(index, input)| job.run(input, policies.of_input(index), None))
+        .collect();
     // The program of a debug file is known only after all inputs were read.
     let pairs = debug_pairs::find(&inputs.files, &results);
-    let again: Vec<_> =
-        pairs.par_iter().map(|(index, program)| job.run(&inputs.files[*index], Some(program))).collect();
+    let run = |(index, program): &(usize, _)| {
+        job.run(&inputs.files[*index], policies.of_input(*index), Some(program))
+    };
+    let again: Vec<_> = pairs.par_iter().map(run).collect();
     for ((index, _), again) in pairs.iter().zip(again) {
         results[*index] = again;
     }
     let not_elf = inputs.not_files + results.iter().map(|result| result.not_elf).sum::<usize>();
+    let mut diagnostics = Vec::new();
+    let mut used = Vec::new();
+    let in_use = policies.in_use();
+    for (policy, inputs) in &in_use {
+        let reports: Vec<&FileReport> = inputs.iter().flat_map(|input| &results[*input].reports).collect();
+        let names: Vec<&str> = reports.iter().map(|report| report.file.as_str()).collect();
+        diagnostics.extend(policy.document.waivers_without_file(&names));
+        used.push(policy.in_report(reports.len()));
+        if in_use.len() > 1 {
+            for input in inputs {
+                for report in &mut results[*input].reports {
+                    report.notes.push(format!("policy: `{}`", policy.name()));
+                }
+            }
+        }
+    }
     let files: Vec<FileReport> = results.into_iter().flat_map(|result| result.reports).collect();
-    let names: Vec<&str> = files.iter().map(|report| report.file.as_str()).collect();
-    let mut diagnostics = job.policy.document.waivers_without_file(&names);
     if files.is_empty() {
         let others =
             if not_elf == 1 { "1 other file was".into() } else { format!("{not_elf} other files were") };
         let message = format!("no ELF file was found; {others} skipped");
         diagnostics.push(Diagnostic::new(&codes::NO_ELF_FILE, message).hint(codes::fix(&codes::NO_ELF_FILE)));
     }
-    Ok(Report::new(files).with_skipped(not_elf, inputs.duplicates).with_diagnostics(diagnostics))
+    Ok(Report::new(files)
+        .with_skipped(not_elf, inputs.duplicates)
+        .with_diagnostics(diagnostics)
+        .with_policies(used))
 }
 
 /// Flags that apply to one file require one input.
@@ -232,7 +266,7 @@ fn check_flags(args: &Args, inputs: usize, baseline: Option<&Baseline>) -> Resul
         ("--parent", args.parent.is_some()),
         ("--parent-sha256", args.parent_sha256.is_some()),
         ("--debug-file", args.debug_file.is_some()),
-        ("--baseline", matches!(baseline, Some(Baseline::FileBytes(_)))),
+        ("--baseline", matches!(baseline, Some(Baseline::File { .. }))),
     ];
     match flags.into_iter().find(|(_, is_given)| *is_given && inputs > 1) {
         None => Ok(()),

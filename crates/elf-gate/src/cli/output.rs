@@ -113,6 +113,20 @@ fn write_atomically(path: &Path, text: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Writes a file that does not exist yet.
+pub(super) fn write_new(path: &Path, text: &[u8]) -> Result<(), Diagnostic> {
+    let created = OpenOptions::new().write(true).create_new(true).open(path);
+    match created.and_then(|mut file| file.write_all(text)) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(super::init::exists(path)),
+        Err(error) => {
+            Err(Diagnostic::new(&codes::REPORT_NOT_WRITTEN, format!("cannot write `{}`", path.display()))
+                .cause(error)
+                .hint(codes::fix(&codes::REPORT_NOT_WRITTEN)))
+        }
+    }
+}
+
 /// Appends the summary to the file that GitHub Actions names.
 pub(super) fn append_step_summary(report: &Report, path: &Path) -> Result<(), Diagnostic> {
     let append = || {

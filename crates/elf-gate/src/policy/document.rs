@@ -11,12 +11,16 @@ use crate::policy::glob;
 use crate::policy::presets::PRESETS;
 use crate::policy::schema::{Policy, PolicyTable, StackSize};
 use crate::policy::stage::Stage;
+use crate::policy::table::rule;
 use crate::policy::waiver::Waiver;
 
 /// A policy file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyDocument {
+    /// The version of the gate that wrote the document. Errors of other versions name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate_version: Option<String>,
     /// The preset that this document changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extends: Option<String>,
@@ -52,6 +56,24 @@ impl PolicyDocument {
                 .expected(known.join(", "))
                 .hint(codes::fix(&codes::UNKNOWN_PRESET))
         })
+    }
+
+    /// The document of these requirements. It extends no preset, so a gate with other presets judges alike.
+    pub fn of_stages(requirements: impl Fn(Stage) -> Policy) -> PolicyDocument {
+        let mut tables = Stage::ALL.map(|stage| {
+            let mut policy = requirements(stage);
+            // An exception for a rule that is off would be refused as one without effect.
+            let enabled = policy.clone();
+            let applies = |name: &str| rule(name).is_some_and(|rule| rule.applies(stage, &enabled));
+            policy.severity.retain(|name, _| applies(name));
+            policy.cannot_tell.retain(|name, _| applies(name));
+            policy.waivers.retain(|waiver| applies(&waiver.rule));
+            PolicyTable::of(&policy)
+        });
+        let every = PolicyTable::take_common(&mut tables);
+        let [object, linked, stripped, debug, packed] = tables;
+        let gate_version = Some(env!("CARGO_PKG_VERSION").to_string());
+        PolicyDocument { gate_version, extends: None, every, object, linked, stripped, debug, packed }
     }
 
     /// The requirements at a stage.

@@ -1,6 +1,7 @@
 //! Information beyond the bytes of the file.
 
 use elf_facts::facts::{DebugLink, Facts};
+use elf_facts::size::SizeBreakdown;
 
 use crate::policy::date::Date;
 
@@ -30,6 +31,8 @@ pub struct Evidence<'a> {
     pub build_folders: &'a [String],
     /// Size of the same file in the baseline release.
     pub baseline_size_bytes: Option<u64>,
+    /// The parts of that file, for the message of a violation. Needs `own_bytes`.
+    pub baseline_breakdown: Option<&'a SizeBreakdown>,
     /// The day of the judgement, for the expiry of waivers: the gate reads no clock.
     pub today: Option<Date>,
 }

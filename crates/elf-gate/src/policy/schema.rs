@@ -44,6 +44,32 @@ macro_rules! schema {
         }
 
         impl PolicyTable {
+            /// The names of all keys, less `severity`, `cannot_tell` and `waivers`, which are exceptions.
+            pub const KEYS: &[&str] = &[$(stringify!($field),)*];
+
+            /// A table with every value of `policy` that is not the default.
+            pub(super) fn of(policy: &Policy) -> PolicyTable {
+                let default = Policy::default();
+                PolicyTable {
+                    $($field: (policy.$field != default.$field).then(|| policy.$field.clone()),)*
+                    severity: policy.severity.clone(),
+                    cannot_tell: policy.cannot_tell.clone(),
+                    waivers: policy.waivers.clone(),
+                }
+            }
+
+            /// Moves the values that all tables share into a table of their own. Exceptions stay.
+            pub(super) fn take_common(tables: &mut [PolicyTable]) -> PolicyTable {
+                let mut common = PolicyTable::default();
+                $(if let [first, rest @ ..] = &*tables
+                    && rest.iter().all(|table| table.$field == first.$field)
+                {
+                    common.$field = first.$field.clone();
+                    tables.iter_mut().for_each(|table| table.$field = None);
+                })*
+                common
+            }
+
             /// Replaces values and lists; extends tables by rule, and waivers.
             pub(super) fn merge_into(&self, policy: &mut Policy) {
                 $(if let Some(value) = &self.$field {
@@ -129,6 +155,9 @@ schema! {
     size_max: Option<ByteSize>,
     /// Largest allowed growth since the baseline release, in percent.
     growth_percent_max: Option<u32>,
+    /// Size of the same file in the baseline release, for `growth_percent_max`. A baseline that is given with the file
+    /// replaces it.
+    baseline_size: Option<ByteSize>,
     /// Smallest alignment of every PT_LOAD: the largest page size of the target machines.
     segment_align_min: Option<ByteSize>,
     /// Smallest alignment of every PT_LOAD by machine, for machines with pages of several sizes.

@@ -37,9 +37,8 @@ struct Product {
 impl PolicyDocument {
     /// Parses and validates a policy file.
     pub fn parse(text: &str) -> Result<PolicyDocument, Diagnostics> {
-        let document: PolicyDocument = parse(text)?;
-        document.check()?;
-        Ok(document)
+        let parsed = parse(text).and_then(|document: PolicyDocument| document.check().map(|()| document));
+        parsed.map_err(|problems| with_versions(text, problems))
     }
 
     /// Parses and validates a policy file, or the table `gate` of a larger TOML file. The latter is a `release.toml`, where the
@@ -65,7 +64,8 @@ impl PolicyDocument {
     }
 
     fn tables_mut(&mut self) -> [&mut PolicyTable; 6] {
-        let PolicyDocument { extends: _, every, object, linked, stripped, debug, packed } = self;
+        let PolicyDocument { gate_version: _, extends: _, every, object, linked, stripped, debug, packed } =
+            self;
         [every, object, linked, stripped, debug, packed]
     }
 
@@ -157,6 +157,29 @@ fn contradictions(policy: &Policy) -> Vec<String> {
         }
     }
     found
+}
+
+/// Adds to errors of a policy from another version of the gate that a newer gate may know the key or the rule.
+fn with_versions(text: &str, Diagnostics(problems): Diagnostics) -> Diagnostics {
+    #[derive(Deserialize)]
+    struct Probe {
+        gate_version: Option<String>,
+    }
+    const OWN: &str = env!("CARGO_PKG_VERSION");
+    let written_by = toml::from_str::<Probe>(text).ok().and_then(|probe| probe.gate_version);
+    let Some(written_by) = written_by.filter(|version| version != OWN) else { return Diagnostics(problems) };
+    let written_by: String = written_by.chars().take(40).collect();
+    let hint = format!(
+        "elf-gate {written_by} wrote the policy and this is elf-gate {OWN}: judge with that version, or with a policy of \
+         your own (`--policy FILE`, `--preset NAME`)"
+    );
+    let of_versions =
+        [&codes::POLICY_SYNTAX, &codes::UNKNOWN_RULE, &codes::UNKNOWN_PRESET].map(|code| code.id);
+    let hinted = problems.into_iter().map(|problem| match of_versions.contains(&problem.code().id) {
+        true => problem.hint(&*hint),
+        false => problem,
+    });
+    hinted.collect()
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Diagnostics> {

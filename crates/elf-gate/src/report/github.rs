@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::policy::Verdict;
 use crate::report::model::{FileReport, FileState, OutcomeStatus, Report};
-use crate::report::text::{counted, counts, printable, sanitized, sentence, verdict, with_hint};
+use crate::report::text::{counted, counts, policies, printable, sanitized, sentence, verdict, with_hint};
 
 /// GitHub shows ten annotations of each level for a step and drops the others without a message.
 const ANNOTATIONS_SHOWN: usize = 10;
@@ -44,6 +44,9 @@ pub(super) fn annotations(report: &Report) -> String {
         );
         let _ = writeln!(out, "::notice title=elf-gate::{}", message(&text));
     }
+    for policy in policies(report) {
+        let _ = writeln!(out, "elf-gate: policy: {}", message(&policy));
+    }
     let _ = writeln!(out, "elf-gate: {}, {}", verdict(report.verdict), counts(&report.summary));
     out
 }
@@ -53,6 +56,9 @@ pub(super) fn step_summary(report: &Report) -> String {
     // GitHub shows nothing of a summary that exceeds 1 MiB.
     const BYTES_MAX: usize = 900 << 10;
     let mut out = format!("## ELF gate: {}\n\n{}\n", verdict(report.verdict), counts(&report.summary));
+    for policy in policies(report) {
+        let _ = writeln!(out, "\npolicy: {}", cell(&policy));
+    }
     let is_listed =
         |file: &&FileReport| file.verdict() != Verdict::Pass || file.exceptions().next().is_some();
     let listed: Vec<&FileReport> = report.files.iter().filter(is_listed).collect();

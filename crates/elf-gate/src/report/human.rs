@@ -6,7 +6,7 @@ use units::ByteSize;
 
 use crate::policy::{RuleOutcome, Verdict};
 use crate::report::model::{FileReport, FileState, OutcomeStatus, Report};
-use crate::report::text::{counted, counts, printable, waived, with_hint};
+use crate::report::text::{counted, counts, policies, printable, waived, with_hint};
 
 /// How to print.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +33,9 @@ pub(super) fn render(report: &Report, style: Style) -> String {
     for diagnostic in &report.diagnostics {
         let label = paint(&format!("error[{}]", diagnostic.code().id), "1;31", style);
         let _ = writeln!(out, "{label}: {}", with_hint(diagnostic));
+    }
+    for policy in policies(report) {
+        let _ = writeln!(out, "{}", paint(&format!("policy: {policy}"), DIM, style));
     }
     let _ = writeln!(out, "{}  {}", mark(report.verdict, style), counts(&report.summary));
     out

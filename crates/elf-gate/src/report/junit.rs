@@ -10,7 +10,7 @@ use diag::Diagnostic;
 
 use crate::policy::RuleOutcome;
 use crate::report::model::{FileReport, FileState, OutcomeStatus, Report};
-use crate::report::text::{sentence, with_hint};
+use crate::report::text::{policies, sentence, with_hint};
 
 /// Counts of a suite or of the whole document.
 #[derive(Clone, Copy, Default)]
@@ -23,12 +23,14 @@ struct Counts {
 
 pub(super) fn render(report: &Report) -> String {
     let mut suites = String::new();
+    let properties = properties(report);
     let mut total = Counts::default();
     for file in &report.files {
-        suites += &suite(&file.file, &mut total, |cases, counts| file_cases(file, cases, counts));
+        suites +=
+            &suite(&file.file, &properties, &mut total, |cases, counts| file_cases(file, cases, counts));
     }
     if !report.diagnostics.is_empty() {
-        suites += &suite("elf-gate", &mut total, |cases, counts| {
+        suites += &suite("elf-gate", &properties, &mut total, |cases, counts| {
             for diagnostic in &report.diagnostics {
                 error_case("elf-gate", diagnostic, cases, counts);
             }
@@ -40,7 +42,24 @@ pub(super) fn render(report: &Report) -> String {
     )
 }
 
-fn suite(name: &str, total: &mut Counts, write_cases: impl FnOnce(&mut String, &mut Counts)) -> String {
+/// The policies, in each suite: JUnit has no place for properties of the whole run.
+fn properties(report: &Report) -> String {
+    let property =
+        |policy: String| format!("      <property name=\"policy\" value=\"{}\"/>\n", escaped(&policy));
+    let properties: String = policies(report).into_iter().map(property).collect();
+    if properties.is_empty() {
+        properties
+    } else {
+        format!("    <properties>\n{properties}    </properties>\n")
+    }
+}
+
+fn suite(
+    name: &str,
+    properties: &str,
+    total: &mut Counts,
+    write_cases: impl FnOnce(&mut String, &mut Counts),
+) -> String {
     let (mut cases, mut counts) = (String::new(), Counts::default());
     write_cases(&mut cases, &mut counts);
     total.tests += counts.tests;
@@ -48,7 +67,7 @@ fn suite(name: &str, total: &mut Counts, write_cases: impl FnOnce(&mut String, &
     total.errors += counts.errors;
     total.skipped += counts.skipped;
     let (name, attributes) = (escaped(name), attributes(counts));
-    format!("  <testsuite name=\"{name}\" {attributes}>\n{cases}  </testsuite>\n")
+    format!("  <testsuite name=\"{name}\" {attributes}>\n{properties}{cases}  </testsuite>\n")
 }
 
 fn attributes(counts: Counts) -> String {

@@ -9,11 +9,13 @@ mod junit;
 mod model;
 mod render;
 mod sarif;
+mod size;
 mod text;
 
 pub use diff::{Change, Diff, DiffSide, SegmentShape, SymbolChanges};
 pub use human::Style;
 #[cfg(feature = "cli")]
-pub(crate) use text::sanitized;
+pub(crate) use text::{printable, sanitized};
 
-pub use model::{FileReport, FileState, Report, SCHEMA_VERSION, Summary, Tool};
+pub use model::{FileReport, FileState, PolicySource, PolicyUse, Report, SCHEMA_VERSION, Summary, Tool};
+pub use size::SizeReport;

@@ -20,10 +20,41 @@ pub struct Report {
     pub verdict: Verdict,
     /// Counts.
     pub summary: Summary,
+    /// The policies that the files were judged by. Empty for reports of programs that choose no policy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyUse>,
     /// One entry for each file.
     pub files: Vec<FileReport>,
     /// Problems of the run that belong to no file.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A policy, and how it was selected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PolicyUse {
+    /// How it was selected.
+    pub source: PolicySource,
+    /// Path of the file, or name of the preset.
+    pub name: String,
+    /// Number of ELF files that it was used for.
+    pub files: usize,
+    /// The size of PT_GNU_STACK that replaces the one of the policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack_size_bytes: Option<u64>,
+}
+
+/// How a policy was selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicySource {
+    /// The file of a flag.
+    File,
+    /// The preset of a flag.
+    Preset,
+    /// A file in the folder of the judged files. It comes from the same source as they do.
+    BesideFiles,
+    /// The preset that applies without flags and without such a file.
+    Default,
 }
 
 /// Name and version of a program.
@@ -180,7 +211,15 @@ impl Report {
         };
         let verdict = worst(files.iter().map(FileReport::verdict));
         let diagnostics = Vec::new();
-        Report { schema_version: SCHEMA_VERSION, tool: TOOL, verdict, summary, files, diagnostics }
+        let policies = Vec::new();
+        Report { schema_version: SCHEMA_VERSION, tool: TOOL, verdict, summary, policies, files, diagnostics }
+    }
+
+    /// Adds the policies that were used.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Vec<PolicyUse>) -> Report {
+        self.policies = policies;
+        self
     }
 
     /// Adds the counts of files that were not judged, so that a folder without programs does not look like a pass.

@@ -8,11 +8,16 @@ use serde_json::{Value, json};
 
 use crate::policy::{Severity, Verdict, all_codes};
 use crate::report::model::{FileReport, FileState, OutcomeStatus, Report, TOOL};
-use crate::report::text::{sentence, waived, with_hint};
+use crate::report::text::{self, sentence, waived, with_hint};
 
 pub(super) fn log(report: &Report) -> Value {
     let results: Vec<Value> = report.files.iter().flat_map(results).collect();
     let notes = report.files.iter().flat_map(|file| file.notes.iter().map(|note| notification(file, note)));
+    let policies = report.policies.iter().map(|policy| json!(policy)).collect::<Vec<_>>();
+    let of_run = text::policies(report)
+        .into_iter()
+        .map(|policy| json!({"level": "note", "message": {"text": format!("policy: {policy}")}}));
+    let notes = of_run.chain(notes);
     let notifications: Vec<Value> = notes.chain(report.diagnostics.iter().map(error_notification)).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -30,7 +35,7 @@ pub(super) fn log(report: &Report) -> Value {
             }],
             "columnKind": "unicodeCodePoints",
             "results": results,
-            "properties": {"verdict": report.verdict, "summary": report.summary},
+            "properties": {"verdict": report.verdict, "summary": report.summary, "policies": policies},
         }],
     })
 }

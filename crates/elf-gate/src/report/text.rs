@@ -2,8 +2,10 @@
 
 use diag::Diagnostic;
 
-use crate::policy::{RuleOutcome, Verdict};
-use crate::report::model::Summary;
+use units::ByteSize;
+
+use crate::policy::{POLICY_FILE_NAME, RuleOutcome, Verdict};
+use crate::report::model::{PolicySource, PolicyUse, Report, Summary};
 
 /// An outcome in one sentence, for formats without columns.
 pub(super) fn sentence(outcome: &RuleOutcome) -> String {
@@ -66,6 +68,33 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+/// One line for each policy, up to a length that is read.
+pub(super) fn policies(report: &Report) -> Vec<String> {
+    const SHOWN: usize = 8;
+    let mut lines: Vec<String> = report.policies.iter().take(SHOWN).map(policy).collect();
+    if report.policies.len() > SHOWN {
+        lines.push(format!("{} more policies", report.policies.len() - SHOWN));
+    }
+    lines
+}
+
+fn policy(policy: &PolicyUse) -> String {
+    let name = printable(&policy.name);
+    let of_stack = |bytes| format!(" with a stack of {}", ByteSize(bytes));
+    let stack_size = policy.stack_size_bytes.map(of_stack).unwrap_or_default();
+    match policy.source {
+        PolicySource::File => format!("`{name}`{stack_size}"),
+        PolicySource::Preset => format!("preset `{name}`{stack_size}"),
+        PolicySource::BesideFiles => format!(
+            "`{name}`{stack_size}, found beside {}: it is as trustworthy as the files; `--policy` replaces it",
+            counted(policy.files, "file")
+        ),
+        PolicySource::Default => {
+            format!("preset `{name}`{stack_size}, because no `{POLICY_FILE_NAME}` is beside the files")
+        }
+    }
+}
+
 /// The summary in one line.
 pub(super) fn counts(summary: &Summary) -> String {
     let mut text = format!(
@@ -94,6 +123,6 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 }
 
 /// Replaces control characters: names and strings of untrusted files must not control the terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

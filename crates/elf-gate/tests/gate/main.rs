@@ -11,5 +11,7 @@ mod policies;
 mod readers;
 mod report;
 mod rules;
+mod sizes;
+mod strictest;
 mod untrusted_bytes;
 mod upx_versions;

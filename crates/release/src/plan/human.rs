@@ -45,6 +45,7 @@ impl Plan {
             &names.debug,
             &names.docker_tar,
             &names.oci_tar,
+            &names.policy,
             &names.sums,
             &names.manifest,
         ];

@@ -16,6 +16,7 @@ pub use self::manifest::{GateRecord, Manifest};
 use crate::artifact::Artifact;
 use crate::codes::{IMAGE_MISMATCH, PUBLISH_MISMATCH};
 use crate::context::BuildContext;
+use crate::gate;
 use crate::plan::{Names, Plan};
 use crate::stage::StageId;
 use crate::stages::image::{self, Image, ImageFacts};
@@ -95,8 +96,11 @@ pub fn publish(plan: &Plan, context: &BuildContext, image: Image) -> anyhow::Res
     atomic_write::write(&at(&names.docker_tar), 0o644, |file| image.image().write_docker_tar(file))?;
     atomic_write::write(&at(&names.oci_tar), 0o644, |file| image.image().write_oci_tar(file))?;
 
+    atomic_write::bytes(&at(&names.policy), 0o644, policy_text(plan)?.as_bytes())?;
+
     // Read from disk again: the digests are of the bytes that were written.
-    let written = [&names.debug, &names.unpacked, &names.packed, &names.docker_tar, &names.oci_tar];
+    let written =
+        [&names.debug, &names.unpacked, &names.packed, &names.docker_tar, &names.oci_tar, &names.policy];
     let mut files = context
         .jobs
         .map(written.len(), |index| NamedFile::of(staging.path(), written[index]))
@@ -121,6 +125,17 @@ pub fn publish(plan: &Plan, context: &BuildContext, image: Image) -> anyhow::Res
 
     rename_into_place(dist, staging.path(), &files, names)?;
     Ok(Release { files, image: image.facts().clone(), manifest })
+}
+
+/// The policy that the files were judged by, with which they can be judged again without the checkout.
+fn policy_text(plan: &Plan) -> anyhow::Result<String> {
+    let product = &plan.config.product.name;
+    let comment = format!(
+        "The policy of {product} {} for {}, by which its files were judged.\n\
+         `elf-gate FOLDER` uses this file for the files beside it.",
+        plan.version, plan.target
+    );
+    Ok(gate::published_policy(plan).to_text(&comment)?)
 }
 
 /// The image carries the digest of its bytes; it must be that of the proved file.

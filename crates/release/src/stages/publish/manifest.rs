@@ -1,6 +1,7 @@
 //! `dist-manifest.json`: what was released, from what, and everything that was shown about it.
 
 use elf_gate::RuleOutcome;
+use elf_gate::size::SizeBreakdown;
 use serde::Serialize;
 use store::Digest;
 
@@ -43,6 +44,9 @@ pub struct GateRecord {
     pub sha256: Digest,
     /// Size of the file.
     pub size_bytes: u64,
+    /// Its size by section and crate; `elf-gate size --baseline` and the rule `size-growth` of the next release compare it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breakdown: Option<SizeBreakdown>,
     /// Always `pass`: a file that does not pass is not released.
     pub verdict: &'static str,
     /// One outcome for each rule.
@@ -55,6 +59,7 @@ impl GateRecord {
             stage: judged.stage().name(),
             sha256: judged.file().sha256().clone(),
             size_bytes: judged.file().size_bytes(),
+            breakdown: judged.breakdown().cloned(),
             verdict: "pass",
             rules: judged.outcomes().to_vec(),
         }

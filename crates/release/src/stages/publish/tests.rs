@@ -82,11 +82,40 @@ impl Build {
 fn publishes_the_proved_bytes() {
     let build = Build::new();
     let release = publish(&build.plan, &build.context, build.image()).unwrap();
-    assert_eq!(release.files().len(), 6);
+    assert_eq!(release.files().len(), 7);
     let published = std::fs::read(build.path("dist").join(&build.plan.names.packed)).unwrap();
     assert_eq!(published, b"packed");
     let sums = std::fs::read_to_string(build.path("dist/SHA256SUMS")).unwrap();
-    assert_eq!(sums.lines().count(), 6);
+    assert_eq!(sums.lines().count(), 7);
+}
+
+#[test]
+fn publishes_the_policy_of_every_stage_with_its_digest() {
+    use elf_gate::policy::PolicyDocument;
+    let build = Build::new();
+    let release = publish(&build.plan, &build.context, build.image()).unwrap();
+    let text = std::fs::read_to_string(build.path("dist/gate-policy.toml")).unwrap();
+    let published = PolicyDocument::parse(&text).unwrap();
+    for stage in elf_gate::Stage::ALL {
+        let judged_by = gate::policy(&build.plan.config, &build.plan.target, stage);
+        let mut published = published.at(stage);
+        // Exceptions for rules that are off at the stage are omitted.
+        assert!(
+            published
+                .cannot_tell
+                .iter()
+                .all(|(rule, reason)| judged_by.cannot_tell.get(rule) == Some(reason))
+        );
+        published.cannot_tell = judged_by.cannot_tell.clone();
+        assert_eq!(published, judged_by, "{stage}");
+    }
+    let digest = Digest::of(text.as_bytes());
+    let listed = release.files().iter().find(|file| file.name == "gate-policy.toml").unwrap();
+    assert_eq!(listed.sha256, digest);
+    let sums = std::fs::read_to_string(build.path("dist/SHA256SUMS")).unwrap();
+    assert!(sums.contains(&format!("{digest}  gate-policy.toml\n")), "{sums}");
+    let root = build.plan.paths.root.display().to_string();
+    assert!(!text.contains(&root), "the policy names a folder of this machine");
 }
 
 #[test]
