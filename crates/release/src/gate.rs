@@ -64,8 +64,9 @@ pub fn policy(config: &Config, target: &str, stage: Stage) -> Policy {
 
 /// Judges the file that the linker wrote.
 pub(crate) fn linked(plan: &Plan, file: Artifact) -> anyhow::Result<Judged> {
-    let facts = facts(plan, Stage::Linked, file.path(), &file.read()?)?;
-    judge(plan, file, &facts, Stage::Linked, &Evidence::default())
+    let bytes = file.read()?;
+    let facts = facts(plan, Stage::Linked, file.path(), &bytes)?;
+    judge(plan, file, &facts, Stage::Linked, &Evidence { own_bytes: Some(&bytes), ..Evidence::default() })
 }
 
 /// Judges the stripped file together with the debug file that was split off.

@@ -87,6 +87,10 @@ schema! {
     forbidden_symbols: Vec<String>,
     /// Patterns of symbols that may be undefined, besides weak ones. The rule is off without the list; it may be empty.
     undefined_symbols: Option<Vec<String>>,
+    /// Levels and features that code may use without a check at run time, such as `x86-64-v2` or `avx2`.
+    isa_baseline: Vec<String>,
+    /// Patterns of functions that are called only after a check of the processor, and may use more.
+    isa_dispatched: Vec<String>,
     /// Code was compiled with stack canaries.
     needs_stack_protector: bool,
     /// Code was compiled with `_FORTIFY_SOURCE`.

@@ -4,6 +4,7 @@
 //! that the policy enables, because otherwise it can never have an effect. All problems are reported together.
 
 use diag::{Code, Diagnostic, Diagnostics, Location};
+use disasm::Baseline;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use units::ByteSize;
@@ -148,6 +149,9 @@ fn contradictions(policy: &Policy) -> Vec<String> {
         && exact < minimum
     {
         found.push(format!("a stack of exactly {exact} is below the minimum of {minimum}"));
+    }
+    if let Err(error) = Baseline::parse(policy.isa_baseline.iter().map(String::as_str)) {
+        found.push(format!("`isa_baseline`: {error}"));
     }
     for required in &policy.required_symbols {
         let matches = |forbidden: &&String| glob::matches(forbidden.as_bytes(), required.as_bytes());

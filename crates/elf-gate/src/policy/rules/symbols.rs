@@ -34,13 +34,13 @@ const NO_TABLE: &str = "no .symtab";
 const NO_TABLE_HINT: &str = "judge the linked file, before `strip`";
 
 /// Patterns for mangled and for demangled names: only demangled names contain `::`, `(`, `<` or a space.
-struct Patterns<'a> {
+pub(super) struct Patterns<'a> {
     raw: Vec<&'a str>,
     demangled: Vec<&'a str>,
 }
 
 impl<'a> Patterns<'a> {
-    fn of(patterns: &'a [String]) -> Patterns<'a> {
+    pub(super) fn of(patterns: &'a [String]) -> Patterns<'a> {
         let (demangled, raw) = patterns
             .iter()
             .map(String::as_str)
@@ -63,14 +63,14 @@ impl<'a> Patterns<'a> {
         }
     }
 
-    fn match_any(&self, name: &[u8]) -> bool {
+    pub(super) fn match_any(&self, name: &[u8]) -> bool {
         let mut found = false;
         self.matching(name, |_| found = true);
         found
     }
 }
 
-fn display_name(name: &[u8]) -> String {
+pub(super) fn display_name(name: &[u8]) -> String {
     demangle(name).unwrap_or_else(|| String::from_utf8_lossy(name).into_owned())
 }
 
