@@ -7,6 +7,7 @@ use elf_facts::facts::{LOCAL_PATH_PREFIXES, LocalPathSearch};
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
+use crate::image::ImagePolicy;
 use crate::policy::glob;
 use crate::policy::presets::PRESETS;
 use crate::policy::schema::{Policy, PolicyTable, StackSize};
@@ -32,6 +33,8 @@ pub struct PolicyDocument {
     pub debug: PolicyTable,
     /// Requirements for packed files.
     pub packed: PolicyTable,
+    /// Exceptions for the rules on images.
+    pub image: ImagePolicy,
 }
 
 /// Parsed once, because a run over thousands of files uses them repeatedly. A test parses all of them.
@@ -58,6 +61,14 @@ impl PolicyDocument {
     pub fn at(&self, stage: Stage) -> Policy {
         let mut policy = Policy::default();
         self.merge_into(stage, &mut policy);
+        policy
+    }
+
+    /// The exceptions for images.
+    pub fn for_images(&self) -> ImagePolicy {
+        let base = self.extends.as_deref().and_then(parsed_preset);
+        let mut policy = base.map(PolicyDocument::for_images).unwrap_or_default();
+        self.image.merge_into(&mut policy);
         policy
     }
 
