@@ -37,6 +37,8 @@ fn list() -> String {
     }
     let rules = elf_gate::policy::RULES.iter().map(|rule| (rule.id(), rule.code.summary)).collect();
     section("Rules of the ELF gate", rules);
+    let rules = elf_gate::image::RULES.iter().map(|rule| (rule.id(), rule.code.summary)).collect();
+    section("Rules of the ELF gate on images", rules);
     text
 }
 
@@ -46,6 +48,9 @@ fn explain(name: &str) -> Result<String, Diagnostic> {
         return Ok(diag::explain(code));
     }
     if let Some(rule) = elf_gate::policy::rule(name) {
+        return Ok(diag::explain(&rule.code));
+    }
+    if let Some(rule) = elf_gate::image::rule(name) {
         return Ok(diag::explain(&rule.code));
     }
     Err(Diagnostic::new(&CODE_UNKNOWN, format!("nothing is named `{name}`")).hint("cargo xtask explain"))
@@ -61,7 +66,8 @@ mod tests {
     fn explains_every_code_and_rule() {
         let codes = codes::all().into_iter().flat_map(|(_, codes)| codes).map(|code| code.id);
         let rules = elf_gate::policy::RULES.iter().map(elf_gate::policy::Rule::id);
-        for name in codes.chain(rules) {
+        let image_rules = elf_gate::image::RULES.iter().map(|rule| rule.id());
+        for name in codes.chain(rules).chain(image_rules) {
             assert!(explain(name).unwrap().contains(name), "{name}");
         }
         assert_eq!(explain("no-such-code").unwrap_err().code(), &CODE_UNKNOWN);

@@ -6,6 +6,7 @@
 //! - [`upx`]: the layout that UPX writes around an ELF file, with its checksums and decompressors.
 //! - [`policy`]: facts and a policy in, one outcome for each rule out; opens no file.
 //! - [`containers`]: the ELF files inside of static libraries, tar files and images.
+//! - [`image`]: rules on images: a program and the layers around it.
 //! - [`report`]: outcomes as text, JSON, SARIF, JUnit and GitHub annotations.
 //! - [`codes`]: the error codes.
 //! - `cli` (feature `cli`): the command line of the binary `elf-gate`.
@@ -30,6 +31,7 @@
 pub mod cli;
 pub mod codes;
 pub mod containers;
+pub mod image;
 pub mod policy;
 pub mod report;
 

@@ -10,26 +10,12 @@
 
 use anyhow::Result;
 use diag::Diagnostic;
-use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind, Register};
+pub use disasm::VectorWidth;
+use disasm::widest_registers;
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolSection};
-use serde::{Deserialize, Serialize};
 
 use crate::ar;
 use crate::codes::{KERNEL_MISSING, KERNEL_VECTORS};
-
-/// Widest vector registers of a function, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VectorWidth {
-    /// No vector register.
-    None,
-    /// 128 bits.
-    Xmm,
-    /// 256 bits.
-    Ymm,
-    /// 512 bits.
-    Zmm,
-}
 
 /// Requirements on the kernels of one processor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,30 +96,6 @@ fn code_of<'data>(object: &object::File<'data>, function: &object::Symbol<'data,
     Ok(code.get(start..start.saturating_add(size).min(code.len())).unwrap_or_default())
 }
 
-fn widest_registers(code: &[u8]) -> VectorWidth {
-    let mut decoder = Decoder::new(64, code, DecoderOptions::NONE);
-    let mut instruction = Instruction::default();
-    let mut widest = VectorWidth::None;
-    while decoder.can_decode() && widest < VectorWidth::Zmm {
-        decoder.decode_out(&mut instruction);
-        for operand in 0..instruction.op_count() {
-            if instruction.op_kind(operand) == OpKind::Register {
-                widest = widest.max(width(instruction.op_register(operand)));
-            }
-        }
-    }
-    widest
-}
-
-fn width(register: Register) -> VectorWidth {
-    match register as usize {
-        r if (Register::XMM0 as usize..=Register::XMM31 as usize).contains(&r) => VectorWidth::Xmm,
-        r if (Register::YMM0 as usize..=Register::YMM31 as usize).contains(&r) => VectorWidth::Ymm,
-        r if (Register::ZMM0 as usize..=Register::ZMM31 as usize).contains(&r) => VectorWidth::Zmm,
-        _ => VectorWidth::None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -143,8 +105,6 @@ mod tests {
     const ADD_XMM: &[u8] = &[0x0f, 0x58, 0xc0, 0xc3];
     const ADD_YMM: &[u8] = &[0xc5, 0xfc, 0x58, 0xc0, 0xc3];
     const ADD_ZMM: &[u8] = &[0x62, 0xf1, 0x7c, 0x48, 0x58, 0xc0, 0xc3];
-    /// `mov eax, 0x48..62`: the byte 0x62 that starts an EVEX prefix, as data
-    const CONSTANT_62: &[u8] = &[0xb8, 0x62, 0xf1, 0x7c, 0x48, 0x0f, 0x58, 0xc0, 0xc3];
 
     fn expected() -> Vec<ExpectedKernels> {
         [("HASWELL", "k_HASWELL", VectorWidth::Ymm), ("SKYLAKEX", "k_SKYLAKEX", VectorWidth::Zmm)]
@@ -163,15 +123,6 @@ mod tests {
             ("readme", b"not an object"),
         ]);
         kernel_violations(&archive, &expected()).unwrap()
-    }
-
-    #[test]
-    fn reads_registers_from_the_code() {
-        assert_eq!(widest_registers(RET), VectorWidth::None);
-        assert_eq!(widest_registers(ADD_XMM), VectorWidth::Xmm);
-        assert_eq!(widest_registers(ADD_YMM), VectorWidth::Ymm);
-        assert_eq!(widest_registers(ADD_ZMM), VectorWidth::Zmm);
-        assert_eq!(widest_registers(CONSTANT_62), VectorWidth::Xmm);
     }
 
     #[test]

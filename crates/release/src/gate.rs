@@ -73,10 +73,11 @@ pub fn policy(config: &Config, target: &str, stage: Stage) -> Policy {
 /// The policy of this release for all stages, as it is published. It contains the sizes of the baseline, and no folder of
 /// this machine.
 pub(crate) fn published_policy(plan: &Plan) -> PolicyDocument {
-    PolicyDocument::of_stages(|stage| Policy {
+    let of_stage = |stage| Policy {
         baseline_size: plan.baseline.as_ref().and_then(|baseline| baseline.size_bytes(stage)).map(ByteSize),
         ..policy(&plan.config, &plan.target, stage)
-    })
+    };
+    PolicyDocument::of_stages(of_stage, plan.config.gate.for_images())
 }
 
 /// Judges the file that the linker wrote.

@@ -100,6 +100,11 @@ impl SymbolTable {
         self.entries().map(|entry| (entry.name, entry.is_defined))
     }
 
+    /// Whether a name contains the text. Names are searched as one text, so it may also span two of them.
+    pub fn contains_text(&self, text: &[u8]) -> bool {
+        memchr::memmem::find(&self.names, text).is_some()
+    }
+
     /// Every symbol with a name.
     pub fn entries(&self) -> impl Iterator<Item = NamedSymbol<'_>> {
         const STB_LOCAL: u8 = 0;

@@ -8,6 +8,7 @@ use elf_facts::facts::{Facts, FileKind, inspect, inspect_for};
 
 use crate::cli::baseline::Baseline;
 use crate::cli::evidence_file::EvidenceFile;
+use crate::cli::image_programs::ImagePrograms;
 use crate::cli::input_bytes;
 use crate::cli::inputs::{Input, Source};
 use crate::cli::policy_args::SelectedPolicy;
@@ -39,6 +40,8 @@ pub(super) struct InputResult {
     /// Members that are not ELF files.
     pub(super) not_elf: usize,
     pub(super) debug_role: Option<DebugRole>,
+    /// ELF files of a container, which may be an image.
+    programs: ImagePrograms,
 }
 
 /// The part of a file in a pair of program and debug file.
@@ -88,7 +91,7 @@ impl Job<'_> {
         };
         let path = input.path();
         let mut result = InputResult::default();
-        let hidden = containers::walk(&input.name, &bytes, &self.limits, &mut |name, content| {
+        let walked = containers::walk(&input.name, &bytes, &self.limits, &mut |name, content| {
             let is_member = name != input.name;
             let report = match content {
                 Content::Elf(bytes) => {
@@ -109,7 +112,10 @@ impl Job<'_> {
             let container = is_member.then(|| input.name.clone());
             result.reports.push(FileReport { container, ..report });
         });
-        for hidden in hidden {
+        let image_policy = policy.document.for_images();
+        let images = result.programs.judge(&walked.images, path, self.debug_file, &image_policy);
+        result.reports.extend(images);
+        for hidden in walked.hidden {
             if let Some(report) = result.reports.iter_mut().find(|report| report.file == hidden.name) {
                 report.notes.push(hidden.to_string());
             }
@@ -141,6 +147,9 @@ impl Job<'_> {
             Ok(attachments) => attachments,
             Err(error) => return FileReport::unreadable(name, error),
         };
+        if is_member {
+            result.programs.add(name, &facts, attachments.parent.as_ref().map(|parent| &*parent.path));
+        }
         let policy = policy_for(selected, stage, &attachments, program);
         if stage == Stage::Debug {
             let build_id = facts.build_id.as_deref().unwrap_or("none");

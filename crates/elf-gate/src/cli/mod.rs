@@ -8,6 +8,7 @@ mod debug_pairs;
 mod diff;
 mod environment;
 mod evidence_file;
+mod image_programs;
 mod init;
 mod input_bytes;
 mod inputs;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use elf_facts::facts::Facts;
+use elf_facts::facts::{DebugLink, Facts};
 
 /// `FILE.unpacked`. For a member of an archive: the only `*.unpacked` next to the archive with the size that the packed file
 /// declares.
@@ -25,8 +25,14 @@ pub(super) fn parent(container_or_file: &Path, is_member: bool, facts: &Facts) -
 
 /// The file that `.gnu_debuglink` names, in the folders that a debugger searches: next to the file, and in `.debug`.
 pub(super) fn debug_file(file: &Path, facts: &Facts) -> Option<PathBuf> {
-    let name = &facts.debug_link.as_ref()?.file_name;
-    if name.is_empty() || name.contains('/') || facts.is_debug_only {
+    let link = facts.debug_link.as_ref().filter(|_| !facts.is_debug_only)?;
+    linked_debug_file(file, link)
+}
+
+/// The debug file of a program, which is `file` or a member of it.
+pub(super) fn linked_debug_file(file: &Path, link: &DebugLink) -> Option<PathBuf> {
+    let name = &link.file_name;
+    if name.is_empty() || name.contains('/') {
         return None;
     }
     let folder = folder_of(file);

@@ -10,6 +10,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::containers::image::{ConfigDocument, Image, Tree};
+
 /// A file of a layer that upper layers delete or replace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HiddenFile {
@@ -40,6 +42,9 @@ pub(super) const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 const COMPARED_BYTES_MAX: u64 = 1 << 30;
 const PATH_BYTES_MAX: usize = 4096;
 
+/// Bound of the merged entries of all images: manifests may list a layer many times.
+const MERGED_ENTRIES_MAX: usize = 4_000_000;
+
 /// Manifests and entries of an image, collected while its tar file is read.
 #[derive(Default)]
 pub(super) struct Layers {
@@ -51,12 +56,28 @@ pub(super) struct Layers {
     kept_bytes: usize,
 }
 
+/// The paths of an image's configuration and layers in its archive.
+#[derive(PartialEq, Eq)]
+struct Manifest {
+    config: Option<String>,
+    layers: Vec<String>,
+}
+
 /// Entries of one layer.
 #[derive(Default)]
 struct LayerIndex {
-    /// Paths, and whether each is a folder.
-    entries: HashMap<String, bool>,
+    entries: HashMap<String, EntryKind>,
     elf_files: Vec<ElfFile>,
+}
+
+/// What a path of a layer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum EntryKind {
+    Folder,
+    /// A file, a hard link or a device.
+    File,
+    /// A symbolic link, with its target.
+    Link(String),
 }
 
 struct ElfFile {
@@ -84,12 +105,13 @@ impl Layers {
     }
 
     /// Records an entry of a layer.
-    pub(super) fn entry(&mut self, tar: &str, path: &str, is_folder: bool) {
-        let is_kept = path.len() <= PATH_BYTES_MAX && self.layer_of(tar).is_some();
-        if is_kept && self.keep(path.len() + 64) {
+    pub(super) fn entry(&mut self, tar: &str, path: &str, kind: EntryKind) {
+        let target = if let EntryKind::Link(target) = &kind { target.len() } else { 0 };
+        let is_kept = path.len().max(target) <= PATH_BYTES_MAX && self.layer_of(tar).is_some();
+        if is_kept && self.keep(path.len() + target + 64) {
             let entry = normalized(path);
             if let Some(layer) = self.layer(tar) {
-                layer.entries.insert(entry, is_folder);
+                layer.entries.insert(entry, kind);
             }
         }
     }
@@ -131,7 +153,7 @@ impl Layers {
         if self.kept_bytes > KEPT_BYTES_MAX {
             return Vec::new();
         }
-        let images = self.images();
+        let images: Vec<Vec<String>> = self.manifests().into_iter().map(|manifest| manifest.layers).collect();
         let budget = Cell::new(COMPARED_BYTES_MAX);
         let mut hidden: Vec<HiddenFile> = Vec::new();
         for (layer_path, layer) in &self.layers {
@@ -176,13 +198,45 @@ impl Layers {
         })
     }
 
-    /// The layers of each image in the manifests, from the lowest to the highest.
-    fn images(&self) -> Vec<Vec<String>> {
+    /// The images in the manifests, with their merged layers. An archive for two kinds of engines lists its image twice.
+    pub(super) fn images(&self) -> Vec<Image> {
+        if self.kept_bytes > KEPT_BYTES_MAX {
+            return Vec::new();
+        }
+        let name = self.image.as_deref().unwrap_or_default();
+        let mut manifests: Vec<Manifest> = Vec::new();
+        for manifest in self.manifests() {
+            // Documents about an image, such as attestations, have layers that are not tar files.
+            let is_image = manifest.layers.iter().any(|layer| self.layers.contains_key(layer));
+            if is_image && !manifests.contains(&manifest) {
+                manifests.push(manifest);
+            }
+        }
+        let mut entries_left = MERGED_ENTRIES_MAX;
+        let mut images = Vec::new();
+        for manifest in manifests {
+            let layers = || manifest.layers.iter().filter_map(|layer| self.layers.get(layer));
+            let entries: usize = layers().map(|layer| layer.entries.len() + layer.elf_files.len()).sum();
+            let Some(left) = entries_left.checked_sub(entries) else { break };
+            entries_left = left;
+            let mut tree = Tree::default();
+            for layer in layers() {
+                tree.add_layer(&layer.entries, layer.elf_files.iter().map(|file| (&*file.path, &*file.name)));
+            }
+            let config = manifest.config.as_deref().and_then(|path| self.parse::<ConfigDocument>(path));
+            images.push(Image::new(name, manifest.config, config.unwrap_or_default(), tree));
+        }
+        images
+    }
+
+    /// The manifests, with layers from the lowest to the highest.
+    fn manifests(&self) -> Vec<Manifest> {
         const MANIFESTS_MAX: usize = 256;
         let mut images = Vec::new();
         let manifests = self.parse::<Vec<DockerManifest>>("manifest.json").unwrap_or_default();
         for manifest in manifests.into_iter().take(MANIFESTS_MAX) {
-            images.push(manifest.layers.iter().map(|path| normalized(path)).collect());
+            let layers = manifest.layers.iter().map(|path| normalized(path)).collect();
+            images.push(Manifest { config: manifest.config.map(|path| normalized(&path)), layers });
         }
         let mut open = vec!["index.json".to_string()];
         let mut seen = 0;
@@ -193,7 +247,8 @@ impl Layers {
             };
             open.extend(document.manifests.iter().filter_map(Descriptor::path).take(MANIFESTS_MAX));
             if !document.layers.is_empty() {
-                images.push(document.layers.iter().filter_map(Descriptor::path).collect());
+                let layers = document.layers.iter().filter_map(Descriptor::path).collect();
+                images.push(Manifest { config: document.config.as_ref().and_then(Descriptor::path), layers });
             }
         }
         images
@@ -225,7 +280,7 @@ impl LayerIndex {
                 return None;
             }
             // A file or link replaces the folder.
-            if self.entries.get(folder) == Some(&false) {
+            if self.entries.get(folder).is_some_and(|kind| *kind != EntryKind::Folder) {
                 return Some(false);
             }
             path = folder;
@@ -236,6 +291,8 @@ impl LayerIndex {
 /// `manifest.json` of `docker save`.
 #[derive(Deserialize)]
 struct DockerManifest {
+    #[serde(rename = "Config")]
+    config: Option<String>,
     #[serde(rename = "Layers")]
     layers: Vec<String>,
 }
@@ -247,10 +304,12 @@ struct OciDocument {
     manifests: Vec<Descriptor>,
     #[serde(default)]
     layers: Vec<Descriptor>,
+    config: Option<Descriptor>,
 }
 
 #[derive(Deserialize)]
 struct Descriptor {
+    #[serde(default)]
     digest: String,
 }
 
@@ -262,6 +321,6 @@ impl Descriptor {
 }
 
 /// Makes `./usr/bin/` and `/usr/bin` equal.
-fn normalized(path: &str) -> String {
+pub(super) fn normalized(path: &str) -> String {
     path.trim_start_matches("./").trim_matches('/').into()
 }

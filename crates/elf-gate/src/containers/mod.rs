@@ -10,6 +10,7 @@
 mod ar;
 mod content;
 mod format;
+mod image;
 mod layers;
 mod limited_reader;
 mod sink;
@@ -19,5 +20,6 @@ mod zstd;
 
 pub use content::{Content, Limits};
 pub use format::Format;
+pub use image::{Image, ImageProgram};
 pub use layers::HiddenFile;
-pub use walk::walk;
+pub use walk::{Walked, walk};

@@ -8,6 +8,7 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 use diag::Diagnostic;
 
 use crate::codes;
+use crate::containers::layers::EntryKind;
 use crate::containers::limited_reader;
 use crate::containers::sink::{Sink, problem};
 
@@ -34,15 +35,19 @@ pub(super) fn read(sink: &mut dyn Sink, name: &str, reader: &mut dyn Read, depth
         };
         let kind = entry.header().entry_type();
         match kind {
-            EntryType::GNULongName | EntryType::XHeader => match attribute_bytes(&mut entry) {
-                Ok(bytes) if kind == EntryType::GNULongName => attributes.path = Some(until_nul(&bytes)),
-                Ok(bytes) => attributes.add_pax(&bytes),
-                Err(diagnostic) => return sink.unreadable(name, diagnostic),
-            },
-            EntryType::GNULongLink | EntryType::XGlobalHeader => {}
+            EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader => {
+                match attribute_bytes(&mut entry) {
+                    Ok(bytes) if kind == EntryType::GNULongName => attributes.path = Some(until_nul(&bytes)),
+                    Ok(bytes) if kind == EntryType::GNULongLink => attributes.link = Some(until_nul(&bytes)),
+                    Ok(bytes) => attributes.add_pax(&bytes),
+                    Err(diagnostic) => return sink.unreadable(name, diagnostic),
+                }
+            }
+            EntryType::XGlobalHeader => {}
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 let path = attributes.take_path(&entry);
-                sink.layers().entry(name, &path, false);
+                attributes.link = None;
+                sink.layers().entry(name, &path, EntryKind::File);
                 let obstacle = attributes.obstacle.take();
                 let obstacle = obstacle.or((kind == EntryType::GNUSparse).then_some("is sparse"));
                 file(sink, name, &path, &mut entry, obstacle, depth);
@@ -50,7 +55,16 @@ pub(super) fn read(sink: &mut dyn Sink, name: &str, reader: &mut dyn Read, depth
             // Links refer to files that are reported anyway; other entries have no contents.
             _ => {
                 let path = attributes.take_path(&entry);
-                sink.layers().entry(name, &path, kind == EntryType::Directory);
+                let target = attributes.link.take();
+                let kind = match kind {
+                    EntryType::Directory => EntryKind::Folder,
+                    EntryType::Symlink => {
+                        let target = target.or_else(|| Some(lossy(&entry.header().link_name_bytes()?)));
+                        EntryKind::Link(target.unwrap_or_default())
+                    }
+                    _ => EntryKind::File,
+                };
+                sink.layers().entry(name, &path, kind);
                 attributes.obstacle = None;
             }
         }
@@ -125,6 +139,8 @@ fn attribute_bytes(entry: &mut Entry<'_, impl Read>) -> Result<Vec<u8>, Diagnost
 #[derive(Default)]
 struct Attributes {
     path: Option<String>,
+    /// Target of a link.
+    link: Option<String>,
     /// Why the stored bytes are not the contents.
     obstacle: Option<&'static str>,
 }
@@ -139,6 +155,7 @@ impl Attributes {
             };
             match extension.key_bytes() {
                 b"path" => self.path = Some(String::from_utf8_lossy(extension.value_bytes()).into_owned()),
+                b"linkpath" => self.link = Some(lossy(extension.value_bytes())),
                 b"size" => self.obstacle = Some("has its size in an attribute"),
                 key if key.starts_with(b"GNU.sparse.") => self.obstacle = Some("is sparse"),
                 _ => {}
@@ -150,6 +167,10 @@ impl Attributes {
     fn take_path(&mut self, entry: &Entry<'_, impl Read>) -> String {
         self.path.take().unwrap_or_else(|| String::from_utf8_lossy(&entry.path_bytes()).into_owned())
     }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn until_nul(bytes: &[u8]) -> String {

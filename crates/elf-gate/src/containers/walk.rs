@@ -11,6 +11,7 @@ use lzma_rust2::XzReader;
 use crate::codes;
 use crate::containers::content::{Content, Limits};
 use crate::containers::format::{self, Format};
+use crate::containers::image::Image;
 use crate::containers::layers::{HiddenFile, Layers};
 use crate::containers::limited_reader::{self, LimitedReader};
 use crate::containers::sink::{Sink, problem};
@@ -18,18 +19,22 @@ use crate::containers::zstd::ZstdReader;
 use crate::containers::{ar, tar_stream};
 
 /// Calls `visit` with the name and content of each file. The name of a member starts with that of its container:
-/// `a.tar.gz!bin/tool`, `libx.a(member.o)`. Returns the files of an image that upper layers hide.
-pub fn walk(
-    name: &str,
-    bytes: &[u8],
-    limits: &Limits,
-    visit: &mut dyn FnMut(&str, Content<'_>),
-) -> Vec<HiddenFile> {
+/// `a.tar.gz!bin/tool`, `libx.a(member.o)`. Returns what is known of images after their last entry.
+pub fn walk(name: &str, bytes: &[u8], limits: &Limits, visit: &mut dyn FnMut(&str, Content<'_>)) -> Walked {
     let decompressed_left = &Cell::new(limits.decompressed_bytes_max);
     let layers = Layers::default();
     let mut walk = Walk { limits, entries_left: limits.entries_max, decompressed_left, layers, visit };
     walk.bytes(name, bytes, 0);
-    walk.layers.hidden()
+    Walked { hidden: walk.layers.hidden(), images: walk.layers.images() }
+}
+
+/// The images of an input.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// Files that upper layers hide.
+    pub hidden: Vec<HiddenFile>,
+    /// Images with their merged layers.
+    pub images: Vec<Image>,
 }
 
 struct Walk<'w> {

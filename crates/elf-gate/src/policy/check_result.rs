@@ -3,27 +3,27 @@
 use crate::policy::outcome::Verdict;
 
 /// The result of a check, before waivers, severity and the default hint.
-pub(super) struct CheckResult {
-    pub(super) verdict: Verdict,
-    pub(super) expected: String,
-    pub(super) found: String,
-    pub(super) hint: Option<String>,
+pub(crate) struct CheckResult {
+    pub(crate) verdict: Verdict,
+    pub(crate) expected: String,
+    pub(crate) found: String,
+    pub(crate) hint: Option<String>,
     /// The single items that violate the rule, for waivers of items.
-    pub(super) items: Vec<String>,
+    pub(crate) items: Vec<String>,
 }
 
 impl CheckResult {
-    pub(super) fn pass_if(holds: bool, expected: impl Into<String>, found: impl Into<String>) -> CheckResult {
+    pub(crate) fn pass_if(holds: bool, expected: impl Into<String>, found: impl Into<String>) -> CheckResult {
         let verdict = if holds { Verdict::Pass } else { Verdict::Violation };
         CheckResult { verdict, expected: expected.into(), found: found.into(), hint: None, items: Vec::new() }
     }
 
-    pub(super) fn pass_if_none(items: Vec<String>, expected: impl Into<String>) -> CheckResult {
+    pub(crate) fn pass_if_none(items: Vec<String>, expected: impl Into<String>) -> CheckResult {
         let found = list(&items);
         CheckResult { items, ..CheckResult::pass_if(found == "none", expected, found) }
     }
 
-    pub(super) fn cannot_tell(
+    pub(crate) fn cannot_tell(
         expected: impl Into<String>,
         found: impl Into<String>,
         hint: impl Into<String>,
@@ -34,14 +34,14 @@ impl CheckResult {
         result
     }
 
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> CheckResult {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> CheckResult {
         self.hint = Some(hint.into());
         self
     }
 }
 
 /// `none`, or the first items in one line with the number of the others.
-pub(super) fn list(items: &[impl AsRef<str>]) -> String {
+pub(crate) fn list(items: &[impl AsRef<str>]) -> String {
     const SHOWN: usize = 8;
     let shown: Vec<&str> = items.iter().take(SHOWN).map(AsRef::as_ref).collect();
     match items.len() {

@@ -5,13 +5,15 @@ use std::path::Path;
 use diag::{Code, Diagnostic};
 
 use crate::codes;
+use crate::image;
 use crate::policy::outcome::{RuleOutcome, Verdict};
 use crate::policy::stage::Stage;
 use crate::policy::table::{RULES, rule};
 
-/// All codes of the gate: the rules, and the error codes.
+/// All codes of the gate: the rules, the error codes, and the rules on images.
 pub fn all_codes() -> impl Iterator<Item = &'static Code> {
-    RULES.iter().map(|rule| &rule.code).chain(codes::all())
+    let image_rules = image::RULES.iter().map(|rule| &rule.code);
+    RULES.iter().map(|rule| &rule.code).chain(codes::all()).chain(image_rules)
 }
 
 /// The outcomes that stop a file. A violation has the code of its rule, an undecided rule the code

@@ -7,6 +7,7 @@ use elf_facts::facts::{LOCAL_PATH_PREFIXES, LocalPathSearch};
 use serde::{Deserialize, Serialize};
 
 use crate::codes;
+use crate::image::ImagePolicy;
 use crate::policy::glob;
 use crate::policy::presets::PRESETS;
 use crate::policy::schema::{Policy, PolicyTable, StackSize};
@@ -36,6 +37,8 @@ pub struct PolicyDocument {
     pub debug: PolicyTable,
     /// Requirements for packed files.
     pub packed: PolicyTable,
+    /// Exceptions for the rules on images.
+    pub image: ImagePolicy,
 }
 
 /// Parsed once, because a run over thousands of files uses them repeatedly. A test parses all of them.
@@ -59,7 +62,7 @@ impl PolicyDocument {
     }
 
     /// The document of these requirements. It extends no preset, so a gate with other presets judges alike.
-    pub fn of_stages(requirements: impl Fn(Stage) -> Policy) -> PolicyDocument {
+    pub fn of_stages(requirements: impl Fn(Stage) -> Policy, image: ImagePolicy) -> PolicyDocument {
         let mut tables = Stage::ALL.map(|stage| {
             let mut policy = requirements(stage);
             // An exception for a rule that is off would be refused as one without effect.
@@ -73,13 +76,21 @@ impl PolicyDocument {
         let every = PolicyTable::take_common(&mut tables);
         let [object, linked, stripped, debug, packed] = tables;
         let gate_version = Some(env!("CARGO_PKG_VERSION").to_string());
-        PolicyDocument { gate_version, extends: None, every, object, linked, stripped, debug, packed }
+        PolicyDocument { gate_version, extends: None, every, object, linked, stripped, debug, packed, image }
     }
 
     /// The requirements at a stage.
     pub fn at(&self, stage: Stage) -> Policy {
         let mut policy = Policy::default();
         self.merge_into(stage, &mut policy);
+        policy
+    }
+
+    /// The exceptions for images.
+    pub fn for_images(&self) -> ImagePolicy {
+        let base = self.extends.as_deref().and_then(parsed_preset);
+        let mut policy = base.map(PolicyDocument::for_images).unwrap_or_default();
+        self.image.merge_into(&mut policy);
         policy
     }
 

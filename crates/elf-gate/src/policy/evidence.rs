@@ -16,7 +16,7 @@ pub struct Evidence<'a> {
     pub debug_file_bytes: Option<&'a [u8]>,
     /// The program from which a debug file was split.
     pub program: Option<&'a Program>,
-    /// The bytes of the judged file, for the CRC-32 that `program` holds.
+    /// The bytes of the judged file, for the CRC-32 that `program` holds, and for the rule that decodes instructions.
     pub own_bytes: Option<&'a [u8]>,
     /// Facts of the file before packing.
     pub parent: Option<&'a Facts>,

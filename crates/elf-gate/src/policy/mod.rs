@@ -28,9 +28,10 @@ mod validation;
 mod waiver;
 mod waiver_usage;
 
+pub(crate) use check_result::{CheckResult, list};
 pub use date::Date;
 pub use diagnostics::{all_codes, diagnostics};
-pub use docs::{codes_markdown, rules_markdown};
+pub use docs::{codes_markdown, image_rules_markdown, rules_markdown};
 pub use document::PolicyDocument;
 pub use evidence::{Evidence, Program};
 pub use glibc_version::GlibcVersion;

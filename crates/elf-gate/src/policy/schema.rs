@@ -139,6 +139,10 @@ schema! {
     jemalloc_lg_page_min: u32,
     /// Largest memory size of PT_TLS.
     tls_size_max: Option<ByteSize>,
+    /// Levels and features that code may use without a check at run time, such as `x86-64-v2` or `avx2`.
+    isa_baseline: Vec<String>,
+    /// Patterns of functions that are called only after a check of the processor, and may use more.
+    isa_dispatched: Vec<String>,
     /// Code was compiled with stack canaries.
     needs_stack_protector: bool,
     /// Code was compiled with `_FORTIFY_SOURCE`.

@@ -2,7 +2,7 @@
 
 use crate::policy::rule::Rule;
 use crate::policy::rules::{
-    build, debug, hardening, inner, layout, link, load, packed, runtimes, size, strip, symbols, waivers,
+    build, debug, hardening, inner, isa, layout, link, load, packed, runtimes, size, strip, symbols, waivers,
 };
 
 /// The rule with that name.
@@ -11,13 +11,14 @@ pub fn rule(id: &str) -> Option<&'static Rule> {
 }
 
 /// The rule on waivers is last: the other rules record the waivers that they use.
-const AREAS: [&[Rule]; 13] = [
+const AREAS: [&[Rule]; 14] = [
     load::RULES,
     layout::RULES,
     link::RULES,
     symbols::RULES,
     runtimes::RULES,
     hardening::RULES,
+    isa::RULES,
     build::RULES,
     size::RULES,
     strip::RULES,

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use toml::{Table, Value};
 
+use crate::image::ImagePolicy;
 use crate::policy::document::PolicyDocument;
 use crate::policy::schema::PolicyTable;
 
@@ -19,7 +20,8 @@ impl PolicyDocument {
                 out += &key_and_value(key, &Value::from(value.as_str()));
             }
         }
-        let Self { gate_version: _, extends: _, every, object, linked, stripped, debug, packed } = self;
+        let Self { gate_version: _, extends: _, every, object, linked, stripped, debug, packed, image } =
+            self;
         let tables = [
             ("every", every),
             ("object", object),
@@ -28,9 +30,16 @@ impl PolicyDocument {
             ("debug", debug),
             ("packed", packed),
         ];
+        let mut keys = Vec::new();
         for (name, table) in tables.into_iter().filter(|(_, table)| **table != PolicyTable::default()) {
+            keys.push((name, values(table)?));
+        }
+        if *image != ImagePolicy::default() {
+            keys.push(("image", values(image)?));
+        }
+        for (name, keys) in keys {
             out += &format!("\n[{name}]\n");
-            for (key, value) in values(table)? {
+            for (key, value) in keys {
                 out += &key_and_value(&key, &value);
             }
         }

@@ -4,11 +4,13 @@
 //! that the policy enables, because otherwise it can never have an effect. All problems are reported together.
 
 use diag::{Code, Diagnostic, Diagnostics, Location};
+use disasm::Baseline;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use units::ByteSize;
 
 use crate::codes;
+use crate::image;
 use crate::policy::document::PolicyDocument;
 use crate::policy::glob;
 use crate::policy::schema::{Policy, PolicyTable, StackSize};
@@ -64,8 +66,17 @@ impl PolicyDocument {
     }
 
     fn tables_mut(&mut self) -> [&mut PolicyTable; 6] {
-        let PolicyDocument { gate_version: _, extends: _, every, object, linked, stripped, debug, packed } =
-            self;
+        let PolicyDocument {
+            gate_version: _,
+            extends: _,
+            every,
+            object,
+            linked,
+            stripped,
+            debug,
+            packed,
+            image: _,
+        } = self;
         [every, object, linked, stripped, debug, packed]
     }
 
@@ -78,6 +89,7 @@ impl PolicyDocument {
         let mut problems = Diagnostics::default();
         self.check_contradictions(&mut problems);
         self.check_exceptions(&mut problems);
+        self.check_image(&mut problems);
         if problems.0.is_empty() { Ok(()) } else { Err(problems) }
     }
 
@@ -96,6 +108,20 @@ impl PolicyDocument {
             let stages = if is_everywhere { "every".into() } else { stages.join(", ") };
             problems.push(problem(&codes::POLICY_CONTRADICTION, message).stage(stages));
         }
+    }
+
+    /// Rules on images have no key that enables them.
+    fn check_image(&self, problems: &mut Diagnostics) {
+        for (name, exception) in self.image.exceptions().filter(|(name, _)| image::rule(name).is_none()) {
+            let known: Vec<&str> = image::RULES.iter().map(image::Rule::id).collect();
+            let message = format!("{exception} of [image] names the rule `{name}`, which does not exist");
+            problems.push(problem(&codes::UNKNOWN_RULE, message).expected(known.join(", ")));
+        }
+        let without_reason = self.image.acknowledged.iter().filter(|(_, reason)| reason.trim().is_empty());
+        problems.extend(without_reason.map(|(name, _)| {
+            let message = format!("the acknowledgement of `{name}` has no reason");
+            problem(&codes::POLICY_MISSING_REASON, message).rule(name)
+        }));
     }
 
     /// Checks that rules with a severity, reason or waiver exist, and are enabled at one of the stages of the exception.
@@ -148,6 +174,9 @@ fn contradictions(policy: &Policy) -> Vec<String> {
         && exact < minimum
     {
         found.push(format!("a stack of exactly {exact} is below the minimum of {minimum}"));
+    }
+    if let Err(error) = Baseline::parse(policy.isa_baseline.iter().map(String::as_str)) {
+        found.push(format!("`isa_baseline`: {error}"));
     }
     for required in &policy.required_symbols {
         let matches = |forbidden: &&String| glob::matches(forbidden.as_bytes(), required.as_bytes());

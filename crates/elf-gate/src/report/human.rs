@@ -58,18 +58,28 @@ fn render_file(out: &mut String, file: &FileReport, width: usize, style: Style) 
             };
             let size = ByteSize(*size_bytes).rounded();
             writeln!(out, "{mark}  {name}  {stage}{reason}, {size}, {}", tally(rules))?;
-            let is_shown = |outcome: &&RuleOutcome| {
-                style.shows_passes || OutcomeStatus::of(outcome) != OutcomeStatus::Pass
-            };
-            let shown: Vec<&RuleOutcome> = rules.iter().filter(is_shown).collect();
-            let width = shown.iter().map(|outcome| outcome.rule.len()).max().unwrap_or(0);
-            for outcome in shown {
-                render_rule(out, outcome, width, style)?;
-            }
+            render_rules(out, rules, style)?;
+        }
+        FileState::Image { image, rules, .. } => {
+            let program =
+                image.program.as_deref().map_or(String::new(), |path| format!(" of `{}`", printable(path)));
+            writeln!(out, "{mark}  {name}  image{program}, {}", tally(rules))?;
+            render_rules(out, rules, style)?;
         }
     }
     for note in &file.notes {
         writeln!(out, "      {}", paint(&format!("note: {}", printable(note)), DIM, style))?;
+    }
+    Ok(())
+}
+
+fn render_rules(out: &mut String, rules: &[RuleOutcome], style: Style) -> Result {
+    let is_shown =
+        |outcome: &&RuleOutcome| style.shows_passes || OutcomeStatus::of(outcome) != OutcomeStatus::Pass;
+    let shown: Vec<&RuleOutcome> = rules.iter().filter(is_shown).collect();
+    let width = shown.iter().map(|outcome| outcome.rule.len()).max().unwrap_or(0);
+    for outcome in shown {
+        render_rule(out, outcome, width, style)?;
     }
     Ok(())
 }

@@ -78,7 +78,7 @@ fn attributes(counts: Counts) -> String {
 fn file_cases(file: &FileReport, cases: &mut String, counts: &mut Counts) {
     match &file.state {
         FileState::Unreadable { error, .. } => error_case(&file.file, error, cases, counts),
-        FileState::Judged { rules, .. } => {
+        FileState::Judged { rules, .. } | FileState::Image { rules, .. } => {
             rules.iter().for_each(|outcome| rule_case(&file.file, outcome, cases, counts));
         }
     }

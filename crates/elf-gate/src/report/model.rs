@@ -119,6 +119,15 @@ pub enum FileState {
         /// One outcome for each enabled rule.
         rules: Vec<RuleOutcome>,
     },
+    /// The file is an image, and its layers were judged.
+    Image {
+        /// What the image runs.
+        image: ImageSummary,
+        /// The worst effective verdict.
+        verdict: Verdict,
+        /// One outcome for each rule on images.
+        rules: Vec<RuleOutcome>,
+    },
     /// The file yields no facts.
     Unreadable {
         /// Always [`Verdict::CannotTell`].
@@ -128,7 +137,22 @@ pub enum FileState {
     },
 }
 
+/// What an image runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageSummary {
+    /// Path of the program in the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
+}
+
 impl FileReport {
+    /// An image that was judged.
+    pub fn image(file: impl Into<String>, program: Option<String>, rules: Vec<RuleOutcome>) -> FileReport {
+        let verdict = worst(rules.iter().map(RuleOutcome::effective));
+        let state = FileState::Image { image: ImageSummary { program }, verdict, rules };
+        FileReport { file: file.into(), container: None, notes: Vec::new(), state }
+    }
+
     /// A file that was judged.
     pub fn judged(
         file: impl Into<String>,
@@ -151,7 +175,9 @@ impl FileReport {
     /// The worst effective verdict.
     pub fn verdict(&self) -> Verdict {
         match self.state {
-            FileState::Judged { verdict, .. } | FileState::Unreadable { verdict, .. } => verdict,
+            FileState::Judged { verdict, .. }
+            | FileState::Image { verdict, .. }
+            | FileState::Unreadable { verdict, .. } => verdict,
         }
     }
 
@@ -163,7 +189,7 @@ impl FileReport {
     /// The outcomes that are not passes.
     pub(super) fn exceptions(&self) -> impl Iterator<Item = (&RuleOutcome, OutcomeStatus)> {
         let rules = match &self.state {
-            FileState::Judged { rules, .. } => &rules[..],
+            FileState::Judged { rules, .. } | FileState::Image { rules, .. } => &rules[..],
             FileState::Unreadable { .. } => &[],
         };
         let statuses = rules.iter().map(|outcome| (outcome, OutcomeStatus::of(outcome)));

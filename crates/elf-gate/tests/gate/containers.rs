@@ -214,7 +214,8 @@ fn identifies_files_that_upper_layers_hide() {
         let mut visible = 0;
         let hidden = walk("in", &tar(parts), &Limits::default(), &mut |_, content| {
             visible += usize::from(matches!(content, Content::Elf(_)));
-        });
+        })
+        .hidden;
         assert_eq!(visible, 7, "all of them are shipped, so all are reported");
         hidden.iter().map(|hidden| (hidden.name.clone(), hidden.to_string())).collect::<Vec<_>>()
     };

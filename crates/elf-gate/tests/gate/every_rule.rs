@@ -2,7 +2,7 @@
 
 use elf_gate::facts::{LocalPathSearch, PT_DYNAMIC};
 use elf_gate::policy::{PolicyDocument, Program, RULES};
-use elf_gate::{Evidence, RuleOutcome, Stage, Verdict, inspect_for, judge};
+use elf_gate::{Evidence, Facts, RuleOutcome, Stage, Verdict, inspect_for, judge};
 
 use crate::fixtures::{ProgramHeader, edited, facts, fixture, sha256};
 
@@ -69,6 +69,7 @@ fn every_rule_accepts_a_good_file_and_detects_a_bad_one() {
     link_rules(&mut table);
     symbol_rules(&mut table);
     runtime_rules(&mut table);
+    isa_rules(&mut table);
     build_rules(&mut table);
     strip_rules(&mut table);
     object_and_debug_rules(&mut table);
@@ -603,6 +604,40 @@ fn runtime_rules(table: &mut Table) {
     table.check("inner-segment-align", PACKED, by_machine, &f("packed-arm64"), PASS, "64 KiB");
     let (packed, min) = (f("packed-nrv2b"), r#"segment_align_min = "16 KiB""#);
     table.check("inner-segment-align", PACKED, min, &packed, VIOLATION, "segment 0 with");
+}
+
+/// The rule decodes the bytes, which are evidence.
+fn isa_rules(table: &mut Table) {
+    let rule = "isa-baseline";
+    let v1 = r#"isa_baseline = ["x86-64-v1"]"#;
+    let mut check = |stage, policy: &str, bytes: &[u8], verdict, found: &str| {
+        let evidence = Evidence { own_bytes: Some(bytes), ..Evidence::default() };
+        table.check_with(rule, stage, policy, bytes, &evidence, verdict, found);
+    };
+    let entry = |bytes: &[u8]| {
+        let Facts { header, segments, .. } = facts(bytes);
+        let code = segments.iter().find(|segment| segment.is_executable()).unwrap();
+        (header.entry - code.address + code.offset) as usize
+    };
+    let with_code = |code: &[u8]| {
+        edited("linked", |bytes| {
+            let at = entry(bytes);
+            bytes[at..at + code.len()].copy_from_slice(code);
+        })
+    };
+    let vaddps_ymm = with_code(&[0xc5, 0xfc, 0x58, 0xc0]);
+    check(LINKED, v1, &fixture("linked"), PASS, "none");
+    check(OBJECT, v1, &fixture("object.o"), PASS, "none");
+    check(LINKED, v1, &vaddps_ymm, VIOLATION, "`_start`: `vaddps` at 0x");
+    check(LINKED, v1, &vaddps_ymm, VIOLATION, "needs avx");
+    check(LINKED, r#"isa_baseline = ["x86-64-v3"]"#, &vaddps_ymm, PASS, "none");
+    check(LINKED, r#"isa_baseline = ["avx"]"#, &vaddps_ymm, PASS, "none");
+    check(LINKED, &format!("{v1}\nisa_dispatched = [\"_st*\"]"), &vaddps_ymm, PASS, "none");
+    // An instruction that this decoder does not know: an extension of tomorrow, or data.
+    check(LINKED, v1, &with_code(&[0x06; 4]), CANNOT_TELL, "no known instruction: `_start`");
+    check(LINKED, v1, &fixture("stripped"), CANNOT_TELL, "no .symtab");
+    check(LINKED, v1, &fixture("arm64"), CANNOT_TELL, "no level or feature of aarch64");
+    table.check(rule, LINKED, v1, &fixture("linked"), CANNOT_TELL, "bytes of the file are not given");
 }
 
 fn build_rules(table: &mut Table) {

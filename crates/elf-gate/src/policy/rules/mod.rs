@@ -5,6 +5,7 @@ pub(super) mod debug;
 mod glibc_names;
 pub(super) mod hardening;
 pub(super) mod inner;
+pub(super) mod isa;
 pub(super) mod layout;
 pub(super) mod link;
 pub(super) mod load;

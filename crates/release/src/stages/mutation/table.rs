@@ -75,6 +75,11 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "grown since the previous release", "size-growth", |bytes, originals| {
         grown(bytes, originals, Stage::Linked)
     }),
+    mutant(Linked, "first function compiled for AVX", "isa-baseline", |bytes, _| {
+        const VADDPS_YMM: &[u8] = &[0xc5, 0xfc, 0x58, 0xc0];
+        let at = elf_edit::entry_offset(bytes)?;
+        elf_edit::write(bytes, at, VADDPS_YMM)
+    }),
     mutant(Linked, "symbol undefined", "undefined-symbols", |bytes, _| elf_edit::undefine_symbol(bytes)),
     mutant(Linked, "made by another compiler", "producers", |bytes, _| elf_edit::change_producer(bytes)),
     mutant(Linked, "size of the ELF header changed", "elf-header", |bytes, _| elf_edit::flip(bytes, 52, 1)),

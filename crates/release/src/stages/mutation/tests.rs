@@ -81,6 +81,7 @@ fn kills_the_mutants_of_the_fixtures() {
         (Subject::Linked, "kind"),
         (Subject::Linked, "segment-align"),
         (Subject::Linked, "undefined-symbols"),
+        (Subject::Linked, "isa-baseline"),
         (Subject::Linked, "size-budget"),
         (Subject::Linked, "size-growth"),
         (Subject::Packed, "no-interpreter"),

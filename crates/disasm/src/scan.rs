@@ -1,0 +1,178 @@
+//! Code that needs more than a baseline, by function.
+
+use std::fmt;
+
+use object::read::elf::{ElfFile, ElfFile64};
+use object::{Architecture, Object};
+
+use crate::aarch64;
+use crate::baseline::Baseline;
+use crate::functions::{self, Piece};
+use crate::x86_64::{Classifier, Scanned};
+
+/// What the code of a file requires beyond a baseline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CodeFacts {
+    /// Functions with at least one instruction beyond the baseline, in the order of the file.
+    pub functions: Vec<FunctionFacts>,
+    /// Functions with bytes that are no instruction: data between code, or an extension that the decoder does not know.
+    pub undecodable: Vec<FunctionFacts>,
+    /// The file has names of functions.
+    pub has_symbols: bool,
+    /// Bytes that were decoded.
+    pub code_bytes: u64,
+}
+
+/// A function, and its first instruction of interest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionFacts {
+    /// Mangled names; several at one address, none for code outside of all symbols.
+    pub names: Vec<String>,
+    /// Address of the instruction; in an object file, the offset in its section.
+    pub address: u64,
+    /// Its mnemonic. Empty for bytes that are no instruction.
+    pub mnemonic: String,
+    /// The features that the baseline lacks.
+    pub features: Vec<String>,
+    /// Number of such instructions in the function.
+    pub count: usize,
+}
+
+/// Why the code of a file cannot be compared with a baseline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodeProblem {
+    /// The baseline names no level for the machine of the file.
+    NoBaseline(String),
+    /// The headers, sections or symbols are damaged.
+    Malformed(String),
+}
+
+impl fmt::Display for CodeProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CodeProblem::NoBaseline(machine) => {
+                write!(f, "the baseline names no level or feature of {machine}")
+            }
+            CodeProblem::Malformed(cause) => write!(f, "the code cannot be read: {cause}"),
+        }
+    }
+}
+
+impl std::error::Error for CodeProblem {}
+
+impl From<object::read::Error> for CodeProblem {
+    fn from(error: object::read::Error) -> CodeProblem {
+        CodeProblem::Malformed(error.to_string())
+    }
+}
+
+/// Decodes all executable sections of a 64-bit ELF file.
+pub fn beyond_baseline(bytes: &[u8], baseline: &Baseline) -> Result<CodeFacts, CodeProblem> {
+    let file: ElfFile64 = ElfFile::parse(bytes)?;
+    match (file.architecture(), baseline) {
+        (Architecture::X86_64, Baseline { x86_64: Some(features), .. }) => {
+            let classifier = Classifier::new(*features);
+            scan(&file, bytes, |code| classifier.scan(code))
+        }
+        (Architecture::Aarch64, Baseline { aarch64: Some(features), .. }) => {
+            let features: aarch64::Features = *features;
+            scan(&file, bytes, |code| features.scan(code))
+        }
+        (machine, _) => Err(CodeProblem::NoBaseline(format!("{machine:?}").to_lowercase())),
+    }
+}
+
+fn scan(file: &ElfFile64, bytes: &[u8], scan: impl Fn(&[u8]) -> Scanned) -> Result<CodeFacts, CodeProblem> {
+    let mut facts = CodeFacts { has_symbols: file.symbol_table().is_some(), ..CodeFacts::default() };
+    functions::for_each(file, |Piece { names, address, code }| {
+        facts.code_bytes = facts.code_bytes.saturating_add(code.len() as u64);
+        // Sections of a damaged file may all cover the whole file.
+        if facts.code_bytes > bytes.len() as u64 {
+            return;
+        }
+        let Scanned { first, count, undecodable } = scan(code);
+        let function = |offset: u64, mnemonic, features, count| FunctionFacts {
+            names: names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect(),
+            address: address.wrapping_add(offset),
+            mnemonic,
+            features,
+            count,
+        };
+        if let Some((offset, mnemonic, features)) = first {
+            facts.functions.push(function(offset, mnemonic, features, count));
+        }
+        if let Some(offset) = undecodable {
+            facts.undecodable.push(function(offset, String::new(), Vec::new(), 1));
+        }
+    })?;
+    if facts.code_bytes > bytes.len() as u64 {
+        return Err(CodeProblem::Malformed("executable sections overlap".into()));
+    }
+    Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use object::write::{Object, StandardSection, Symbol, SymbolSection};
+    use object::{BinaryFormat, Endianness, SymbolFlags, SymbolKind, SymbolScope};
+
+    use super::*;
+
+    fn object_with(machine: Architecture, functions: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut object = Object::new(BinaryFormat::Elf, machine, Endianness::Little);
+        let text = object.section_id(StandardSection::Text);
+        for (name, code) in functions {
+            let value = object.append_section_data(text, code, 4);
+            object.add_symbol(Symbol {
+                name: name.as_bytes().to_vec(),
+                value,
+                size: code.len() as u64,
+                kind: SymbolKind::Text,
+                scope: SymbolScope::Linkage,
+                weak: false,
+                section: SymbolSection::Section(text),
+                flags: SymbolFlags::None,
+            });
+        }
+        object.write().unwrap()
+    }
+
+    #[test]
+    fn names_the_functions_beyond_the_baseline() {
+        let plain: &[u8] = &[0x0f, 0x58, 0xc0, 0xc3];
+        let avx: &[u8] = &[0x90, 0xc5, 0xfc, 0x58, 0xc0, 0xc3];
+        let data: &[u8] = &[0x06, 0x06, 0x06, 0xc3];
+        let bytes = object_with(Architecture::X86_64, &[("plain", plain), ("fast", avx), ("table", data)]);
+        let baseline = |names: &[&str]| Baseline::parse(names.iter().copied()).unwrap();
+        let facts = beyond_baseline(&bytes, &baseline(&["x86-64-v2"])).unwrap();
+        let [fast] = &facts.functions[..] else { panic!("{facts:?}") };
+        assert_eq!(
+            (&*fast.names, &*fast.mnemonic, &*fast.features),
+            (&["fast".into()][..], "vaddps", &["avx".into()][..])
+        );
+        assert_eq!((fast.address, fast.count), (5, 1));
+        assert_eq!(
+            facts.undecodable.iter().map(|function| &*function.names[0]).collect::<Vec<_>>(),
+            ["table"]
+        );
+        assert_eq!(beyond_baseline(&bytes, &baseline(&["x86-64-v3"])).unwrap().functions, []);
+
+        let cas = 0xc8a0_7c41_u32.to_le_bytes();
+        let arm = object_with(Architecture::Aarch64, &[("locked", &cas)]);
+        let facts = beyond_baseline(&arm, &baseline(&["armv8-a"])).unwrap();
+        assert_eq!((&*facts.functions[0].names[0], &*facts.functions[0].features[0]), ("locked", "lse"));
+        assert_eq!(beyond_baseline(&arm, &baseline(&["armv8.1-a"])).unwrap().functions, []);
+    }
+
+    #[test]
+    fn cannot_tell_without_a_level_of_the_machine_and_for_damaged_files() {
+        let baseline = Baseline::parse(["x86-64-v2"]).unwrap();
+        let arm = object_with(Architecture::Aarch64, &[("f", &[0; 4])]);
+        assert_eq!(beyond_baseline(&arm, &baseline), Err(CodeProblem::NoBaseline("aarch64".into())));
+        assert!(matches!(beyond_baseline(b"text", &baseline), Err(CodeProblem::Malformed(_))));
+        let whole = object_with(Architecture::X86_64, &[("f", &[0xc3; 64])]);
+        for cut in 0..whole.len() {
+            let _ = beyond_baseline(&whole[..cut], &baseline);
+        }
+    }
+}

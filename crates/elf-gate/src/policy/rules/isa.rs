@@ -1,0 +1,73 @@
+//! The rule on instruction-set extensions. It decodes all code, so a policy has to ask for it.
+
+use disasm::{Baseline, FunctionFacts, beyond_baseline};
+
+use crate::policy::check_result::{CheckResult, list};
+use crate::policy::patterns::Patterns;
+use crate::policy::rule::{RuleInput, rules};
+use crate::policy::rules::symbols::display_name;
+
+rules! {
+    "isa-baseline" at COMPILED, enabled by "`isa_baseline`: `x86-64-v1` to `x86-64-v4`, `armv8-a`, `armv8.1-a` and features such as `avx2`; `isa_dispatched` lists functions that are called after a check of the processor" if |policy| !policy.isa_baseline.is_empty() => baseline {
+        detects: "an instruction beyond the baseline, outside of the functions that are declared as dispatched; of aarch64 only LSE and SVE",
+        rationale: "one object that was compiled for the machine of the build ends with SIGILL on an older one, at the first call and not at the start",
+        incident: "RocksDB's build script without PORTABLE=1 passes `-march=native`: the program starts on the build machine and ends with SIGILL on others (RocksDB INSTALL.md)",
+        other_tools: "`objdump -d` shows the instructions; elfx86exts lists extensions of a whole file, without functions; the loader of glibc compares x86-64 levels in notes that few compilers write",
+        fix: "remove `-march=native` and `-C target-cpu` from the build of that object; add a function that is called after a check of the processor to `isa_dispatched`",
+    }
+}
+
+fn baseline(input: &RuleInput) -> CheckResult {
+    let names = &input.policy.isa_baseline;
+    let expected = format!("at most {} outside of dispatched functions", names.join(" + "));
+    let Some(bytes) = input.evidence.own_bytes else {
+        let hint = "pass the bytes of the file as evidence";
+        return CheckResult::cannot_tell(expected, "the bytes of the file are not given", hint);
+    };
+    let code = Baseline::parse(names.iter().map(String::as_str))
+        .map_err(|error| error.to_string())
+        .and_then(|baseline| beyond_baseline(bytes, &baseline).map_err(|problem| problem.to_string()));
+    let code = match code {
+        Ok(code) => code,
+        Err(problem) => {
+            let hint = "name a level of the machine in `isa_baseline`, such as `x86-64-v2` or `armv8-a`";
+            return CheckResult::cannot_tell(expected, problem, hint);
+        }
+    };
+    if !code.has_symbols {
+        let hint = "judge the linked file, before `strip`";
+        return CheckResult::cannot_tell(expected, "no .symtab: functions have no names", hint);
+    }
+    let patterns = Patterns::of(&input.policy.isa_dispatched);
+    // Several functions may have one address, for example after identical code folding; one declared name is enough.
+    let is_dispatched =
+        |function: &&FunctionFacts| function.names.iter().any(|name| patterns.match_any(name.as_bytes()));
+    let beyond: Vec<String> =
+        code.functions.iter().filter(|function| !is_dispatched(function)).map(violation).collect();
+    let undecodable: Vec<String> = code
+        .undecodable
+        .iter()
+        .filter(|function| !is_dispatched(function))
+        .map(|function| format!("`{}` at {:#x}", name(function), function.address))
+        .collect();
+    if beyond.is_empty() && !undecodable.is_empty() {
+        let hint =
+            "look at the code with `objdump -d`; add a function that contains data to `isa_dispatched`";
+        return CheckResult::cannot_tell(
+            expected,
+            format!("bytes that are no known instruction: {}", list(&undecodable)),
+            hint,
+        );
+    }
+    CheckResult::pass_if_none(beyond, expected)
+}
+
+fn violation(function: &FunctionFacts) -> String {
+    let FunctionFacts { address, mnemonic, features, count, .. } = function;
+    let more = if *count > 1 { format!(", and {} more", count - 1) } else { String::new() };
+    format!("`{}`: `{mnemonic}` at {address:#x} needs {}{more}", name(function), features.join("+"))
+}
+
+fn name(function: &FunctionFacts) -> String {
+    function.names.first().map_or_else(|| "(no symbol)".into(), |name| display_name(name.as_bytes()))
+}
