@@ -71,10 +71,10 @@ fn refuses_each_invalid_value_with_its_reason() {
         ("extends = \"static-musl\"", "extends = \"static-mussel\""),
         ("[gate.linked]\n", "[gate.linked]\nrequired_symbls = []\n"),
         ("[gate.linked]\n", "[gate.linked]\nstack_size = { exact = \"4 MiB\" }\n"),
-        ("\"gnu_get_libc_version\"", "\"cblas_sgemm\""),
+        ("\"gotoblas_affinity_init\"", "\"cblas_sgemm\""),
         ("\"GOMP_*\"", "\"pthread_c*\""),
         (
-            "required_symbols = [\"cblas_sgemm\", \"mi_malloc\", \"pthread_create\", \"pthread_attr_setstacksize\"]",
+            "required_symbols = [\"cblas_sgemm\", \"pthread_create\", \"pthread_attr_setstacksize\"]",
             "required_symbols = []",
         ),
         ("[0, 100, 500, 1000]", "[]"),
