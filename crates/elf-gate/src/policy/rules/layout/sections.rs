@@ -146,14 +146,13 @@ fn load(subject: Subject, sections: &[Section], is_static: bool, problems: &mut 
     let unit = PAGE_BYTES.max(if segment.align.is_power_of_two() { segment.align } else { 0 });
     let round = |end: u64, unit: u64| end.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
     const PATCHELF_BYTES: u64 = 0x1_0000;
-    // GNU ld aligns the end of read-only data.
+    // GNU ld aligns the end of read-only data, Go that of writable data. `unclaimed-bytes` requires zeros there.
     const ALIGN_MAX: u64 = 64;
-    let has_no_zeros = segment.file_size_bytes == segment.memory_size_bytes;
     let is_end = |expected: u64, found: u64| {
         found == expected
             || found == round(expected, PAGE_BYTES)
             || found == round(expected, unit)
-            || has_no_zeros && found > expected && found - expected < ALIGN_MAX
+            || found > expected && found - expected < ALIGN_MAX
             || !is_static && found >= expected && found - expected < PATCHELF_BYTES
     };
     let starts_with_headers = segment.offset == 0;
