@@ -9,6 +9,7 @@ mod file_kind;
 mod hardening;
 mod inspect;
 mod local_paths;
+mod merged_strings;
 mod relro;
 
 pub use crate::elf::error::FactsError;

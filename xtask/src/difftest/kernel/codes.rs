@@ -16,4 +16,9 @@ diag::codes! {
         "cause": "`cargo xtask dist` has not run in this checkout",
         "fix": "cargo xtask dist",
     }
+    /// Too few programs of other toolchains.
+    pub TOO_FEW_PROGRAMS = NotMeasured "kernel-too-few-programs": "too few foreign programs were examined" {
+        "cause": "compilers for some of them are missing",
+        "fix": "install the musl target of Rust: `rustup target add x86_64-unknown-linux-musl`",
+    }
 }

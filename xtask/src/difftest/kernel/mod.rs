@@ -6,6 +6,7 @@
 
 pub mod codes;
 mod edits;
+mod foreign;
 mod headers;
 mod known_differences;
 mod oracle;
@@ -73,10 +74,15 @@ pub fn serve_sandbox(args: &SandboxArgs) -> anyhow::Result<Outcome> {
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let setup = args.common.setup(args.dist_dir.clone())?;
     let (plan, context) = (&setup.plan, &setup.context);
+    let is_wanted =
+        |name: &str| args.only.is_empty() || args.only.iter().any(|part| name.contains(part.as_str()));
     let mut subjects = shipped::subjects(plan)?;
-    subjects.retain(|subject| {
-        args.only.is_empty() || args.only.iter().any(|name| subject.name.contains(name.as_str()))
-    });
+    subjects.retain(|subject| is_wanted(&subject.name));
+    let foreign = foreign::subjects(plan, context, args.quick, &is_wanted)?;
+    if !args.quick && args.only.is_empty() {
+        foreign::require_enough(foreign.len())?;
+    }
+    subjects.extend(foreign);
     let limit = args.edits.or(args.quick.then_some(QUICK_EDITS));
     let mut tallies: Vec<Tally> = Vec::new();
     let mut accepts_originals = true;
