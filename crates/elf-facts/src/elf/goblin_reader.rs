@@ -14,7 +14,7 @@ use crate::elf::notes::{self, RawNote};
 use crate::elf::parsed::{ParsedElf, is_debug_only};
 use crate::elf::symbols::Symbol;
 use crate::elf::types::{
-    DebugLink, Dynamic, Header, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, Section, Segment,
+    DebugLink, Dynamic, Header, HeaderFields, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, Section, Segment,
 };
 use crate::elf::{names, versions};
 
@@ -109,6 +109,20 @@ fn to_header(raw: &GoblinHeader, ctx: Ctx, program_headers: usize) -> Header {
         os_abi: raw.e_ident[7],
         entry: raw.e_entry,
         program_headers_end: raw.e_phoff.saturating_add(table_bytes),
+        fields: HeaderFields {
+            ident: raw.e_ident,
+            type_number: raw.e_type,
+            version: raw.e_version,
+            program_headers_offset: raw.e_phoff,
+            section_headers_offset: raw.e_shoff,
+            flags: raw.e_flags,
+            header_bytes: raw.e_ehsize,
+            program_header_bytes: raw.e_phentsize,
+            program_header_count: raw.e_phnum,
+            section_header_bytes: raw.e_shentsize,
+            section_header_count: raw.e_shnum,
+            section_names_index: raw.e_shstrndx,
+        },
     }
 }
 
@@ -120,6 +134,7 @@ fn to_segment(raw: &ProgramHeader) -> Segment {
         flags_number: raw.p_flags,
         offset: raw.p_offset,
         address: raw.p_vaddr,
+        physical_address: raw.p_paddr,
         file_size_bytes: raw.p_filesz,
         memory_size_bytes: raw.p_memsz,
         align: raw.p_align,
@@ -144,9 +159,11 @@ fn name_section(bytes: &[u8], raw: &SectionHeader, names_at: Option<(usize, usiz
         name: lossy(name),
         kind_number: raw.sh_type,
         flags_number: raw.sh_flags,
+        address: raw.sh_addr,
         offset: raw.sh_offset,
         size_bytes: raw.sh_size,
         link: raw.sh_link,
+        align: raw.sh_addralign,
     }
 }
 

@@ -9,7 +9,7 @@ use object::{BigEndian, Endian, LittleEndian};
 use crate::elf::notes::{self, RawNote};
 use crate::elf::parsed::{ParsedElf, is_debug_only};
 use crate::elf::symbols::Symbol;
-use crate::elf::types::{DebugLink, Dynamic, Header, Section, Segment};
+use crate::elf::types::{DebugLink, Dynamic, Header, HeaderFields, Section, Segment};
 use crate::elf::{names, versions};
 
 /// Calls the generic reader with the type for the class and byte order of the file.
@@ -92,7 +92,36 @@ fn to_header<Elf: FileHeader>(raw: &Elf, endian: Elf::Endian, phdrs: &[Elf::Prog
         os_abi: raw.e_ident().os_abi.0,
         entry: raw.e_entry(endian).into(),
         program_headers_end: phoff.saturating_add(size_of_val(phdrs) as u64),
+        fields: HeaderFields {
+            ident: ident(raw),
+            type_number: raw.e_type(endian).0,
+            version: raw.e_version(endian),
+            program_headers_offset: phoff,
+            section_headers_offset: raw.e_shoff(endian).into(),
+            flags: raw.e_flags(endian).0,
+            header_bytes: raw.e_ehsize(endian),
+            program_header_bytes: raw.e_phentsize(endian),
+            program_header_count: raw.e_phnum(endian),
+            section_header_bytes: raw.e_shentsize(endian),
+            section_header_count: raw.e_shnum(endian),
+            section_names_index: raw.e_shstrndx(endian).0,
+        },
     }
+}
+
+fn ident<Elf: FileHeader>(raw: &Elf) -> [u8; 16] {
+    let ident = raw.e_ident();
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&ident.magic);
+    bytes[4..9].copy_from_slice(&[
+        ident.class.0,
+        ident.data.0,
+        ident.version.0,
+        ident.os_abi.0,
+        ident.abi_version,
+    ]);
+    bytes[9..].copy_from_slice(&ident.padding);
+    bytes
 }
 
 fn to_segment<Elf: FileHeader>(raw: &Elf::ProgramHeader, endian: Elf::Endian) -> Segment {
@@ -105,6 +134,7 @@ fn to_segment<Elf: FileHeader>(raw: &Elf::ProgramHeader, endian: Elf::Endian) ->
         flags_number,
         offset: raw.p_offset(endian).into(),
         address: raw.p_vaddr(endian).into(),
+        physical_address: raw.p_paddr(endian).into(),
         file_size_bytes: raw.p_filesz(endian).into(),
         memory_size_bytes: raw.p_memsz(endian).into(),
         align: raw.p_align(endian).into(),
@@ -121,9 +151,11 @@ fn to_section<Elf: FileHeader>(
         name: String::from_utf8_lossy(name).into_owned(),
         kind_number: raw.sh_type(endian).0,
         flags_number: raw.sh_flags(endian).0,
+        address: raw.sh_addr(endian).into(),
         offset: raw.sh_offset(endian).into(),
         size_bytes: raw.sh_size(endian).into(),
         link: raw.sh_link(endian),
+        align: raw.sh_addralign(endian).into(),
     }
 }
 

@@ -10,10 +10,18 @@ pub const PT_DYNAMIC: u32 = 2;
 pub const PT_INTERP: u32 = 3;
 /// Segment type: notes.
 pub const PT_NOTE: u32 = 4;
+/// Segment type: the program header table itself.
+pub const PT_PHDR: u32 = 6;
+/// Segment type: initial contents of thread-local variables.
+pub const PT_TLS: u32 = 7;
+/// Segment type: search table of the unwinder.
+pub const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 /// Segment type: flags and size of the stack.
 pub const PT_GNU_STACK: u32 = 0x6474_e551;
 /// Segment type: range that becomes read-only after relocation.
 pub const PT_GNU_RELRO: u32 = 0x6474_e552;
+/// Segment type: the note of processor features.
+pub const PT_GNU_PROPERTY: u32 = 0x6474_e553;
 
 /// The fields of the ELF header that rules and reports use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,6 +42,37 @@ pub struct Header {
     pub entry: u64,
     /// File offset of the end of the program header table. UPX writes its own header there.
     pub program_headers_end: u64,
+    /// The other fields, as stored.
+    pub fields: HeaderFields,
+}
+
+/// Fields of the ELF header as they are stored. A loader uses them; readers derive positions and counts from them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeaderFields {
+    /// `e_ident`.
+    pub ident: [u8; 16],
+    /// `e_type`.
+    pub type_number: u16,
+    /// `e_version`.
+    pub version: u32,
+    /// `e_phoff`.
+    pub program_headers_offset: u64,
+    /// `e_shoff`.
+    pub section_headers_offset: u64,
+    /// `e_flags`.
+    pub flags: u32,
+    /// `e_ehsize`.
+    pub header_bytes: u16,
+    /// `e_phentsize`.
+    pub program_header_bytes: u16,
+    /// `e_phnum`.
+    pub program_header_count: u16,
+    /// `e_shentsize`.
+    pub section_header_bytes: u16,
+    /// `e_shnum`.
+    pub section_header_count: u16,
+    /// `e_shstrndx`.
+    pub section_names_index: u16,
 }
 
 /// `e_type`.
@@ -67,6 +106,8 @@ pub struct Segment {
     pub offset: u64,
     /// `p_vaddr`.
     pub address: u64,
+    /// `p_paddr`.
+    pub physical_address: u64,
     /// `p_filesz`.
     pub file_size_bytes: u64,
     /// `p_memsz`.
@@ -85,6 +126,22 @@ impl Segment {
     pub fn is_writable(&self) -> bool {
         self.flags_number & 2 != 0
     }
+
+    /// The address after the last byte in memory.
+    pub fn end_address(&self) -> u64 {
+        self.address.saturating_add(self.memory_size_bytes)
+    }
+
+    /// The file offset after the last byte.
+    pub fn end_offset(&self) -> u64 {
+        self.offset.saturating_add(self.file_size_bytes)
+    }
+
+    /// The file offset of an address, if the segment loads that byte from the file.
+    pub fn offset_of(&self, address: u64) -> Option<u64> {
+        let into = address.checked_sub(self.address).filter(|&into| into < self.file_size_bytes)?;
+        self.offset.checked_add(into)
+    }
 }
 
 /// A section header.
@@ -96,18 +153,24 @@ pub struct Section {
     pub kind_number: u32,
     /// `sh_flags`.
     pub flags_number: u64,
+    /// `sh_addr`.
+    pub address: u64,
     /// `sh_offset`.
     pub offset: u64,
     /// `sh_size`.
     pub size_bytes: u64,
     /// `sh_link`.
     pub link: u32,
+    /// `sh_addralign`.
+    pub align: u64,
 }
 
 impl Section {
     const SHT_NOBITS: u32 = 8;
     const SHF_WRITE: u64 = 1;
+    const SHF_ALLOC: u64 = 2;
     const SHF_EXECINSTR: u64 = 4;
+    const SHF_TLS: u64 = 0x400;
 
     /// `SHF_EXECINSTR`.
     pub fn is_executable(&self) -> bool {
@@ -117,6 +180,21 @@ impl Section {
     /// `SHF_WRITE`.
     pub fn is_writable(&self) -> bool {
         self.flags_number & Self::SHF_WRITE != 0
+    }
+
+    /// `SHF_ALLOC`: part of the running program.
+    pub fn is_allocated(&self) -> bool {
+        self.flags_number & Self::SHF_ALLOC != 0
+    }
+
+    /// `SHF_TLS`: a template for the variables of each thread.
+    pub fn is_thread_local(&self) -> bool {
+        self.flags_number & Self::SHF_TLS != 0
+    }
+
+    /// The address after the last byte in memory.
+    pub fn end_address(&self) -> u64 {
+        self.address.saturating_add(self.size_bytes)
     }
 
     /// DWARF sections, compressed or not.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::bytes::Words;
 use crate::elf::cross_check;
 use crate::elf::error::FactsError;
 use crate::elf::notes::{self, Note, ProcessorFeatures};
@@ -9,11 +10,15 @@ use crate::elf::parsed::{ParsedElf, is_debug_only};
 use crate::elf::symbols::SymbolTable;
 use crate::elf::types::{DebugLink, Dynamic, Header, PT_LOAD, Section, Segment, stack_segments};
 use crate::elf::versions::NeededVersion;
+use crate::facts::code_arrays::{self, CodeArray};
 use crate::facts::contents::{self, AuditableDependencies};
+use crate::facts::entry::{self, EntryPoint};
 use crate::facts::file_kind::{self, FileKind};
+use crate::facts::file_map::FileMap;
 use crate::facts::hardening::{self, Hardening};
 use crate::facts::local_paths::{LocalPathSearch, LocalPaths};
 use crate::facts::relro::{self, Relro};
+use crate::facts::unwind_table::UnwindTable;
 use crate::upx::{self, UpxFacts};
 
 /// Everything that the rules use.
@@ -61,6 +66,14 @@ pub struct Facts {
     pub auditable: Option<AuditableDependencies>,
     /// Paths of a build machine.
     pub local_paths: LocalPaths,
+    /// Bytes outside of all headers, tables, sections and segments.
+    pub file_map: FileMap,
+    /// The code at the entry point.
+    pub entry_point: EntryPoint,
+    /// `.eh_frame_hdr`.
+    pub unwind_table: Option<UnwindTable>,
+    /// `.init_array` and its relatives.
+    pub code_arrays: Vec<CodeArray>,
     /// Layout that UPX wrote around the original file.
     pub upx: Option<UpxFacts>,
 }
@@ -100,6 +113,12 @@ pub fn inspect_for(bytes: &[u8], local_paths: &LocalPathSearch) -> Result<Facts,
     let Header { machine_number, class_bits, is_little_endian, .. } = elf.header;
     let (kind, kind_reason) =
         file_kind::classify(&elf.header, elf.interpreter.as_deref(), elf.dynamic.as_ref(), is_debug_only);
+    let words = Words { bytes, is_little_endian, class_bits };
+    // The segments of a debug file have no contents.
+    let loaded = if is_debug_only { &[][..] } else { &elf.segments[..] };
+    let unwind_table = UnwindTable::read(words, loaded);
+    let entry_point =
+        entry::entry_point(words, &elf.header, loaded, elf.symbols.as_deref(), unwind_table.as_ref());
     let symbols = elf.symbols.map(|symbols| SymbolTable::from_symbols(&symbols));
     let dynamic_symbols = elf.dynamic_symbols.map(|symbols| SymbolTable::from_symbols(&symbols));
     let has_code = elf.sections.is_empty()
@@ -119,6 +138,10 @@ pub fn inspect_for(bytes: &[u8], local_paths: &LocalPathSearch) -> Result<Facts,
         producers: contents::producers(bytes, &elf.sections),
         auditable: contents::auditable(bytes, &elf.sections),
         local_paths: local_paths.run(bytes, &elf.sections),
+        file_map: FileMap::new(bytes, &elf.header, loaded, &elf.sections),
+        entry_point,
+        unwind_table,
+        code_arrays: code_arrays::code_arrays(words, loaded, &elf.sections),
         symbols,
         dynamic_symbols,
         header: elf.header,

@@ -119,6 +119,8 @@ schema! {
     allow_executable_stack: bool,
     /// Disables `no-writable-executable-segment`.
     allow_writable_executable_segments: bool,
+    /// Disables `unclaimed-bytes`: for a program that reads data behind its own end.
+    allow_unclaimed_bytes: bool,
 }
 
 /// Bounds of the memory size of PT_GNU_STACK, from which musl takes the default size of thread stacks.

@@ -2,7 +2,7 @@
 
 use crate::policy::rule::Rule;
 use crate::policy::rules::{
-    build, debug, hardening, inner, link, load, packed, size, strip, symbols, waivers,
+    build, debug, hardening, inner, layout, link, load, packed, size, strip, symbols, waivers,
 };
 
 /// The rule with that name.
@@ -11,8 +11,9 @@ pub fn rule(id: &str) -> Option<&'static Rule> {
 }
 
 /// The rule on waivers is last: the other rules record the waivers that they use.
-const AREAS: [&[Rule]; 11] = [
+const AREAS: [&[Rule]; 12] = [
     load::RULES,
+    layout::RULES,
     link::RULES,
     symbols::RULES,
     hardening::RULES,

@@ -108,7 +108,7 @@ fn stacks(segments: &[Segment]) -> Vec<String> {
     stacks.iter().map(|stack| format!("{} {:#x}", stack.flags, stack.memory_size_bytes)).collect()
 }
 
-fn on_inner<'a>(
+pub(super) fn on_inner<'a>(
     input: &RuleInput<'a>,
     expected: &str,
     check: impl Fn(&'a InnerHeaders) -> CheckResult,

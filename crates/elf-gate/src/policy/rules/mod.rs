@@ -4,6 +4,7 @@ pub(super) mod build;
 pub(super) mod debug;
 pub(super) mod hardening;
 pub(super) mod inner;
+pub(super) mod layout;
 pub(super) mod link;
 pub(super) mod load;
 pub(super) mod packed;

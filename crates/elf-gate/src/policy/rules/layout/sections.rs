@@ -1,0 +1,310 @@
+//! Section headers against program headers. The linker writes both from one layout.
+
+use elf_facts::facts::{
+    PT_DYNAMIC, PT_GNU_EH_FRAME, PT_GNU_PROPERTY, PT_GNU_RELRO, PT_INTERP, PT_LOAD, PT_NOTE, PT_TLS, Section,
+    Segment,
+};
+
+use crate::policy::rules::layout::problems::{Hex, Problems};
+use crate::policy::rules::layout::program_headers::{PAGE_BYTES, Subject};
+
+const SHT_DYNAMIC: u32 = 6;
+const SHT_NOTE: u32 = 7;
+/// More program headers than the kernel accepts; the bound stops quadratic time.
+const SEGMENTS_MAX: usize = 128;
+
+pub(super) fn check(segments: &[Segment], sections: &[Section], problems: &mut Problems) {
+    if segments.len() > SEGMENTS_MAX {
+        return problems.require(false, "segments", format_args!("at most {SEGMENTS_MAX}"), segments.len());
+    }
+    for (index, section) in sections.iter().enumerate() {
+        if is_in_memory(section) {
+            inside_of_load(index, section, segments, problems);
+        }
+        let align = section.align;
+        problems.require(
+            !section.is_allocated() || align < 2 || align.is_power_of_two() && section.address % align == 0,
+            format_args!("section {index} `{}` sh_addr", section.name),
+            format_args!("a multiple of its alignment {align:#x}"),
+            Hex(section.address),
+        );
+    }
+    for (index, segment) in segments.iter().enumerate() {
+        let subject = Subject { index, segment };
+        match segment.kind_number {
+            PT_LOAD => load(subject, sections, problems),
+            PT_TLS => {}
+            PT_GNU_RELRO => relro(subject, sections, problems),
+            PT_NOTE => notes(subject, sections, problems),
+            _ => {}
+        }
+    }
+    thread_local(segments, sections, problems);
+    for (kind, name, is_it) in NAMED {
+        named(segments, sections, *kind, name, *is_it, problems);
+    }
+    notes_in_segments(segments, sections, problems);
+}
+
+type IsSection = fn(&Section) -> bool;
+
+/// Segments that consist of one section.
+const NAMED: &[(u32, &str, IsSection)] = &[
+    (PT_DYNAMIC, "PT_DYNAMIC", |section| section.kind_number == SHT_DYNAMIC),
+    (PT_INTERP, "PT_INTERP", |section| section.name == ".interp"),
+    (PT_GNU_EH_FRAME, "PT_GNU_EH_FRAME", |section| section.name == ".eh_frame_hdr"),
+    (PT_GNU_PROPERTY, "PT_GNU_PROPERTY", |section| section.name == ".note.gnu.property"),
+];
+
+/// Variables of threads without contents have an address and no memory of their own.
+fn is_in_memory(section: &Section) -> bool {
+    section.is_allocated() && section.size_bytes > 0 && (section.has_contents() || !section.is_thread_local())
+}
+
+fn is_inside(section: &Section, segment: &Segment) -> bool {
+    segment.address <= section.address && section.end_address() <= segment.end_address()
+}
+
+fn inside_of_load(index: usize, section: &Section, segments: &[Segment], problems: &mut Problems) {
+    let name = &section.name;
+    let mut loads = segments
+        .iter()
+        .enumerate()
+        .filter(|(_, segment)| segment.kind_number == PT_LOAD && is_inside(section, segment));
+    let (Some((load_index, load)), None) = (loads.next(), loads.next()) else {
+        return problems.require(
+            false,
+            format_args!("section {index} `{name}`"),
+            "an address range inside of exactly one PT_LOAD",
+            format_args!("{:#x}..{:#x}", section.address, section.end_address()),
+        );
+    };
+    if section.has_contents() {
+        let expected = load.offset.wrapping_add(section.address - load.address);
+        problems.require(
+            section.offset == expected,
+            format_args!("section {index} `{name}` sh_offset"),
+            format_args!("{expected:#x}, where segment {load_index} loads its address from"),
+            Hex(section.offset),
+        );
+        let end = section.offset.saturating_add(section.size_bytes);
+        problems.require(
+            end <= load.end_offset(),
+            format_args!("section {index} `{name}` sh_size"),
+            format_args!("an end within the bytes of segment {load_index}, {:#x}", load.end_offset()),
+            Hex(end),
+        );
+    }
+    let lacks = |of_section: bool, of_segment: bool| of_section && !of_segment;
+    problems.require(
+        !lacks(section.is_writable(), load.is_writable())
+            && !lacks(section.is_executable(), load.is_executable()),
+        format_args!("segment {load_index} (PT_LOAD) p_flags"),
+        format_args!("those of section {index} `{name}`"),
+        &load.flags,
+    );
+}
+
+/// A PT_LOAD consists of sections, headers and padding, and of no other section.
+fn load(subject: Subject, sections: &[Section], problems: &mut Problems) {
+    let segment = subject.segment;
+    let (mut file_end, mut memory_end) = (0, 0);
+    let (mut is_writable, mut is_executable, mut is_empty) = (false, false, true);
+    for (index, section) in sections.iter().enumerate() {
+        let end = section.offset.saturating_add(section.size_bytes);
+        if is_in_memory(section) && is_inside(section, segment) {
+            is_empty = false;
+            memory_end = memory_end.max(section.end_address());
+            file_end = file_end.max(if section.has_contents() { end } else { 0 });
+            is_writable |= section.is_writable();
+            is_executable |= section.is_executable();
+        } else if section.has_contents() && section.kind_number != 0 && section.size_bytes > 0 {
+            problems.require(
+                end <= segment.offset || segment.end_offset() <= section.offset,
+                subject.field("p_filesz"),
+                format_args!("only bytes of its own sections"),
+                format_args!("bytes of section {index} `{}`", section.name),
+            );
+        }
+    }
+    if is_empty {
+        return;
+    }
+    problems.require(
+        is_executable || !segment.is_executable(),
+        subject.field("p_flags"),
+        "no x: no section has it",
+        &segment.flags,
+    );
+    problems.require(
+        is_writable || !segment.is_writable(),
+        subject.field("p_flags"),
+        "no w: no section has it",
+        &segment.flags,
+    );
+    // lld ends code at a page, and aligns the end of other segments.
+    let unit = PAGE_BYTES.max(if segment.align.is_power_of_two() { segment.align } else { 0 });
+    let round = |end: u64| end.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
+    if file_end > 0 {
+        let end = segment.end_offset();
+        problems.require(
+            end >= file_end && end <= round(file_end),
+            subject.field("p_filesz"),
+            format_args!("an end at {file_end:#x}, after its last section"),
+            Hex(end),
+        );
+    }
+    let end = segment.end_address();
+    problems.require(
+        end <= round(memory_end),
+        subject.field("p_memsz"),
+        format_args!("an end at {memory_end:#x}, after its last section"),
+        Hex(end),
+    );
+}
+
+/// PT_TLS spans the sections of thread-local variables.
+fn thread_local(segments: &[Segment], sections: &[Section], problems: &mut Problems) {
+    let parts = || {
+        sections
+            .iter()
+            .filter(|section| section.is_allocated() && section.is_thread_local() && section.size_bytes > 0)
+    };
+    let segment = segments.iter().enumerate().find(|(_, segment)| segment.kind_number == PT_TLS);
+    let Some((index, segment)) = segment else {
+        return problems.require(
+            parts().next().is_none(),
+            "PT_TLS",
+            "one for the thread-local sections",
+            "none",
+        );
+    };
+    let subject = Subject { index, segment };
+    let Some(start) = parts().map(|section| section.address).min() else {
+        return problems.require(
+            segment.memory_size_bytes == 0,
+            subject.field("p_memsz"),
+            "0 without thread-local sections",
+            Hex(segment.memory_size_bytes),
+        );
+    };
+    let file_end = parts().filter(|section| section.has_contents()).map(Section::end_address).max();
+    let end = parts().map(Section::end_address).max().unwrap_or(start);
+    let align = parts().map(|section| section.align).max().unwrap_or(1).max(1);
+    let in_file = file_end.unwrap_or(start).saturating_sub(start);
+    let in_memory = end.saturating_sub(start);
+    // Some linkers round the size up to the alignment.
+    let rounded = if align.is_power_of_two() { in_memory.checked_next_multiple_of(align) } else { None };
+    let found = segment.memory_size_bytes;
+    problems.require(segment.address == start, subject.field("p_vaddr"), Hex(start), Hex(segment.address));
+    problems.require(
+        segment.file_size_bytes == in_file,
+        subject.field("p_filesz"),
+        Hex(in_file),
+        Hex(segment.file_size_bytes),
+    );
+    problems.require(
+        found == in_memory || Some(found) == rounded,
+        subject.field("p_memsz"),
+        Hex(in_memory),
+        Hex(found),
+    );
+    problems.require(segment.align == align, subject.field("p_align"), Hex(align), Hex(segment.align));
+}
+
+/// Protection of whole sections: a boundary inside of one would leave a part of it writable, or make data read-only.
+fn relro(subject: Subject, sections: &[Section], problems: &mut Problems) {
+    let segment = subject.segment;
+    let (start, end) = (segment.address, segment.end_address());
+    if start == end {
+        return;
+    }
+    for section in sections.iter().filter(|section| is_in_memory(section)) {
+        let (from, to) = (section.address, section.end_address());
+        problems.require(
+            to <= start || from >= start,
+            subject.field("p_vaddr"),
+            format_args!("the start of a section"),
+            format_args!("{start:#x}, inside of `{}`", section.name),
+        );
+        // The loader protects whole pages only, so a section may begin in the last one.
+        let is_data = matches!(section.name.as_str(), ".data" | ".bss");
+        problems.require(
+            !(is_data && from < end / PAGE_BYTES * PAGE_BYTES && to > start),
+            subject.field("p_memsz"),
+            format_args!("an end before `{}`, which the program writes", section.name),
+            Hex(end),
+        );
+    }
+    let is_start = sections.iter().any(|section| is_in_memory(section) && section.address == start);
+    problems.require(is_start, subject.field("p_vaddr"), "the start of a section", Hex(start));
+}
+
+/// PT_NOTE begins and ends with note sections.
+fn notes(subject: Subject, sections: &[Section], problems: &mut Problems) {
+    let segment = subject.segment;
+    if segment.memory_size_bytes == 0 {
+        return;
+    }
+    let notes = || sections.iter().filter(|section| section.kind_number == SHT_NOTE);
+    problems.require(
+        notes().any(|section| section.offset == segment.offset),
+        subject.field("p_offset"),
+        "the start of a note section",
+        Hex(segment.offset),
+    );
+    problems.require(
+        notes().any(|section| section.offset.saturating_add(section.size_bytes) == segment.end_offset()),
+        subject.field("p_filesz"),
+        "the end of a note section",
+        Hex(segment.end_offset()),
+    );
+}
+
+fn notes_in_segments(segments: &[Segment], sections: &[Section], problems: &mut Problems) {
+    for (index, section) in sections.iter().enumerate() {
+        let is_note = section.kind_number == SHT_NOTE && section.is_allocated() && section.size_bytes > 0;
+        let mut all = segments.iter().filter(|segment| segment.kind_number == PT_NOTE);
+        problems.require(
+            !is_note || all.any(|segment| is_inside(section, segment)),
+            format_args!("section {index} `{}`", section.name),
+            "an address range inside of a PT_NOTE",
+            "no such PT_NOTE",
+        );
+    }
+}
+
+fn named(
+    segments: &[Segment],
+    sections: &[Section],
+    kind: u32,
+    kind_name: &str,
+    is_it: IsSection,
+    problems: &mut Problems,
+) {
+    let segment = segments.iter().enumerate().find(|(_, segment)| segment.kind_number == kind);
+    let section = sections.iter().find(|section| section.is_allocated() && is_it(section));
+    let (Some((index, segment)), Some(section)) = (segment, section) else {
+        let name = section.map_or("no section", |section| section.name.as_str());
+        return problems.require(
+            segment.is_none() && section.is_none(),
+            kind_name,
+            "a segment and its section",
+            format_args!("{}, {name}", if segment.is_some() { "a segment" } else { "no segment" }),
+        );
+    };
+    let subject = Subject { index, segment };
+    let fields = [
+        ("p_offset", section.offset, segment.offset),
+        ("p_vaddr", section.address, segment.address),
+        ("p_memsz", section.size_bytes, segment.memory_size_bytes),
+    ];
+    for (field, expected, found) in fields {
+        problems.require(
+            expected == found,
+            subject.field(field),
+            format_args!("{expected:#x}, as of `{}`", section.name),
+            Hex(found),
+        );
+    }
+}
