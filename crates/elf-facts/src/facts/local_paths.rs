@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn finds_build_paths_among_the_constants_of_a_go_program() {
         check_go(b"shmmni/home/ann/go/src/tool/main.gogo1.19", &["/home/ann/go/src/tool/main.gogo1.19"]);
-        check_go(b"fatal/build/tool-1.0/lib/x.c:12", &["/build/tool-1.0/lib/x.c"]);
+        check_go(b"fatal/root/tool-1.0/lib/x.c:12", &["/root/tool-1.0/lib/x.c"]);
         check_go(b"build\t-ldflags=\"-X main.dir=/home/ann/src\"\n", &["/home/ann/src"]);
         check_go(b"build\tCGO_CFLAGS=-I/home/ann/include\n", &["/home/ann/include"]);
         check_go(b"open /root/project: no such file", &["/root/project"]);

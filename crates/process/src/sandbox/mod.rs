@@ -2,7 +2,7 @@
 //! long computations.
 //!
 //! [`Sandbox::start`] starts a process of this same program ([`serve`]) that enters new namespaces and a root folder with
-//! nothing but the file, and then patches, starts and restores the file for each request. One process for all requests,
+//! the file and `/proc` alone, and then patches, starts and restores the file for each request. One process for all requests,
 //! because namespaces cost more than the run; one thread, because a file that any process has open for writing cannot be
 //! executed.
 

@@ -93,7 +93,7 @@ fn serve_inside(arguments: &[OsString]) -> Result<(), String> {
     Ok(())
 }
 
-/// A tmpfs with a copy of the file and nothing else becomes the root. The copy keeps its name: some programs read it.
+/// A tmpfs with a copy of the file and `/proc` becomes the root. The copy keeps its name: some programs read it.
 fn enter_root(root: &Path, file: &Path) -> Result<PathBuf, String> {
     let name = file.file_name().ok_or("the program has no name")?;
     let step = |what: &'static str| move |error| format!("cannot {what}: {error}");
@@ -106,6 +106,10 @@ fn enter_root(root: &Path, file: &Path) -> Result<PathBuf, String> {
         std::io::copy(&mut from, &mut to)
     };
     copy().map_err(|error: std::io::Error| format!("cannot copy the program: {error}"))?;
+    // Some runtimes read `/proc/self/exe`. A container may forbid it; then such programs report that they do not start.
+    let proc = root.join("proc");
+    std::fs::create_dir(&proc).map_err(|error| format!("cannot create /proc: {error}"))?;
+    let _ = mount(c"proc", &proc, c"proc", MountFlags::RDONLY, None);
     chroot(root).map_err(step("change the root"))?;
     chdir(c"/").map_err(step("change to the new root"))?;
     Ok(Path::new("/").join(name))
