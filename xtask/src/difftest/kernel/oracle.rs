@@ -1,6 +1,5 @@
 //! Runs and judges the edited copies of one program.
 
-use std::ffi::OsString;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -68,20 +67,28 @@ pub fn observe<'a>(
     Ok(observations.into_iter().map(|(_, observation)| observation).collect())
 }
 
-/// A sandbox with the program, and the run of the original in it.
-pub fn start(subject: &Subject) -> anyhow::Result<(Sandbox, Ran)> {
+fn sandbox(subject: &Subject) -> anyhow::Result<Sandbox> {
     let mut server = Command::new(std::env::current_exe().context("the path of this program is unknown")?);
     server.arg(super::SANDBOX_VERB).arg("--");
-    let args: &[OsString] = &subject.args;
-    let program = Program { file: &subject.path, args, timeout: TIMEOUT };
-    let mut sandbox = Sandbox::start(server, &program)?;
+    let program = Program { file: &subject.path, args: &subject.args, timeout: TIMEOUT };
+    Ok(Sandbox::start(server, &program)?)
+}
+
+/// How a copy in a file of its own starts, compared with the original.
+pub fn start_of_copy(copy: &Subject, original: &Ran) -> anyhow::Result<Start> {
+    Ok(compare(&sandbox(copy)?.run(&[])?, original))
+}
+
+/// A sandbox with the program, and the run of the original in it.
+pub fn start(subject: &Subject) -> anyhow::Result<(Sandbox, Ran)> {
+    let mut sandbox = sandbox(subject)?;
     let original = sandbox.run(&[])?;
     let text = String::from_utf8_lossy(&original.stdout);
     // A second run shows that the output does not change by itself.
     let is_stable = sandbox.run(&[])? == original;
     if !matches!(original.end, End::Exited(_)) || !text.contains(&subject.contains) || !is_stable {
         let mut command = Command::new(&subject.path);
-        command.args(args);
+        command.args(&subject.args);
         return Err(Diagnostic::new(&ORIGINAL_FAILS, "an unchanged program does not start in the sandbox")
             .file(&subject.path)
             .expected(format!("`{}` in its output, the same at each run", subject.contains))
@@ -98,13 +105,17 @@ fn start_of(sandbox: &mut Sandbox, edit: &Edit, original: &Ran) -> anyhow::Resul
         // On a busy machine a correct program can be late once.
         ran = sandbox.run(&edit.patches)?;
     }
-    if ran == *original {
-        return Ok(Start::Same);
+    Ok(compare(&ran, original))
+}
+
+fn compare(ran: &Ran, original: &Ran) -> Start {
+    if *ran == *original {
+        return Start::Same;
     }
-    Ok(match ran.end {
-        End::Exited(_) => Start::Differs(describe(&ran)),
-        _ => Start::Fails(describe(&ran)),
-    })
+    match ran.end {
+        End::Exited(_) => Start::Differs(describe(ran)),
+        _ => Start::Fails(describe(ran)),
+    }
 }
 
 fn describe(ran: &Ran) -> String {

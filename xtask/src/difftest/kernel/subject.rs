@@ -1,6 +1,7 @@
 //! A program whose headers are edited: how it is run, and how the gate judges it.
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
 use elf_gate::facts::LocalPathSearch;
@@ -50,6 +51,8 @@ pub enum Judgement {
     Passes,
     /// The first rule that does not pass.
     Refused(&'static str),
+    /// The gate ended by a panic: a defect, whether or not the file starts.
+    Panicked,
 }
 
 impl Gate {
@@ -74,6 +77,11 @@ impl Gate {
     /// The judgement of an edited copy. Without the search of `no-local-paths`, which reads every byte, and which no edit of
     /// a header concerns.
     pub fn judge(&self, bytes: &[u8]) -> Judgement {
+        std::panic::catch_unwind(AssertUnwindSafe(|| self.judge_or_panic(bytes)))
+            .unwrap_or(Judgement::Panicked)
+    }
+
+    fn judge_or_panic(&self, bytes: &[u8]) -> Judgement {
         let Ok(facts) = elf_gate::inspect_for(bytes, &LocalPathSearch::new([""; 0])) else {
             return Judgement::Refused(READER);
         };

@@ -22,6 +22,8 @@ pub struct Tally {
     pub listed: BTreeMap<&'static str, usize>,
     /// Broken and not refused: field, change, and what happened.
     pub missed: Vec<(String, String, String)>,
+    /// Edits for which the gate panicked.
+    pub panics: Vec<String>,
     /// Refused although it starts.
     pub strict: usize,
     /// Broken edits by the first rule that refuses them.
@@ -32,9 +34,12 @@ impl Tally {
     pub fn of(subject: &Subject, observations: &[Observation]) -> Self {
         let mut tally = Self { name: subject.name.clone(), edits: observations.len(), ..Self::default() };
         for Observation { edit, start, judgement } in observations {
+            if *judgement == Judgement::Panicked {
+                tally.panics.push(edit.to_string());
+            }
             let what = match start {
                 Start::Same => {
-                    tally.strict += usize::from(*judgement != Judgement::Passes);
+                    tally.strict += usize::from(matches!(judgement, Judgement::Refused(_)));
                     continue;
                 }
                 Start::Fails(what) => {
@@ -51,8 +56,8 @@ impl Tally {
                     tally.caught += 1;
                     *tally.refused_by.entry(rule).or_default() += 1;
                 }
-                (Judgement::Passes, Some(reason)) => *tally.listed.entry(reason).or_default() += 1,
-                (Judgement::Passes, None) => {
+                (_, Some(reason)) => *tally.listed.entry(reason).or_default() += 1,
+                (_, None) => {
                     tally.missed.push((edit.place.clone(), edit.change.clone(), what.clone()));
                 }
             }
@@ -80,6 +85,7 @@ pub fn total(tallies: &[Tally]) -> Tally {
         total.caught += tally.caught;
         total.strict += tally.strict;
         total.missed.extend(tally.missed.iter().cloned());
+        total.panics.extend(tally.panics.iter().cloned());
         for (reason, count) in &tally.listed {
             *total.listed.entry(reason).or_default() += count;
         }
@@ -93,7 +99,8 @@ pub fn total(tallies: &[Tally]) -> Tally {
 /// Whether every edit that breaks the start is refused or listed, and few are listed.
 pub fn holds(total: &Tally) -> bool {
     let listed = total.listed_count();
-    total.missed.is_empty() && (listed == 0 || (listed as f64) < SHARE_MAX * total.broken() as f64)
+    let has_answers = total.missed.is_empty() && total.panics.is_empty();
+    has_answers && (listed == 0 || (listed as f64) < SHARE_MAX * total.broken() as f64)
 }
 
 /// A Markdown table.
@@ -122,6 +129,9 @@ pub fn missed(tally: &Tally) -> String {
         by_place.entry(place).or_default().push((change, what));
     }
     let mut text = String::new();
+    for edit in tally.panics.iter().take(EXAMPLES) {
+        let _ = writeln!(text, "  the gate panicked, {} in all: {edit}", tally.panics.len());
+    }
     for (place, changes) in by_place {
         let _ = writeln!(text, "  {:5}  {place}", changes.len());
         for (change, what) in changes.iter().take(EXAMPLES) {
