@@ -15,6 +15,9 @@ pub struct EntryPoint {
     /// The first bytes of code: enough for a few instructions.
     #[serde(skip)]
     pub code: Vec<u8>,
+    /// The bytes before it in the same segment, at most eight.
+    #[serde(skip)]
+    pub code_before: Vec<u8>,
     /// A symbol of that address.
     pub symbol: Option<String>,
     /// Address of the symbol `_start`, if it is defined.
@@ -25,6 +28,7 @@ pub struct EntryPoint {
 
 /// Bytes of code that are kept.
 const CODE_BYTES: u64 = 64;
+const CODE_BYTES_BEFORE: u64 = 8;
 
 pub(super) fn entry_point(
     words: Words,
@@ -43,6 +47,10 @@ pub(super) fn entry_point(
     let kept = segment.zip(offset).and_then(|(segment, offset)| {
         slice(words.bytes, offset, segment.end_offset().saturating_sub(offset).min(CODE_BYTES))
     });
+    let before = segment.zip(offset).and_then(|(segment, offset)| {
+        let size = offset.saturating_sub(segment.offset).min(CODE_BYTES_BEFORE);
+        slice(words.bytes, offset - size, size)
+    });
     let defined = symbols.unwrap_or_default().iter().filter(|symbol| symbol.section != 0);
     let mut at_entry = defined.clone().filter(|symbol| {
         // Symbols of sections and files name no code.
@@ -52,6 +60,7 @@ pub(super) fn entry_point(
     EntryPoint {
         offset,
         code: kept.unwrap_or_default().to_vec(),
+        code_before: before.unwrap_or_default().to_vec(),
         symbol: at_entry.next().map(|symbol| String::from_utf8_lossy(symbol.name).into_owned()),
         start_symbol: start.map(|symbol| thumb(symbol.value)),
         function: unwind.and_then(|table| table.function_at(words, segments, entry)),

@@ -11,6 +11,8 @@ use crate::upx::format::LINUX_ARM64;
 use crate::upx::problem::{Part, Problem};
 use crate::upx::types::InnerHeaders;
 
+/// `p_filesz` of the segment that reserves memory.
+const RESERVED_FILE_BYTES: u64 = 0x1000;
 /// The largest page size that UPX aligns to.
 const PAGE_BYTES_MAX: u64 = 0x1_0000;
 
@@ -180,11 +182,16 @@ fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
     let (start, stop) = image(inner);
     // The lowest address may lie inside of a page; UPX reserves whole pages.
     let covers = start.checked_sub(reserved.address).is_some_and(|inside| inside < PAGE_BYTES_MAX);
-    let is_bare = reserved.offset == 0 && reserved.flags_number == READ_WRITE;
+    // UPX writes one page of 4 KiB on every machine, or less when the image is smaller. More would map compressed data.
+    let in_file = RESERVED_FILE_BYTES.min(reserved.memory_size_bytes);
+    let is_bare =
+        reserved.offset == 0 && reserved.flags_number == READ_WRITE && reserved.file_size_bytes == in_file;
     if !is_bare || !covers || end_address(reserved) != stop {
         return Err(Problem::new(
             Part::FirstOuterLoad,
-            format!("rw- for {start:#x}..{stop:#x}, the memory image of the original"),
+            format!(
+                "rw- for {start:#x}..{stop:#x}, the memory image of the original, with {in_file} bytes of the file"
+            ),
             describe(reserved),
         ));
     }

@@ -115,12 +115,12 @@ schema! {
     needs_debug_file: bool,
     /// The program of a debug file must be given and name this file.
     needs_program: bool,
+    /// No bytes outside of headers, sections and padding.
+    no_unclaimed_bytes: bool,
     /// Disables `stack-not-executable`.
     allow_executable_stack: bool,
     /// Disables `no-writable-executable-segment`.
     allow_writable_executable_segments: bool,
-    /// Disables `unclaimed-bytes`: for a program that reads data behind its own end.
-    allow_unclaimed_bytes: bool,
 }
 
 /// Bounds of the memory size of PT_GNU_STACK, from which musl takes the default size of thread stacks.

@@ -5,6 +5,7 @@ mod containers;
 mod docs;
 mod every_rule;
 mod fixtures;
+mod header_edits;
 mod packed;
 mod policies;
 mod readers;

@@ -37,7 +37,7 @@ fn unwind_table(facts: &Facts, problems: &mut Problems) {
         table.spare_bytes >= 0,
         NAME,
         "space for its table",
-        format_args!("{} bytes too few", -table.spare_bytes),
+        format_args!("{} bytes too few", table.spare_bytes.unsigned_abs()),
     );
     if let (Some(found), Some(frames)) = (table.frames_address, facts.section(".eh_frame")) {
         let expected = frames.address;

@@ -51,7 +51,6 @@ const MACHINES: &[Machine] = &[
     machine(183, &[32, 64], None, true),        // aarch64
     machine(189, &[32], None, false),           // microblaze
     machine(243, &[32, 64], Some(true), false), // riscv
-    machine(247, &[64], None, true),            // bpf, objects only
     machine(252, &[32], Some(true), false),     // csky
     machine(258, &[32, 64], Some(true), false), // loongarch
     machine(0x9026, &[64], Some(true), false),  // alpha
@@ -61,7 +60,7 @@ pub(super) fn check(header: &Header, scope: &Scope, problems: &mut Problems) {
     let fields = &header.fields;
     identification(header, problems);
     kind(header, scope, problems);
-    machine_fits(header, problems);
+    machine_fits(header, scope, problems);
     let is_64 = header.class_bits == 64;
     let header_bytes: u16 = if is_64 { 64 } else { 52 };
     problems.require(fields.header_bytes == header_bytes, "e_ehsize", header_bytes, fields.header_bytes);
@@ -74,6 +73,9 @@ fn identification(header: &Header, problems: &mut Problems) {
     let abi_version = header.fields.ident[8];
     let is_versioned = header.machine_number == 8 || !matches!(header.os_abi, 0 | 3);
     problems.require(abi_version == 0 || is_versioned, "EI_ABIVERSION", 0, abi_version);
+    const ARM: u16 = 40;
+    let is_known = matches!(header.os_abi, 0 | 3) || header.machine_number == ARM;
+    problems.require(is_known, "EI_OSABI", "sysv or gnu", elf_facts::facts::abi(header.os_abi));
     problems.require(header.fields.ident[6] == 1, "EI_VERSION", 1, header.fields.ident[6]);
     let padding = &header.fields.ident[9..];
     problems.require(
@@ -95,7 +97,12 @@ fn kind(header: &Header, scope: &Scope, problems: &mut Problems) {
     problems.require(is_expected, "e_type", "ET_EXEC, ET_DYN, or ET_REL for an object", type_number);
 }
 
-fn machine_fits(header: &Header, problems: &mut Problems) {
+fn machine_fits(header: &Header, scope: &Scope, problems: &mut Problems) {
+    // Linux loads objects for its virtual machine, and no programs.
+    const BPF: u16 = 247;
+    if header.machine_number == BPF && scope.is_object {
+        return;
+    }
     let Some(machine) = MACHINES.iter().find(|machine| machine.number == header.machine_number) else {
         return problems
             .add(format_args!("e_machine: expected a machine of Linux, found {}", header.machine_number));
@@ -218,6 +225,9 @@ fn section_header_table(header: &Header, scope: &Scope, header_bytes: u64, probl
     );
     let index = if section_names_index == 0xffff { first.link } else { section_names_index.into() };
     let names = sections.get(index as usize);
-    let holds_names = names.is_some_and(|names| names.kind_number == SHT_STRTAB && !names.name.is_empty());
+    let holds_names = names.is_some_and(|names| {
+        // Some linkers put all names into one table.
+        names.kind_number == SHT_STRTAB && matches!(names.name.as_str(), ".shstrtab" | ".strtab")
+    });
     problems.require(holds_names, "e_shstrndx", "the string table of section names", index);
 }

@@ -45,7 +45,7 @@ pub(super) fn check(facts: &Facts) -> CheckResult {
     }
 }
 
-/// A symbol decides. Without one the unwind table does, and the start code of the libc or the alignment of functions.
+/// A symbol decides. Without one the unwind table does, then the start code of a libc or the bytes before the entry point.
 fn start_of_function(facts: &Facts, entry: &EntryPoint, problems: &mut Problems) {
     let address = facts.header.entry;
     if facts.symbols.is_some() && entry.symbol.is_none() && facts.upx.is_none() {
@@ -64,14 +64,25 @@ fn start_of_function(facts: &Facts, entry: &EntryPoint, problems: &mut Problems)
         );
     }
     if facts.header.machine_number == X86_64 && facts.upx.is_none() {
-        const FUNCTION_ALIGN: u64 = 16;
         problems.require(
-            address.is_multiple_of(FUNCTION_ALIGN) || is_start_code(&entry.code),
+            is_start_code(&entry.code)
+                || facts.sections.iter().any(|section| section.address == address)
+                || ends_function(&entry.code_before),
             "e_entry",
-            "start code, or a multiple of 16",
-            Hex(address),
+            "the start of a function",
+            format_args!("{address:#x}, behind bytes that end no function"),
         );
     }
+}
+
+/// The end of a function or the padding after it: `ret`, a jump, a call that does not return, `ud2`, `hlt`, `int3`, `nop`.
+fn ends_function(before: &[u8]) -> bool {
+    let from_end = |distance: usize| before.len().checked_sub(distance).and_then(|at| before.get(at));
+    matches!(before, [] | [.., 0xc3 | 0xcb | 0xcc | 0x90 | 0xf4] | [.., 0x0f, 0x0b | 0x05])
+        || matches!(from_end(2), Some(0xeb))
+        || matches!(from_end(3), Some(0xc2))
+        || matches!(from_end(5), Some(0xe8 | 0xe9))
+        || before.ends_with(&[0; 4])
 }
 
 /// `xor %ebp,%ebp` in its encodings, after an optional `endbr64`: the first instruction of musl and glibc.

@@ -49,12 +49,12 @@ rules! {
         other_tools: "`eu-elflint` detects it in part; readelf shows the mapping of sections to segments; the other tools ignore it",
         fix: "link the file again; `readelf -lSW FILE` shows both tables",
     }
-    "unclaimed-bytes" at UNPACKED, enabled by "every policy, unless `allow_unclaimed_bytes`" if |policy| !policy.allow_unclaimed_bytes => unclaimed_bytes {
+    "unclaimed-bytes" at UNPACKED, enabled by "`no_unclaimed_bytes`" if |policy| policy.no_unclaimed_bytes => unclaimed_bytes {
         detects: "bytes that belong to no header, section or segment and are not padding, and parts of the file that share bytes",
         rationale: "no other rule and no other tool reads these bytes, and `strip` does not remove them",
         incident: "signing keys of a build were appended to a release by a script; no tool that reads ELF showed them",
         other_tools: "`binwalk` searches for known formats; LIEF shows bytes after the last section as an overlay; none fails",
-        fix: "remove the bytes, or embed them in a section with `objcopy --add-section`; a program that reads data behind its own end needs `allow_unclaimed_bytes`",
+        fix: "remove the bytes, or embed them in a section with `objcopy --add-section`; `patchelf` leaves such bytes, so link with the right run path instead",
     }
     "code-pointers" at UNPACKED, enabled by "every policy" if |_| true => code_pointers {
         detects: "pointers to code that lead elsewhere: entries of .init_array and .fini_array, the search table of the unwinder; and a build-id note that is not whole",
@@ -102,6 +102,7 @@ fn program_headers_of_file(input: &RuleInput) -> CheckResult {
     program_headers::check(&facts.header, &facts.segments, input.policy.is_static, &mut problems);
     if facts.upx.is_none() {
         program_headers::check_kind(facts.kind, &facts.segments, &mut problems);
+        program_headers::check_file_ranges(&facts.segments, facts.size_bytes, &mut problems);
     }
     problems.result(EXPECTED)
 }
@@ -120,7 +121,7 @@ fn section_layout(input: &RuleInput) -> CheckResult {
     }
     let mut problems = Problems::default();
     if !matches!(facts.kind, FileKind::Relocatable | FileKind::DebugFile) {
-        sections::check(&facts.segments, &facts.sections, &mut problems);
+        sections::check(&facts.segments, &facts.sections, input.policy.is_static, &mut problems);
     }
     problems.result(EXPECTED)
 }

@@ -57,7 +57,8 @@ pub(super) fn check_kind(kind: FileKind, segments: &[Segment], problems: &mut Pr
 pub(super) fn check_file_ranges(segments: &[Segment], file_bytes: u64, problems: &mut Problems) {
     for (index, segment) in segments.iter().enumerate() {
         let end = segment.offset.checked_add(segment.file_size_bytes);
-        let is_inside = segment.file_size_bytes == 0 || end.is_some_and(|end| end <= file_bytes);
+        let is_used = segment.file_size_bytes > 0 || segment.kind_number == PT_LOAD;
+        let is_inside = !is_used || end.is_some_and(|end| end <= file_bytes);
         problems.require(
             is_inside,
             Subject { index, segment }.field("p_offset"),
@@ -184,10 +185,13 @@ fn loads(header: &Header, segments: &[Segment], problems: &mut Problems) {
         let align = if segment.align.is_power_of_two() { segment.align.max(1) } else { 1 };
         let pages = align.max(PAGE_BYTES);
         let is_congruent = |unit: u64| segment.offset % unit == segment.address % unit;
+        // Without bytes it still maps the page before the first address, unless that is the start of a page.
+        let unit = if segment.file_size_bytes == 0 { align.min(PAGE_BYTES) } else { pages };
+        let maps_nothing = segment.file_size_bytes == 0 && segment.address.is_multiple_of(PAGE_BYTES);
         problems.require(
-            segment.file_size_bytes == 0 && is_congruent(align) || is_congruent(pages),
+            maps_nothing || is_congruent(unit),
             subject.field("p_offset"),
-            format_args!("p_vaddr {:#x} modulo {pages:#x}", segment.address),
+            format_args!("p_vaddr {:#x} modulo {unit:#x}", segment.address),
             Hex(segment.offset),
         );
         // Linux clears the rest of the last page; older versions fail when it is read-only.
@@ -253,6 +257,9 @@ fn inside_of_load(subject: Subject, segments: &[Segment], problems: &mut Problem
         _ => segment.memory_size_bytes,
     };
     let loads = || segments.iter().filter(|load| load.kind_number == PT_LOAD);
+    if bytes == 0 {
+        return;
+    }
     let end = segment.address.saturating_add(bytes);
     let round = |end: u64| end.checked_next_multiple_of(PAGE_BYTES).unwrap_or(u64::MAX);
     let load = loads().find(|load| {
@@ -279,8 +286,11 @@ fn inside_of_load(subject: Subject, segments: &[Segment], problems: &mut Problem
             format_args!("{expected:#x}, where p_vaddr is loaded from"),
             Hex(segment.offset),
         );
+        // lld ends PT_GNU_RELRO at a page also in the file.
+        let load_end =
+            if segment.kind_number == PT_GNU_RELRO { round(load.end_offset()) } else { load.end_offset() };
         problems.require(
-            segment.end_offset() <= load.end_offset(),
+            segment.end_offset() <= load_end,
             subject.field("p_filesz"),
             format_args!("an end within the bytes of its PT_LOAD, {:#x}", load.end_offset()),
             Hex(segment.end_offset()),
