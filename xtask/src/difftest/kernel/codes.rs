@@ -21,4 +21,9 @@ diag::codes! {
         "cause": "compilers for some of them are missing",
         "fix": "install the musl target of Rust: `rustup target add x86_64-unknown-linux-musl`",
     }
+    /// `--only` selects nothing.
+    pub NO_PROGRAM = Usage "kernel-no-program": "no program has the name of `--only`" {
+        "cause": "no name contains the given text, or the program is not part of `--quick`",
+        "fix": "use a part of a name in docs/kernel.md",
+    }
 }

@@ -1,5 +1,6 @@
 //! Static programs that this pipeline did not make: packages of Debian, and outputs of other compilers and linkers.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,7 +16,7 @@ use release::resolution::StdOrigin;
 use release::stages::toolchain::{self, Toolchain};
 use store::{Digest, Fingerprint, Record, Store};
 
-use super::codes::TOO_FEW_PROGRAMS;
+use super::codes::{TOO_FEW_PROGRAMS, UNSUPPORTED_PROGRAM};
 use super::subject::{Gate, Subject};
 
 /// With fewer programs the comparison says little about other toolchains.
@@ -119,7 +120,8 @@ pub fn subjects(
         let folder = fetch(context)?;
         for program in PACKAGED.iter().filter(|program| is_wanted(program.name)) {
             let path = folder.join(program.file);
-            subjects.push(subject(program.name, path, program.args, program.contains)?);
+            let args: Vec<OsString> = program.args.iter().map(Into::into).collect();
+            subjects.push(subject(program.name, path, &args, program.contains)?);
         }
     }
     if COMPILED.iter().any(|program| is_wanted(program.name)) {
@@ -148,17 +150,30 @@ pub fn require_enough(count: usize) -> anyhow::Result<()> {
         .into())
 }
 
-/// The preset for static musl programs without the stack size: other libcs do not read it, and it is no matter of the start.
-fn subject(name: &str, path: PathBuf, args: &[&str], contains: &str) -> anyhow::Result<Subject> {
-    let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let facts = elf_gate::inspect(&bytes).with_context(|| format!("reading {}", path.display()))?;
+/// Judged by the preset for static musl programs and the program's own machine, without the stack size: other libcs do not
+/// read it, and it is no matter of the start.
+pub fn subject(name: &str, path: PathBuf, args: &[OsString], contains: &str) -> anyhow::Result<Subject> {
+    let path = std::path::absolute(path).context("the path of the program")?;
+    let unreadable = |cause: String| {
+        Diagnostic::new(&UNSUPPORTED_PROGRAM, "the program cannot be read")
+            .file(&path)
+            .expected("a static 64-bit little-endian ELF program")
+            .cause(cause)
+            .hint("`cargo xtask verify-elf FILE` says what it is")
+    };
+    let bytes = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+    let facts = elf_gate::inspect(&bytes).map_err(|error| unreadable(error.to_string()))?;
     let (stage, _) = Stage::detect(&facts);
-    let policy = Policy { stack_size: StackSize::default(), ..Policy::preset("static-musl", stage)? };
+    let policy = Policy {
+        machines: vec![facts.header.machine.clone()],
+        stack_size: StackSize::default(),
+        ..Policy::preset("static-musl", stage)?
+    };
     Ok(Subject {
         name: name.into(),
         path,
         bytes,
-        args: args.iter().map(Into::into).collect(),
+        args: args.to_vec(),
         contains: contains.into(),
         gate: Gate { stage, policy, debug: None, parent: None },
     })

@@ -1,5 +1,7 @@
 //! Edits that break the start and that no static reading of the file can find, each with its reason.
 
+use elf_gate::Stage;
+
 use super::edits::Edit;
 use super::subject::Subject;
 
@@ -9,7 +11,13 @@ struct Known {
     reason: &'static str,
 }
 
-const KNOWN: &[Known] = &[];
+const KNOWN: &[Known] = &[Known {
+    // The release has symbols, or an unwind table of all functions: there nothing is listed.
+    matches: |subject, edit| {
+        subject.gate.stage == Stage::Stripped && subject.gate.debug.is_none() && edit.place == "e_entry"
+    },
+    reason: "the entry point is the start of another function, in a program without symbols",
+}];
 
 /// Less than this part of the edits that break the start may be listed.
 pub const SHARE_MAX: f64 = 0.01;

@@ -20,18 +20,16 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use diag::Diagnostics;
-use elf_gate::Severity;
-use elf_gate::policy::RULES;
+use diag::{Diagnostic, Diagnostics};
 use release::context::BuildContext;
 use release::stages::toolchain;
 
 use self::headers::Headers;
 use self::random::Random;
-use self::subject::Subject;
+use self::subject::{Rules, Subject};
 use self::tally::Tally;
 use crate::Outcome;
-use crate::setup::Common;
+use crate::setup::{Common, Setup};
 
 /// The hidden verb that is the process of a sandbox.
 pub const SANDBOX_VERB: &str = "sandbox";
@@ -47,6 +45,12 @@ const REPACKED: &str = "packed, inner headers";
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// Examine this static program alone, under the preset for static programs
+    #[arg(value_name = "PROGRAM")]
+    program: Option<PathBuf>,
+    /// Arguments of the program; its run must end by itself, each time with the same output
+    #[arg(last = true, value_name = "ARGS", requires = "program")]
+    program_args: Vec<OsString>,
     /// A sample of the edits, in less than two minutes
     #[arg(long)]
     quick: bool,
@@ -82,28 +86,58 @@ pub fn serve_sandbox(args: &SandboxArgs) -> anyhow::Result<Outcome> {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
-    let setup = args.common.setup(args.dist_dir.clone())?;
+    match &args.program {
+        Some(program) => {
+            let (context, _) = args.common.context()?;
+            let name = program.display().to_string();
+            let subject = foreign::subject(&name, program.clone(), &args.program_args, "")?;
+            examine(args, &context, &Programs { others: vec![subject], ..Programs::default() })
+        }
+        None => {
+            let setup = args.common.setup(args.dist_dir.clone())?;
+            examine(args, &setup.context, &programs(args, &setup)?)
+        }
+    }
+}
+
+/// What is examined.
+#[derive(Default)]
+struct Programs {
+    /// Linked, stripped, packed; those of them that are wanted.
+    shipped: Vec<Subject>,
+    others: Vec<Subject>,
+    /// UPX, the stripped and the packed file.
+    repacked: Option<(PathBuf, Subject, Subject)>,
+}
+
+fn programs(args: &Args, setup: &Setup) -> anyhow::Result<Programs> {
     let (plan, context) = (&setup.plan, &setup.context);
     let is_wanted =
         |name: &str| args.only.is_empty() || args.only.iter().any(|part| name.contains(part.as_str()));
-    let mut shipped = shipped::subjects(plan)?;
-    let mut foreign = foreign::subjects(plan, context, args.quick, &is_wanted)?;
+    let mut programs = Programs::default();
+    if shipped::NAMES.iter().any(|name| is_wanted(name)) {
+        programs.shipped = shipped::subjects(plan)?.into();
+        programs.shipped.retain(|subject| is_wanted(&subject.name));
+    }
+    if is_wanted(REPACKED) {
+        let upx = toolchain::install(plan, context)?.upx().path.clone();
+        let [_, stripped, packed] = shipped::subjects(plan)?;
+        programs.repacked = Some((upx, stripped, packed));
+    }
+    programs.others = foreign::subjects(plan, context, args.quick, &is_wanted)?;
     if !args.quick && args.only.is_empty() {
-        foreign::require_enough(foreign.len())?;
+        foreign::require_enough(programs.others.len())?;
     }
-    for subject in shipped.iter_mut().chain(&mut foreign).filter(|_| args.without_rules) {
-        subject.gate.policy.severity =
-            RULES.iter().map(|rule| (rule.id().to_string(), Severity::Note)).collect();
-    }
+    Ok(programs)
+}
+
+fn examine(args: &Args, context: &BuildContext, programs: &Programs) -> anyhow::Result<Outcome> {
     let mut run = Run { args, context, tallies: Vec::new(), problems: Diagnostics::default(), refused: 0 };
-    for subject in shipped.iter().filter(|subject| is_wanted(&subject.name)).chain(&foreign) {
+    for subject in programs.shipped.iter().chain(&programs.others) {
         run.examine(subject)?;
     }
-    if let [_, stripped, packed] = &shipped[..]
-        && is_wanted(REPACKED)
-    {
-        let upx = toolchain::install(plan, context)?.upx().path.clone();
-        run.examine_repacked(&upx, stripped, packed)?;
+    if let Some((upx, stripped, packed)) = &programs.repacked {
+        run.examine_repacked(upx, stripped, packed)?;
     }
     run.report()
 }
@@ -129,7 +163,7 @@ impl Run<'_> {
         let started = Instant::now();
         let limit = self.args.edits.or(self.args.quick.then_some(QUICK_EDITS));
         let edits = self.edits(subject, limit)?;
-        match oracle::observe(self.context, subject, &edits) {
+        match oracle::observe(self.context, subject, &edits, self.rules()) {
             // The other programs show something nevertheless.
             Err(error) if diag::has_code(&error, &codes::ORIGINAL_FAILS) => self.problems.push_error(&error),
             observations => self.add(Tally::of(subject, &observations?), started),
@@ -142,10 +176,15 @@ impl Run<'_> {
         let started = Instant::now();
         let limit = if self.args.quick { QUICK_REPACKED_EDITS } else { REPACKED_EDITS };
         let edits = self.edits(stripped, Some(self.args.edits.unwrap_or(limit).min(limit)))?;
-        let (observations, not_packed) = repacked::observe(self.context, upx, stripped, packed, &edits)?;
+        let (observations, not_packed) =
+            repacked::observe(self.context, upx, stripped, packed, &edits, self.rules())?;
         let tally = Tally::of(packed, &observations);
         self.add(Tally { name: REPACKED.into(), edits: edits.len(), not_packed, ..tally }, started);
         Ok(())
+    }
+
+    fn rules(&self) -> Rules {
+        if self.args.without_rules { Rules::Ignored } else { Rules::Applied }
     }
 
     fn edits(&self, subject: &Subject, limit: Option<usize>) -> anyhow::Result<Vec<edits::Edit>> {
@@ -164,6 +203,13 @@ impl Run<'_> {
     }
 
     fn report(mut self) -> anyhow::Result<Outcome> {
+        if self.tallies.is_empty() && self.problems.0.is_empty() && self.refused == 0 {
+            return Err(Diagnostic::new(&codes::NO_PROGRAM, "no program has such a name")
+                .expected("a part of a name in docs/kernel.md")
+                .found(self.args.only.join(", "))
+                .hint("cargo xtask difftest kernel --quick --only busybox")
+                .into());
+        }
         let total = tally::total(&self.tallies);
         let holds = tally::holds(&total);
         print!("{}", tally::details(&total));

@@ -12,7 +12,7 @@ use release::context::BuildContext;
 
 use super::codes::ORIGINAL_FAILS;
 use super::edits::Edit;
-use super::subject::{Judgement, Subject};
+use super::subject::{Judgement, Rules, Subject};
 
 /// Time of one run. A run that needs processor time is ended earlier by the sandbox.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,6 +40,7 @@ pub fn observe<'a>(
     context: &BuildContext,
     subject: &Subject,
     edits: &'a [Edit],
+    rules: Rules,
 ) -> anyhow::Result<Vec<Observation<'a>>> {
     let next = AtomicUsize::new(0);
     let observations = Mutex::new(Vec::with_capacity(edits.len()));
@@ -53,7 +54,7 @@ pub fn observe<'a>(
             context.runner.check()?;
             let start = start_of(&mut sandbox, edit, &original)?;
             let undo = edit.apply(&mut bytes);
-            let judgement = subject.gate.judge(&bytes);
+            let judgement = subject.gate.judge(&bytes, rules);
             undo.apply(&mut bytes);
             let mut observations = observations.lock().map_err(|_| anyhow::anyhow!("a worker panicked"))?;
             observations.push((index, Observation { edit, start, judgement }));

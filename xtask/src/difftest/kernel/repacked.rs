@@ -16,7 +16,7 @@ use store::Digest;
 
 use super::edits::Edit;
 use super::oracle::{self, Observation};
-use super::subject::{Gate, Parent, Subject};
+use super::subject::{Gate, Parent, Rules, Subject};
 
 /// A packer that does not end counts as one that refuses.
 const PACK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -28,9 +28,10 @@ pub fn observe<'a>(
     stripped: &Subject,
     packed: &Subject,
     edits: &'a [Edit],
+    rules: Rules,
 ) -> anyhow::Result<(Vec<Observation<'a>>, usize)> {
     let (_, original) = oracle::start(packed)?;
-    let one = |index: usize| observe_one(context, upx, stripped, (packed, &original), &edits[index]);
+    let one = |index: usize| observe_one(context, upx, stripped, (packed, &original), &edits[index], rules);
     let results = context.jobs.map(edits.len(), one).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let observations: Vec<Observation> = results.into_iter().flatten().collect();
     let refused = edits.len() - observations.len();
@@ -43,6 +44,7 @@ fn observe_one<'a>(
     stripped: &Subject,
     (packed, original): (&Subject, &Ran),
     edit: &'a Edit,
+    rules: Rules,
 ) -> anyhow::Result<Option<Observation<'a>>> {
     let folder = tempfile::tempdir().context("creating a folder for the packer")?;
     let (input, output) = (folder.path().join("edited"), folder.path().join("packed"));
@@ -71,5 +73,5 @@ fn observe_one<'a>(
         gate: Gate { parent: Some(parent), policy: packed.gate.policy.clone(), debug: None, ..packed.gate },
     };
     let start = oracle::start_of_copy(&copy, original)?;
-    Ok(Some(Observation { edit, start, judgement: copy.gate.judge(&copy.bytes) }))
+    Ok(Some(Observation { edit, start, judgement: copy.gate.judge(&copy.bytes, rules) }))
 }

@@ -11,7 +11,11 @@ use store::Digest;
 use super::codes::NO_RELEASE;
 use super::subject::{DebugFile, Gate, Parent, Subject};
 
-pub fn subjects(plan: &Plan) -> anyhow::Result<Vec<Subject>> {
+/// Names of the subjects, in their order.
+pub const NAMES: [&str; 3] = ["linked", "stripped", "packed"];
+
+pub fn subjects(plan: &Plan) -> anyhow::Result<[Subject; 3]> {
+    let [name_of_linked, name_of_stripped, name_of_packed] = NAMES;
     let dist = |name: &str| plan.paths.dist.join(name);
     let linked = plan.paths.work.join("linked").join(&plan.config.product.name);
     let stripped = read(dist(&plan.names.unpacked))?;
@@ -23,17 +27,17 @@ pub fn subjects(plan: &Plan) -> anyhow::Result<Vec<Subject>> {
     };
     let parent =
         Parent { facts: elf_gate::inspect(&stripped)?, sha256: Digest::of(&stripped).as_str().to_string() };
-    Ok(vec![
-        subject(plan, "linked", linked.clone(), read(linked)?, Stage::Linked),
+    Ok([
+        subject(plan, name_of_linked, linked.clone(), read(linked)?, Stage::Linked),
         Subject {
             gate: Gate { debug: Some(debug), ..gate_of(plan, Stage::Stripped) },
-            ..subject(plan, "stripped", dist(&plan.names.unpacked), stripped, Stage::Stripped)
+            ..subject(plan, name_of_stripped, dist(&plan.names.unpacked), stripped, Stage::Stripped)
         },
         Subject {
             gate: Gate { parent: Some(parent), ..gate_of(plan, Stage::Packed) },
             ..subject(
                 plan,
-                "packed",
+                name_of_packed,
                 dist(&plan.names.packed),
                 read(dist(&plan.names.packed))?,
                 Stage::Packed,
