@@ -52,8 +52,11 @@ fn start_of_function(facts: &Facts, entry: &EntryPoint, problems: &mut Problems)
         let start = entry.start_symbol.map_or("a symbol".into(), |start| format!("`_start` at {start:#x}"));
         return problems.require(false, "e_entry", start, format_args!("{address:#x}, which has no symbol"));
     }
-    if entry.symbol.is_some() {
-        return;
+    if let Some(symbol) = &entry.symbol {
+        // Another function starts nothing: it finds neither arguments nor TLS.
+        let start = entry.start_symbol.unwrap_or(address);
+        let found = format_args!("`{symbol}` at {address:#x}");
+        return problems.require(start == address, "e_entry", format_args!("`_start` at {start:#x}"), found);
     }
     if let Some(function) = entry.function {
         return problems.require(
