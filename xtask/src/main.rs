@@ -72,6 +72,9 @@ enum Verb {
     Loadtest(loadtest::Args),
     /// Fetch the model that tests and benchmarks use, and print its folder
     FetchModel(fetch_model::Args),
+    /// The process of a sandbox of `difftest kernel`
+    #[command(hide = true)]
+    Sandbox(difftest::kernel::SandboxArgs),
     /// Run every test, product tests on the musl target
     Test(test::Args),
     /// Work on the patches of vendored libraries: status, diff, edit, refresh, bump
@@ -110,6 +113,7 @@ fn main() -> ExitCode {
         Verb::Lint(args) => lint::run(args),
         Verb::Loadtest(args) => loadtest::run(args),
         Verb::FetchModel(args) => fetch_model::run(args),
+        Verb::Sandbox(args) => difftest::kernel::serve_sandbox(&args),
         Verb::Test(args) => test::run(args),
         Verb::Vendor(args) => vendor::run(&args),
         Verb::VerifyElf(args) => Ok(verify_elf::run(&args)),

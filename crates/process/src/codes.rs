@@ -26,4 +26,14 @@ diag::codes! {
         "cause": "another task of the same stage failed; its error is the cause",
         "fix": "correct the cause that the other error names",
     }
+    /// The sandbox for edited programs could not be made.
+    pub SANDBOX_UNAVAILABLE = NotMeasured "sandbox-unavailable": "the sandbox for edited programs could not be made" {
+        "cause": "the kernel or the container forbids new namespaces, so programs with damaged headers are not run",
+        "fix": "allow user namespaces (`sysctl user.max_user_namespaces`), or run outside of the container",
+    }
+    /// The process of a sandbox ended.
+    pub SANDBOX_FAILED = Environment "sandbox-failed": "the process of a sandbox ended or sent no valid answer" {
+        "cause": "it was killed, for example for lack of memory",
+        "fix": "run the command again with fewer `--jobs`",
+    }
 }

@@ -10,12 +10,18 @@
 
 mod codes;
 mod cpu_time;
+mod namespaces;
 mod quote;
 mod runner;
+pub mod sandbox;
 mod task;
 
-pub use codes::{CANCELLED, CODES, COMMAND_FAILED, COMMAND_NOT_STARTED, COMMAND_TIMEOUT, INTERRUPTED};
+pub use codes::{
+    CANCELLED, CODES, COMMAND_FAILED, COMMAND_NOT_STARTED, COMMAND_TIMEOUT, INTERRUPTED, SANDBOX_FAILED,
+    SANDBOX_UNAVAILABLE,
+};
 pub use cpu_time::CpuTime;
+pub use namespaces::{FailedStep, Namespaces};
 pub use quote::quote;
 pub use runner::Runner;
 pub use task::{Output, Task};

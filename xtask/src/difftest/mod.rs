@@ -5,6 +5,7 @@
 
 mod bench;
 mod gate;
+pub mod kernel;
 mod known_differences;
 mod lief;
 mod readelf;
@@ -22,7 +23,10 @@ use crate::Outcome;
 use crate::setup::Common;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Folders and files that are searched for ELF files
     #[arg(default_values = ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec", "/usr/local"], value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -34,6 +38,12 @@ pub struct Args {
     bench: bool,
     #[command(flatten)]
     common: Common,
+}
+
+#[derive(clap::Subcommand)]
+enum Other {
+    /// Execute programs with edited headers, and compare what starts with what the gate accepts
+    Kernel(kernel::Args),
 }
 
 /// The facts that one tool reads from a file, each as a list of lines. Only facts of both tools are compared.
@@ -51,6 +61,9 @@ struct Difference {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+    if let Some(Other::Kernel(args)) = &args.other {
+        return kernel::run(args);
+    }
     let files = elf_files(&args.paths)?;
     if files.is_empty() {
         bail!("no ELF file in the given folders");

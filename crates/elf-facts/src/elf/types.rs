@@ -145,7 +145,7 @@ impl Segment {
 }
 
 /// A section header.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Section {
     /// Empty when the file has no section names.
     pub name: String,

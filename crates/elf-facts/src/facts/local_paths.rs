@@ -10,6 +10,7 @@ use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
 use crate::elf::types::Section;
+use crate::facts::merged_strings::MergedStrings;
 
 /// Home folders, and the working folders of build services.
 pub const LOCAL_PATH_PREFIXES: &[&str] =
@@ -79,6 +80,7 @@ impl LocalPathSearch {
             .collect();
         debug.sort_unstable();
         debug.push((bytes.len(), bytes.len()));
+        let merged = MergedStrings::new(sections);
         let mut start = 0;
         for (end, next) in debug {
             let searched = bytes.get(start..end.min(bytes.len())).unwrap_or_default();
@@ -87,7 +89,11 @@ impl LocalPathSearch {
                 if is_inside_system_path(bytes, at, &bytes[at..path_end]) {
                     continue;
                 }
-                let Some(path) = path_at(bytes, at, path_end) else { continue };
+                let Some(end) = end_of_path(bytes, at, path_end) else { continue };
+                if merged.may_join(bytes, at..end) {
+                    continue;
+                }
+                let path = String::from_utf8_lossy(&bytes[at..end]).into_owned();
                 result.count += 1;
                 if result.found.iter().any(|found| found.path == path) {
                     continue;
@@ -109,15 +115,15 @@ fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/._-+@~".contains(&byte) || byte >= 0x80
 }
 
-/// The path at `at`. At least one byte of a name must follow the prefix: a bare `/home/` is a constant of a program.
-fn path_at(bytes: &[u8], at: usize, prefix_end: usize) -> Option<String> {
+/// Where the path at `at` ends. At least one byte of a name must follow the prefix: a bare `/home/` is a constant of a program.
+fn end_of_path(bytes: &[u8], at: usize, prefix_end: usize) -> Option<usize> {
     const PATH_BYTES_MAX: usize = 160;
     let rest = &bytes[prefix_end..bytes.len().min(at + PATH_BYTES_MAX).max(prefix_end)];
     let length = rest.iter().position(|&byte| !is_path_byte(byte)).unwrap_or(rest.len());
     if !rest.first().is_some_and(|&byte| is_path_byte(byte) && byte != b'/' && byte < 0x80) {
         return None;
     }
-    Some(String::from_utf8_lossy(&bytes[at..prefix_end + length]).into_owned())
+    Some(prefix_end + length)
 }
 
 /// Excludes paths such as `/usr/share/build/x` and `src/build/mod.rs`.
@@ -147,6 +153,7 @@ fn section_of(sections: &[Section], offset: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::LocalPathSearch;
+    use crate::elf::types::Section;
 
     #[test]
     fn finds_build_paths_and_skips_system_paths() {
@@ -173,5 +180,53 @@ mod tests {
         assert_eq!(LocalPathSearch::new(["/w/"]).run(b"x /w/a /home/b", &[]).found[0].path, "/w/a");
         assert_eq!(LocalPathSearch::new([""; 0]).run(b"/home/b", &[]).count, 0);
         assert_eq!(LocalPathSearch::new([""]).run(b"/home/b", &[]).count, 0);
+    }
+
+    /// A section of `.rodata` and one that Go programs have.
+    fn sections_of_go(size_bytes: usize) -> Vec<Section> {
+        let section = |name: &str, size_bytes| Section {
+            name: name.into(),
+            kind_number: 1,
+            size_bytes,
+            ..Section::default()
+        };
+        vec![section(".rodata", size_bytes as u64), section(".gopclntab", 0)]
+    }
+
+    #[track_caller]
+    fn check_go(bytes: &[u8], expected: &[&str]) {
+        let search = LocalPathSearch::default_prefixes();
+        let found = search.run(bytes, &sections_of_go(bytes.len())).found;
+        let found: Vec<&str> = found.iter().map(|found| found.path.as_str()).collect();
+        assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(bytes));
+    }
+
+    #[test]
+    fn skips_paths_that_consist_of_several_constants_of_a_go_program() {
+        // As in docker 28.2 and 20.10, in runc 1.1 and in containerd 1.6.
+        let docker =
+            b"kernel.shmallkernel.shmmaxkernel.shmmni/build/cancel/checkpoints//debug/events/config create";
+        let runc = b"%s:%d%s, fp:.eEpP/boot/home/proc/root/runc/sbin1.0.01562578125::/96<nil>AdlamApril";
+        check_go(docker, &[]);
+        check_go(runc, &[]);
+        check_go(b".wasm.webp/boot/dev//home/pkg//proc/root/sbin/src/0-+# 0.1.00.2.00.3.0", &[]);
+        check_go(b".dockerignore.git(?:#.+)?$/build/cancel/clusterpeers/configs/{id}/debug/events", &[]);
+        check_go(b"keep-storage/build/prune/containers//checkpointsContent-Type", &[]);
+        // The same bytes of another compiler.
+        assert!(LocalPathSearch::default_prefixes().run(runc, &[]).count > 0);
+    }
+
+    #[test]
+    fn finds_build_paths_among_the_constants_of_a_go_program() {
+        check_go(b"shmmni/home/ann/go/src/tool/main.gogo1.19", &["/home/ann/go/src/tool/main.gogo1.19"]);
+        check_go(b"fatal/root/tool-1.0/lib/x.c:12", &["/root/tool-1.0/lib/x.c"]);
+        check_go(b"build\t-ldflags=\"-X main.dir=/home/ann/src\"\n", &["/home/ann/src"]);
+        check_go(b"build\tCGO_CFLAGS=-I/home/ann/include\n", &["/home/ann/include"]);
+        check_go(b"open /root/project: no such file", &["/root/project"]);
+        // `.gopclntab` itself: every path has a terminator.
+        check_go(
+            b"\0/build/reproducible-path/tool/main.go\0/build/b\0",
+            &["/build/reproducible-path/tool/main.go", "/build/b"],
+        );
     }
 }

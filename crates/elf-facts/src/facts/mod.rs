@@ -12,6 +12,7 @@ mod file_map;
 mod hardening;
 mod inspect;
 mod local_paths;
+mod merged_strings;
 mod relro;
 mod unwind_table;
 

@@ -110,6 +110,20 @@ pub fn fetch_binary(
 /// Downloads packages of the machine's own suites, security included, and unpacks them into `into`. A name may end in `*`:
 /// the newest package of that name is used.
 pub fn fetch_matched(context: &BuildContext, into: &Path, names: &[&str]) -> anyhow::Result<Vec<Package>> {
+    fetch_named(context, into, names, Dependencies::Missing)
+}
+
+/// Like [`fetch_matched`], without the packages on which these depend: for programs that need none.
+pub fn fetch_alone(context: &BuildContext, into: &Path, names: &[&str]) -> anyhow::Result<Vec<Package>> {
+    fetch_named(context, into, names, Dependencies::Skip)
+}
+
+fn fetch_named(
+    context: &BuildContext,
+    into: &Path,
+    names: &[&str],
+    dependencies: Dependencies,
+) -> anyhow::Result<Vec<Package>> {
     let apt = Apt::open(context, into, "deb", &[])?;
     let mut packages: Vec<Package> = Vec::new();
     for name in names {
@@ -124,7 +138,7 @@ pub fn fetch_matched(context: &BuildContext, into: &Path, names: &[&str]) -> any
         packages.push(Package { name, version });
     }
     let named: Vec<String> = packages.iter().map(Package::to_string).collect();
-    apt.fetch_and_unpack(&named, Dependencies::Missing, into)?;
+    apt.fetch_and_unpack(&named, dependencies, into)?;
     Ok(packages)
 }
 

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
+use process::{FailedStep, Namespaces};
 use rustix::fs::{Mode, OFlags, mkdir, open};
-use rustix::io::{Errno, write};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_remount,
 };
-use rustix::process::{chdir, chroot, getgid, getuid};
-use rustix::thread::{UnshareFlags, unshare_unsafe};
+use rustix::process::{chdir, chroot};
+use rustix::thread::UnshareFlags;
 
 /// What the file sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,31 +84,30 @@ struct Setup {
     file: CString,
     program: CString,
     proc: CString,
-    uid_map: Vec<u8>,
-    gid_map: Vec<u8>,
+    namespaces: Namespaces,
 }
-
-type Step = (&'static str, Errno);
 
 impl Setup {
     fn new(isolation: Isolation, file: &Path, folder: &Path) -> anyhow::Result<Self> {
         let c_path =
             |path: &Path| CString::new(path.as_os_str().as_bytes()).context("a path with a NUL byte");
-        let (uid, gid) = (getuid().as_raw(), getgid().as_raw());
+        let namespaces = match isolation {
+            Isolation::ReadOnlyDirectory => UnshareFlags::NEWNS,
+            Isolation::Root | Isolation::RootWithoutProc => UnshareFlags::NEWNS | UnshareFlags::NEWNET,
+        };
         Ok(Self {
             isolation,
             folder: c_path(folder)?,
             file: c_path(file)?,
             program: c_path(&folder.join(PROGRAM.trim_start_matches('/')))?,
             proc: c_path(&folder.join("proc"))?,
-            uid_map: format!("{uid} {uid} 1").into_bytes(),
-            gid_map: format!("{gid} {gid} 1").into_bytes(),
+            namespaces: Namespaces::new(namespaces),
         })
     }
 
     /// The calls, in the child. Allocates nothing.
-    fn enter(&self) -> Result<(), Step> {
-        self.unshare()?;
+    fn enter(&self) -> Result<(), FailedStep> {
+        self.namespaces.enter()?;
         mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .map_err(|error| ("make the mounts private", error))?;
         mount(c"tmpfs", &*self.folder, c"tmpfs", MountFlags::empty(), None)
@@ -130,26 +129,4 @@ impl Setup {
         chroot(&*self.folder).map_err(|error| ("change the root", error))?;
         chdir(c"/").map_err(|error| ("change to the new root", error))
     }
-
-    /// With a user namespace, which needs no privilege; where that is forbidden, root does without.
-    fn unshare(&self) -> Result<(), Step> {
-        let namespaces = match self.isolation {
-            Isolation::ReadOnlyDirectory => UnshareFlags::NEWNS,
-            Isolation::Root | Isolation::RootWithoutProc => UnshareFlags::NEWNS | UnshareFlags::NEWNET,
-        };
-        // SAFETY: the child has one thread and shares neither its file table nor its file-system state with another process.
-        let with_user = unsafe { unshare_unsafe(namespaces | UnshareFlags::NEWUSER) };
-        if with_user.is_err() {
-            // SAFETY: as above.
-            return unsafe { unshare_unsafe(namespaces) }.map_err(|error| ("unshare the namespaces", error));
-        }
-        write_file(c"/proc/self/setgroups", b"deny").map_err(|error| ("write setgroups", error))?;
-        write_file(c"/proc/self/uid_map", &self.uid_map).map_err(|error| ("write uid_map", error))?;
-        write_file(c"/proc/self/gid_map", &self.gid_map).map_err(|error| ("write gid_map", error))
-    }
-}
-
-fn write_file(path: &std::ffi::CStr, bytes: &[u8]) -> Result<(), Errno> {
-    let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    write(&file, bytes).map(|_| ())
 }

@@ -52,8 +52,11 @@ fn start_of_function(facts: &Facts, entry: &EntryPoint, problems: &mut Problems)
         let start = entry.start_symbol.map_or("a symbol".into(), |start| format!("`_start` at {start:#x}"));
         return problems.require(false, "e_entry", start, format_args!("{address:#x}, which has no symbol"));
     }
-    if entry.symbol.is_some() {
-        return;
+    if let Some(symbol) = &entry.symbol {
+        // Another function starts nothing: it finds neither arguments nor TLS.
+        let start = entry.start_symbol.unwrap_or(address);
+        let found = format_args!("`{symbol}` at {address:#x}");
+        return problems.require(start == address, "e_entry", format_args!("`_start` at {start:#x}"), found);
     }
     if let Some(function) = entry.function {
         return problems.require(
@@ -77,12 +80,17 @@ fn start_of_function(facts: &Facts, entry: &EntryPoint, problems: &mut Problems)
 
 /// The end of a function or the padding after it: `ret`, a jump, a call that does not return, `ud2`, `hlt`, `int3`, `nop`.
 fn ends_function(before: &[u8]) -> bool {
+    const LONG_NOPS: [&[u8]; 4] =
+        [&[0x0f, 0x1f, 0], &[0x0f, 0x1f, 0x40, 0], &[0x0f, 0x1f, 0x44, 0, 0], &[0; 4]];
     let from_end = |distance: usize| before.len().checked_sub(distance).and_then(|at| before.get(at));
-    matches!(before, [] | [.., 0xc3 | 0xcb | 0xcc | 0x90 | 0xf4] | [.., 0x0f, 0x0b | 0x05])
-        || matches!(from_end(2), Some(0xeb))
+    matches!(
+        before,
+        [] | [.., 0xc3 | 0xcb | 0xcc | 0x90 | 0xf4] | [.., 0x0f, 0x0b | 0x05] | [.., 0xff, 0xe0..=0xe7]
+    ) || matches!(from_end(2), Some(0xeb))
         || matches!(from_end(3), Some(0xc2))
         || matches!(from_end(5), Some(0xe8 | 0xe9))
-        || before.ends_with(&[0; 4])
+        || before.len() >= 6 && before[before.len() - 6..].starts_with(&[0xff, 0x25])
+        || LONG_NOPS.iter().any(|nop| before.ends_with(nop))
 }
 
 /// `xor %ebp,%ebp` in its encodings, after an optional `endbr64`: the first instruction of musl and glibc.
@@ -144,5 +152,6 @@ fn invalid_aarch64(code: &[u8], entry: u64) -> Option<String> {
     }
     let first = u32::from_le_bytes(*code.first_chunk()?);
     // Bits 25 to 28 are the group of the instruction; 0 is `udf` and unallocated.
-    (first >> 25 & 0xf == 0).then(|| format!("expected an instruction, found {first:08x}"))
+    let group = first.to_le_bytes()[3] >> 1 & 0xf;
+    (group == 0).then(|| format!("expected an instruction, found {first:08x}"))
 }

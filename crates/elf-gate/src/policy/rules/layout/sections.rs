@@ -146,21 +146,21 @@ fn load(subject: Subject, sections: &[Section], is_static: bool, problems: &mut 
     let unit = PAGE_BYTES.max(if segment.align.is_power_of_two() { segment.align } else { 0 });
     let round = |end: u64, unit: u64| end.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
     const PATCHELF_BYTES: u64 = 0x1_0000;
-    // GNU ld aligns the end of read-only data.
+    // GNU ld aligns the end of read-only data, Go that of writable data. `unclaimed-bytes` requires zeros there.
     const ALIGN_MAX: u64 = 64;
     let has_no_zeros = segment.file_size_bytes == segment.memory_size_bytes;
-    let is_end = |expected: u64, found: u64| {
+    let is_end = |expected: u64, found: u64, may_be_aligned: bool| {
         found == expected
             || found == round(expected, PAGE_BYTES)
             || found == round(expected, unit)
-            || has_no_zeros && found > expected && found - expected < ALIGN_MAX
+            || may_be_aligned && found > expected && found - expected < ALIGN_MAX
             || !is_static && found >= expected && found - expected < PATCHELF_BYTES
     };
     let starts_with_headers = segment.offset == 0;
     if file_end > 0 || !starts_with_headers {
         let (expected, end) = (file_end.max(segment.offset), segment.end_offset());
         problems.require(
-            is_end(expected, end) && (file_end > 0 || end == expected),
+            is_end(expected, end, true) && (file_end > 0 || end == expected),
             subject.field("p_filesz"),
             format_args!("an end at {expected:#x}, after its last section"),
             Hex(end),
@@ -168,7 +168,7 @@ fn load(subject: Subject, sections: &[Section], is_static: bool, problems: &mut 
     }
     let end = segment.end_address();
     problems.require(
-        is_end(memory_end, end),
+        is_end(memory_end, end, has_no_zeros),
         subject.field("p_memsz"),
         format_args!("an end at {memory_end:#x}, after its last section"),
         Hex(end),

@@ -1,0 +1,28 @@
+//! Edits that break the start and that no static reading of the file can find, each with its reason.
+
+use elf_gate::Stage;
+
+use super::edits::Edit;
+use super::subject::Subject;
+
+/// A class of such edits.
+struct Known {
+    matches: fn(&Subject, &Edit) -> bool,
+    reason: &'static str,
+}
+
+const KNOWN: &[Known] = &[Known {
+    // The release has symbols, or an unwind table of all functions: there nothing is listed.
+    matches: |subject, edit| {
+        subject.gate.stage == Stage::Stripped && subject.gate.debug.is_none() && edit.place == "e_entry"
+    },
+    reason: "the entry point is the start of another function, in a program without symbols",
+}];
+
+/// Less than this part of the edits that break the start may be listed.
+pub const SHARE_MAX: f64 = 0.01;
+
+/// The reason for which the gate cannot refuse the edit.
+pub fn reason(subject: &Subject, edit: &Edit) -> Option<&'static str> {
+    KNOWN.iter().find(|known| (known.matches)(subject, edit)).map(|known| known.reason)
+}

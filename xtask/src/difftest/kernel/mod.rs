@@ -1,0 +1,221 @@
+//! `cargo xtask difftest kernel`: the kernel and the libc as oracle of the gate.
+//!
+//! Copies of programs with edited headers are executed in a sandbox and judged. A copy that does not start as the original
+//! does, and that the gate accepts, is a defect of the gate, unless `known_differences` says why no static reading can find
+//! it. A copy that starts and is refused is no defect: the gate refuses what works by luck.
+
+pub mod codes;
+mod edits;
+mod foreign;
+mod headers;
+mod known_differences;
+mod oracle;
+mod random;
+mod repacked;
+mod shipped;
+mod subject;
+mod tally;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use diag::{Diagnostic, Diagnostics};
+use release::context::BuildContext;
+use release::stages::toolchain;
+
+use self::headers::Headers;
+use self::random::Random;
+use self::subject::{Rules, Subject};
+use self::tally::Tally;
+use crate::Outcome;
+use crate::setup::{Common, Setup};
+
+/// The hidden verb that is the process of a sandbox.
+pub const SANDBOX_VERB: &str = "sandbox";
+const SEED: u64 = 11;
+const RANDOM_EDITS: usize = 2000;
+/// Edits of each program with `--quick`.
+const QUICK_EDITS: usize = 400;
+/// Edits of the headers inside of the packed file: each takes a second.
+const REPACKED_EDITS: usize = 600;
+const QUICK_REPACKED_EDITS: usize = 12;
+/// The packed file as a program of the tables, with its inner headers edited.
+const REPACKED: &str = "packed, inner headers";
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Examine this static program alone, under the preset for static programs
+    #[arg(value_name = "PROGRAM")]
+    program: Option<PathBuf>,
+    /// Arguments of the program; its run must end by itself, each time with the same output
+    #[arg(last = true, value_name = "ARGS", requires = "program")]
+    program_args: Vec<OsString>,
+    /// A sample of the edits, in less than two minutes
+    #[arg(long)]
+    quick: bool,
+    /// Seed of the random edits and of samples
+    #[arg(long, default_value_t = SEED, value_name = "NUMBER")]
+    seed: u64,
+    /// At most this many edits of each program, chosen at random [default: all; 400 with --quick]
+    #[arg(long, value_name = "NUMBER")]
+    edits: Option<usize>,
+    /// Only programs whose name contains one of these
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Accept what violates a rule, to see that the comparison fails
+    #[arg(long)]
+    without_rules: bool,
+    /// The folder of the release [default: dist/]
+    #[arg(long, value_name = "DIR")]
+    dist_dir: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// The process of a sandbox.
+#[derive(clap::Args)]
+pub struct SandboxArgs {
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+pub fn serve_sandbox(args: &SandboxArgs) -> anyhow::Result<Outcome> {
+    process::sandbox::serve(&args.arguments)?;
+    Ok(Outcome::Pass)
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+    match &args.program {
+        Some(program) => {
+            let (context, _) = args.common.context()?;
+            let name = program.display().to_string();
+            let subject = foreign::subject(&name, program.clone(), &args.program_args, "")?;
+            examine(args, &context, &Programs { others: vec![subject], ..Programs::default() })
+        }
+        None => {
+            let setup = args.common.setup(args.dist_dir.clone())?;
+            examine(args, &setup.context, &programs(args, &setup)?)
+        }
+    }
+}
+
+/// What is examined.
+#[derive(Default)]
+struct Programs {
+    /// Linked, stripped, packed; those of them that are wanted.
+    shipped: Vec<Subject>,
+    others: Vec<Subject>,
+    /// UPX, the stripped and the packed file.
+    repacked: Option<(PathBuf, Subject, Subject)>,
+}
+
+fn programs(args: &Args, setup: &Setup) -> anyhow::Result<Programs> {
+    let (plan, context) = (&setup.plan, &setup.context);
+    let is_wanted =
+        |name: &str| args.only.is_empty() || args.only.iter().any(|part| name.contains(part.as_str()));
+    let mut programs = Programs::default();
+    if shipped::NAMES.iter().any(|name| is_wanted(name)) {
+        programs.shipped = shipped::subjects(plan)?.into();
+        programs.shipped.retain(|subject| is_wanted(&subject.name));
+    }
+    if is_wanted(REPACKED) {
+        let upx = toolchain::install(plan, context)?.upx().path.clone();
+        let [_, stripped, packed] = shipped::subjects(plan)?;
+        programs.repacked = Some((upx, stripped, packed));
+    }
+    programs.others = foreign::subjects(plan, context, args.quick, &is_wanted)?;
+    if !args.quick && args.only.is_empty() {
+        foreign::require_enough(programs.others.len())?;
+    }
+    Ok(programs)
+}
+
+fn examine(args: &Args, context: &BuildContext, programs: &Programs) -> anyhow::Result<Outcome> {
+    let mut run = Run { args, context, tallies: Vec::new(), problems: Diagnostics::default(), refused: 0 };
+    for subject in programs.shipped.iter().chain(&programs.others) {
+        run.examine(subject)?;
+    }
+    if let Some((upx, stripped, packed)) = &programs.repacked {
+        run.examine_repacked(upx, stripped, packed)?;
+    }
+    run.report()
+}
+
+/// The programs so far.
+struct Run<'a> {
+    args: &'a Args,
+    context: &'a BuildContext,
+    tallies: Vec<Tally>,
+    problems: Diagnostics,
+    /// Originals that the gate refuses.
+    refused: usize,
+}
+
+impl Run<'_> {
+    /// Edits of the headers of the file itself.
+    fn examine(&mut self, subject: &Subject) -> anyhow::Result<()> {
+        if let Some(problem) = subject.gate.problem(&subject.bytes) {
+            self.refused += 1;
+            println!("{}: the gate refuses the original: {problem}", subject.name);
+            return Ok(());
+        }
+        let started = Instant::now();
+        let limit = self.args.edits.or(self.args.quick.then_some(QUICK_EDITS));
+        let edits = self.edits(subject, limit)?;
+        match oracle::observe(self.context, subject, &edits, self.rules()) {
+            // The other programs show something nevertheless.
+            Err(error) if diag::has_code(&error, &codes::ORIGINAL_FAILS) => self.problems.push_error(&error),
+            observations => self.add(Tally::of(subject, &observations?), started),
+        }
+        Ok(())
+    }
+
+    /// Edits of the headers inside of the packed file.
+    fn examine_repacked(&mut self, upx: &Path, stripped: &Subject, packed: &Subject) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let limit = if self.args.quick { QUICK_REPACKED_EDITS } else { REPACKED_EDITS };
+        let edits = self.edits(stripped, Some(self.args.edits.unwrap_or(limit).min(limit)))?;
+        let (observations, not_packed) =
+            repacked::observe(self.context, upx, stripped, packed, &edits, self.rules())?;
+        let tally = Tally::of(packed, &observations);
+        self.add(Tally { name: REPACKED.into(), edits: edits.len(), not_packed, ..tally }, started);
+        Ok(())
+    }
+
+    fn rules(&self) -> Rules {
+        if self.args.without_rules { Rules::Ignored } else { Rules::Applied }
+    }
+
+    fn edits(&self, subject: &Subject, limit: Option<usize>) -> anyhow::Result<Vec<edits::Edit>> {
+        let headers = Headers::find(&subject.bytes).map_err(|problem| problem.file(&subject.path))?;
+        let edits = edits::all(&subject.bytes, &headers, RANDOM_EDITS, self.args.seed);
+        Ok(match limit {
+            Some(limit) => Random::new(self.args.seed).sample(edits, limit),
+            None => edits,
+        })
+    }
+
+    fn add(&mut self, tally: Tally, started: Instant) {
+        println!("{}: {} edits in {:.0} s", tally.name, tally.edits, started.elapsed().as_secs_f64());
+        print!("{}", tally::missed(&tally));
+        self.tallies.push(tally);
+    }
+
+    fn report(mut self) -> anyhow::Result<Outcome> {
+        if self.tallies.is_empty() && self.problems.0.is_empty() && self.refused == 0 {
+            return Err(Diagnostic::new(&codes::NO_PROGRAM, "no program has such a name")
+                .expected("a part of a name in docs/kernel.md")
+                .found(self.args.only.join(", "))
+                .hint("cargo xtask difftest kernel --quick --only busybox")
+                .into());
+        }
+        let total = tally::total(&self.tallies);
+        let holds = tally::holds(&total);
+        print!("{}", tally::details(&total));
+        self.tallies.push(total);
+        print!("{}", tally::table(&self.tallies));
+        self.problems.into_result()?;
+        Ok(if holds && self.refused == 0 { Outcome::Pass } else { Outcome::Violated })
+    }
+}
