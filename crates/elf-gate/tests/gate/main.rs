@@ -5,6 +5,7 @@ mod containers;
 mod docs;
 mod every_rule;
 mod fixtures;
+mod images;
 mod packed;
 mod policies;
 mod readers;
