@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use diag::{Diagnostic, Diagnostics};
-use elf_gate::facts::LocalPathSearch;
+use elf_gate::containers::{self, ImageProgram, Limits};
+use elf_gate::facts::{FileKind, LocalPathSearch};
+use elf_gate::image::{ImageEvidence, ImagePolicy, Names, Program};
 use elf_gate::policy::{PolicyDocument, StackSize};
 use elf_gate::size::SizeBreakdown;
 use elf_gate::{Date, Evidence, Facts, Policy, RuleOutcome, Stage, Verdict};
@@ -14,6 +16,7 @@ use crate::artifact::Artifact;
 use crate::codes::{GATE_CANNOT_TELL, GATE_FAILED, GATE_UNREADABLE};
 use crate::config::Config;
 use crate::plan::Plan;
+use crate::stage::StageId;
 
 /// A file that passes every rule that release.toml demands at a stage of the gate.
 ///
@@ -126,6 +129,49 @@ pub(crate) fn packed(
     judge(plan, file, &facts_of_file, Stage::Packed, &evidence)
 }
 
+/// Judges the image: what the program needs, by the names of the linked file, and what the layers contain.
+pub(crate) fn image(
+    plan: &Plan,
+    image: &oci_image::Image,
+    linked: &Artifact,
+) -> anyhow::Result<Vec<RuleOutcome>> {
+    // The bytes that are published, not the specification that they were made of.
+    let mut archive = Vec::new();
+    image.write_oci_tar(&mut archive)?;
+    let name = Path::new(&plan.names.oci_tar);
+    let linked = facts(plan, Stage::Linked, linked.path(), &linked.read()?)?;
+    let outcomes = image_outcomes(name, &archive, &linked, &plan.config.gate.for_images())?;
+    let stage = StageId::Image.name();
+    let problems: Diagnostics = outcomes.iter().filter_map(|outcome| problem(name, stage, outcome)).collect();
+    problems.into_result()?;
+    Ok(outcomes)
+}
+
+fn image_outcomes(
+    name: &Path,
+    archive: &[u8],
+    linked: &Facts,
+    policy: &ImagePolicy,
+) -> anyhow::Result<Vec<RuleOutcome>> {
+    let walked = containers::walk("image", archive, &Limits::default(), &mut |_, _| {});
+    let unreadable = |found: String| {
+        Diagnostic::new(&GATE_UNREADABLE, "the gate cannot read the image")
+            .file(name)
+            .stage(StageId::Image.name())
+            .expected("one image that runs an ELF file")
+            .found(found)
+    };
+    let [image] = &walked.images[..] else {
+        return Err(unreadable(format!("{} images", walked.images.len())).into());
+    };
+    let ImageProgram::Elf { path, .. } = image.program() else {
+        return Err(unreadable(format!("{:?}", image.program())).into());
+    };
+    let is_static = matches!(linked.kind, FileKind::StaticExecutable | FileKind::StaticPie);
+    let program = Program { path, is_static, names: Some(Names::of(linked)) };
+    Ok(elf_gate::image::judge(&ImageEvidence { image, program: Ok(&program) }, policy))
+}
+
 /// Folders whose paths no compiler may write into the file: the checkout, and the cache with the native sources.
 fn build_folders(plan: &Plan) -> Vec<String> {
     [&plan.paths.root, &plan.paths.cache].map(|folder| format!("{}/", folder.display())).to_vec()
@@ -161,13 +207,13 @@ fn judge(
     let evidence = Evidence { baseline_size_bytes, baseline_breakdown, ..evidence };
     let outcomes = elf_gate::judge(facts, stage, &policy(&plan.config, &plan.target, stage), &evidence);
     let problems: Diagnostics =
-        outcomes.iter().filter_map(|outcome| problem(file.path(), stage, outcome)).collect();
+        outcomes.iter().filter_map(|outcome| problem(file.path(), stage.name(), outcome)).collect();
     problems.into_result()?;
     Ok(Judged { file, stage, outcomes, breakdown: None })
 }
 
 /// One diagnostic for each rule that does not pass.
-fn problem(file: &Path, stage: Stage, outcome: &RuleOutcome) -> Option<Diagnostic> {
+fn problem(file: &Path, stage: &str, outcome: &RuleOutcome) -> Option<Diagnostic> {
     let (code, message) = match outcome.effective() {
         Verdict::Pass => return None,
         Verdict::Violation => (&GATE_FAILED, "the file violates a rule of the gate"),
@@ -176,7 +222,7 @@ fn problem(file: &Path, stage: Stage, outcome: &RuleOutcome) -> Option<Diagnosti
     Some(
         Diagnostic::new(code, message)
             .file(file)
-            .stage(stage.name())
+            .stage(stage)
             .rule(outcome.rule)
             .expected(&*outcome.expected)
             .found(&*outcome.found)
@@ -200,9 +246,46 @@ mod tests {
         }
     }
 
+    /// The names of a program that reads zones, beside an image that has none.
+    #[test]
+    fn rejects_an_image_without_what_the_program_reads() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut bytes = std::fs::read(root.join("fixtures/elf/linked")).unwrap();
+        let image = oci_image::Image::build(&oci_image::ImageSpec {
+            files: vec![oci_image::ImageFile::from_bytes("/program", 0o555, bytes.clone())],
+            entrypoint: vec!["/program".into()],
+            cmd: vec![],
+            env: vec![],
+            user: "65532:65532".into(),
+            workdir: "/".into(),
+            labels: Default::default(),
+            exposed_ports: vec![],
+            architecture: "amd64".into(),
+            created_unix_seconds: 0,
+            reference: "program:1".into(),
+        })
+        .unwrap();
+        let mut archive = Vec::new();
+        image.write_oci_tar(&mut archive).unwrap();
+        let violated = |bytes: &[u8]| -> Vec<&str> {
+            let facts = elf_gate::inspect(bytes).unwrap();
+            let outcomes =
+                image_outcomes(Path::new("image.tar"), &archive, &facts, &ImagePolicy::default()).unwrap();
+            let failed = outcomes.iter().filter(|outcome| outcome.effective() != Verdict::Pass);
+            failed.map(|outcome| outcome.rule).collect()
+        };
+        assert_eq!(violated(&bytes), [""; 0]);
+        let (name, other) = (b"\0required_function\0", b"\0localtime_r\0");
+        // Debug information has the name as well.
+        while let Some(at) = bytes.windows(name.len()).position(|window| window == name) {
+            bytes[at..at + other.len()].copy_from_slice(other);
+        }
+        assert_eq!(violated(&bytes), ["image-zone-data"]);
+    }
+
     #[test]
     fn reports_a_violation_apart_from_a_rule_that_cannot_be_judged() {
-        let of = |verdict| problem(Path::new("inferd"), Stage::Linked, &outcome(verdict));
+        let of = |verdict| problem(Path::new("inferd"), Stage::Linked.name(), &outcome(verdict));
         assert!(of(Verdict::Pass).is_none());
         let violated = of(Verdict::Violation).unwrap();
         let unknown = of(Verdict::CannotTell).unwrap();

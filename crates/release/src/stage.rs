@@ -112,7 +112,7 @@ pub static STAGES: [StageInfo; 10] = [
         name: "image",
         returns: "Image",
         description: "builds a container image of the proved binary",
-        must_hold: "the image holds the bytes that were proved",
+        must_hold: "the image holds the bytes that were proved, and what the program reads: certificates, time zones",
     },
     StageInfo {
         id: StageId::Publish,

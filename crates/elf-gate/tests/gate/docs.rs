@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use elf_gate::policy::{PRESETS, RULES, all_codes, codes_markdown, rules_markdown};
+use elf_gate::policy::{PRESETS, RULES, all_codes, codes_markdown, image_rules_markdown, rules_markdown};
 
 /// A generated part of the page, between two marks.
 struct Part {
@@ -10,8 +10,11 @@ struct Part {
     text: fn() -> String,
 }
 
-const PARTS: [Part; 2] =
-    [Part { name: "rules", text: rules_markdown }, Part { name: "codes", text: codes_markdown }];
+const PARTS: [Part; 3] = [
+    Part { name: "rules", text: rules_markdown },
+    Part { name: "image rules", text: image_rules_markdown },
+    Part { name: "codes", text: codes_markdown },
+];
 
 #[expect(clippy::disallowed_methods, reason = "the user asks for the update by a variable")]
 #[test]

@@ -6,6 +6,7 @@ mod docs;
 mod every_rule;
 mod fixtures;
 mod header_edits;
+mod images;
 mod packed;
 mod policies;
 mod readers;

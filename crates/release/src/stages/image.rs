@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use elf_gate::RuleOutcome;
 use oci_image::{ImageFile, ImageSpec, rfc3339};
 use serde::Serialize;
 use store::Digest;
 
 use crate::artifact::Artifact;
 use crate::config::ImageVariant;
+use crate::gate;
 use crate::plan::Plan;
 use crate::stages::prove::Proved;
 
@@ -66,6 +68,8 @@ pub struct ImageFacts {
     pub variant: ImageVariant,
     /// Digest of the bytes in the image.
     pub binary_sha256: Digest,
+    /// One outcome for each rule on images.
+    pub rules: Vec<RuleOutcome>,
 }
 
 /// The proved binary that the configuration names for the image.
@@ -106,6 +110,7 @@ pub fn build(plan: &Plan, proved: Proved) -> anyhow::Result<Image> {
         image_id: image.image_id().into(),
         variant: plan.config.image.variant,
         binary_sha256,
+        rules: gate::image(plan, &image, proved.tested().packed().stripped().linked().file())?,
     };
     Ok(Image { proved, image, facts })
 }

@@ -2,11 +2,15 @@
 //!
 //! A value is only a candidate: it is kept when every rule that it affects passes for the file.
 
-use elf_facts::facts::{Facts, FileKind, LOCAL_PATH_PREFIXES, PT_LOAD, Protection, Segment, abi};
+use elf_facts::facts::{
+    Facts, FileKind, LOCAL_PATH_PREFIXES, PT_LOAD, PT_TLS, Protection, Segment, SymbolTable, abi,
+};
 use toml::Value;
 use units::ByteSize;
 
+use crate::policy::document::PolicyDocument;
 use crate::policy::glibc_version::GlibcVersion;
+use crate::policy::text::values;
 
 /// How the value of a key follows from a file.
 pub(super) struct Derivation {
@@ -51,6 +55,7 @@ pub(super) const DERIVATIONS: &[Derivation] = &[
         Values(|facts| align(facts, Iterator::min)),
         "use the largest page size of the target machines",
     ),
+    key("segment_align_min_by_machine", Exempt("`segment_align_min` holds for the machine of the file"), ""),
     key("segment_align_max", Values(|facts| align(facts, Iterator::max)), "use a larger size"),
     key("rpaths_allowed", PartOfNext(run_paths), "add patterns such as `$ORIGIN/*`"),
     key("no_rpath", Values(yes), "remove the key"),
@@ -61,6 +66,33 @@ pub(super) const DERIVATIONS: &[Derivation] = &[
     key("undefined_symbols", Values(undefined), "add names; `*` matches any characters"),
     key("required_symbols", Values(required), "add the functions that must be linked, or remove the key"),
     key("forbidden_symbols", Values(forbidden), "remove the names that the release may contain"),
+    key(
+        "unique_symbols",
+        Values(|facts| preset(facts, "unique_symbols")),
+        "remove the names with two definitions",
+    ),
+    key("weak_undefined_symbols", Values(weak_undefined), "add names; `*` matches any characters"),
+    key("weak_undefined_forbidden", Exempt("`weak_undefined_symbols` allows less"), ""),
+    key("exclusive_symbols", Values(|facts| preset(facts, "exclusive_symbols")), "remove the key"),
+    key("no_ifunc", Values(yes), "remove the key, for a libc that calls the resolvers"),
+    key("no_glibc_symbols", Values(yes), "remove the key, for a program on glibc"),
+    key("glibc_symbols_allowed", Exempt("`no_glibc_symbols` without exceptions allows less"), ""),
+    key("no_sanitizers", Values(yes), "remove the key, for a build with a sanitizer"),
+    key("no_dlopen", Values(yes), "remove the key"),
+    key("allocators", Values(|facts| preset(facts, "allocators")), "add the symbol of another allocator"),
+    key("jemalloc_lg_page", Exempt("the build declares it; no file shows it"), ""),
+    key("jemalloc_lg_page_min", Exempt("it belongs to `jemalloc_lg_page`"), ""),
+    key("tls_size_max", Values(tls_size), "use a larger size"),
+    key(
+        "isa_dispatched",
+        Exempt("which functions are called after a check of the processor is declared"),
+        "",
+    ),
+    key(
+        "isa_baseline",
+        Values(|_| (1..=4).flat_map(|level| one(format!("x86-64-v{level}"))).collect()),
+        "use a higher level, or name the functions that check the processor in `isa_dispatched`",
+    ),
     key("needs_stack_protector", Values(stack_protector), "remove the key"),
     key("needs_fortify", Values(fortify), "remove the key"),
     key("required_notes", Values(notes), "remove the notes that a build may omit"),
@@ -68,6 +100,8 @@ pub(super) const DERIVATIONS: &[Derivation] = &[
     key("producers", Values(|facts| some(facts.producers.clone())), "replace the versions by `*`"),
     key("needs_auditable_dependencies", Values(yes), "remove the key"),
     key("stripped", Values(yes), "remove the key"),
+    key("needs_symbols", Values(yes), "remove the key"),
+    key("no_unclaimed_bytes", Values(yes), "remove the key, if a tool appends data to the file"),
     key("needs_build_id", Values(yes), "remove the key"),
     key("needs_debug_file", Values(yes), "remove the key, if the debug file is not kept beside the file"),
     key("needs_program", Values(yes), "remove the key"),
@@ -147,12 +181,38 @@ fn undefined(facts: &Facts) -> Vec<Value> {
         FileKind::Relocatable => facts.symbols.as_ref(),
         _ => facts.dynamic_symbols.as_ref().or(facts.symbols.as_ref()),
     };
+    undefined_in(table, false)
+}
+
+fn weak_undefined(facts: &Facts) -> Vec<Value> {
+    undefined_in(facts.symbols.as_ref(), true)
+}
+
+fn undefined_in(table: Option<&SymbolTable>, is_weak: bool) -> Vec<Value> {
     let symbols = table.iter().flat_map(|table| table.entries());
-    let undefined = symbols.filter(|symbol| !symbol.is_defined && !symbol.is_weak && !symbol.is_local);
+    let undefined =
+        symbols.filter(|symbol| !symbol.is_defined && symbol.is_weak == is_weak && !symbol.is_local);
     let mut names: Vec<&str> = undefined.filter_map(|symbol| std::str::from_utf8(symbol.name).ok()).collect();
     names.sort_unstable();
     names.dedup();
     vec![Value::Array(names.into_iter().map(Value::from).collect())]
+}
+
+/// The value of the preset for static programs on musl.
+fn preset(facts: &Facts, key: &str) -> Vec<Value> {
+    if !matches!(facts.kind, FileKind::StaticExecutable | FileKind::StaticPie) {
+        return Vec::new();
+    }
+    let preset = PolicyDocument::preset("static-musl").ok().map(|preset| preset.linked);
+    let values = preset.and_then(|table| values(&table).ok());
+    values.and_then(|mut values| values.remove(key)).into_iter().collect()
+}
+
+/// The next power of two above the size of this file's block.
+fn tls_size(facts: &Facts) -> Vec<Value> {
+    let blocks = facts.segments.iter().filter(|segment| segment.kind_number == PT_TLS);
+    let size_bytes = blocks.map(|block| block.memory_size_bytes).max().unwrap_or(0).max(2048);
+    size_bytes.checked_next_power_of_two().map(size).into_iter().collect()
 }
 
 /// The interface of a library, up to a length that a person reads; `main` of a program.

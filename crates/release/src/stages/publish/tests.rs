@@ -23,11 +23,20 @@ struct Build {
     context: BuildContext,
 }
 
+const PACKED: &str = "packed-nrv2b";
+
+fn fixture_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/elf").join(name)
+}
+
 impl Build {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["linked", "stripped", "debug", "packed"] {
-            std::fs::write(folder.path().join(name), name).unwrap();
+        // The image is judged, so it needs a real program.
+        let fixtures =
+            [("linked", "linked"), ("stripped", "stripped"), ("stripped.debug", "debug"), (PACKED, "packed")];
+        for (fixture, name) in fixtures {
+            std::fs::copy(fixture_path(fixture), folder.path().join(name)).unwrap();
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
         let host = HostEnv {
@@ -84,7 +93,7 @@ fn publishes_the_proved_bytes() {
     let release = publish(&build.plan, &build.context, build.image()).unwrap();
     assert_eq!(release.files().len(), 7);
     let published = std::fs::read(build.path("dist").join(&build.plan.names.packed)).unwrap();
-    assert_eq!(published, b"packed");
+    assert_eq!(published, std::fs::read(fixture_path(PACKED)).unwrap());
     let sums = std::fs::read_to_string(build.path("dist/SHA256SUMS")).unwrap();
     assert_eq!(sums.lines().count(), 7);
 }
@@ -123,7 +132,7 @@ fn rejects_an_image_of_other_bytes_than_the_proved_ones() {
     let build = Build::new();
     let genuine = build.image();
     let other = Build::new();
-    std::fs::write(other.path("packed"), "other bytes").unwrap();
+    std::fs::copy(fixture_path("packed-nrv2e"), other.path("packed")).unwrap();
     let foreign = other.image();
     let facts = foreign.facts().clone();
     let forged = Image::unchecked(

@@ -1,0 +1,157 @@
+//! Rules on images, with real static programs: compiled here, put into an image, and judged with its layers.
+
+use std::path::Path;
+use std::process::Command;
+
+use elf_gate::containers::{Image, ImageProgram, Limits, walk};
+use elf_gate::image::{ImageEvidence, ImagePolicy, Names, Program, RULES, judge};
+use elf_gate::policy::{PolicyDocument, Severity};
+use elf_gate::{RuleOutcome, Verdict, inspect};
+use oci_image::{ImageFile, ImageSpec};
+
+/// Calls what an image must provide for.
+const NEEDY: &str = "\
+#include <locale.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <time.h>
+const char *X509_get_default_cert_file(void) { return \"/etc/ssl/cert.pem\"; }
+int main(int argc, char **argv) {
+    struct tm tm; struct passwd pw, *found; char buffer[64]; struct addrinfo *list; time_t now = argc;
+    setlocale(LC_ALL, argv[0]);
+    return !localtime_r(&now, &tm) + getaddrinfo(argv[0], 0, 0, &list) + X509_get_default_cert_file()[argc]
+        + getpwnam_r(argv[0], &pw, buffer, sizeof buffer, &found);
+}
+";
+const PLAIN: &str = "int main(void) { return 0; }\n";
+
+/// A static program of the C compiler of this machine, with symbols.
+fn compiled(source: &str, folder: &Path) -> Vec<u8> {
+    let (input, output) = (folder.join("program.c"), folder.join("program"));
+    std::fs::write(&input, source).unwrap();
+    let mut cc = Command::new("cc");
+    let done = cc.args(["-static", "-O1", "-w", "-o"]).args([&output, &input]).output().expect("cc runs");
+    let log = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "static linking needs the static C library (Debian: libc6-dev): {log}");
+    std::fs::read(output).unwrap()
+}
+
+fn archive(files: &[(&str, &[u8])], env: &[&str], program: &str) -> Vec<u8> {
+    let image = oci_image::Image::build(&ImageSpec {
+        files: files
+            .iter()
+            .map(|(path, bytes)| ImageFile::from_bytes(*path, 0o555, bytes.to_vec()))
+            .collect(),
+        entrypoint: vec![program.into()],
+        cmd: vec![],
+        env: env.iter().map(|pair| pair.to_string()).collect(),
+        user: "65532:65532".into(),
+        workdir: "/".into(),
+        labels: Default::default(),
+        exposed_ports: vec![],
+        architecture: "amd64".into(),
+        created_unix_seconds: 0,
+        reference: "program:1".into(),
+    })
+    .unwrap();
+    let mut archive = Vec::new();
+    image.write_docker_tar(&mut archive).unwrap();
+    archive
+}
+
+fn only_image(archive: &[u8]) -> Image {
+    let mut walked = walk("in", archive, &Limits::default(), &mut |_, _| {});
+    assert_eq!(walked.images.len(), 1, "both manifests of the archive describe one image");
+    walked.images.remove(0)
+}
+
+fn outcomes(archive: &[u8], program: &[u8], policy: &ImagePolicy) -> Vec<RuleOutcome> {
+    let image = only_image(archive);
+    let ImageProgram::Elf { path, member } = image.program() else { panic!("{:?}", image.program()) };
+    assert!(member.ends_with(&format!("!{}", path.trim_start_matches('/'))), "{member}");
+    let names = Some(Names::of(&inspect(program).unwrap()));
+    let program = Program { path, is_static: true, names };
+    judge(&ImageEvidence { image: &image, program: Ok(&program) }, policy)
+}
+
+fn with_verdict(outcomes: &[RuleOutcome], verdict: Verdict) -> Vec<&str> {
+    outcomes.iter().filter(|outcome| outcome.verdict == verdict).map(|outcome| outcome.rule).collect()
+}
+
+#[test]
+fn every_rule_on_images_detects_a_bad_image_and_accepts_a_good_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let needy = compiled(NEEDY, folder.path());
+    let bad = archive(&[("/app", &needy)], &[], "/app");
+    let found = outcomes(&bad, &needy, &ImagePolicy::default());
+    let all: Vec<&str> = RULES.iter().map(|rule| rule.id()).collect();
+    assert_eq!(with_verdict(&found, Verdict::Violation), all, "{found:#?}");
+    assert_eq!(
+        found[0].found,
+        "`/app` contains X509_get_default_cert_file, and the image has no certificates"
+    );
+    // Only what is certainly wrong stops the image.
+    let failed: Vec<&str> =
+        found.iter().filter(|o| o.effective() != Verdict::Pass).map(|outcome| outcome.rule).collect();
+    assert_eq!(failed, ["image-ca-certificates", "image-zone-data"]);
+
+    let files: [(&str, &[u8]); 3] = [
+        ("/app", &needy),
+        ("/etc/ssl/certs/ca-certificates.crt", b"-----BEGIN CERTIFICATE-----"),
+        ("/usr/share/zoneinfo/Europe/Berlin", b"TZif2"),
+    ];
+    let good = outcomes(&archive(&files, &[], "/app"), &needy, &ImagePolicy::default());
+    assert!(good.iter().all(|outcome| outcome.effective() == Verdict::Pass), "{good:#?}");
+    let elsewhere: [(&str, &[u8]); 3] = [("/app", &needy), ("/ca.pem", b"x"), ("/zones/UTC", b"TZif2")];
+    let by_variable = archive(&elsewhere, &["SSL_CERT_FILE=/ca.pem", "TZDIR=/zones"], "/app");
+    let found = outcomes(&by_variable, &needy, &ImagePolicy::default());
+    assert!(found.iter().all(|outcome| outcome.effective() == Verdict::Pass), "{found:#?}");
+    // Variables that name nothing do not help.
+    let dangling = archive(&[("/app", &needy)], &["SSL_CERT_FILE=/ca.pem", "TZDIR=/zones"], "/app");
+    assert_eq!(with_verdict(&outcomes(&dangling, &needy, &ImagePolicy::default()), Verdict::Violation), all);
+    // A program that needs none of it.
+    let plain = compiled(PLAIN, folder.path());
+    let found = outcomes(&archive(&[("/app", &plain)], &[], "/app"), &plain, &ImagePolicy::default());
+    for rule in ["image-ca-certificates", "image-zone-data", "image-resolver", "image-accounts"] {
+        assert!(with_verdict(&found, Verdict::Pass).contains(&rule), "{found:#?}");
+    }
+}
+
+#[test]
+fn a_policy_acknowledges_a_rule_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let needy = compiled(NEEDY, folder.path());
+    let bad = archive(&[("/app", &needy)], &[], "/app");
+    let policy = PolicyDocument::parse(
+        "extends = \"static-musl\"\n[image]\nacknowledged = { image-zone-data = \"UTC only\" }\n\
+         severity = { image-resolver = \"error\" }\n",
+    );
+    let found = outcomes(&bad, &needy, &policy.unwrap().for_images());
+    let of = |rule: &str| found.iter().find(|outcome| outcome.rule == rule).unwrap();
+    assert_eq!(of("image-zone-data").waived.as_ref().unwrap().reason, "UTC only");
+    assert_eq!(of("image-zone-data").effective(), Verdict::Pass);
+    assert_eq!(
+        (of("image-resolver").severity, of("image-resolver").effective()),
+        (Severity::Error, Verdict::Violation)
+    );
+    assert_eq!(of("image-accounts").severity, Severity::Warning);
+    for wrong in [
+        "acknowledged = { image-nothing = \"x\" }",
+        "acknowledged = { image-resolver = \" \" }",
+        "off = true",
+    ] {
+        assert!(PolicyDocument::parse(&format!("[image]\n{wrong}\n")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn cannot_tell_without_names_or_without_a_program() {
+    let stripped = crate::fixtures::fixture("stripped");
+    let archive = archive(&[("/app", &stripped)], &[], "/app");
+    let found = outcomes(&archive, &stripped, &ImagePolicy::default());
+    assert_eq!(with_verdict(&found, Verdict::CannotTell).len(), RULES.len(), "{found:#?}");
+    assert!(found.iter().all(|outcome| outcome.severity == Severity::Note && !outcome.hint.is_empty()));
+    let image = only_image(&archive);
+    let found = judge(&ImageEvidence { image: &image, program: Err("a script") }, &ImagePolicy::default());
+    assert_eq!(with_verdict(&found, Verdict::CannotTell).len(), RULES.len());
+}
