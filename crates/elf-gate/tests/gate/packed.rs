@@ -186,7 +186,7 @@ fn unreadable_inner_headers_violate_all_inner_rules() {
     let garbage = edited("packed-nrv2b", |bytes| bytes[256 + 12..256 + 40].fill(0xff));
     let outcomes = outcomes(&garbage, "stripped");
     let inner = outcomes.iter().filter(|outcome| outcome.rule.starts_with("inner-"));
-    assert!(inner.clone().count() == 6 && inner.clone().all(|outcome| outcome.verdict == Verdict::Violation));
+    assert!(inner.clone().count() == 7 && inner.clone().all(|outcome| outcome.verdict == Verdict::Violation));
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn junit_is_read_by_another_implementation() {
     let xml = all().to_junit();
     assert!(xml.chars().all(|c| c == '\n' || !c.is_control()), "{xml}");
     let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
-    assert_eq!((report.tests, report.failures, report.errors), (95, 1, 4));
+    assert_eq!((report.tests, report.failures, report.errors), (104, 1, 4));
     assert_eq!(report.test_suites.len(), 8);
     for suite in &report.test_suites {
         assert_eq!(suite.tests, suite.test_cases.len(), "{:?}", suite.name);
