@@ -86,7 +86,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "more bytes in the file than in memory", "program-headers", oversized_code),
     mutant(Linked, "entry point in data", "entry-point", |bytes, _| elf_edit::enter_data(bytes)),
     mutant(Linked, "entry point inside of an instruction", "entry-point", |bytes, _| {
-        elf_edit::flip(bytes, 24, 1)
+        elf_edit::flip(bytes, 24, 2)
     }),
     mutant(Linked, "code moved by one page", "section-layout", |bytes, _| {
         ProgramHeader::find(bytes, PT_LOAD, Some(READ_EXECUTE))?.move_by(bytes, 4096)
@@ -172,7 +172,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Stripped, "more bytes in the file than in memory", "program-headers", oversized_code),
     mutant(Stripped, "entry point in data", "entry-point", |bytes, _| elf_edit::enter_data(bytes)),
     mutant(Stripped, "entry point inside of an instruction", "entry-point", |bytes, _| {
-        elf_edit::flip(bytes, 24, 1)
+        elf_edit::flip(bytes, 24, 2)
     }),
     mutant(Stripped, "code moved by one page", "section-layout", |bytes, _| {
         ProgramHeader::find(bytes, PT_LOAD, Some(READ_EXECUTE))?.move_by(bytes, 4096)
