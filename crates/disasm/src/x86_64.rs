@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+#[expect(clippy::enum_glob_use, reason = "the tables of the levels name fifty of them")]
 use iced_x86::CpuidFeature::{self, *};
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic};
 
