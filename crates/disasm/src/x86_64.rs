@@ -1,8 +1,9 @@
 //! Instruction-set extensions of x86-64, by the decoder of iced-x86.
 
+#![expect(clippy::enum_glob_use, reason = "the tables of the levels name fifty variants")]
+
 use std::sync::LazyLock;
 
-#[expect(clippy::enum_glob_use, reason = "the tables of the levels name fifty of them")]
 use iced_x86::CpuidFeature::{self, *};
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic};
 
