@@ -2,7 +2,12 @@
 
 use std::sync::LazyLock;
 
-use iced_x86::CpuidFeature::{self, *};
+use iced_x86::CpuidFeature::{
+    self, AVX, AVX2, AVX512BW, AVX512CD, AVX512DQ, AVX512F, AVX512VL, BMI1, BMI2, CET_IBT, CLDEMOTE, CLFSH,
+    CMOV, CMPXCHG16B, CPUID, CX8, F16C, FMA, FPU, FPU287, FPU387, FXSR, HLE, INTEL186, INTEL286, INTEL386,
+    INTEL486, INTEL8086, LZCNT, MMX, MOVBE, MULTIBYTENOP, PAUSE, POPCNT, PREFETCHITI, PREFETCHW, PREFETCHWT1,
+    SSE, SSE2, SSE3, SSE4_1, SSE4_2, SSSE3, SYSCALL, TSC, X64, XSAVE,
+};
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic};
 
 /// LAHF and SAHF in 64-bit mode, which the decoder counts as part of the 8086. x86-64-v2 has them.

@@ -69,7 +69,7 @@ impl Image {
     /// The value of a variable in the configuration.
     pub fn variable(&self, name: &str) -> Option<&str> {
         let pairs = self.config.env.iter().flatten().filter_map(|pair| pair.split_once('='));
-        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).last()
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
     }
 
     /// Whether the path exists, through links too.

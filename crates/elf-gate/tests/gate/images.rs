@@ -38,10 +38,7 @@ fn compiled(source: &str, folder: &Path) -> Vec<u8> {
 
 fn archive(files: &[(&str, &[u8])], env: &[&str], program: &str) -> Vec<u8> {
     let image = oci_image::Image::build(&ImageSpec {
-        files: files
-            .iter()
-            .map(|(path, bytes)| ImageFile::from_bytes(*path, 0o555, bytes.to_vec()))
-            .collect(),
+        files: files.iter().map(|(path, bytes)| ImageFile::from_bytes(path, 0o555, bytes.to_vec())).collect(),
         entrypoint: vec![program.into()],
         cmd: vec![],
         env: env.iter().map(|pair| pair.to_string()).collect(),
