@@ -3,6 +3,7 @@
 //! - [`facts`]: what a file is and contains. goblin and object both read every file, and a file on which they differ is
 //!   rejected with both values.
 //! - [`upx`]: the layout that UPX writes around an ELF file, with its checksums and decompressors.
+//! - [`patterns`]: patterns of names, matched against symbol tables.
 //! - [`size`]: the size of a file by section, crate and symbol.
 //! - [`codes`]: the error codes.
 //!
@@ -14,5 +15,6 @@ pub mod bytes;
 pub mod codes;
 mod elf;
 pub mod facts;
+pub mod patterns;
 pub mod size;
 pub mod upx;

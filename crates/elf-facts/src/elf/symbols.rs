@@ -105,6 +105,16 @@ impl SymbolTable {
         memchr::memmem::find(&self.names, text).is_some()
     }
 
+    /// Symbols that this file refers to and does not define.
+    pub fn undefined(&self) -> Vec<NamedSymbol<'_>> {
+        self.entries().filter(|symbol| !symbol.is_defined).collect()
+    }
+
+    /// Symbols of the type `STT_GNU_IFUNC`.
+    pub fn ifuncs(&self) -> Vec<NamedSymbol<'_>> {
+        self.entries().filter(|symbol| symbol.is_ifunc).collect()
+    }
+
     /// Every symbol with a name.
     pub fn entries(&self) -> impl Iterator<Item = NamedSymbol<'_>> {
         const STB_LOCAL: u8 = 0;

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::codes;
 use crate::image::ImagePolicy;
-use crate::policy::glob;
 use crate::policy::presets::PRESETS;
 use crate::policy::schema::{Policy, PolicyTable, StackSize};
 use crate::policy::stage::Stage;
 use crate::policy::table::rule;
 use crate::policy::waiver::Waiver;
+use elf_facts::patterns as glob;
 
 /// A policy file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

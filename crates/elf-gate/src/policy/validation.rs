@@ -12,10 +12,10 @@ use units::ByteSize;
 use crate::codes;
 use crate::image;
 use crate::policy::document::PolicyDocument;
-use crate::policy::glob;
 use crate::policy::schema::{Policy, PolicyTable, StackSize};
 use crate::policy::stage::Stage;
 use crate::policy::table::{RULES, rule};
+use elf_facts::patterns as glob;
 
 /// The parts of a `release.toml` that determine its policy.
 #[derive(Deserialize)]

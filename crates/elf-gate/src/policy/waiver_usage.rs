@@ -5,10 +5,10 @@ use std::cell::Cell;
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::date::Date;
 use crate::policy::evidence::Evidence;
-use crate::policy::glob;
 use crate::policy::outcome::Waived;
 use crate::policy::schema::Policy;
 use crate::policy::waiver::Waiver;
+use elf_facts::patterns as glob;
 
 /// The waivers that apply to one file.
 pub(super) struct WaiverUsage<'a> {

@@ -1,8 +1,8 @@
 //! Rules on traces of the build: compilers, dependencies and paths.
 
 use crate::policy::check_result::{CheckResult, list};
-use crate::policy::glob;
 use crate::policy::rule::{RuleInput, rules};
+use elf_facts::patterns as glob;
 
 rules! {
     "no-local-paths" at BEFORE_PACKING, enabled by "`local_paths`" if |policy| !policy.local_paths.is_empty() => local_paths {

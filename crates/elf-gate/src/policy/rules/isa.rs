@@ -3,9 +3,9 @@
 use disasm::{Baseline, FunctionFacts, beyond_baseline};
 
 use crate::policy::check_result::{CheckResult, list};
-use crate::policy::patterns::Patterns;
 use crate::policy::rule::{RuleInput, rules};
 use crate::policy::rules::symbols::display_name;
+use elf_facts::patterns::Patterns;
 
 rules! {
     "isa-baseline" at COMPILED, enabled by "`isa_baseline`: `x86-64-v1` to `x86-64-v4`, `armv8-a`, `armv8.1-a` and features such as `avx2`; `isa_dispatched` lists functions that are called after a check of the processor" if |policy| !policy.isa_baseline.is_empty() => baseline {

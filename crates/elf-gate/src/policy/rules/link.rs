@@ -4,8 +4,8 @@ use elf_facts::facts::Relro;
 
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::glibc_version::GlibcVersion;
-use crate::policy::glob;
 use crate::policy::rule::{RuleInput, rules};
+use elf_facts::patterns as glob;
 
 rules! {
     "needed-allowed" at UNPACKED, enabled by "`needed_allowed`" if |policy| !policy.needed_allowed.is_empty() => needed_allowed {

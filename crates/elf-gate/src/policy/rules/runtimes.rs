@@ -7,10 +7,10 @@ use std::sync::LazyLock;
 use elf_facts::facts::{FileKind, NamedSymbol, SymbolTable};
 
 use crate::policy::check_result::{CheckResult, list};
-use crate::policy::patterns::Patterns;
 use crate::policy::rule::{RuleInput, rules};
 use crate::policy::rules::glibc_names::{OF_COMPILER_RT, OF_EVERY_LIBC, OF_GLIBC_ONLY, REFERENCES_TO_GLIBC};
 use crate::policy::rules::symbols::{NO_TABLE, NO_TABLE_HINT, display_name};
+use elf_facts::patterns::Patterns;
 
 rules! {
     "unique-symbols" at LINKED, enabled by "`unique_symbols`" if |policy| !policy.unique_symbols.is_empty() => unique {
@@ -119,7 +119,7 @@ fn unique(input: &RuleInput) -> CheckResult {
     let expected = format!("at most one definition: {}", list(wanted));
     let Some(table) = table(input) else { return no_table(expected) };
     let patterns = Patterns::of(wanted);
-    let defined = table.entries().filter(|symbol| symbol.is_defined && patterns.match_any(symbol.name));
+    let defined = patterns.find(table).into_iter().filter(|symbol| symbol.is_defined);
     let mut definitions: Vec<(&[u8], u64)> = defined.map(|symbol| (symbol.name, symbol.value)).collect();
     definitions.sort_unstable();
     definitions.dedup();
@@ -147,7 +147,7 @@ fn weak_undefined(input: &RuleInput) -> CheckResult {
     let Some(table) = table(input) else { return no_table(expected) };
     let allowed = allowed.as_ref().map(|allowed| Patterns::of(allowed));
     let forbidden = Patterns::of(forbidden);
-    let weak = table.entries().filter(|symbol| !symbol.is_defined && symbol.is_weak);
+    let weak = table.undefined().into_iter().filter(|symbol| symbol.is_weak);
     let wrong = weak.filter(|symbol| {
         forbidden.match_any(symbol.name)
             || allowed.as_ref().is_some_and(|allowed| !allowed.match_any(symbol.name))
@@ -167,7 +167,7 @@ fn exclusive(input: &RuleInput) -> CheckResult {
         let mut present = Vec::new();
         for (name, patterns) in group {
             let patterns = Patterns::of(patterns);
-            if let Some(symbol) = table.entries().find(|symbol| patterns.match_any(symbol.name)) {
+            if let Some(symbol) = patterns.find(table).first() {
                 present.push(format!("{name} (`{}`)", display_name(symbol.name)));
             }
         }
@@ -182,7 +182,7 @@ fn no_ifunc(input: &RuleInput) -> CheckResult {
     const EXPECTED: &str = "no STT_GNU_IFUNC, no R_*_IRELATIVE";
     let facts = input.facts;
     let tables = facts.symbols.iter().chain(&facts.dynamic_symbols);
-    let mut found = names(tables.flat_map(SymbolTable::entries).filter(|symbol| symbol.is_ifunc));
+    let mut found = names(tables.flat_map(SymbolTable::ifuncs));
     if facts.irelative_relocations > 0 {
         found.push(format!("{} relocations R_*_IRELATIVE", facts.irelative_relocations));
     }
@@ -207,14 +207,14 @@ fn glibc_symbols(input: &RuleInput) -> CheckResult {
     let (always, references) = (Patterns::of(&OF_GLIBC_ONLY), Patterns::of(&REFERENCES_TO_GLIBC));
     let (of_every_libc, of_compiler_rt) = (Patterns::of(&OF_EVERY_LIBC), Patterns::of(&OF_COMPILER_RT));
     let allowed = Patterns::of(allowed);
-    let wrong = table.entries().filter(|symbol| {
-        let name = symbol.name;
-        let is_of_glibc = match symbol.is_defined {
-            true => !is_object(input) && always.match_any(name) && !of_compiler_rt.match_any(name),
-            false => always.match_any(name) || references.match_any(name),
-        };
-        is_of_glibc && !of_every_libc.match_any(name) && !allowed.match_any(name)
+    let only_glibc = always.find(table).into_iter().filter(|symbol| match symbol.is_defined {
+        true => !is_object(input) && !of_compiler_rt.match_any(symbol.name),
+        false => true,
     });
+    let references = references.find(table).into_iter().filter(|symbol| !symbol.is_defined);
+    let wrong = only_glibc
+        .chain(references)
+        .filter(|symbol| !of_every_libc.match_any(symbol.name) && !allowed.match_any(symbol.name));
     CheckResult::pass_if_none(names(wrong), expected)
 }
 
@@ -233,7 +233,7 @@ fn no_sanitizers(input: &RuleInput) -> CheckResult {
     const EXPECTED: &str = "no `__ubsan_*`, `__asan_*` or other sanitizer";
     let Some(table) = table(input) else { return no_table(EXPECTED) };
     let patterns = Patterns::of(&NAMES);
-    let used = table.entries().filter(|symbol| shows_use(input, symbol) && patterns.match_any(symbol.name));
+    let used = patterns.find(table).into_iter().filter(|symbol| shows_use(input, symbol));
     CheckResult::pass_if_none(names(used), EXPECTED)
 }
 
@@ -243,7 +243,7 @@ fn no_dlopen(input: &RuleInput) -> CheckResult {
     const EXPECTED: &str = "no `dlopen`, `dlmopen` or libloading";
     let Some(table) = table(input) else { return no_table(EXPECTED) };
     let patterns = Patterns::of(&NAMES);
-    let used = table.entries().filter(|symbol| shows_use(input, symbol) && patterns.match_any(symbol.name));
+    let used = patterns.find(table).into_iter().filter(|symbol| shows_use(input, symbol));
     CheckResult::pass_if_none(names(used), EXPECTED)
 }
 
@@ -253,18 +253,10 @@ fn allocator(input: &RuleInput) -> CheckResult {
     let expected = format!("one of {}", list(allowed));
     let Some(table) = table(input) else { return no_table(expected) };
     let (threads, allocators) = (Patterns::of(&THREADS), Patterns::of(allowed));
-    let mut has_threads = false;
-    let mut found = None;
-    for symbol in table.entries().filter(|symbol| symbol.is_defined) {
-        if allocators.match_any(symbol.name) {
-            found = Some(symbol);
-            break;
-        }
-        has_threads |= threads.match_any(symbol.name);
-    }
-    match found {
+    let defined = |patterns: &Patterns| patterns.find(table).into_iter().find(|symbol| symbol.is_defined);
+    match defined(&allocators) {
         Some(symbol) => CheckResult::pass_if(true, expected, display_name(symbol.name)),
-        None if has_threads => {
+        None if defined(&threads).is_some() => {
             CheckResult::pass_if(false, expected, "`pthread_create`, and only the allocator of the libc")
         }
         None => CheckResult::pass_if(true, expected, "no threads"),
@@ -281,8 +273,7 @@ fn jemalloc_page_size(input: &RuleInput) -> CheckResult {
     }
     let Some(table) = table(input) else { return no_table(expected) };
     let patterns = Patterns::of(&NAMES);
-    let Some(symbol) = table.entries().find(|symbol| symbol.is_defined && patterns.match_any(symbol.name))
-    else {
+    let Some(symbol) = patterns.find(table).into_iter().find(|symbol| symbol.is_defined) else {
         return CheckResult::pass_if(true, expected, "no jemalloc");
     };
     let name = display_name(symbol.name);

@@ -1,9 +1,9 @@
 //! Rules on symbols: required, forbidden and undefined ones.
 
 use elf_facts::facts::{FileKind, NamedSymbol, demangle};
+use elf_facts::patterns::Patterns;
 
 use crate::policy::check_result::{CheckResult, list};
-use crate::policy::patterns::Patterns;
 use crate::policy::rule::{RuleInput, rules};
 
 rules! {
@@ -42,11 +42,8 @@ fn required(input: &RuleInput) -> CheckResult {
     let expected = format!("defined: {}", list(required));
     let patterns = Patterns::of(required);
     let mut missing: Vec<&str> = required.iter().map(String::as_str).collect();
-    for symbol in all_symbols(input).filter(|symbol| symbol.is_defined) {
-        if missing.is_empty() {
-            break;
-        }
-        patterns.matching(symbol.name, |hit| missing.retain(|pattern| *pattern != hit));
+    for symbol in find(input, &patterns).into_iter().filter(|symbol| symbol.is_defined) {
+        patterns.matching(symbol.name, &mut |hit| missing.retain(|pattern| *pattern != hit));
     }
     if !missing.is_empty() && input.facts.symbols.is_none() {
         return CheckResult::cannot_tell(expected, NO_TABLE, NO_TABLE_HINT);
@@ -60,10 +57,8 @@ fn required(input: &RuleInput) -> CheckResult {
 fn forbidden(input: &RuleInput) -> CheckResult {
     let expected = format!("absent: {}", list(&input.policy.forbidden_symbols));
     let patterns = Patterns::of(&input.policy.forbidden_symbols);
-    let mut hits: Vec<String> = all_symbols(input)
-        .filter(|symbol| patterns.match_any(symbol.name))
-        .map(|symbol| display_name(symbol.name))
-        .collect();
+    let mut hits: Vec<String> =
+        find(input, &patterns).into_iter().map(|symbol| display_name(symbol.name)).collect();
     hits.sort_unstable();
     hits.dedup();
     if hits.is_empty() && input.facts.symbols.is_none() {
@@ -92,14 +87,14 @@ fn undefined(input: &RuleInput) -> CheckResult {
     };
     let patterns = Patterns::of(allowed);
     // A local undefined symbol was a weak hidden reference that the linker resolved: musl refers to `_DYNAMIC` that way.
-    let undefined =
-        table.entries().filter(|symbol| !symbol.is_defined && !symbol.is_weak && !symbol.is_local);
+    let undefined = table.undefined().into_iter().filter(|symbol| !symbol.is_weak && !symbol.is_local);
     let wrong =
         undefined.filter(|symbol| !patterns.match_any(symbol.name)).map(|symbol| display_name(symbol.name));
     CheckResult::pass_if_none(wrong.collect(), expected)
 }
 
-fn all_symbols<'a>(input: &RuleInput<'a>) -> impl Iterator<Item = NamedSymbol<'a>> {
+/// The symbols of both tables whose names match.
+fn find<'a>(input: &RuleInput<'a>, patterns: &Patterns) -> Vec<NamedSymbol<'a>> {
     let facts = input.facts;
-    facts.symbols.iter().chain(&facts.dynamic_symbols).flat_map(|table| table.entries())
+    facts.symbols.iter().chain(&facts.dynamic_symbols).flat_map(|table| patterns.find(table)).collect()
 }

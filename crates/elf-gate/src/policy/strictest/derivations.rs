@@ -218,7 +218,7 @@ fn tls_size(facts: &Facts) -> Vec<Value> {
 /// The interface of a library, up to a length that a person reads; `main` of a program.
 fn required(facts: &Facts) -> Vec<Value> {
     const NAMES_MAX: usize = 100;
-    let defined = |table: &Option<elf_facts::facts::SymbolTable>| -> Vec<String> {
+    let defined = |table: &Option<SymbolTable>| -> Vec<String> {
         let symbols = table.iter().flat_map(|table| table.entries());
         let exported = symbols.filter(|symbol| symbol.is_defined && !symbol.is_local && !symbol.is_weak);
         exported.filter_map(|symbol| Some(std::str::from_utf8(symbol.name).ok()?.to_string())).collect()

@@ -1,14 +1,19 @@
 //! Sets of patterns of symbol names, matched against tables of tens of thousands of names.
+//!
+//! The functions that visit every symbol have no type parameters, so they are compiled in this crate, which is optimised in
+//! every profile, and not in the crate that calls them.
 
-use elf_facts::facts::demangle;
+mod glob;
 
-use crate::policy::glob;
+pub use self::glob::matches;
+use crate::elf::symbols::{NamedSymbol, SymbolTable};
+use crate::facts::demangle;
 
 /// Bytes at the start of a pattern that select it.
 const START_BYTES: usize = 4;
 
 /// Patterns for mangled and for demangled names: only demangled names contain `::`, `(`, `<` or a space.
-pub(super) struct Patterns<'a> {
+pub struct Patterns<'a> {
     /// Patterns that begin with four literal bytes, and the hash of these. Most names are dismissed by their hash.
     by_start: Vec<(u8, &'a str)>,
     /// The hashes in `by_start`, one bit each.
@@ -18,7 +23,8 @@ pub(super) struct Patterns<'a> {
 }
 
 impl<'a> Patterns<'a> {
-    pub(super) fn of<T: AsRef<str>>(patterns: &'a [T]) -> Patterns<'a> {
+    /// A set. It borrows the texts.
+    pub fn of<T: AsRef<str>>(patterns: &'a [T]) -> Patterns<'a> {
         let mut set =
             Patterns { by_start: Vec::new(), starts: [0; 4], other: Vec::new(), demangled: Vec::new() };
         for pattern in patterns.iter().map(AsRef::as_ref) {
@@ -40,19 +46,19 @@ impl<'a> Patterns<'a> {
     }
 
     /// Calls `hit` with each matching pattern. Names are demangled only if a pattern needs it.
-    pub(super) fn matching(&self, name: &[u8], mut hit: impl FnMut(&'a str)) {
+    pub fn matching(&self, name: &[u8], hit: &mut dyn FnMut(&'a str)) {
         if let Some(start) = name.first_chunk::<START_BYTES>() {
             let hash = hash(*start);
             if self.starts[usize::from(hash >> 6)] >> (hash & 63) & 1 == 1 {
                 for (_, pattern) in self.by_start.iter().filter(|(of_pattern, _)| *of_pattern == hash) {
-                    if glob::matches(pattern.as_bytes(), name) {
+                    if matches(pattern.as_bytes(), name) {
                         hit(pattern);
                     }
                 }
             }
         }
         for pattern in &self.other {
-            if glob::matches(pattern.as_bytes(), name) {
+            if matches(pattern.as_bytes(), name) {
                 hit(pattern);
             }
         }
@@ -60,16 +66,22 @@ impl<'a> Patterns<'a> {
             return;
         }
         if let Some(name) = demangle(name) {
-            for pattern in self.demangled.iter().filter(|p| glob::matches(p.as_bytes(), name.as_bytes())) {
+            for pattern in self.demangled.iter().filter(|p| matches(p.as_bytes(), name.as_bytes())) {
                 hit(pattern);
             }
         }
     }
 
-    pub(super) fn match_any(&self, name: &[u8]) -> bool {
+    /// Whether a pattern matches the name.
+    pub fn match_any(&self, name: &[u8]) -> bool {
         let mut found = false;
-        self.matching(name, |_| found = true);
+        self.matching(name, &mut |_| found = true);
         found
+    }
+
+    /// The symbols whose names match, in the order of the table.
+    pub fn find<'table>(&self, table: &'table SymbolTable) -> Vec<NamedSymbol<'table>> {
+        table.entries().filter(|symbol| self.match_any(symbol.name)).collect()
     }
 }
 
@@ -91,7 +103,7 @@ mod tests {
         let patterns = ["malloc", "mal*", "*loc", "je_*", "m", "std::*", "__res_n*", "*@GLIBC_*"];
         let check = |name: &str, expected: &[&str]| {
             let mut found = Vec::new();
-            Patterns::of(&patterns).matching(name.as_bytes(), |pattern| found.push(pattern));
+            Patterns::of(&patterns).matching(name.as_bytes(), &mut |pattern| found.push(pattern));
             found.sort_unstable();
             assert_eq!(found, expected, "{name}");
         };

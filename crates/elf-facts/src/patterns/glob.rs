@@ -1,7 +1,7 @@
 //! Patterns of names: `*` matches any characters, every other character matches itself.
 
-/// At most `pattern.len() * name.len()` steps: it never backtracks beyond the last `*`.
-pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+/// Whether a whole name matches. At most `pattern.len() * name.len()` steps: it never backtracks beyond the last `*`.
+pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut last_star: Option<(usize, usize)> = None;
     while n < name.len() {
