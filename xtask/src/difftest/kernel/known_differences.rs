@@ -11,13 +11,19 @@ struct Known {
     reason: &'static str,
 }
 
-const KNOWN: &[Known] = &[Known {
+const KNOWN: &[Known] = &[
     // The release has symbols, or an unwind table of all functions: there nothing is listed.
-    matches: |subject, edit| {
-        subject.gate.stage == Stage::Stripped && subject.gate.debug.is_none() && edit.place == "e_entry"
+    Known {
+        matches: |subject, edit| {
+            subject.gate.stage == Stage::Stripped && subject.gate.debug.is_none() && edit.place == "e_entry"
+        },
+        reason: "the entry point is the start of another function, in a program without symbols",
     },
-    reason: "the entry point is the start of another function, in a program without symbols",
-}];
+    Known {
+        matches: |subject, edit| subject.name == "zig" && edit.place.ends_with("PT_GNU_STACK p_memsz"),
+        reason: "the start code of zig demands a stack of whole pages; other programs accept every size",
+    },
+];
 
 /// Less than this part of the edits that break the start may be listed.
 pub const SHARE_MAX: f64 = 0.01;

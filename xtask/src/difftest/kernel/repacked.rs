@@ -1,8 +1,8 @@
 //! Edits of the headers that the packed file contains: a copy of the stripped file is edited and packed again. UPX refuses many
 //! of them, and corrects some.
 //!
-//! The edited copy is the parent in the judgement, as in a release that packs a damaged file. With the real parent the
-//! comparison of digests would refuse every copy, and nothing would be learnt about the rules for the inner headers.
+//! The edited copy is the parent in the judgement, as in a release that packs a damaged file, and is judged as well. With the
+//! real parent the comparison of digests would refuse every copy, and nothing would be learnt about the rules for headers.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -16,7 +16,7 @@ use store::Digest;
 
 use super::edits::Edit;
 use super::oracle::{self, Observation};
-use super::subject::{Gate, Parent, Rules, Subject};
+use super::subject::{Gate, Judgement, Parent, Rules, Subject};
 
 /// A packer that does not end counts as one that refuses.
 const PACK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -73,5 +73,9 @@ fn observe_one<'a>(
         gate: Gate { parent: Some(parent), policy: packed.gate.policy.clone(), debug: None, ..packed.gate },
     };
     let start = oracle::start_of_copy(&copy, original)?;
-    Ok(Some(Observation { edit, start, judgement: copy.gate.judge(&copy.bytes, rules) }))
+    let judgement = match copy.gate.judge(&copy.bytes, rules) {
+        Judgement::Passes => stripped.gate.judge(&bytes, rules),
+        judgement => judgement,
+    };
+    Ok(Some(Observation { edit, start, judgement }))
 }
