@@ -1,5 +1,6 @@
 //! Static programs that this pipeline did not make: packages of Debian, and outputs of other compilers and linkers.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -150,8 +151,8 @@ pub fn require_enough(count: usize) -> anyhow::Result<()> {
         .into())
 }
 
-/// Judged by the preset for static musl programs and the program's own machine, without the stack size: other libcs do not
-/// read it, and it is no matter of the start.
+/// Judged by the preset for static musl programs and the program's own machine, without the stack size and without the rules
+/// on names and resolvers: these are for musl alone, and no matter of the start.
 pub fn subject(name: &str, path: PathBuf, args: &[OsString], contains: &str) -> anyhow::Result<Subject> {
     let path = std::path::absolute(path).context("the path of the program")?;
     let unreadable = |cause: String| {
@@ -167,6 +168,13 @@ pub fn subject(name: &str, path: PathBuf, args: &[OsString], contains: &str) -> 
     let policy = Policy {
         machines: vec![facts.header.machine.clone()],
         stack_size: StackSize::default(),
+        no_ifunc: false,
+        no_glibc_symbols: false,
+        no_dlopen: false,
+        unique_symbols: Vec::new(),
+        weak_undefined_forbidden: Vec::new(),
+        allocators: Vec::new(),
+        severity: BTreeMap::new(),
         ..Policy::preset("static-musl", stage)?
     };
     Ok(Subject {
