@@ -47,23 +47,21 @@ pub fn all(bytes: &[u8], headers: &Headers, random: usize, seed: u64) -> Vec<Edi
     let edits = single_bits(bytes, headers).chain(boundary_values(bytes, headers));
     let edits = edits.chain(exchanges(bytes, headers)).chain(random_bytes(bytes, headers, random, seed));
     let mut known = HashSet::new();
-    edits.filter(|edit| changes(bytes, edit) && known.insert(result(edit))).collect()
+    edits
+        .filter(|edit| {
+            let changed = changed_bytes(bytes, edit);
+            !changed.is_empty() && known.insert(changed)
+        })
+        .collect()
 }
 
-fn changes(bytes: &[u8], edit: &Edit) -> bool {
-    let differs = |patch: &Patch| {
-        let at = patch.offset as usize;
-        bytes.get(at..at + patch.bytes.len()) != Some(&patch.bytes[..])
-    };
-    edit.patches.iter().any(differs)
-}
-
-/// Each changed byte with its value: two edits with the same result are one.
-fn result(edit: &Edit) -> Vec<(u64, u8)> {
+/// Each changed byte with its value: two edits that change the same are one.
+fn changed_bytes(original: &[u8], edit: &Edit) -> Vec<(u64, u8)> {
     let bytes = |patch: &Patch| (patch.offset..).zip(patch.bytes.clone()).collect::<Vec<_>>();
-    let mut bytes: Vec<(u64, u8)> = edit.patches.iter().flat_map(bytes).collect();
-    bytes.sort_unstable();
-    bytes
+    let mut changed: Vec<(u64, u8)> = edit.patches.iter().flat_map(bytes).collect();
+    changed.retain(|&(offset, byte)| original.get(offset as usize) != Some(&byte));
+    changed.sort_unstable();
+    changed
 }
 
 fn single_bits<'a>(bytes: &'a [u8], headers: &'a Headers) -> impl Iterator<Item = Edit> + 'a {
@@ -166,7 +164,7 @@ fn random_bytes(bytes: &[u8], headers: &Headers, count: usize, seed: u64) -> imp
             let place = if is_run { places[start + index] } else { places[random.below(places.len())] };
             patches.push(Patch { offset: place as u64, bytes: vec![random.next().to_le_bytes()[3]] });
         }
-        // Two bytes of one place: the last one counts, and `result` must see one.
+        // Two bytes of one place: the last one counts, and `changed_bytes` must see one.
         patches.reverse();
         let mut seen = HashSet::new();
         patches.retain(|patch| seen.insert(patch.offset));
