@@ -129,22 +129,38 @@ pub(crate) fn packed(
     judge(plan, file, &facts_of_file, Stage::Packed, &evidence)
 }
 
-/// Judges the image: what the program needs, by the names of the linked file, and what the layers contain.
-pub(crate) fn image(
-    plan: &Plan,
-    image: &oci_image::Image,
-    linked: &Artifact,
-) -> anyhow::Result<Vec<RuleOutcome>> {
-    // The bytes that are published, not the specification that they were made of.
-    let mut archive = Vec::new();
-    image.write_oci_tar(&mut archive)?;
-    let name = Path::new(&plan.names.oci_tar);
-    let linked = facts(plan, Stage::Linked, linked.path(), &linked.read()?)?;
-    let outcomes = image_outcomes(name, &archive, &linked, &plan.config.gate.for_images())?;
-    let stage = StageId::Image.name();
-    let problems: Diagnostics = outcomes.iter().filter_map(|outcome| problem(name, stage, outcome)).collect();
-    problems.into_result()?;
-    Ok(outcomes)
+/// The bytes of the image that is published, not the specification that they were made of.
+pub(crate) struct ImageArchive<'a> {
+    plan: &'a Plan,
+    bytes: Vec<u8>,
+}
+
+impl<'a> ImageArchive<'a> {
+    pub(crate) fn of(plan: &'a Plan, image: &oci_image::Image) -> anyhow::Result<Self> {
+        let mut bytes = Vec::new();
+        image.write_oci_tar(&mut bytes)?;
+        Ok(Self { plan, bytes })
+    }
+
+    /// Judges the image: what the program needs, by the names of the linked file, and what the layers contain.
+    pub(crate) fn judge(&self, linked: &Artifact) -> anyhow::Result<Vec<RuleOutcome>> {
+        let facts = facts(self.plan, Stage::Linked, linked.path(), linked.read()?)?;
+        let outcomes = self.outcomes(&facts)?;
+        let (name, stage) = (self.name(), StageId::Image.name());
+        let problems: Diagnostics =
+            outcomes.iter().filter_map(|outcome| problem(name, stage, outcome)).collect();
+        problems.into_result()?;
+        Ok(outcomes)
+    }
+
+    /// One outcome for each rule on images.
+    pub(crate) fn outcomes(&self, linked: &Facts) -> anyhow::Result<Vec<RuleOutcome>> {
+        image_outcomes(self.name(), &self.bytes, linked, &self.plan.config.gate.for_images())
+    }
+
+    fn name(&self) -> &Path {
+        Path::new(&self.plan.names.oci_tar)
+    }
 }
 
 fn image_outcomes(

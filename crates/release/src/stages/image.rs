@@ -9,8 +9,9 @@ use store::Digest;
 
 use crate::artifact::Artifact;
 use crate::config::ImageVariant;
-use crate::gate;
+use crate::gate::ImageArchive;
 use crate::plan::Plan;
+use crate::stages::mutation::{self, MutantResult};
 use crate::stages::prove::Proved;
 
 /// An image, and the proved file that it was made of.
@@ -70,6 +71,8 @@ pub struct ImageFacts {
     pub binary_sha256: Digest,
     /// One outcome for each rule on images.
     pub rules: Vec<RuleOutcome>,
+    /// For each rule on images a program that the image lacks something for.
+    pub mutants: Vec<MutantResult>,
 }
 
 /// The proved binary that the configuration names for the image.
@@ -104,13 +107,16 @@ pub fn build(plan: &Plan, proved: Proved) -> anyhow::Result<Image> {
         created_unix_seconds: plan.commit.epoch_seconds,
         reference: format!("{}:{}", config.reference, plan.version),
     })?;
+    let archive = ImageArchive::of(plan, &image)?;
+    let linked = proved.tested().packed().stripped().linked().file();
     let facts = ImageFacts {
         reference: format!("{}:{}", plan.config.image.reference, plan.version),
         manifest_digest: image.manifest_digest().into(),
         image_id: image.image_id().into(),
         variant: plan.config.image.variant,
         binary_sha256,
-        rules: gate::image(plan, &image, proved.tested().packed().stripped().linked().file())?,
+        rules: archive.judge(linked)?,
+        mutants: mutation::test_image(linked.read()?, |facts| archive.outcomes(facts))?,
     };
     Ok(Image { proved, image, facts })
 }

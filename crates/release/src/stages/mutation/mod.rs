@@ -11,6 +11,7 @@
 mod copies;
 mod damaged_pack;
 mod elf_edit;
+mod image_mutants;
 mod table;
 
 use std::time::Instant;
@@ -24,6 +25,7 @@ use store::Digest;
 
 use self::copies::{Copies, differences};
 pub use self::damaged_pack::{DamagedPack, pack_damaged};
+pub(crate) use self::image_mutants::test_image;
 use crate::codes::{MUTANT_MISSING, MUTANT_SURVIVED, MUTANT_VOID};
 use crate::config::Config;
 use crate::context::BuildContext;
