@@ -3,10 +3,12 @@
 use object::read::elf::{ElfFile, FileHeader};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-/// A piece of code: a function, or code between functions.
-pub(crate) struct Piece<'data> {
-    /// Mangled names. Empty for code outside of all symbols.
-    pub(crate) names: Vec<&'data [u8]>,
+/// A piece of code: a function, a part of one, or code between functions.
+pub(crate) struct Piece<'data, 'names> {
+    /// Mangled names. Empty for code outside of all symbols. Borrowed, because many parts may have many names.
+    pub(crate) names: &'names [&'data [u8]],
+    /// The function or the range has an earlier part; data lie between the two.
+    pub(crate) is_continued: bool,
     pub(crate) address: u64,
     pub(crate) code: &'data [u8],
 }
@@ -20,7 +22,7 @@ struct Symbol<'data> {
 /// Calls `visit` with each piece of each executable section. No byte is in two pieces, unless sections overlap.
 pub(crate) fn for_each<'data, Elf: FileHeader>(
     file: &ElfFile<'data, Elf>,
-    mut visit: impl FnMut(Piece<'data>),
+    mut visit: impl FnMut(Piece<'data, '_>),
 ) -> object::Result<()> {
     let mut by_section: Vec<(usize, Symbol)> = Vec::new();
     for symbol in file.symbols() {
@@ -50,16 +52,15 @@ fn divide<'data>(
     base: u64,
     code: &'data [u8],
     symbols: &[(usize, Symbol<'data>)],
-    visit: &mut impl FnMut(Piece<'data>),
+    visit: &mut impl FnMut(Piece<'data, '_>),
 ) {
     let is_data = Marks::of(base, code.len(), symbols);
-    let mut piece = |names: Vec<&'data [u8]>, start: usize, end: usize| {
+    let mut piece = |names: &[&'data [u8]], start: usize, end: usize| {
+        let mut is_continued = false;
         is_data.code_parts(start, end, |start, end| {
-            visit(Piece {
-                names: names.clone(),
-                address: base.wrapping_add(start as u64),
-                code: &code[start..end],
-            });
+            let address = base.wrapping_add(start as u64);
+            visit(Piece { names, is_continued, address, code: &code[start..end] });
+            is_continued = true;
         });
     };
     let named: Vec<&Symbol> =
@@ -84,13 +85,13 @@ fn divide<'data>(
         let next = next.and_then(|address| offset(base, code.len(), address)).unwrap_or(code.len());
         let end = start.saturating_add(size).min(next);
         if covered < start {
-            piece(Vec::new(), covered, start);
+            piece(&[], covered, start);
         }
-        piece(names, start, end);
+        piece(&names, start, end);
         covered = end;
     }
     if covered < code.len() {
-        piece(Vec::new(), covered, code.len());
+        piece(&[], covered, code.len());
     }
 }
 
@@ -159,8 +160,8 @@ mod tests {
             .collect();
         symbols.sort_by_key(|(_, symbol)| (symbol.address, std::cmp::Reverse(symbol.size)));
         let mut found = Vec::new();
-        divide(0x100, &code, &symbols, &mut |Piece { names, address, code }| {
-            let names: Vec<_> = names.into_iter().map(String::from_utf8_lossy).collect();
+        divide(0x100, &code, &symbols, &mut |Piece { names, address, code, .. }| {
+            let names: Vec<_> = names.iter().map(|name| String::from_utf8_lossy(name)).collect();
             found.push((names.join(" "), address, code.len()));
         });
         found

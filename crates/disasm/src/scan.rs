@@ -84,13 +84,18 @@ pub fn beyond_baseline(bytes: &[u8], baseline: &Baseline) -> Result<CodeFacts, C
 
 fn scan(file: &ElfFile64, bytes: &[u8], scan: impl Fn(&[u8]) -> Scanned) -> Result<CodeFacts, CodeProblem> {
     let mut facts = CodeFacts { has_symbols: file.symbol_table().is_some(), ..CodeFacts::default() };
-    functions::for_each(file, |Piece { names, address, code }| {
+    // Of the current function: its position in the list, and whether it is listed as undecodable.
+    let (mut beyond, mut is_undecodable) = (None, false);
+    functions::for_each(file, |Piece { names, is_continued, address, code }| {
         facts.code_bytes = facts.code_bytes.saturating_add(code.len() as u64);
         // Sections of a damaged file may all cover the whole file.
         if facts.code_bytes > bytes.len() as u64 {
             return;
         }
         let Scanned { first, count, undecodable } = scan(code);
+        if !is_continued {
+            (beyond, is_undecodable) = (None, false);
+        }
         let function = |offset: u64, mnemonic, features, count| FunctionFacts {
             names: names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect(),
             address: address.wrapping_add(offset),
@@ -98,10 +103,19 @@ fn scan(file: &ElfFile64, bytes: &[u8], scan: impl Fn(&[u8]) -> Scanned) -> Resu
             features,
             count,
         };
+        // A function is listed once: with many names and many parts, the names would take quadratic memory.
         if let Some((offset, mnemonic, features)) = first {
-            facts.functions.push(function(offset, mnemonic, features, count));
+            let known = beyond.and_then(|index: usize| facts.functions.get_mut(index));
+            match known {
+                Some(known) => known.count = known.count.saturating_add(count),
+                None => {
+                    beyond = Some(facts.functions.len());
+                    facts.functions.push(function(offset, mnemonic, features, count));
+                }
+            }
         }
-        if let Some(offset) = undecodable {
+        if let Some(offset) = undecodable.filter(|_| !is_undecodable) {
+            is_undecodable = true;
             facts.undecodable.push(function(offset, String::new(), Vec::new(), 1));
         }
     })?;
@@ -162,6 +176,42 @@ mod tests {
         let facts = beyond_baseline(&arm, &baseline(&["armv8-a"])).unwrap();
         assert_eq!((&*facts.functions[0].names[0], &*facts.functions[0].features[0]), ("locked", "lse"));
         assert_eq!(beyond_baseline(&arm, &baseline(&["armv8.1-a"])).unwrap().functions, []);
+    }
+
+    #[test]
+    fn lists_a_function_with_many_parts_and_names_once() {
+        const COUNT: usize = 4_000;
+        let mut object = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
+        let text = object.section_id(StandardSection::Text);
+        let avx: &[u8] = &[0xc5, 0xfc, 0x58, 0xc0, 0x06];
+        object.append_section_data(text, &avx.repeat(COUNT), 1);
+        let mut add = |name: &[u8], value: usize, size: usize| {
+            object.add_symbol(Symbol {
+                name: name.to_vec(),
+                value: value as u64,
+                size: size as u64,
+                kind: SymbolKind::Text,
+                scope: SymbolScope::Linkage,
+                weak: false,
+                section: SymbolSection::Section(text),
+                flags: SymbolFlags::None,
+            });
+        };
+        for index in 0..COUNT {
+            add(b"alias", 0, avx.len() * COUNT);
+            // The fifth byte of each group is data, except for that of the last one.
+            add(b"$x", index * avx.len(), 0);
+            if index + 1 < COUNT {
+                add(b"$d", index * avx.len() + 4, 0);
+            }
+        }
+        let baseline = Baseline::parse(["x86-64-v1"]).unwrap();
+        let facts = beyond_baseline(&object.write().unwrap(), &baseline).unwrap();
+        let ([function], [undecodable]) = (&facts.functions[..], &facts.undecodable[..]) else {
+            panic!("{} and {} functions", facts.functions.len(), facts.undecodable.len())
+        };
+        assert_eq!((function.address, function.count, function.names.len()), (0, COUNT, COUNT));
+        assert_eq!(undecodable.names.len(), COUNT);
     }
 
     #[test]
