@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use serde::Deserialize;
 
-use crate::containers::layers::{EntryKind, normalized};
+use crate::containers::layers::{EntryKind, PATH_BYTES_MAX, normalized};
 
 /// An image of an archive.
 #[derive(Debug)]
@@ -31,6 +31,9 @@ pub enum ImageProgram {
         member: String,
     },
 }
+
+/// Folders of `PATH` that are searched.
+const PATH_FOLDERS_MAX: usize = 256;
 
 /// The configuration, as far as the rules need it.
 #[derive(Debug, Default, Deserialize)]
@@ -88,20 +91,24 @@ impl Image {
         let Some(word) = words.filter(|word| !word.is_empty()).map(String::as_str).next() else {
             return ImageProgram::None;
         };
-        let candidates: Vec<String> = if word.starts_with('/') {
-            vec![word.into()]
+        // Linux accepts no longer path. The configuration of a hostile image may name many long folders.
+        if word.len() > PATH_BYTES_MAX {
+            return ImageProgram::NotElf(word.chars().take(PATH_BYTES_MAX).collect());
+        }
+        let folders = if word.starts_with('/') {
+            ""
         } else if word.contains('/') {
-            vec![format!("{}/{word}", self.config.working_dir.as_deref().unwrap_or_default())]
+            self.config.working_dir.as_deref().unwrap_or_default()
         } else {
-            let path = self
-                .variable("PATH")
-                .unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-            path.split(':').map(|folder| format!("{folder}/{word}")).collect()
+            self.variable("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         };
-        let elf = candidates.iter().find_map(|candidate| {
-            let path = self.tree.resolve(candidate)?;
+        // Only `PATH` is a list.
+        let count = if word.contains('/') { 1 } else { PATH_FOLDERS_MAX };
+        let elf = folders.splitn(count, ':').find_map(|folder| {
+            let candidate = if word.starts_with('/') { word.to_string() } else { format!("{folder}/{word}") };
+            let path = self.tree.resolve(&candidate)?;
             let member = self.tree.nodes.get(&path)?.elf_member.clone()?;
-            Some(ImageProgram::Elf { path: candidate.clone(), member })
+            Some(ImageProgram::Elf { path: candidate, member })
         });
         elf.unwrap_or_else(|| ImageProgram::NotElf(word.into()))
     }
@@ -148,7 +155,8 @@ impl Tree {
             self.nodes.insert(path.clone(), Node { kind: kind.clone(), elf_member: None });
         }
         for (path, member) in elf_files {
-            if let Some(node) = self.nodes.get_mut(path) {
+            // A later entry of the layer may be a folder or a link of the same name.
+            if let Some(node) = self.nodes.get_mut(path).filter(|node| node.kind == EntryKind::File) {
                 node.elf_member = Some(member.into());
             }
         }
@@ -178,10 +186,13 @@ impl Tree {
         }
     }
 
-    /// Follows links in every part of a path. `None` for a path that does not exist.
+    /// Follows links in every part of a path. `None` for a path that does not exist, or that is longer than Linux accepts.
     fn resolve(&self, path: &str) -> Option<String> {
         const LINKS_MAX: usize = 40;
         const PARTS_MAX: usize = 1 << 12;
+        if path.len() > PATH_BYTES_MAX {
+            return None;
+        }
         let mut links = 0;
         let mut done: Vec<String> = Vec::new();
         let mut open: Vec<String> = normalized(path).split('/').rev().map(str::to_string).collect();
@@ -194,7 +205,11 @@ impl Tree {
                 }
                 _ => done.push(part),
             }
-            if let Some(Node { kind: EntryKind::Link(target), .. }) = self.nodes.get(&done.join("/")) {
+            let so_far = done.join("/");
+            if so_far.len() > PATH_BYTES_MAX {
+                return None;
+            }
+            if let Some(Node { kind: EntryKind::Link(target), .. }) = self.nodes.get(&so_far) {
                 links += 1;
                 if links > LINKS_MAX || open.len() > PARTS_MAX {
                     return None;
@@ -217,6 +232,34 @@ mod tests {
 
     fn layer(entries: &[(&str, EntryKind)]) -> HashMap<String, EntryKind> {
         entries.iter().map(|(path, kind)| (path.to_string(), kind.clone())).collect()
+    }
+
+    fn image(entries: &[(&str, EntryKind)], config: Config) -> Image {
+        let mut tree = Tree::default();
+        let elf = entries.iter().map(|(path, _)| (*path, *path));
+        tree.add_layer(&layer(entries), elf);
+        Image::new("in", None, ConfigDocument { config: Some(config) }, tree)
+    }
+
+    #[test]
+    fn a_long_configuration_costs_bounded_time_and_memory() {
+        let words = |word: String| Config { entrypoint: Some(vec![word]), ..Config::default() };
+        let long = "x".repeat(1 << 19);
+        let many_folders = Config { env: Some(vec![format!("PATH={}", ":".repeat(1 << 19))]), ..words(long) };
+        let ImageProgram::NotElf(word) = image(&[], many_folders).program() else {
+            panic!("no such program")
+        };
+        assert_eq!(word.len(), PATH_BYTES_MAX);
+        let deep = Config { working_dir: Some("/a".repeat(1 << 18)), ..words("./tool".into()) };
+        assert_eq!(image(&[], deep).program(), ImageProgram::NotElf("./tool".into()));
+    }
+
+    #[test]
+    fn a_folder_of_the_same_name_is_no_program() {
+        let config = || Config { cmd: Some(vec!["/tool".into()]), ..Config::default() };
+        let with = |kind| image(&[("tool", kind)], config()).program();
+        assert!(matches!(with(EntryKind::File), ImageProgram::Elf { .. }));
+        assert_eq!(with(EntryKind::Folder), ImageProgram::NotElf("/tool".into()));
     }
 
     #[test]

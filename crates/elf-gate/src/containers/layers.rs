@@ -40,7 +40,7 @@ pub(super) const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 
 /// Bound of the path bytes that are compared at the end; longer paths than Linux accepts are dropped.
 const COMPARED_BYTES_MAX: u64 = 1 << 30;
-const PATH_BYTES_MAX: usize = 4096;
+pub(super) const PATH_BYTES_MAX: usize = 4096;
 
 /// Bound of the merged entries of all images: manifests may list a layer many times.
 const MERGED_ENTRIES_MAX: usize = 4_000_000;
