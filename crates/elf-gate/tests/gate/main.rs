@@ -15,4 +15,5 @@ mod rules;
 mod sizes;
 mod strictest;
 mod untrusted_bytes;
+mod upx_by_hand;
 mod upx_versions;
