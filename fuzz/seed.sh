@@ -23,6 +23,24 @@ packed=$(find fixtures/elf -type f \( -name 'packed-*' -o -name 'upx-*' \))
     seed upx $packed
     seed config release.toml
 }
+# The first byte selects the stage of `policy`, 7 for the detected one, and whole files for `disasm`.
+for target in policy disasm; do
+    mkdir -p "fuzz/corpus/$target"
+    # shellcheck disable=SC2086
+    for file in $elf; do
+        { printf '\007'; cat "$file"; } > "fuzz/corpus/$target/seed-$(basename "$file")"
+    done
+done
+# The code of both machines, without headers.
+tail -c +4097 fixtures/elf/linked | { printf '\000'; head -c 16384; } > fuzz/corpus/disasm/seed-code-x86_64
+{ printf '\001'; cat fixtures/elf/upx/upx-4.2.2-nrv2b-exec-aarch64; } > fuzz/corpus/disasm/seed-code-aarch64
+mkdir -p fuzz/corpus/images
+{
+    printf '%s\n' '{"config": {"Env": ["PATH=/bin:/usr/bin", "SSL_CERT_FILE=/etc/ca.crt"], "Entrypoint": ["tool"], "WorkingDir": "/"}}'
+    printf '%s\n' 'l bin usr/bin' 'e usr/bin/tool' 'l usr/bin/alias ../../bin/tool' 'd etc/ssl/certs' 'f etc/ca.crt' ''
+    printf '%s\n' 'f etc/ssl/.wh.certs' 'f data/.wh..wh..opq' 'f etc/nsswitch.conf' 'l loop /loop' 'f usr/share/zoneinfo/UTC'
+} > fuzz/corpus/images/seed-image
+printf '%s\n' '{"config": {"Cmd": ["./run"], "WorkingDir": "/srv"}}' 'e srv/run' '' 'f srv/run' '' 'e srv/run/deep' > fuzz/corpus/images/seed-replaced
 mkdir -p fuzz/corpus/edits
 # No edit, then one edit of each important field.
 printf '\000' > fuzz/corpus/edits/seed-none

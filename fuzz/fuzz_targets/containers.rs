@@ -5,9 +5,10 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use elf_gate::containers::{Found, Limits, walk};
+use elf_gate::containers::{Content, Limits, walk};
 use elf_gate::inspect;
 use libfuzzer_sys::fuzz_target;
+use muslin_fuzz::check_images;
 
 /// Small, so that a compression bomb becomes a finding.
 const LIMITS: Limits =
@@ -18,11 +19,11 @@ fuzz_target!(|input: &[u8]| {
     let bytes = if choice & 7 == 7 { gzip(rest) } else { rest.to_vec() };
     let mut entries = 0_u64;
     let mut seen = HashSet::new();
-    let hidden = walk("in", &bytes, &LIMITS, &mut |name, found| {
+    let walked = walk("in", &bytes, &LIMITS, &mut |name, content| {
         entries += 1;
         assert!(name.starts_with("in"), "a member without its container: {name}");
-        match found {
-            Found::Elf(bytes) => {
+        match content {
+            Content::Elf(bytes) => {
                 assert!(
                     bytes.starts_with(b"\x7fELF")
                         && bytes.len() as u64 <= LIMITS.member_bytes_max.max(input.len() as u64)
@@ -33,18 +34,19 @@ fuzz_target!(|input: &[u8]| {
                 }
                 seen.insert(name.to_string());
             }
-            Found::Unreadable { error, hint } => assert!(!error.is_empty() && !hint.is_empty()),
-            Found::Other | Found::Unsupported(_) => {}
+            Content::Unreadable(diagnostic) => assert!(diagnostic.fields().hint.is_some()),
+            Content::Other | Content::Unsupported(_) => {}
         }
     });
     // One report at the end of a container, one for each entry.
     assert!(entries <= 2 * LIMITS.entries_max + 16, "{entries} reports");
-    for hidden in hidden {
+    for hidden in &walked.hidden {
         assert!(seen.contains(&hidden.name), "{} is hidden and was never found", hidden.name);
     }
+    check_images(&walked.images, &seen);
 });
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).and_then(|()| encoder.output()).expect("a Vec takes all bytes")
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("a Vec takes all bytes")
 }

@@ -3,6 +3,11 @@
 //! Besides the absence of panics: a file that passes the policy is read again by a third reader, which reads only what the
 //! kernel and musl read, and must have the promised properties there too.
 
+use std::collections::HashSet;
+
+use elf_gate::containers::{Image, ImageProgram};
+use elf_gate::image::{self, ImageEvidence, ImagePolicy, Program};
+use elf_gate::size::SizeBreakdown;
 use elf_gate::{Evidence, Facts, Policy, Stage, Verdict, judge};
 use sha2::{Digest, Sha256};
 
@@ -93,5 +98,81 @@ pub fn check_pass(bytes: &[u8], stage: Stage) {
         Stage::Object => panic!("passes as {stage}, and the kernel sees {view:?}"),
         Stage::Debug => assert!(!view.starts, "passes as {stage}, and the kernel sees {view:?}"),
         _ => assert!(view.has_promised_properties(), "passes as {stage}, and the kernel sees {view:?}"),
+    }
+}
+
+/// What the facts of any file state about its bytes.
+pub fn check_facts(bytes: &[u8], facts: &Facts) {
+    let size = bytes.len() as u64;
+    assert_eq!(facts.size_bytes, size);
+    let mut end = 0;
+    for range in &facts.file_map.unclaimed {
+        let stop = range.offset.checked_add(range.size_bytes);
+        assert!(
+            range.offset >= end && range.size_bytes > 0 && stop.is_some_and(|stop| stop <= size),
+            "not in the order of the file, or outside of it: {range:?}"
+        );
+        end = range.offset + range.size_bytes;
+        assert!(!range.is_at_end || end == size, "bytes follow: {range:?}");
+    }
+    let at_end = facts.file_map.unclaimed.iter().filter(|range| range.is_at_end).count();
+    assert!(at_end <= 1, "{at_end} ends");
+    let entry = &facts.entry_point;
+    if let Some(offset) = entry.offset {
+        let code = bytes.get(offset as usize..).expect("the entry point is in the file");
+        assert!(code.starts_with(&entry.code) && bytes[..offset as usize].ends_with(&entry.code_before));
+    }
+    if let Some(function) = entry.function {
+        assert!((function.start..function.end).contains(&entry_address(facts)), "{function:?}");
+    }
+    if let Some(table) = &facts.unwind_table {
+        assert!(
+            table.functions.is_none() || table.function_count.is_some_and(|count| count > 0),
+            "{table:?}"
+        );
+    }
+    for array in &facts.code_arrays {
+        assert!(array.outside.len() as u64 <= array.count, "{array:?}");
+    }
+    assert!(facts.irelative_relocations <= size, "more relocations than bytes");
+}
+
+/// The lowest bit of an address on 32-bit ARM selects the instruction set.
+fn entry_address(facts: &Facts) -> u64 {
+    const ARM: u16 = 40;
+    if facts.header.machine_number == ARM { facts.header.entry & !1 } else { facts.header.entry }
+}
+
+/// Each byte has one owner, so the parts add up to the file.
+pub fn check_size(bytes: &[u8], debug_file: Option<&[u8]>) {
+    let Ok(breakdown) = SizeBreakdown::of(bytes, debug_file, true) else { return };
+    let size = bytes.len() as u64;
+    assert_eq!(breakdown.sections.values().sum::<u64>(), size, "sections: {breakdown:?}");
+    if breakdown.has_symbols() {
+        assert_eq!(breakdown.crates.values().sum::<u64>(), size, "crates: {breakdown:?}");
+    }
+    let symbols: u64 = breakdown.symbols.iter().map(|symbol| symbol.size_bytes).sum();
+    assert!(symbols <= size, "symbols: {breakdown:?}");
+}
+
+/// Judges images whose ELF files the walk reported under the names `members`.
+pub fn check_images(images: &[Image], members: &HashSet<String>) {
+    for image in images {
+        let program = match image.program() {
+            ImageProgram::Elf { path, member } => {
+                assert!(
+                    members.contains(&member),
+                    "`{path}` is the member `{member}`, which was never found"
+                );
+                assert!(image.has_file(&path), "`{path}` runs and is no file");
+                Ok(Program { path, is_static: true, names: None })
+            }
+            ImageProgram::NotElf(word) => Err(word),
+            ImageProgram::None => Err("no command".into()),
+        };
+        let evidence = ImageEvidence { image, program: program.as_ref().map_err(String::as_str) };
+        for outcome in image::judge(&evidence, &ImagePolicy::default()) {
+            assert!(outcome.verdict == Verdict::Pass || !outcome.hint.is_empty(), "{outcome:?}");
+        }
     }
 }

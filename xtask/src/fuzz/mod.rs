@@ -22,11 +22,14 @@ use session::{Session, TargetResult};
 use tools::Tools;
 
 /// Each target and the crate that has it: a folder with a Cargo.toml.
-const TARGETS: [(&str, &str); 6] = [
+const TARGETS: [(&str, &str); 9] = [
     ("facts", "fuzz"),
     ("upx", "fuzz"),
     ("edits", "fuzz"),
     ("containers", "fuzz"),
+    ("images", "fuzz"),
+    ("policy", "fuzz"),
+    ("disasm", "fuzz"),
     ("config", "fuzz/inputs"),
     ("model", "fuzz/inputs"),
 ];
