@@ -48,5 +48,5 @@ fuzz_target!(|input: &[u8]| {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).and_then(|()| encoder.output()).expect("a Vec takes all bytes")
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).expect("a Vec takes all bytes")
 }

@@ -23,8 +23,6 @@ pub struct CodeArray {
 pub(super) fn code_arrays(words: Words, segments: &[Segment], sections: &[Section]) -> Vec<CodeArray> {
     const SHT_INIT_ARRAY: u32 = 14;
     const SHT_PREINIT_ARRAY: u32 = 16;
-    /// Pointers that are read of all arrays together: sections of a damaged file may all be the same large array.
-    const READ: u64 = 1 << 14;
     const LISTED: usize = 4;
     let pointer_bytes = words.pointer_bytes();
     let end_mark = if words.class_bits == 32 { u64::from(u32::MAX) } else { u64::MAX };
@@ -33,7 +31,8 @@ pub(super) fn code_arrays(words: Words, segments: &[Segment], sections: &[Sectio
         let after = code.partition_point(|range| range.start <= address);
         after.checked_sub(1).is_some_and(|index| code[index].contains(&address))
     };
-    let mut left = READ;
+    // Arrays that do not overlap are read completely. Sections of a damaged file may all be the same large array.
+    let mut left = words.bytes.len() as u64 / pointer_bytes;
     let arrays = sections.iter().filter(|section| {
         (SHT_INIT_ARRAY..=SHT_PREINIT_ARRAY).contains(&section.kind_number) && section.is_allocated()
     });
@@ -67,4 +66,52 @@ fn code_ranges(segments: &[Segment]) -> Vec<Range<u64>> {
         is_merged
     });
     ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(address: u64) -> Segment {
+        Segment {
+            kind: "PT_LOAD".into(),
+            kind_number: PT_LOAD,
+            flags: "r-x".into(),
+            flags_number: 5,
+            offset: 0,
+            address,
+            physical_address: address,
+            file_size_bytes: 16,
+            memory_size_bytes: 16,
+            align: 1,
+        }
+    }
+
+    fn array(offset: u64, count: u64) -> Section {
+        Section { kind_number: 14, flags_number: 3, offset, size_bytes: 8 * count, ..Section::default() }
+    }
+
+    #[test]
+    fn finds_pointers_outside_of_code_at_any_position() {
+        const COUNT: usize = 20_000;
+        let mut bytes = 0x108_u64.to_le_bytes().repeat(COUNT);
+        bytes[8 * COUNT - 8..].copy_from_slice(&0x120_u64.to_le_bytes());
+        let words = Words { bytes: &bytes, is_little_endian: true, class_bits: 64 };
+        let arrays = [array(0, 8), array(64, COUNT as u64 - 8)];
+        // Overlapping segments, and one that ends before the address.
+        let facts = code_arrays(words, &[code(0x110), code(0x100), code(0x101)], &arrays);
+        assert_eq!((&facts[0].outside[..], &facts[1].outside[..]), (&[][..], &[0x120][..]));
+    }
+
+    #[test]
+    fn reads_the_bytes_of_a_file_once_for_any_number_of_arrays_and_segments() {
+        const COUNT: u64 = 10_000;
+        let bytes = 0x8_u64.to_le_bytes().repeat(COUNT as usize);
+        let words = Words { bytes: &bytes, is_little_endian: true, class_bits: 64 };
+        let segments: Vec<Segment> = (0..COUNT).rev().map(|index| code(32 * index)).collect();
+        let sections: Vec<Section> = (0..COUNT).map(|_| array(0, COUNT)).collect();
+        // 10^12 comparisons if each array were compared with each segment.
+        let facts = code_arrays(words, &segments, &sections);
+        assert!(facts.len() == sections.len() && facts.iter().all(|array| array.outside.is_empty()));
+    }
 }

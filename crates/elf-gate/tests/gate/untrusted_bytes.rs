@@ -128,6 +128,31 @@ impl Random {
 }
 
 /// Section headers declare the code of a debug file empty; a program runs without section headers.
+/// Half of them PT_LOAD, half PT_NOTE: a comparison of all pairs takes 10^9 steps.
+#[test]
+fn rejects_more_program_headers_than_linux_accepts_in_bounded_time() {
+    const COUNT: u16 = 0xfffe;
+    let mut bytes = fixture("stripped");
+    let table = bytes.len();
+    for index in 0..COUNT {
+        let mut header = [0; 56];
+        header[0] = if index % 2 == 0 { 1 } else { 4 };
+        // p_flags, p_vaddr and p_memsz; a note outside of all segments.
+        header[4] = 4;
+        header[16..24].copy_from_slice(&(u64::from(index % 2) << 40 | 1).to_le_bytes());
+        header[40] = 1;
+        bytes.extend(header);
+    }
+    bytes[32..40].copy_from_slice(&(table as u64).to_le_bytes());
+    bytes[56..58].copy_from_slice(&COUNT.to_le_bytes());
+    let facts = inspect(&bytes).unwrap();
+    let policy = Policy::static_musl(Stage::Stripped, 8 * MIB);
+    let outcomes = judge(&facts, Stage::Stripped, &policy, &Evidence::default());
+    let outcome = outcomes.iter().find(|outcome| outcome.rule == "program-headers").unwrap();
+    assert_eq!(outcome.verdict, Verdict::Violation);
+    assert!(outcome.found.contains("65534"), "{outcome:?}");
+}
+
 #[test]
 fn rejects_programs_with_section_headers_of_a_debug_file() {
     const SHF_EXECINSTR: u64 = 4;

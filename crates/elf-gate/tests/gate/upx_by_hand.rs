@@ -83,11 +83,12 @@ fn packed(original: &[u8], version: u8, stub_bytes: usize) -> Vec<u8> {
     let stub_adler = adler(&out[stub_at..]);
     put(&mut out, HEADERS_BYTES, &stub_adler.to_le_bytes());
 
-    // What lies between the PT_LOADs and after them.
-    let mut starts: Vec<u64> = loads.iter().skip(1).map(|load| load.offset).collect();
-    starts.push(original.len() as u64);
-    for (load, next) in loads.iter().zip(starts) {
-        let contents = range(load.offset + load.file_size_bytes, next);
+    // What lies behind each PT_LOAD, up to the next one in the file. An empty one may have any offset.
+    for (index, load) in loads.iter().enumerate() {
+        let end = load.offset + load.file_size_bytes;
+        let others = loads.iter().enumerate().filter(|(other, _)| *other != index);
+        let next = others.map(|(_, other)| other.offset).filter(|offset| *offset >= end).min();
+        let contents = range(end, next.unwrap_or(original.len() as u64));
         data.extend(contents);
         stored(&mut out, contents);
     }
@@ -164,7 +165,7 @@ fn reads_and_unpacks_the_layout_that_is_built_by_hand() {
 #[test]
 fn cannot_tell_for_unknown_layout_versions_and_reads_what_is_known() {
     let original = fixture("stripped");
-    for version in (0..=u8::MAX).filter(|version| !matches!(version, 13 | VERSION_OF_4_2)) {
+    for version in (0..=u8::MAX).filter(|version| !matches!(*version, 13 | VERSION_OF_4_2)) {
         let bytes = packed(&original, version, STUB_BYTES);
         let upx = facts(&bytes).upx.unwrap();
         assert_eq!(upx.loader.as_ref().unwrap().version, version);

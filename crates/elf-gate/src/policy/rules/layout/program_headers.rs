@@ -21,7 +21,13 @@ const WITHOUT_PROCESSOR_TYPES: [u16; 2] = [3, 62];
 const SINGLE: [u32; 8] =
     [PT_INTERP, PT_PHDR, PT_TLS, PT_GNU_STACK, PT_DYNAMIC, PT_GNU_RELRO, PT_GNU_EH_FRAME, PT_GNU_PROPERTY];
 
+/// Linux accepts a table of 64 KiB. The bound also stops quadratic time.
+const SEGMENTS_MAX: usize = (64 << 10) / 56;
+
 pub(super) fn check(header: &Header, segments: &[Segment], is_static: bool, problems: &mut Problems) {
+    if segments.len() > SEGMENTS_MAX {
+        return problems.require(false, "e_phnum", format_args!("at most {SEGMENTS_MAX}"), segments.len());
+    }
     for (index, segment) in segments.iter().enumerate() {
         let subject = Subject { index, segment };
         known_type(header, subject, problems);
