@@ -43,7 +43,9 @@ pub(super) fn entry_point(
     let entry = thumb(header.entry);
     let code = segments.iter().filter(|segment| segment.kind_number == PT_LOAD && segment.is_executable());
     let segment = code.clone().find(|segment| segment.offset_of(entry).is_some());
-    let offset = segment.and_then(|segment| segment.offset_of(entry));
+    // The segments of a packed file may end beyond the file.
+    let is_in_file = |offset: &u64| *offset < words.bytes.len() as u64;
+    let offset = segment.and_then(|segment| segment.offset_of(entry)).filter(is_in_file);
     let kept = segment.zip(offset).and_then(|(segment, offset)| {
         slice(words.bytes, offset, segment.end_offset().saturating_sub(offset).min(CODE_BYTES))
     });

@@ -251,6 +251,18 @@ fn reports_a_stub_that_ends_beyond_the_address_space() {
     assert!(problems.iter().any(|problem| problem.part == Part::Stub), "{problems:?}");
 }
 
+/// The segments of a packed file may end beyond the file. Found by the fuzz target `facts`.
+#[test]
+fn an_entry_point_beyond_the_end_of_a_cut_file_has_no_offset() {
+    let bytes = fixture("packed-static-pie");
+    let entry = usize::try_from(facts(&bytes).entry_point.offset.unwrap()).unwrap();
+    let facts = facts(&bytes[..entry]);
+    assert_eq!((facts.entry_point.offset, &facts.entry_point.code[..]), (None, &[][..]));
+    let outcomes = outcomes(&bytes[..entry], "static-pie");
+    let outcome = outcomes.iter().find(|outcome| outcome.rule == "entry-point").unwrap();
+    assert_eq!(outcome.verdict, Verdict::Violation, "{outcome:?}");
+}
+
 /// Bits above `rwx` have no letter in `flags`.
 #[test]
 fn reports_unnamed_flag_bits_of_the_outer_stack() {
