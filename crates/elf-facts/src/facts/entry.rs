@@ -47,7 +47,9 @@ pub(super) fn entry_point(
     let is_in_file = |offset: &u64| *offset < words.bytes.len() as u64;
     let offset = segment.and_then(|segment| segment.offset_of(entry)).filter(is_in_file);
     let kept = segment.zip(offset).and_then(|(segment, offset)| {
-        slice(words.bytes, offset, segment.end_offset().saturating_sub(offset).min(CODE_BYTES))
+        // A segment of a cut packed file may end beyond the file.
+        let end = segment.end_offset().min(words.bytes.len() as u64);
+        slice(words.bytes, offset, end.saturating_sub(offset).min(CODE_BYTES))
     });
     let before = segment.zip(offset).and_then(|(segment, offset)| {
         let size = offset.saturating_sub(segment.offset).min(CODE_BYTES_BEFORE);

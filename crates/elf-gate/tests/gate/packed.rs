@@ -263,6 +263,16 @@ fn an_entry_point_beyond_the_end_of_a_cut_file_has_no_offset() {
     assert_eq!(outcome.verdict, Verdict::Violation, "{outcome:?}");
 }
 
+/// One byte of code is no instruction.
+#[test]
+fn rejects_a_packed_file_that_ends_within_the_first_instruction() {
+    let bytes = fixture("packed-static-pie");
+    let entry = usize::try_from(facts(&bytes).entry_point.offset.unwrap()).unwrap();
+    let outcomes = outcomes(&bytes[..=entry], "static-pie");
+    let outcome = outcomes.iter().find(|outcome| outcome.rule == "entry-point").unwrap();
+    assert_eq!(outcome.verdict, Verdict::Violation, "{outcome:?}");
+}
+
 /// Bits above `rwx` have no letter in `flags`.
 #[test]
 fn reports_unnamed_flag_bits_of_the_outer_stack() {

@@ -143,7 +143,8 @@ fn invalid_x86(code: &[u8], machine: u16, entry: u64) -> Option<String> {
             return None;
         }
     }
-    None
+    let is_cut = code.len() < INSTRUCTION_BYTES_MAX;
+    is_cut.then(|| format!("expected instructions up to a branch, found an end after {} bytes", code.len()))
 }
 
 fn invalid_aarch64(code: &[u8], entry: u64) -> Option<String> {
