@@ -19,7 +19,7 @@ use super::oracle::{self, Observation};
 use super::subject::{Gate, Judgement, Parent, Rules, Subject};
 
 /// A packer that does not end counts as one that refuses.
-const PACK_TIMEOUT: Duration = Duration::from_secs(60);
+const PACK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The observations, and the number of edits that UPX does not pack.
 pub fn observe<'a>(
