@@ -274,7 +274,7 @@ mod tests {
             env: vec![],
             user: "65532:65532".into(),
             workdir: "/".into(),
-            labels: Default::default(),
+            labels: std::collections::BTreeMap::new(),
             exposed_ports: vec![],
             architecture: "amd64".into(),
             created_unix_seconds: 0,

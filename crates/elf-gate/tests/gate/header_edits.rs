@@ -156,21 +156,3 @@ fn rejects_every_single_bit_edit_of_the_outer_headers_of_packed_files() {
         assert_eq!(found, [""; 0], "{name}");
     }
 }
-
-/// ELF files of the machine: `HEADER_EDITS_FILES=FILE:FILE cargo test -p elf-gate header_edits -- --nocapture` lists the
-/// fields whose edits pass.
-#[test]
-fn lists_accepted_edits_of_other_files() {
-    let policy = Policy::preset("static-musl", Stage::Stripped).unwrap();
-    let policy =
-        Policy { stack_size: Default::default(), local_paths: Vec::new(), stripped: false, ..policy };
-    for path in
-        std::env::var("HEADER_EDITS_FILES").unwrap_or_default().split(':').filter(|path| !path.is_empty())
-    {
-        let found = accepted(&std::fs::read(path).unwrap(), |bytes| {
-            inspect(bytes)
-                .is_ok_and(|facts| holds(&judge(&facts, Stage::Stripped, &policy, &Evidence::default())))
-        });
-        println!("{path}: {found:#?}");
-    }
-}

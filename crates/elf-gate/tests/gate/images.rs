@@ -1,5 +1,6 @@
 //! Rules on images, with real static programs: compiled here, put into an image, and judged with its layers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -44,7 +45,7 @@ fn archive(files: &[(&str, &[u8])], env: &[&str], program: &str) -> Vec<u8> {
         env: env.iter().map(|pair| pair.to_string()).collect(),
         user: "65532:65532".into(),
         workdir: "/".into(),
-        labels: Default::default(),
+        labels: BTreeMap::new(),
         exposed_ports: vec![],
         architecture: "amd64".into(),
         created_unix_seconds: 0,
