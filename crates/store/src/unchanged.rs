@@ -65,6 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "compared with change times of files")]
     fn a_change_of_a_file_is_seen_and_a_recent_one_is_never_recorded() {
         let folder = tempfile::tempdir().unwrap();
         let entry = folder.path().join("entry");
