@@ -79,6 +79,7 @@ fn a_plan_writes_nothing() {
                      FOLDER/dist/inferd-0.1.0-x86_64-unknown-linux-musl.debug
                      FOLDER/dist/inferd-0.1.0-x86_64-unknown-linux-musl.docker.tar
                      FOLDER/dist/inferd-0.1.0-x86_64-unknown-linux-musl.oci.tar
+                     FOLDER/dist/gate-policy.toml
                      FOLDER/dist/SHA256SUMS
                      FOLDER/dist/dist-manifest.json
         --- stderr
@@ -328,6 +329,7 @@ fn rejects_a_pipe_without_waiting_for_it() {
           error[unreadable]: cannot read `FOLDER/pipe`
             because:  it is a pipe, a socket or a device
           hint: pass its contents on stdin: `elf-gate - < FOLDER/pipe`
+    policy: preset `static-musl` with a stack of 8 MiB, because no `gate-policy.toml` is beside the files
     ????  1 file: 0 passed, 0 failed, 1 undecided
     --- stderr
     error[not-decided]: some files or rules could not be judged; they are marked `????`

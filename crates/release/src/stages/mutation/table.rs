@@ -75,7 +75,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "grown since the previous release", "size-growth", |bytes, originals| {
         grown(bytes, originals, Stage::Linked)
     }),
-    mutant(Linked, "first function compiled for AVX", "isa-baseline", |bytes, _| {
+    optional(Linked, "first function compiled for AVX", "isa-baseline", |bytes, _| {
         const VADDPS_YMM: &[u8] = &[0xc5, 0xfc, 0x58, 0xc0];
         let at = elf_edit::entry_offset(bytes)?;
         elf_edit::write(bytes, at, VADDPS_YMM)
