@@ -110,7 +110,7 @@ fn a_hostile_policy_beside_a_file_is_an_error() {
     std::os::unix::fs::symlink("nowhere", &policy).unwrap();
     check(&folder, &["release/app"], 2, "cannot read the policy");
     std::fs::remove_file(&policy).unwrap();
-    // A pipe without a writer blocks whoever opens it.
+    // To open a pipe without a writer blocks.
     assert!(Command::new("mkfifo").arg(&policy).status().unwrap().success());
     check(&folder, &["release/app"], 2, "not a regular file");
 }

@@ -105,7 +105,7 @@ impl<R: Read> TextLines<R> {
     fn next_line(&mut self) -> Result<Option<String>, LineError> {
         let line = self.line + 1;
         let mut bytes = Vec::new();
-        // Two bytes beyond the limit hold the longest line end, so that a line that just fits is told from one that is
+        // Two bytes beyond the limit hold the longest line end, so that a line of exactly the limit differs from one that is
         // too long.
         let limit = LINE_BYTES_MAX as u64 + 2;
         let read = (&mut self.input)

@@ -17,7 +17,7 @@ rules! {
         detects: "more than one definition of a symbol, at different addresses, or a source file that was linked twice",
         rationale: "two copies of a libc, a start file or an unwinder each have their own state: one is initialised, the other is used; with `--allow-multiple-definition` the linker keeps one name and both copies, so patterns also match the names of source files (`crt1.c`)",
         incident: "two libcs or two `_start` in one program, hidden by `--allow-multiple-definition` (ziglang/zig#5320, elodin-sys/elodin#661, nagisa/rust_libloading#131); missing or duplicate `__aarch64_*` functions (git2-rs#706, rust-lang/rust#89626)",
-        other_tools: "ld reports duplicate symbols unless it is told not to; none of the others looks for copies in a linked file",
+        other_tools: "ld reports duplicate symbols, except with `--allow-multiple-definition`; none of the others looks for copies in a linked file",
         fix: "remove `--allow-multiple-definition` and `-z muldefs`, read the error of the linker, and drop one copy; for Rust with zig use `-C link-self-contained=no`",
     }
     "weak-undefined-symbols" at LINKED, enabled by "`weak_undefined_symbols` (it may be empty), `weak_undefined_forbidden`" if |policy| policy.weak_undefined_symbols.is_some() || !policy.weak_undefined_forbidden.is_empty() => weak_undefined {
