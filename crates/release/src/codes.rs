@@ -124,12 +124,12 @@ diag::codes! {
     /// A mutant passes the gate.
     pub MUTANT_SURVIVED = Violation "mutant-survived": "the gate accepts a damaged copy of a shipped file" {
         "cause": "the rule that should reject the damage does not",
-        "fix": "`cargo xtask explain RULE` describes the rule; the mutants are in crates/release/src/stages/mutation/table.rs",
+        "fix": "`cargo xtask explain RULE` describes the rule; the mutants are in crates/release/src/stages/mutation/",
     }
     /// A mutant cannot be made.
     pub MUTANT_VOID = Violation "mutant-void": "a damaged copy of a shipped file cannot be made" {
         "cause": "the bytes changed their structure, so the mutant proves nothing",
-        "fix": "adapt the mutant in crates/release/src/stages/mutation/table.rs",
+        "fix": "adapt the mutant in crates/release/src/stages/mutation/",
     }
     /// A demanded rule has no mutant.
     pub MUTANT_MISSING = Usage "mutant-missing": "release.toml demands a rule that no mutant tests" {

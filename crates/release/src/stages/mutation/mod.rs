@@ -230,7 +230,7 @@ fn problem(result: &MutantResult) -> Option<Diagnostic> {
             .found(found)
             .hint(format!(
                 "`cargo xtask explain {}` describes the rule; the mutants are in \
-                 crates/release/src/stages/mutation/table.rs",
+                 crates/release/src/stages/mutation/",
                 result.expected_rule
             )),
     )
