@@ -26,13 +26,26 @@ pub struct ImageEvidence<'a> {
     pub program: Result<&'a Program, &'a str>,
 }
 
-/// One outcome for each rule on images.
-pub fn judge(evidence: &ImageEvidence, policy: &ImagePolicy) -> Vec<RuleOutcome> {
-    RULES.iter().map(|rule| outcome(rule, evidence, policy)).collect()
+/// What a rule on images reads.
+pub(super) struct ImageRuleInput<'a> {
+    pub(super) evidence: &'a ImageEvidence<'a>,
+    pub(super) policy: &'a ImagePolicy,
+    /// Outcomes of the rules before it in [`RULES`].
+    pub(super) earlier: &'a [RuleOutcome],
 }
 
-fn outcome(rule: &Rule, evidence: &ImageEvidence, policy: &ImagePolicy) -> RuleOutcome {
-    let result = (rule.check)(evidence);
+/// One outcome for each rule on images.
+pub fn judge(evidence: &ImageEvidence, policy: &ImagePolicy) -> Vec<RuleOutcome> {
+    let mut outcomes = Vec::with_capacity(RULES.len());
+    for rule in RULES {
+        outcomes.push(outcome(rule, &ImageRuleInput { evidence, policy, earlier: &outcomes }));
+    }
+    outcomes
+}
+
+fn outcome(rule: &Rule, input: &ImageRuleInput) -> RuleOutcome {
+    let result = (rule.check)(input);
+    let policy = input.policy;
     let severity = match result.verdict {
         // The names of a program are often not at hand, for example of an image from a registry.
         Verdict::CannotTell => Severity::Note,

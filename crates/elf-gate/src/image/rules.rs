@@ -2,11 +2,11 @@
 
 use diag::{Class, Code};
 
-use crate::image::judge::{ImageEvidence, Program};
+use crate::image::judge::{ImageEvidence, ImageRuleInput, Program};
 use crate::image::names::{
     ACCOUNTS, EMBEDS_CA, EMBEDS_ZONES, LOCALE, Names, READS_CA_FILES, READS_ZONES, RESOLVER, Wanted,
 };
-use crate::policy::{CheckResult, Severity, list};
+use crate::policy::{CheckResult, Severity, Verdict, list};
 
 /// A rule on images.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ pub struct Rule {
     pub code: Code,
     /// Severity of a violation, unless the policy sets another one. "Cannot tell" is a note.
     pub severity: Severity,
-    pub(super) check: fn(&ImageEvidence) -> CheckResult,
+    pub(super) check: fn(&ImageRuleInput) -> CheckResult,
 }
 
 impl Rule {
@@ -100,6 +100,14 @@ rules! {
         other_tools: "none",
         fix: "test the conversions that the program uses, then state the reason in `[image] acknowledged`; or convert with `encoding_rs`",
     }
+    // The last one: it reads the outcomes of the others.
+    "image-acknowledgements", severity Error "error" => acknowledgements {
+        detects: "a reason in `[image] acknowledged` for a rule that the image passes",
+        rationale: "an exception that nothing needs hides the next violation of its rule",
+        incident: "suppressions outlive the code that they were written for; mypy has `warn_unused_ignores` and ESLint `--report-unused-disable-directives` against it",
+        other_tools: "none for images",
+        fix: "remove the entry from `[image] acknowledged`",
+    }
 }
 
 /// Files and folders of Linux distributions, as OpenSSL, rustls-native-certs and Go look for them.
@@ -114,7 +122,7 @@ const CA_FILES: [&str; 6] = [
 const CA_FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 const ZONES: &str = "/usr/share/zoneinfo";
 
-fn ca_certificates(evidence: &ImageEvidence) -> CheckResult {
+fn ca_certificates(ImageRuleInput { evidence, .. }: &ImageRuleInput) -> CheckResult {
     let image = evidence.image;
     let expected = "files of trusted certificates, or none needed";
     let by_variable = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().find_map(|name| {
@@ -127,7 +135,7 @@ fn ca_certificates(evidence: &ImageEvidence) -> CheckResult {
     needs(evidence, expected, READS_CA_FILES, EMBEDS_CA, present, "the image has no certificates")
 }
 
-fn zone_data(evidence: &ImageEvidence) -> CheckResult {
+fn zone_data(ImageRuleInput { evidence, .. }: &ImageRuleInput) -> CheckResult {
     let image = evidence.image;
     let by_variable = image.variable("TZDIR").filter(|folder| image.has_entries(folder));
     let present = by_variable.or(Some(ZONES).filter(|folder| image.has_entries(folder)));
@@ -164,16 +172,16 @@ fn needs(
     }
 }
 
-fn resolver(evidence: &ImageEvidence) -> CheckResult {
+fn resolver(ImageRuleInput { evidence, .. }: &ImageRuleInput) -> CheckResult {
     uses(evidence, "no use of the C library's resolver", RESOLVER, "")
 }
 
-fn accounts(evidence: &ImageEvidence) -> CheckResult {
+fn accounts(ImageRuleInput { evidence, .. }: &ImageRuleInput) -> CheckResult {
     let passwd = if evidence.image.has_file("/etc/passwd") { "" } else { "; the image has no /etc/passwd" };
     uses(evidence, "no look-up of users and groups", ACCOUNTS, passwd)
 }
 
-fn locale(evidence: &ImageEvidence) -> CheckResult {
+fn locale(ImageRuleInput { evidence, .. }: &ImageRuleInput) -> CheckResult {
     uses(evidence, "no use of locales and iconv", LOCALE, "")
 }
 
@@ -193,6 +201,22 @@ fn uses(evidence: &ImageEvidence, expected: &str, wanted: &[Wanted], addition: &
         }
         true if !names.is_complete => no_names(expected, program),
         true => CheckResult::pass_if(true, expected, "none"),
+    }
+}
+
+fn acknowledgements(input: &ImageRuleInput) -> CheckResult {
+    let passed = |rule: &str| input.earlier.iter().any(|o| o.rule == rule && o.verdict == Verdict::Pass);
+    let unused: Vec<String> = input
+        .policy
+        .acknowledged
+        .keys()
+        .filter(|rule| passed(rule))
+        .map(|rule| format!("`{rule}`"))
+        .collect();
+    let expected = "each acknowledged rule is violated or undecided";
+    match unused.is_empty() {
+        true => CheckResult::pass_if(true, expected, "no unused entry"),
+        false => CheckResult::pass_if(false, expected, format!("the image passes {}", list(&unused))),
     }
 }
 

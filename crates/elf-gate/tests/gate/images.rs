@@ -72,6 +72,11 @@ fn outcomes(archive: &[u8], program: &[u8], policy: &ImagePolicy) -> Vec<RuleOut
     judge(&ImageEvidence { image: &image, program: Ok(&program) }, policy)
 }
 
+/// The rules on the program and the files of an image.
+fn rules_on_content() -> Vec<&'static str> {
+    RULES.iter().map(|rule| rule.id()).filter(|id| *id != "image-acknowledgements").collect()
+}
+
 fn with_verdict(outcomes: &[RuleOutcome], verdict: Verdict) -> Vec<&str> {
     outcomes.iter().filter(|outcome| outcome.verdict == verdict).map(|outcome| outcome.rule).collect()
 }
@@ -82,7 +87,7 @@ fn every_rule_on_images_detects_a_bad_image_and_accepts_a_good_one() {
     let needy = compiled(NEEDY, folder.path());
     let bad = archive(&[("/app", &needy)], &[], "/app");
     let found = outcomes(&bad, &needy, &ImagePolicy::default());
-    let all: Vec<&str> = RULES.iter().map(|rule| rule.id()).collect();
+    let all = rules_on_content();
     assert_eq!(with_verdict(&found, Verdict::Violation), all, "{found:#?}");
     assert_eq!(
         found[0].found,
@@ -143,13 +148,33 @@ fn a_policy_acknowledges_a_rule_with_a_reason() {
 }
 
 #[test]
+fn rejects_an_acknowledgement_that_the_image_does_not_need() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = compiled(PLAIN, folder.path());
+    let image = archive(&[("/app", &plain)], &[], "/app");
+    let acknowledging = |rules: &[&str]| ImagePolicy {
+        acknowledged: rules.iter().map(|rule| (rule.to_string(), "a reason".to_string())).collect(),
+        ..ImagePolicy::default()
+    };
+    let judged = |policy: &ImagePolicy| {
+        let outcomes = outcomes(&image, &plain, policy);
+        outcomes.into_iter().find(|outcome| outcome.rule == "image-acknowledgements").unwrap()
+    };
+    let unused = judged(&acknowledging(&["image-zone-data", "image-resolver"]));
+    assert_eq!(unused.effective(), Verdict::Violation);
+    assert_eq!(unused.found, "the image passes `image-resolver`, `image-zone-data`");
+    assert_eq!(judged(&ImagePolicy::default()).effective(), Verdict::Pass);
+}
+
+#[test]
 fn cannot_tell_without_names_or_without_a_program() {
     let stripped = crate::fixtures::fixture("stripped");
     let archive = archive(&[("/app", &stripped)], &[], "/app");
     let found = outcomes(&archive, &stripped, &ImagePolicy::default());
-    assert_eq!(with_verdict(&found, Verdict::CannotTell).len(), RULES.len(), "{found:#?}");
-    assert!(found.iter().all(|outcome| outcome.severity == Severity::Note && !outcome.hint.is_empty()));
+    assert_eq!(with_verdict(&found, Verdict::CannotTell).len(), rules_on_content().len(), "{found:#?}");
+    let undecided = found.iter().filter(|outcome| outcome.verdict == Verdict::CannotTell);
+    assert!(undecided.clone().all(|outcome| outcome.severity == Severity::Note && !outcome.hint.is_empty()));
     let image = only_image(&archive);
     let found = judge(&ImageEvidence { image: &image, program: Err("a script") }, &ImagePolicy::default());
-    assert_eq!(with_verdict(&found, Verdict::CannotTell).len(), RULES.len());
+    assert_eq!(with_verdict(&found, Verdict::CannotTell), rules_on_content());
 }
