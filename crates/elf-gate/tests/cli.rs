@@ -7,6 +7,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+#[path = "support/image_archive.rs"]
+mod image_archive;
+
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/elf");
 
 fn fixture(name: &str) -> PathBuf {
@@ -307,6 +310,35 @@ fn writes_report_files_for_every_verdict() {
         "{page}"
     );
     check(&folder, &["linked", "--report", "json=no/such/folder/x"], 2, "cannot write the report");
+}
+
+#[test]
+fn reports_image_rules_in_every_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let needy = image_archive::compiled(image_archive::NEEDY, folder.path());
+    let archive = image_archive::archive(&[("/app", &needy)], &[], "/app");
+    std::fs::write(folder.path().join("image.tar"), archive).unwrap();
+    let policy = "[image]\nacknowledged = { image-zone-data = \"UTC only\" }\n";
+    std::fs::write(folder.path().join("policy.toml"), policy).unwrap();
+    let mut rows = String::new();
+    for format in ["human", "json", "sarif", "junit", "github"] {
+        let args = ["image.tar", "--policy", "policy.toml", "--format", format];
+        let output = run(&folder, &args);
+        assert_eq!(output.status.code(), Some(1), "{format}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let of_rules = |rule: &str| text.lines().filter(|line| line.contains(rule)).count();
+        let counts = ["image-ca-certificates", "image-zone-data", "image-resolver"].map(of_rules);
+        rows += &format!("{format:<6} {counts:?}\n");
+        if format == "sarif" || format == "json" {
+            serde_json::from_str::<Value>(&text).unwrap();
+        }
+    }
+    // Lines that name the rule: the acknowledged one is in every format too.
+    insta::assert_snapshot!(rows);
+    insta::assert_snapshot!(transcript(
+        &folder,
+        &["image.tar", "--policy", "policy.toml", "--format", "github"]
+    ));
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod docs;
 mod every_rule;
 mod fixtures;
 mod header_edits;
+#[path = "../support/image_archive.rs"]
+mod image_archive;
 mod images;
 mod packed;
 mod policies;
