@@ -1,7 +1,7 @@
 //! Load and fault tests of a running `inferd`: HTTP clients, traffic, scenarios, and checks of what they observed.
 //!
-//! - [`Scenario`] and [`Context`]: what to run and against which files; [`Scenario::run`] starts the server, loads it and
-//!   returns a [`ScenarioReport`].
+//! - [`SCENARIOS`] and [`Context`]: what to run and against which files; [`Scenario::run`] starts the server, loads it and
+//!   returns a [`ScenarioReport`]. [`Selection`] and [`Budget`] decide which ones run, and for how long.
 //! - [`Check`]: one promise of docs/server.md with the expected and the observed value. A check that does not hold is a
 //!   [`diag::Diagnostic`] of class [`diag::Class::Violation`]; [`CODES`] lists the codes.
 //! - [`Report`]: all scenarios of a run, as text or JSON.
@@ -20,9 +20,11 @@ mod faults;
 mod http_client;
 mod metrics;
 mod overload;
+mod peak;
 mod probe;
 mod report;
 mod scenario;
+mod selection;
 mod server;
 mod traffic;
 mod workload;
@@ -30,4 +32,5 @@ mod workload;
 pub use check::Check;
 pub use codes::*;
 pub use report::{Report, ScenarioReport};
-pub use scenario::{Context, Scenario};
+pub use scenario::{Context, SCENARIOS, Scenario, Time};
+pub use selection::{Budget, Selection};

@@ -6,13 +6,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, ValueEnum};
 use diag::render::{Style, human, json};
 use diag::{Diagnostic, Event, Events};
-use loadtest::{Context, Report, SERVER_NOT_STARTED, Scenario};
+use loadtest::{Budget, Context, Report, SCENARIOS, SERVER_NOT_STARTED, Selection};
 use process::Runner;
 use units::TimeSpan;
 
@@ -21,8 +22,8 @@ use units::TimeSpan;
 #[command(name = "loadtest", version)]
 struct Cli {
     /// Scenarios to run [default: all]
-    #[arg(value_enum, value_name = "SCENARIO")]
-    scenarios: Vec<Scenario>,
+    #[arg(value_name = "SCENARIO", value_parser = scenario_names())]
+    scenarios: Vec<String>,
     /// The server's program
     #[arg(long, value_name = "FILE", required_unless_present = "explain")]
     binary: Option<PathBuf>,
@@ -32,9 +33,12 @@ struct Cli {
     /// ID of the server's image in the container engine, for the scenario `container`
     #[arg(long, value_name = "ID")]
     image: Option<String>,
-    /// Time of each overload, at least 5 s
+    /// Time of each overload and of the soak, at least 5 s
     #[arg(long, value_name = "TIME", default_value = "5 min")]
     duration: TimeSpan,
+    /// Time of the whole run: what is left after the scenarios with a fixed time is shared by the others
+    #[arg(long, value_name = "N", conflicts_with = "duration", value_parser = clap::value_parser!(u16).range(1..=1440))]
+    minutes: Option<u16>,
     /// Concurrent clients of an overload
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
     clients: u16,
@@ -52,7 +56,12 @@ enum Format {
     Json,
 }
 
-const DURATION_MIN: Duration = Duration::from_secs(5);
+fn scenario_names() -> PossibleValuesParser {
+    let all = PossibleValue::new(Selection::ALL).help("Every scenario");
+    let scenarios =
+        SCENARIOS.iter().map(|scenario| PossibleValue::new(scenario.name()).help(scenario.about()));
+    [all].into_iter().chain(scenarios).collect::<Vec<_>>().into()
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -90,17 +99,20 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         _ => {}
     }))?;
     let model = std::path::absolute(cli.model.unwrap_or_default()).context("the path of the model")?;
-    let context = Context {
-        binary: &binary,
-        model: &model,
-        image: cli.image.as_deref(),
-        clients: cli.clients.into(),
-        duration: cli.duration.duration().max(DURATION_MIN),
-        runner: &runner,
+    let budget = match cli.minutes {
+        Some(minutes) => Budget::Total(Duration::from_mins(minutes.into()), Instant::now()),
+        None => Budget::Each(cli.duration.duration()),
     };
-    let is_selected = |scenario: &Scenario| cli.scenarios.is_empty() || cli.scenarios.contains(scenario);
     let mut reports = Vec::new();
-    for scenario in Scenario::value_variants().iter().copied().filter(is_selected) {
+    for (scenario, remaining) in Selection::new(&cli.scenarios).scenarios() {
+        let context = Context {
+            binary: &binary,
+            model: &model,
+            image: cli.image.as_deref(),
+            clients: cli.clients.into(),
+            duration: budget.next(remaining),
+            runner: &runner,
+        };
         eprintln!("running scenario `{}`", scenario.name());
         let report = scenario.run(&context)?;
         if cli.format == Format::Human {
@@ -110,8 +122,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         reports.push(report);
     }
     let report = Report::new(reports);
-    if cli.format == Format::Json {
-        print(&report.json()?)?;
+    match cli.format {
+        Format::Human => print(&format!("\n{}", report.summary()))?,
+        Format::Json => print(&report.json()?)?,
     }
     let problems = report.problems();
     Ok(if problems.0.is_empty() { ExitCode::SUCCESS } else { diag::exit_code(&problems.0).into() })

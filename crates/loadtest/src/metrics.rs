@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use diag::Diagnostic;
 
-use crate::NOT_MEASURED;
 use crate::http_client::Client;
+use crate::{NOT_MEASURED, peak};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -25,7 +25,9 @@ impl Sample {
         let response = Client::new(address, TIMEOUT).get("/metrics").map_err(|error| {
             Diagnostic::new(&NOT_MEASURED, "the server does not answer /metrics").found(error.to_string())
         })?;
-        Ok(Self::parse(&String::from_utf8_lossy(&response.body))?)
+        let sample = Self::parse(&String::from_utf8_lossy(&response.body))?;
+        peak::record(sample.resident_bytes as u64);
+        Ok(sample)
     }
 
     fn parse(page: &str) -> Result<Self, Diagnostic> {

@@ -9,12 +9,19 @@ use crate::{Check, NOT_MEASURED};
 const SCHEMA_VERSION: u32 = 1;
 
 /// What one scenario observed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ScenarioReport {
     /// Name of the scenario.
     pub scenario: String,
     /// Every check, in the order in which it was made.
     pub checks: Vec<Check>,
+    /// Why the scenario ended without a result.
+    #[serde(skip)]
+    pub errors: Diagnostics,
+    /// Time that it took.
+    pub seconds: f64,
+    /// The largest resident memory of its servers, if one was observed.
+    pub peak_resident_bytes: Option<u64>,
 }
 
 impl ScenarioReport {
@@ -31,6 +38,9 @@ impl ScenarioReport {
 
     /// The violations; a scenario without a check is not a pass.
     pub fn problems(&self) -> Vec<Diagnostic> {
+        if !self.errors.0.is_empty() {
+            return self.errors.0.clone();
+        }
         if self.checks.is_empty() {
             return vec![Diagnostic::new(&NOT_MEASURED, "the scenario made no check").stage(&self.scenario)];
         }
@@ -44,7 +54,7 @@ impl ScenarioReport {
 }
 
 /// All scenarios of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     schema_version: u32,
     scenarios: Vec<ScenarioReport>,
@@ -62,6 +72,40 @@ impl Report {
             return Diagnostics(vec![Diagnostic::new(&NOT_MEASURED, "no scenario was run")]);
         }
         self.scenarios.iter().flat_map(ScenarioReport::problems).collect()
+    }
+
+    /// A table with one row for each scenario, and their sum.
+    pub fn summary(&self) -> String {
+        let width = self
+            .scenarios
+            .iter()
+            .map(|report| report.scenario.len())
+            .max()
+            .unwrap_or(0)
+            .max("scenario".len());
+        let mut text = String::new();
+        let mut row = |name: &str, counts: [usize; 3], seconds: f64, peak: Option<u64>, note: &str| {
+            let [checks, passed, failed] = counts;
+            let peak = peak.map_or("-".into(), |bytes| format!("{:.1} MiB", bytes as f64 / 1048576.0));
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{name:width$}  {checks:>6}  {passed:>6}  {failed:>6}  {seconds:>7.1} s  {peak:>11}{note}"
+            );
+        };
+        let mut sum = ([0; 3], 0.0, None);
+        for report in &self.scenarios {
+            let passed = report.checks.iter().filter(|check| check.passed()).count();
+            let counts = [report.checks.len(), passed, report.checks.len() - passed];
+            let note = if report.checks.is_empty() { "  not measured" } else { "" };
+            row(&report.scenario, counts, report.seconds, report.peak_resident_bytes, note);
+            sum.0.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            sum.1 += report.seconds;
+            sum.2 = sum.2.max(report.peak_resident_bytes);
+        }
+        row("all", sum.0, sum.1, sum.2, "");
+        let head = format!("{:width$}  checks  passed  failed       time     peak RSS\n", "scenario");
+        head + &text
     }
 
     /// One JSON document: every check with its code, expectation and observation, then the problems.
@@ -84,7 +128,13 @@ mod tests {
 
     fn report(passed: bool) -> Report {
         let checks = vec![Check::new(&LATENCY, "p99 of accepted requests", passed, "at most 90 ms", "80 ms")];
-        Report::new(vec![ScenarioReport { scenario: "overload".into(), checks }])
+        Report::new(vec![ScenarioReport {
+            scenario: "overload".into(),
+            checks,
+            seconds: 312.25,
+            peak_resident_bytes: Some(96 << 20),
+            ..ScenarioReport::default()
+        }])
     }
 
     #[test]
@@ -104,13 +154,26 @@ mod tests {
     }
 
     #[test]
+    fn the_summary_counts_checks_and_names_what_was_not_measured() {
+        let mut report = report(false);
+        report.scenarios.push(ScenarioReport { scenario: "drain".into(), ..ScenarioReport::default() });
+        insta::assert_snapshot!(report.summary(), @r"
+        scenario  checks  passed  failed       time     peak RSS
+        overload       1       0       1    312.2 s     96.0 MiB
+        drain          0       0       0      0.0 s            -  not measured
+        all            1       0       1    312.2 s     96.0 MiB
+        ");
+    }
+
+    #[test]
     fn json_has_every_check_and_the_problems() {
         insta::assert_snapshot!(report(false).json().unwrap());
     }
 
     #[test]
     fn rejects_a_run_without_scenarios_or_checks() {
-        let empty = Report::new(vec![ScenarioReport { scenario: "drain".into(), checks: Vec::new() }]);
+        let empty =
+            Report::new(vec![ScenarioReport { scenario: "drain".into(), ..ScenarioReport::default() }]);
         for report in [Report::new(Vec::new()), empty] {
             assert_eq!(diag::exit_code(&report.problems().0), 2);
         }

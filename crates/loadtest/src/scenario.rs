@@ -1,28 +1,41 @@
+use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clap::ValueEnum;
 use diag::Diagnostic;
 use process::Runner;
 
 use crate::report::ScenarioReport;
 use crate::server::Server;
-use crate::{Check, NO_IMAGE, container, disk, drain, faults, overload, workload};
+use crate::{Check, NO_IMAGE, container, disk, drain, faults, overload, peak, workload};
 
-/// What to test; the order is the order of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Scenario {
-    /// Malformed requests, misbehaving clients, no file descriptors
-    Faults,
-    /// Model files that are truncated or removed under the server
-    Disk,
-    /// SIGTERM under load
-    Drain,
-    /// Twice the capacity, for minutes
-    Overload,
-    /// The same in a container with 512 MiB and one CPU
-    Container,
+/// What to test: one entry of [`SCENARIOS`].
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    name: &'static str,
+    about: &'static str,
+    time: Time,
+    run: fn(&Context<'_>) -> anyhow::Result<Vec<Check>>,
 }
+
+/// What decides how long a scenario runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// Its own steps.
+    Fixed,
+    /// [`Context::duration`].
+    Chosen,
+}
+
+/// Every scenario. A new one needs a line here and a module with a function from [`Context`] to checks.
+#[rustfmt::skip]
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario::new("faults", Time::Fixed, "Malformed requests, misbehaving clients, no file descriptors", |c| faults::run(c.binary, &c.model_argument())),
+    Scenario::new("disk", Time::Fixed, "Model files that are truncated or removed under the server", |c| disk::run(c.binary, c.model)),
+    Scenario::new("drain", Time::Fixed, "SIGTERM under load", |c| drain::run(c.binary, &c.model_argument(), &workload::embedding_requests(), c.runner)),
+    Scenario::new("overload", Time::Chosen, "Twice the capacity, for minutes", run_overload),
+    Scenario::new("container", Time::Chosen, "The same in a container with 512 MiB and one CPU", run_container),
+];
 
 /// The server under test and the size of the load.
 pub struct Context<'a> {
@@ -30,69 +43,92 @@ pub struct Context<'a> {
     pub binary: &'a Path,
     /// The model folder.
     pub model: &'a Path,
-    /// ID of the server's image in the container engine; needed by [`Scenario::Container`].
+    /// ID of the server's image in the container engine; needed by the scenario `container`.
     pub image: Option<&'a str>,
     /// Concurrent clients of an overload.
     pub clients: usize,
-    /// Time of an overload.
+    /// Time of a scenario with [`Time::Chosen`].
     pub duration: Duration,
     /// Runs container commands, reports progress, and ends the load after a signal.
     pub runner: &'a Runner,
 }
 
+impl Context<'_> {
+    /// The value of `--model`: `NAME=DIR`.
+    pub fn model_argument(&self) -> String {
+        format!("minilm={}", self.model.display())
+    }
+}
+
 impl Scenario {
-    /// The name on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Faults => "faults",
-            Self::Disk => "disk",
-            Self::Drain => "drain",
-            Self::Overload => "overload",
-            Self::Container => "container",
-        }
+    const fn new(
+        name: &'static str,
+        time: Time,
+        about: &'static str,
+        run: fn(&Context<'_>) -> anyhow::Result<Vec<Check>>,
+    ) -> Self {
+        Self { name, about, time, run }
     }
 
-    /// Starts a server, loads it, and checks what was observed. Fails when nothing can be said about the server.
-    pub fn run(self, context: &Context<'_>) -> anyhow::Result<ScenarioReport> {
-        let model = format!("minilm={}", context.model.display());
-        let load = overload::Load {
-            clients: context.clients,
-            duration: context.duration,
-            bodies: &workload::embedding_requests(),
-            runner: context.runner,
-        };
-        let checks = self.checks(context, &model, &load);
+    /// The name on the command line.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// One line for `--help`.
+    pub fn about(&self) -> &'static str {
+        self.about
+    }
+
+    /// What decides how long it runs.
+    pub fn time(&self) -> Time {
+        self.time
+    }
+
+    /// Starts a server, loads it, and checks what was observed. An error of the scenario, after which nothing can be said about
+    /// the server, is a part of the report; a signal is an error.
+    pub fn run(&self, context: &Context<'_>) -> anyhow::Result<ScenarioReport> {
+        peak::take();
+        let started = Instant::now();
+        let checks = (self.run)(context);
         // After a signal every other error is a consequence.
         context.runner.check()?;
-        Ok(ScenarioReport { scenario: self.name().into(), checks: checks? })
-    }
-
-    fn checks(
-        self,
-        context: &Context<'_>,
-        model: &str,
-        load: &overload::Load<'_>,
-    ) -> anyhow::Result<Vec<Check>> {
-        Ok(match self {
-            Self::Faults => faults::run(context.binary, model)?,
-            Self::Disk => disk::run(context.binary, context.model)?,
-            Self::Drain => drain::run(context.binary, model, load.bodies, context.runner)?,
-            Self::Overload => {
-                let server = Server::start(
-                    context.binary,
-                    &["--model", model, "--max-inflight", overload::MAX_INFLIGHT],
-                )?;
-                overload::judge(&overload::measure(server.address(), load)?)
-            }
-            Self::Container => {
-                let image = context.image.ok_or_else(|| {
-                    Diagnostic::new(&NO_IMAGE, "the scenario `container` needs an image")
-                        .expected("`--image ID`")
-                })?;
-                container::run(image, context.model, load)?
-            }
+        let (checks, errors) = match checks {
+            Ok(checks) => (checks, Vec::new()),
+            Err(error) => (Vec::new(), diag::collect(&error)),
+        };
+        Ok(ScenarioReport {
+            scenario: self.name.into(),
+            checks,
+            errors: diag::Diagnostics(errors),
+            seconds: started.elapsed().as_secs_f64(),
+            peak_resident_bytes: peak::take(),
         })
     }
+}
+
+impl fmt::Debug for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+fn load<'a>(context: &'a Context<'_>, bodies: &'a [Vec<u8>]) -> overload::Load<'a> {
+    overload::Load { clients: context.clients, duration: context.duration, bodies, runner: context.runner }
+}
+
+fn run_overload(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
+    let arguments = ["--model", &context.model_argument(), "--max-inflight", overload::MAX_INFLIGHT];
+    let server = Server::start(context.binary, &arguments)?;
+    let bodies = workload::embedding_requests();
+    Ok(overload::judge(&overload::measure(server.address(), &load(context, &bodies))?))
+}
+
+fn run_container(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
+    let image = context.image.ok_or_else(|| {
+        Diagnostic::new(&NO_IMAGE, "the scenario `container` needs an image").expected("`--image ID`")
+    })?;
+    container::run(image, context.model, &load(context, &workload::embedding_requests()))
 }
 
 #[cfg(test)]
@@ -100,9 +136,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_agree_with_the_command_line() {
-        for scenario in Scenario::value_variants() {
-            assert_eq!(scenario.to_possible_value().unwrap().get_name(), scenario.name());
-        }
+    fn names_are_unique_and_none_is_the_name_of_all() {
+        let mut names: Vec<_> = SCENARIOS.iter().map(Scenario::name).collect();
+        assert!(!names.contains(&crate::Selection::ALL));
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn an_error_of_a_scenario_is_a_part_of_its_report() {
+        let runner = Runner::without_signals();
+        let context = Context {
+            binary: Path::new("/nonexistent"),
+            model: Path::new("/nonexistent"),
+            image: None,
+            clients: 1,
+            duration: Duration::ZERO,
+            runner: &runner,
+        };
+        let scenario = Scenario::new("fails", Time::Fixed, "", |_| anyhow::bail!("no server"));
+        let report = scenario.run(&context).unwrap();
+        assert_eq!(report.errors.0.len(), 1);
+        assert_eq!(diag::exit_code(&report.problems()), 2);
     }
 }

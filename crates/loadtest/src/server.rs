@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use diag::Diagnostic;
 
-use crate::SERVER_NOT_STARTED;
 use crate::metrics::Sample;
+use crate::{SERVER_NOT_STARTED, peak};
 
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Kept lines of the log; error messages quote them.
@@ -64,6 +64,10 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| not_started(error.to_string()))?;
+        // The process of a container is not a child of this one; its memory is known from its metrics.
+        if container.is_none() {
+            peak::follow(child.id());
+        }
         let lines = child.stderr.take().context("the log of the server is not a pipe")?;
         let log = Arc::new(Mutex::new(Vec::new()));
         let (sender, receiver) = std::sync::mpsc::channel();
