@@ -44,6 +44,12 @@ pub struct Args {
 enum Scenario {
     /// Malformed requests, misbehaving clients, no file descriptors
     Faults,
+    /// Bodies that are announced and do not arrive; a second client beside them
+    SlowBody,
+    /// As many connections as the server accepts, without requests; a second client and probes beside them
+    IdleConnections,
+    /// Requests that exceed their time limit; the latency of the request after each
+    Timeouts,
     /// Model files that are truncated or removed under the server
     Disk,
     /// SIGTERM under load

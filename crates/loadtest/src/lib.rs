@@ -18,13 +18,17 @@ mod disk;
 mod drain;
 mod faults;
 mod http_client;
+mod idle_connections;
 mod metrics;
 mod overload;
 mod probe;
 mod report;
 mod scenario;
 mod server;
+mod slow_body;
+mod timeouts;
 mod traffic;
+mod victim;
 mod workload;
 
 pub use check::Check;

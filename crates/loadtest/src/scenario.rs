@@ -7,13 +7,22 @@ use process::Runner;
 
 use crate::report::ScenarioReport;
 use crate::server::Server;
-use crate::{Check, NO_IMAGE, container, disk, drain, faults, overload, workload};
+use crate::{
+    Check, NO_IMAGE, container, disk, drain, faults, idle_connections, overload, slow_body, timeouts,
+    workload,
+};
 
 /// What to test; the order is the order of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
     /// Malformed requests, misbehaving clients, no file descriptors
     Faults,
+    /// Bodies that are announced and do not arrive; a second client beside them
+    SlowBody,
+    /// As many connections as the server accepts, without requests; a second client and probes beside them
+    IdleConnections,
+    /// Requests that exceed their time limit; the latency of the request after each
+    Timeouts,
     /// Model files that are truncated or removed under the server
     Disk,
     /// SIGTERM under load
@@ -45,6 +54,9 @@ impl Scenario {
     pub fn name(self) -> &'static str {
         match self {
             Self::Faults => "faults",
+            Self::SlowBody => "slow-body",
+            Self::IdleConnections => "idle-connections",
+            Self::Timeouts => "timeouts",
             Self::Disk => "disk",
             Self::Drain => "drain",
             Self::Overload => "overload",
@@ -75,6 +87,9 @@ impl Scenario {
     ) -> anyhow::Result<Vec<Check>> {
         Ok(match self {
             Self::Faults => faults::run(context.binary, model)?,
+            Self::SlowBody => slow_body::run(context.binary, model)?,
+            Self::IdleConnections => idle_connections::run(context.binary, model)?,
+            Self::Timeouts => timeouts::run(context.binary, model)?,
             Self::Disk => disk::run(context.binary, context.model)?,
             Self::Drain => drain::run(context.binary, model, load.bodies, context.runner)?,
             Self::Overload => {
