@@ -93,10 +93,10 @@ impl Scenario {
             Self::Disk => disk::run(context.binary, context.model)?,
             Self::Drain => drain::run(context.binary, model, load.bodies, context.runner)?,
             Self::Overload => {
-                let server = Server::start(
-                    context.binary,
-                    &["--model", model, "--max-inflight", overload::MAX_INFLIGHT],
-                )?;
+                // All clients have one address, and one address gets three quarters of the connections.
+                let connections = (2 * context.clients).max(1024).to_string();
+                let limits = ["--max-inflight", overload::MAX_INFLIGHT, "--max-connections", &connections];
+                let server = Server::start(context.binary, &[&["--model", model][..], &limits[..]].concat())?;
                 overload::judge(&overload::measure(server.address(), load)?)
             }
             Self::Container => {

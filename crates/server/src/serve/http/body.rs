@@ -52,14 +52,7 @@ impl SharedBody {
     /// Reads and drops the rest of a body that the handler has not read. True when it reached the end: the connection
     /// then stays open, and a client that got status 429 can retry on it. Closing a connection with unread bytes resets
     /// it, and the reset can overtake the response.
-    pub async fn discard(mut self, expects_continue: bool) -> bool {
-        if self.is_end_stream() {
-            return true;
-        }
-        // Such a client waits for `100 Continue` before it sends the body, and reading the body would send that.
-        if expects_continue {
-            return false;
-        }
+    pub async fn discard(mut self) -> bool {
         let whole = async {
             let mut bytes = 0;
             while let Some(frame) = self.frame().await {

@@ -11,7 +11,7 @@ use std::task::Poll;
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 
@@ -92,6 +92,7 @@ pub async fn log_request(
     let id = request_id(&head.headers);
     let connection = head.extensions.get::<Connection>().cloned();
     let identified = identify(&state, &head, connection.as_ref());
+    // Such a client waits for `100 Continue` before it sends the body, and reading the body would send that.
     let expects_continue = head.headers.contains_key(header::EXPECT);
     let context = RequestContext::new(identified.client);
     let mut log = LogOnDrop {
@@ -122,7 +123,10 @@ pub async fn log_request(
     log.status = Some(response.status().as_u16());
     // The time of the request ends here: how long the client takes to send the rest is not the server's.
     drop(log);
-    let is_complete = rest.is_end_stream() || discard(rest, expects_continue, connection.as_ref()).await;
+    let is_complete = rest.is_end_stream() || {
+        let waits = !expects_continue && !is_too_slow(response.status());
+        discard(rest, waits, connection.as_ref()).await
+    };
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -133,12 +137,17 @@ pub async fn log_request(
     response
 }
 
-/// Reads the rest of a body that no handler wants. Meanwhile the connection may close to make room for another one.
-async fn discard(rest: SharedBody, expects_continue: bool, connection: Option<&Connection>) -> bool {
+/// Whether the response says that the body has not arrived in time. Such a client gets it at once.
+fn is_too_slow(status: StatusCode) -> bool {
+    matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT)
+}
+
+/// Reads the rest of a body that no handler has read, if `waits`; true when there is none left. Meanwhile the connection may close to make room for another one.
+async fn discard(rest: SharedBody, waits: bool, connection: Option<&Connection>) -> bool {
     if let Some(connection) = connection {
         connection.rejected();
     }
-    let is_complete = rest.discard(expects_continue).await;
+    let is_complete = waits && rest.discard().await;
     if let Some(connection) = connection
         && !is_complete
     {
