@@ -142,7 +142,8 @@ fn is_too_slow(status: StatusCode) -> bool {
     matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT)
 }
 
-/// Reads the rest of a body that no handler has read, if `waits`; true when there is none left. Meanwhile the connection may close to make room for another one.
+/// Reads the rest of a body that no handler has read, if `waits`; true when there is none left. Meanwhile the connection
+/// may close to make room for another one.
 async fn discard(rest: SharedBody, waits: bool, connection: Option<&Connection>) -> bool {
     if let Some(connection) = connection {
         connection.rejected();
