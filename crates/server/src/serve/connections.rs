@@ -29,6 +29,10 @@ use super::shutdown::Shutdown;
 use super::write_timeout::{Stream, WriteTimeout};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Descriptors that a failed accept frees, and the time in which that happens. One at a time would let a backlog of
+/// connections delay a probe.
+const FREED_DESCRIPTORS: usize = 8;
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// Of the head of a request, and of the buffer for a part of a body. As in other servers; each connection can hold it.
 const HEADER_BYTES_MAX: usize = 16 << 10;
@@ -95,15 +99,20 @@ pub async fn serve(listener: Listener, endpoint: Endpoint, mut shutdown: watch::
                     tracing::error!(error = %error, "accept_failed");
                     last_logged = Some(Instant::now());
                 }
-                if is_out_of_descriptors(&error) && endpoint.table.close_oldest() {
-                    endpoint.metrics.connection_evicted();
-                }
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                let closed = if is_out_of_descriptors(&error) { free_descriptors(&endpoint) } else { 0 };
+                tokio::time::sleep(if closed > 0 { CLOSE_PAUSE } else { ACCEPT_PAUSE }).await;
             }
         }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Closes idle connections; returns their number.
+fn free_descriptors(endpoint: &Endpoint) -> usize {
+    let closed = (0..FREED_DESCRIPTORS).take_while(|_| endpoint.table.close_oldest()).count();
+    (0..closed).for_each(|_| endpoint.metrics.connection_evicted());
+    closed
 }
 
 fn is_out_of_descriptors(error: &std::io::Error) -> bool {

@@ -76,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteTimeout<S> {
             let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    lingering.bytes += buffer.filled().len()
+                    lingering.bytes += buffer.filled().len();
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,

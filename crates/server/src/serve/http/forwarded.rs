@@ -24,25 +24,36 @@ pub fn client_address(headers: &HeaderMap, peer: Peer, trusted: &[TrustedProxy])
     let forwarded = of_header(headers, &header::FORWARDED, trusted, |element| node(&forwarded_for(element)?));
     let x_forwarded_for = of_header(headers, &X_FORWARDED_FOR, trusted, node);
     match (forwarded, x_forwarded_for) {
-        (Some(one), None) | (None, Some(one)) => one,
-        (Some(one), Some(other)) if one == other => one,
+        (Sender::Address(one), Sender::Address(other)) if one == other => Some(one),
+        (Sender::Address(one), Sender::NoHeader) | (Sender::NoHeader, Sender::Address(one)) => Some(one),
         _ => None,
     }
 }
 
-/// `None` without the header; otherwise the client, if the list has one.
+/// What one header tells about the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    NoHeader,
+    /// The list has no address where the client stands, or is malformed.
+    Unknown,
+    Address(IpAddr),
+}
+
 fn of_header(
     headers: &HeaderMap,
     name: &HeaderName,
     trusted: &[TrustedProxy],
     address: impl Fn(&str) -> Option<IpAddr>,
-) -> Option<Option<IpAddr>> {
+) -> Sender {
     let mut lines = headers.get_all(name).iter().peekable();
-    lines.peek()?;
+    if lines.peek().is_none() {
+        return Sender::NoHeader;
+    }
     // Several lines are one list, in their order.
     let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap_or("?")).collect();
     let elements = lines.into_iter().map(split_list).collect::<Option<Vec<_>>>().map(|lists| lists.concat());
-    Some(elements.and_then(|elements| rightmost_client(&elements, trusted, address)))
+    let client = elements.and_then(|elements| rightmost_client(&elements, trusted, address));
+    client.map_or(Sender::Unknown, Sender::Address)
 }
 
 fn rightmost_client(
