@@ -156,7 +156,7 @@ fn a_slow_sender_of_a_rejected_body_gets_the_response_and_the_server_stops_readi
 fn idle_connections_make_room_for_new_ones() {
     let mut options = options();
     options.connections.connections_max = 16;
-    options.connections.header_timeout = Duration::from_secs(60);
+    options.connections.header_timeout = Duration::from_mins(1);
     let model = Arc::new(Fake { blocked: true.into(), ..Fake::default() });
     let server = Server::open_with(options, loader(&model)).unwrap();
     let at = address(&server);
