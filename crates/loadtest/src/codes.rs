@@ -59,6 +59,21 @@ diag::codes! {
         "catches": "requests whose work does not end with their connection",
         "fix": "compare `inferd_inflight_requests` and `process_threads` on /metrics before and after",
     }
+    /// One client's connections or bodies kept another client from service.
+    pub CLIENT_BLOCKED = Violation "load-client-blocked": "one client kept another client, or a probe, from service" {
+        "catches": "limits that one client can exhaust alone: bytes, permits or connections",
+        "fix": "run the scenario against a server with `--log-format json`; /metrics has the bytes, permits and connections in use",
+    }
+    /// A connection without progress stayed open.
+    pub NO_PROGRESS = Violation "load-no-progress": "a request without progress was not ended in time" {
+        "catches": "bodies that hold memory and a permit without a minimum rate",
+        "fix": "send the head of a request by hand and wait; docs/server.md has the minimum rate",
+    }
+    /// A request after a timeout was slower than one without load.
+    pub AFTER_TIMEOUT = Violation "load-after-timeout": "the request after a timeout was slower than requests without load" {
+        "catches": "cancelled work that continues to occupy the compute threads",
+        "fix": "run `cargo xtask loadtest timeouts` on an idle machine; the engine must check for cancellation before every layer",
+    }
     /// The server did not recover from a lack of file descriptors.
     pub DESCRIPTORS = Violation "fault-descriptors": "the server did not recover after it ran out of file descriptors" {
         "catches": "an accept loop that ends or spins on EMFILE",

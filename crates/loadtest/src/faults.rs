@@ -122,8 +122,8 @@ fn malformed_requests() -> Vec<(&'static str, Vec<&'static str>, Vec<u8>)> {
         ("TLS instead of HTTP", vec!["400", "closed"], vec![0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0xff, b'\n', b'\n']),
         ("no line end", vec!["400", "408", "closed"], vec![b'x'; 10_000]),
         ("endless headers", vec!["431", "400", "closed"], [b"GET / HTTP/1.1\r\na: ".to_vec(), vec![b'a'; 1 << 20]].concat()),
-        ("content-length beyond the body", vec!["400", "408", "closed"], b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{".to_vec()),
-        ("two content-length headers", vec!["400", "closed"], b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}".to_vec()),
+        ("content-length beyond the body", vec!["400", "408", "closed"], b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{".to_vec()),
+        ("two content-length headers", vec!["400", "closed"], b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}".to_vec()),
         ("oversized body", vec!["413"], embed(&oversized)),
         ("deeply nested JSON", vec!["400"], embed(&nested)),
         ("invalid UTF-8", vec!["400"], embed(b"{\"input\":\"\xff\xfe\"}")),
@@ -165,8 +165,8 @@ fn half_open(address: SocketAddr, number: usize) -> Option<TcpStream> {
     let mut stream = connect(address).ok()?;
     let begin: &[u8] = match number % 3 {
         0 => b"",
-        1 => b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\n",
-        _ => b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
+        1 => b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n",
+        _ => b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
     };
     stream.write_all(begin).ok()?;
     Some(stream)

@@ -4,12 +4,15 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 /// A client that opens a connection when it needs one.
 pub struct Client {
     address: SocketAddr,
+    source: Option<IpAddr>,
     timeout: Duration,
     connection: Option<BufReader<TcpStream>>,
 }
@@ -46,15 +49,25 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 impl Client {
     /// `timeout` applies to connecting and to each read and write.
     pub fn new(address: SocketAddr, timeout: Duration) -> Self {
-        Self { address, timeout, connection: None }
+        Self { address, source: None, timeout, connection: None }
+    }
+
+    /// The same from another address of this machine. The server tells clients apart by their addresses.
+    pub fn from_source(address: SocketAddr, source: IpAddr, timeout: Duration) -> Self {
+        Self { source: Some(source), ..Self::new(address, timeout) }
     }
 
     pub fn get(&mut self, path: &str) -> Result<Response, RequestError> {
-        self.send(format!("GET {path} HTTP/1.1\r\nhost: loopback\r\n\r\n").as_bytes())
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())
     }
 
     pub fn post(&mut self, path: &str, json: &[u8]) -> Result<Response, RequestError> {
-        self.send(&post_request(path, json))
+        self.post_with(path, "", json)
+    }
+
+    /// `headers` are whole lines.
+    pub fn post_with(&mut self, path: &str, headers: &str, json: &[u8]) -> Result<Response, RequestError> {
+        self.send(&post_request_with(path, headers, json))
     }
 
     fn send(&mut self, request: &[u8]) -> Result<Response, RequestError> {
@@ -73,19 +86,34 @@ impl Client {
     }
 
     fn connect(&self) -> std::io::Result<BufReader<TcpStream>> {
-        let stream = TcpStream::connect_timeout(&self.address, self.timeout)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(self.timeout))?;
-        stream.set_write_timeout(Some(self.timeout))?;
-        Ok(BufReader::new(stream))
+        connect(self.address, self.source, self.timeout).map(BufReader::new)
     }
+}
+
+/// Connects from a source address. `timeout` applies to connecting and to each read and write.
+pub fn connect(address: SocketAddr, source: Option<IpAddr>, timeout: Duration) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), timeout)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    Ok(stream)
 }
 
 /// The bytes of a POST request with a JSON body.
 pub fn post_request(path: &str, json: &[u8]) -> Vec<u8> {
+    post_request_with(path, "", json)
+}
+
+fn post_request_with(path: &str, headers: &str, json: &[u8]) -> Vec<u8> {
     let length = json.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: loopback\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n{headers}\r\n"
     );
     [head.as_bytes(), json].concat()
 }

@@ -18,6 +18,7 @@ mod disk;
 mod drain;
 mod faults;
 mod http_client;
+mod idle_connections;
 mod metrics;
 mod overload;
 mod peak;
@@ -26,7 +27,10 @@ mod report;
 mod scenario;
 mod selection;
 mod server;
+mod slow_body;
+mod timeouts;
 mod traffic;
+mod victim;
 mod workload;
 
 pub use check::Check;

@@ -7,7 +7,10 @@ use process::Runner;
 
 use crate::report::ScenarioReport;
 use crate::server::Server;
-use crate::{Check, NO_IMAGE, container, disk, drain, faults, overload, peak, workload};
+use crate::{
+    Check, NO_IMAGE, container, disk, drain, faults, idle_connections, overload, peak, slow_body, timeouts,
+    workload,
+};
 
 /// What to test: one entry of [`SCENARIOS`].
 #[derive(Clone, Copy)]
@@ -31,6 +34,9 @@ pub enum Time {
 #[rustfmt::skip]
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("faults", Time::Fixed, "Malformed requests, misbehaving clients, no file descriptors", |c| faults::run(c.binary, &c.model_argument())),
+    Scenario::new("slow-body", Time::Fixed, "Bodies that are announced and do not arrive; a second client beside them", |c| slow_body::run(c.binary, &c.model_argument())),
+    Scenario::new("idle-connections", Time::Fixed, "As many connections as the server accepts, without requests; a second client and probes beside them", |c| idle_connections::run(c.binary, &c.model_argument())),
+    Scenario::new("timeouts", Time::Fixed, "Requests that exceed their time limit; the latency of the request after each", |c| timeouts::run(c.binary, &c.model_argument())),
     Scenario::new("disk", Time::Fixed, "Model files that are truncated or removed under the server", |c| disk::run(c.binary, c.model)),
     Scenario::new("drain", Time::Fixed, "SIGTERM under load", |c| drain::run(c.binary, &c.model_argument(), &workload::embedding_requests(), c.runner)),
     Scenario::new("overload", Time::Chosen, "Twice the capacity, for minutes", run_overload),
@@ -118,7 +124,11 @@ fn load<'a>(context: &'a Context<'_>, bodies: &'a [Vec<u8>]) -> overload::Load<'
 }
 
 fn run_overload(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
-    let arguments = ["--model", &context.model_argument(), "--max-inflight", overload::MAX_INFLIGHT];
+    // All clients have one address, and one address gets three quarters of the connections.
+    let connections = (2 * context.clients).max(1024).to_string();
+    let model = context.model_argument();
+    let arguments =
+        ["--model", &model, "--max-inflight", overload::MAX_INFLIGHT, "--max-connections", &connections];
     let server = Server::start(context.binary, &arguments)?;
     let bodies = workload::embedding_requests();
     Ok(overload::judge(&overload::measure(server.address(), &load(context, &bodies))?))

@@ -245,7 +245,7 @@ fn a_client_that_sends_a_too_large_body_receives_the_response() {
     let announced = format!("content-length: {}", body.len());
     for (length, body) in [(announced.as_str(), &body), ("transfer-encoding: chunked", &chunked)] {
         let mut stream = connect(address(&server));
-        let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n{JSON}{length}\r\n\r\n");
+        let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n{JSON}{length}\r\n\r\n");
         for part in [head.as_bytes(), body] {
             stream.write_all(part).expect("the server reads all of it");
         }
@@ -257,7 +257,8 @@ fn a_client_that_sends_a_too_large_body_receives_the_response() {
     }
     // curl waits for `100 Continue` and sends no body.
     let mut stream = connect(address(&server));
-    let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: test\r\n{JSON}content-length: 8388608\r\n");
+    let head =
+        format!("POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 8388608\r\n");
     stream.write_all(format!("{head}expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
     let response = receive(&mut stream).unwrap();
     check_error(&response, 413, "body_too_large");
@@ -382,7 +383,8 @@ fn slow_clients_are_disconnected_and_block_no_other_client() {
     let mut slow_head = connect(at);
     slow_head.write_all(b"POST /v1/embeddings HTTP/1.1\r\nhost:").unwrap();
     let mut slow_body = connect(at);
-    let head = format!("POST /v1/embeddings HTTP/1.1\r\nhost: t\r\n{JSON}content-length: 99\r\n\r\n{{");
+    let head =
+        format!("POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\n{JSON}content-length: 99\r\n\r\n{{");
     slow_body.write_all(head.as_bytes()).unwrap();
     let mut garbage = connect(at);
     garbage.write_all(b"\x16\x03\x01\x02\x00 not http\r\n\r\n").unwrap();

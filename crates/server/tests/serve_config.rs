@@ -31,6 +31,9 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
     insta::assert_snapshot!(lines.join("\n"), @r#"
     model = ["a=/m"] # FILE
     listen = ["127.0.0.1:8080"] # default
+    # admin_listen is not set # default
+    # allowed_host is not set # default
+    # trusted_proxy is not set # default
     socket_mode = 660 # default
     # api_keys is not set # default
     protect_metrics = false # default
@@ -46,6 +49,7 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
     request_timeout = "60 s" # default
     header_timeout = "30 s" # default
     body_timeout = "20 s" # default
+    min_body_rate = "1 KiB" # default
     write_timeout = "20 s" # default
     max_connections = 1024 # default
     drain_timeout = "30 s" # default

@@ -219,10 +219,18 @@ fn a_model_that_cannot_be_loaded_ends_the_start_unless_weights_are_lazy() {
 
 #[test]
 fn the_deadline_cancels_work_in_the_real_engine() {
-    let server = Running::start(&["--model", &tiny(), "--batch-tokens", "8192"]);
+    let mut server = Running::start(&["--model", &tiny(), "--batch-tokens", "8192"]);
     let text = "the quick brown fox jumps ".repeat(40);
     let body = format!("{{\"input\":{:?}}}", vec![text; 900]);
-    assert_eq!(embed_within(server.address, 1, &body).status, 504);
+    let response = embed_within(server.address, 20, &body);
+    assert_eq!((response.status, response.json()["error"]["type"].as_str()), (504, Some("timeout_error")));
+    let line = server.wait_for(" request ");
+    let of_log = |name: &str| {
+        line.split_once(name).map(|(_, rest)| rest.split_once(' ').map_or(rest, |(word, _)| word))
+    };
+    assert!(line.contains(" WARN ") && line.contains("status=504"), "{line}");
+    assert!(of_log(" ms=").unwrap().parse::<f64>().unwrap() >= 20.0, "{line}");
+    assert!(["queue", "compute"].contains(&of_log(" phase=").unwrap().trim()), "{line}");
     let started = Instant::now();
     while !get(server.address, "/metrics").text().contains("inferd_inflight_requests 0") {
         assert!(started.elapsed() < Duration::from_secs(5), "the permit is still held");

@@ -13,8 +13,8 @@ use super::config::Settings;
 use super::exit::CommandResult;
 use super::{output, threads};
 use crate::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, OptionSources, Options, RequestLimits, Server,
-    run_until_signal,
+    AdmissionLimits, AllowedHost, BatchSettings, ConnectionLimits, Listen, OptionSources, Options,
+    RequestLimits, Server, TrustedProxy, run_until_signal,
 };
 use crate::{codes, log};
 
@@ -40,6 +40,15 @@ pub struct Flags {
     /// Address and port to listen on, or `unix:/path`; repeatable; port 0 selects a free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: Vec<Listen>,
+    /// Address for probes, `/metrics` and the status page only, with connections of its own; repeatable
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Vec<Listen>,
+    /// Name that the header `Host` may have, `*` for any; repeatable [default: any, and on loopback only its own names]
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<AllowedHost>,
+    /// Proxy whose `Forwarded` or `X-Forwarded-For` tells the client: address, network or `unix`; repeatable
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<TrustedProxy>,
     /// Permissions of a unix socket, in octal
     #[arg(long, value_name = "MODE", default_value = "660", value_parser = octal)]
     socket_mode: u32,
@@ -94,10 +103,13 @@ pub struct Flags {
     /// Time limit for the body of a request
     #[arg(long, value_name = "TIME", default_value = "20 s")]
     body_timeout: TimeSpan,
+    /// Bytes per second that a body must arrive with, measured over 5 s; 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "1 KiB")]
+    min_body_rate: ByteSize,
     /// Time in which a client must read its response, or 32 KiB/s of a long one
     #[arg(long, value_name = "TIME", default_value = "20 s")]
     write_timeout: TimeSpan,
-    /// Open connections; further ones wait in the backlog
+    /// Open connections; a further one closes the connection that has been idle longest
     #[arg(long, value_name = "N", default_value = "1024", value_parser = positive)]
     max_connections: usize,
     /// Time for in-flight requests to finish after SIGTERM
@@ -171,6 +183,9 @@ fn options(
     Ok(Options {
         models: models(&flags.model)?,
         listen: flags.listen,
+        admin_listen: flags.admin_listen,
+        allowed_hosts: flags.allowed_host,
+        trusted_proxies: flags.trusted_proxy,
         socket_mode: flags.socket_mode,
         api_keys: flags.api_keys,
         protect_metrics: flags.protect_metrics,
@@ -189,6 +204,7 @@ fn options(
         requests: RequestLimits {
             body_bytes_max: flags.max_body_bytes.bytes(),
             body_timeout: flags.body_timeout.duration(),
+            body_rate_min: flags.min_body_rate.bytes(),
             timeout: flags.request_timeout.duration(),
             inputs_max: flags.max_inputs,
         },

@@ -32,6 +32,9 @@ pub fn options() -> Options {
         models: vec![(embedded_model::NAME.into(), Path::new(embedded_model::NAME).into())],
         // There is no listener.
         listen: Vec::new(),
+        admin_listen: Vec::new(),
+        allowed_hosts: Vec::new(),
+        trusted_proxies: Vec::new(),
         socket_mode: 0o660,
         api_keys: None,
         protect_metrics: false,
@@ -43,6 +46,7 @@ pub fn options() -> Options {
         requests: RequestLimits {
             body_bytes_max: 8 << 20,
             body_timeout: TIME_MAX,
+            body_rate_min: 0,
             timeout: TIME_MAX,
             inputs_max: 1 << 12,
         },

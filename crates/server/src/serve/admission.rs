@@ -3,12 +3,17 @@
 //! A [`Permit`] counts a request from its headers to the end of its work. The job owns it, not the connection, so that
 //! a request whose client has disconnected counts until its work has stopped. A finished request releases its slot; the
 //! bytes of its response count until they are sent.
+//!
+//! Bytes count when memory is allocated for them. The announced length of a body counts nothing: it costs a client
+//! nothing to announce. A request that needs more bytes than there are is rejected and does not wait, because two
+//! requests that wait for each other's bytes would hold them until a time limit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::client::Client;
+use super::share;
 
 /// Limits on all concurrent requests.
 #[derive(Debug, Clone, Copy)]
@@ -46,46 +51,52 @@ struct State {
     phase: Phase,
     requests: usize,
     bytes: u64,
-    /// Requests of each client that has at least one.
-    requests_by_client: HashMap<Client, usize>,
+    /// Each client that holds a request or bytes. The limits on both bound the number of entries.
+    clients: HashMap<Client, Held>,
     /// Exponential average of the time that a permit is held.
     mean_s: f64,
 }
 
+/// What one client holds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    requests: usize,
+    bytes: u64,
+    /// Permits; the entry is removed with the last one.
+    permits: usize,
+}
+
 const RETRY_AFTER_S_MAX: f64 = 60.0;
-/// One client can take all slots but one in this many.
-const RESERVE: usize = 4;
 
 impl Admission {
     pub fn new(limits: Limits) -> Arc<Self> {
-        let state = State {
-            phase: Phase::Ready,
-            requests: 0,
-            bytes: 0,
-            requests_by_client: HashMap::new(),
-            mean_s: 0.0,
-        };
+        let state =
+            State { phase: Phase::Ready, requests: 0, bytes: 0, clients: HashMap::new(), mean_s: 0.0 };
         Arc::new(Self { limits, state: Mutex::new(state) })
     }
 
-    /// Admits a request of `client` whose body takes at most `bytes`.
-    pub fn admit(self: &Arc<Self>, client: &Client, bytes: u64) -> Result<Permit, Rejection> {
+    /// Admits a request of `client`. Its bytes are counted by [`Permit::charge`].
+    pub fn admit(self: &Arc<Self>, client: &Client) -> Result<Permit, Rejection> {
         let mut state = self.lock();
         if state.phase == Phase::Draining {
             return Err(Rejection::Draining);
         }
-        let client_max = (self.limits.requests_max - self.limits.requests_max / RESERVE).max(1);
-        let of_client = state.requests_by_client.get(client).copied().unwrap_or(0);
-        // Without other requests, every body within the body limit is admitted.
-        let bytes_full = state.requests > 0 && state.bytes + bytes > self.limits.bytes_max;
-        if state.requests >= self.limits.requests_max || of_client >= client_max || bytes_full {
-            let retry_after_s = state.mean_s.clamp(1.0, RETRY_AFTER_S_MAX).ceil() as u64;
-            return Err(Rejection::Full { retry_after_s });
+        let own = state.clients.get(client).map_or(0, |held| held.requests);
+        if !share::allows(own as u64, state.requests as u64, 1, self.limits.requests_max as u64) {
+            return Err(state.full());
         }
         state.requests += 1;
-        state.bytes += bytes;
-        *state.requests_by_client.entry(client.clone()).or_insert(0) += 1;
-        Ok(Permit { admission: Arc::clone(self), client: Some(client.clone()), bytes, since: Instant::now() })
+        let held = state.clients.entry(client.clone()).or_default();
+        held.requests += 1;
+        held.permits += 1;
+        drop(state);
+        Ok(Permit {
+            admission: Arc::clone(self),
+            client: client.clone(),
+            has_slot: true,
+            bytes: 0,
+            since: Instant::now(),
+        })
     }
 
     /// Rejects all further requests.
@@ -115,48 +126,72 @@ impl Admission {
     }
 }
 
+impl State {
+    fn full(&self) -> Rejection {
+        Rejection::Full { retry_after_s: self.mean_s.clamp(1.0, RETRY_AFTER_S_MAX).ceil() as u64 }
+    }
+
+    fn held(&mut self, client: &Client) -> &mut Held {
+        self.clients.entry(client.clone()).or_default()
+    }
+}
+
 /// Counts one request until it is dropped.
 pub struct Permit {
     admission: Arc<Admission>,
-    /// `None` after the slot has been released; only bytes count then.
-    client: Option<Client>,
+    client: Client,
+    /// False after the slot has been released; only bytes count then.
+    has_slot: bool,
     bytes: u64,
     since: Instant,
 }
 
 impl Permit {
-    /// Counts further bytes of the request; fails when they exceed the limit.
+    /// Counts further bytes of the request; call it before the memory is allocated. Fails when they exceed the limit or
+    /// the share of the client. While no other request holds bytes there is no limit but those on one request.
     pub fn charge(&mut self, bytes: u64) -> Result<(), Rejection> {
         let mut state = self.admission.lock();
-        if state.requests > 1 && state.bytes + bytes > self.admission.limits.bytes_max {
-            let retry_after_s = state.mean_s.clamp(1.0, RETRY_AFTER_S_MAX).ceil() as u64;
-            return Err(Rejection::Full { retry_after_s });
+        let others = state.bytes.saturating_sub(self.bytes);
+        let own = state.held(&self.client).bytes;
+        if others > 0 && !share::allows(own, state.bytes, bytes, self.admission.limits.bytes_max) {
+            return Err(state.full());
         }
         state.bytes += bytes;
+        state.held(&self.client).bytes += bytes;
+        drop(state);
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Counts `bytes` less, because their memory has been freed.
+    pub fn release(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        let mut state = self.admission.lock();
+        state.bytes -= bytes;
+        state.held(&self.client).bytes -= bytes;
+        drop(state);
+        self.bytes -= bytes;
     }
 
     /// Releases the slot. From now on the permit counts `bytes`, those of the response.
     pub fn into_response(mut self, bytes: u64) -> Self {
         self.release_slot();
+        self.release(self.bytes);
         let mut state = self.admission.lock();
-        state.bytes = state.bytes.saturating_sub(self.bytes) + bytes;
+        state.bytes += bytes;
+        state.held(&self.client).bytes += bytes;
         drop(state);
         self.bytes = bytes;
         self
     }
 
     fn release_slot(&mut self) {
-        let Some(client) = self.client.take() else { return };
+        if !std::mem::take(&mut self.has_slot) {
+            return;
+        }
         let mut state = self.admission.lock();
         state.requests -= 1;
-        if let Some(requests) = state.requests_by_client.get_mut(&client) {
-            *requests -= 1;
-            if *requests == 0 {
-                state.requests_by_client.remove(&client);
-            }
-        }
+        state.held(&self.client).requests -= 1;
         state.mean_s = 0.9 * state.mean_s + 0.1 * self.since.elapsed().as_secs_f64();
     }
 }
@@ -164,51 +199,15 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.release_slot();
+        self.release(self.bytes);
         let mut state = self.admission.lock();
-        state.bytes = state.bytes.saturating_sub(self.bytes);
+        let held = state.held(&self.client);
+        held.permits -= 1;
+        if held.permits == 0 {
+            state.clients.remove(&self.client);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn admission() -> Arc<Admission> {
-        Admission::new(Limits { requests_max: 4, bytes_max: 1000 })
-    }
-
-    fn client(name: &str) -> Client {
-        Client::from_name(name)
-    }
-
-    #[test]
-    fn one_client_takes_three_quarters_of_the_slots_at_most() {
-        let admission = admission();
-        let held: Vec<_> = (0..3).map(|_| admission.admit(&client("a"), 1).unwrap()).collect();
-        assert!(matches!(admission.admit(&client("a"), 1), Err(Rejection::Full { retry_after_s: 1.. })));
-        let other = admission.admit(&client("b"), 1).unwrap();
-        assert!(admission.admit(&client("c"), 1).is_err());
-        drop((held, other));
-        assert_eq!(admission.inflight(), (0, 0));
-        assert!(admission.lock().requests_by_client.is_empty());
-    }
-
-    #[test]
-    fn bounds_bytes_but_admits_a_single_large_body() {
-        let admission = admission();
-        let large = admission.admit(&client("a"), 5000).unwrap();
-        assert!(admission.admit(&client("b"), 1).is_err());
-        let response = large.into_response(900);
-        assert_eq!(admission.inflight(), (0, 900));
-        drop(admission.admit(&client("b"), 100).unwrap());
-        drop(response);
-        assert_eq!(admission.inflight(), (0, 0));
-    }
-
-    #[test]
-    fn draining_rejects_requests() {
-        let admission = admission();
-        admission.drain();
-        assert_eq!(admission.admit(&client("a"), 1).err(), Some(Rejection::Draining));
-    }
-}
+mod tests;

@@ -29,12 +29,11 @@ impl Server {
     /// Stops accepting, finishes in-flight requests, and ends the server.
     pub fn drain(mut self, time_max: Duration) -> DrainOutcome {
         let mut listeners = std::mem::take(&mut self.listeners);
-        let connections_max = self.options.connections.connections_max;
         let outcome = self.runtime.block_on(async {
             let outcome = finish_requests(&self.state, time_max).await;
             self.shutdown.send_replace(Shutdown::StopAccepting);
             let deadline = Instant::now() + KEPT_CONNECTIONS_TIME;
-            while self.free_connections.available_permits() < connections_max && Instant::now() < deadline {
+            while self.connections.len() > 0 && Instant::now() < deadline {
                 tokio::time::sleep(POLL_INTERVAL).await;
             }
             self.shutdown.send_replace(Shutdown::CloseConnections);

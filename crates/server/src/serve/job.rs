@@ -118,6 +118,11 @@ impl Job {
         self.lock().first_step.get_or_insert_with(Instant::now);
     }
 
+    /// Whether the first step has begun.
+    pub fn has_begun(&self) -> bool {
+        self.lock().first_step.is_some()
+    }
+
     /// Adds one vector. The last one sends the response.
     pub fn add_vector(&self, index: usize, vector: Vec<f32>) {
         let mut state = self.lock();

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use diag::Diagnostic;
 use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 
-use super::client::Client;
+use super::client::Peer;
 use super::write_timeout::Stream;
 use crate::codes;
 
@@ -108,19 +108,28 @@ impl Listener {
         }
     }
 
-    /// Accepts one connection.
-    pub async fn accept(&self) -> io::Result<(Stream, Client)> {
+    /// Whether only programs of this machine can connect over TCP.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().is_ok_and(|at| at.ip().to_canonical().is_loopback()),
+            Self::Unix(..) => false,
+        }
+    }
+
+    /// Accepts one connection. The address is that of the server, if it has one.
+    pub async fn accept(&self) -> io::Result<(Stream, Peer, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 // Responses are written in one piece; Nagle's algorithm would delay them.
                 let _ = stream.set_nodelay(true);
-                Ok((Box::new(stream), Client::from_address(peer.ip())))
+                let local = stream.local_addr().ok().map(|local| local.ip());
+                Ok((Box::new(stream), Peer::Ip(peer.ip()), local))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                let user = stream.peer_cred().map_or("unknown".into(), |peer| peer.uid().to_string());
-                Ok((Box::new(stream), Client::from_name(&format!("uid {user}"))))
+                let user = stream.peer_cred().ok().map(|peer| peer.uid());
+                Ok((Box::new(stream), Peer::Unix(user), None))
             }
         }
     }

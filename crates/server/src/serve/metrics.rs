@@ -21,6 +21,10 @@ const SECONDS: [f64; 14] =
 const SEQUENCES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 const TOKENS: [f64; 11] = [16.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 65536.0];
 
+/// Reasons to close a connection.
+const EVICTED: &str = "evicted";
+const REFUSED: &str = "refused";
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     route: &'static str,
@@ -30,6 +34,11 @@ struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    reason: &'static str,
 }
 
 /// All metrics that are counted.
@@ -45,6 +54,7 @@ pub struct Metrics {
     batch_tokens: Histogram,
     tokens: Counter,
     connections: Gauge,
+    connections_closed: Family<ConnectionLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
 }
 
@@ -61,10 +71,14 @@ impl Default for Metrics {
             batch_tokens: Histogram::new(TOKENS),
             tokens: Counter::default(),
             connections: Gauge::default(),
+            connections_closed: Family::default(),
             reloads: Family::default(),
         };
         for outcome in ["ok", "failed"] {
             drop(metrics.reloads.get_or_create(&ReloadLabels { outcome }));
+        }
+        for reason in [EVICTED, REFUSED] {
+            drop(metrics.connections_closed.get_or_create(&ConnectionLabels { reason }));
         }
         metrics.registered()
     }
@@ -86,6 +100,11 @@ impl Metrics {
         }
         registry.register("inferd_tokens", "Computed tokens", self.tokens.clone());
         registry.register("inferd_connections", "Open connections", self.connections.clone());
+        registry.register(
+            "inferd_connections_closed",
+            "Connections that were closed for the limit on connections",
+            self.connections_closed.clone(),
+        );
         registry.register("inferd_reloads", "Reloads by outcome", self.reloads.clone());
         self
     }
@@ -124,6 +143,16 @@ impl Metrics {
     /// Counts the end of a connection.
     pub fn connection_closed(&self) {
         self.connections.dec();
+    }
+
+    /// Counts an idle connection that was closed for another one.
+    pub fn connection_evicted(&self) {
+        self.connections_closed.get_or_create(&ConnectionLabels { reason: EVICTED }).inc();
+    }
+
+    /// Counts a connection that was closed at once, because all others were busy.
+    pub fn connection_refused(&self) {
+        self.connections_closed.get_or_create(&ConnectionLabels { reason: REFUSED }).inc();
     }
 
     /// Open connections.

@@ -1,7 +1,7 @@
 //! `inferd serve`: models over HTTP, with bounded memory and bounded load.
 //!
 //! ```text
-//! connections   accept loop; time limits; number of connections
+//! connections   accept loop; time limits; number of connections in all and of each client
 //!  -> http      router, layers, extractors, one handler module per endpoint; one error envelope
 //!  -> admission a permit, or status 429, or status 503
 //!  -> catalog   the model, loaded once for concurrent requests
@@ -18,6 +18,7 @@ mod admission;
 mod api_keys;
 pub(crate) mod catalog;
 mod client;
+mod connection_table;
 mod connections;
 pub(crate) mod drain;
 pub(crate) mod http;
@@ -31,19 +32,23 @@ mod queue;
 mod reload;
 mod scheduler;
 mod server;
+mod share;
 mod shutdown;
 mod signals;
 mod single_flight;
 mod startup_log;
 pub(crate) mod state;
+mod trusted_proxy;
 mod write_timeout;
 
 pub use admission::Limits as AdmissionLimits;
 pub use catalog::Loader;
 pub use drain::DrainOutcome;
+pub use http::AllowedHost;
 pub use listen::Listen;
 pub use model::{Model, Shape};
 pub use options::{ConnectionLimits, OptionSources, Options, RequestLimits};
 pub use scheduler::Settings as BatchSettings;
 pub use server::Server;
 pub use signals::run_until_signal;
+pub use trusted_proxy::TrustedProxy;

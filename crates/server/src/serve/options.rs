@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::admission;
+use super::http::AllowedHost;
 use super::listen::Listen;
 use super::scheduler;
+use super::trusted_proxy::TrustedProxy;
 
 /// Options of a server. The command line has a flag for each.
 #[derive(Debug, Clone)]
@@ -15,6 +17,12 @@ pub struct Options {
     pub models: Vec<(String, PathBuf)>,
     /// Addresses; at least one.
     pub listen: Vec<Listen>,
+    /// Addresses that serve probes and metrics only, with connections of their own.
+    pub admin_listen: Vec<Listen>,
+    /// Hosts that requests may name besides those of loopback; empty: checked on loopback only.
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// Peers whose headers about the client are trusted.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Permissions of unix sockets.
     pub socket_mode: u32,
     /// File of API keys; `None`: requests need no key.
@@ -57,6 +65,8 @@ pub struct RequestLimits {
     pub body_bytes_max: u64,
     /// Time to receive the body.
     pub body_timeout: Duration,
+    /// Bytes per second of a body that takes longer than a few seconds; zero: no limit.
+    pub body_rate_min: u64,
     /// Time for the whole request; zero: no limit.
     pub timeout: Duration,
     /// Inputs.

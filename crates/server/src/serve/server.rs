@@ -4,17 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use diag::Diagnostic;
 use engine::memory::Workload;
 use engine::{Embedder, STACK_SIZE_BYTES, WorkerPool};
 use tokio::runtime::Runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::api_keys::ApiKeys;
 use super::catalog::Loader;
-use super::connections;
-use super::http;
+use super::connection_table::ConnectionTable;
+use super::connections::{self, Endpoint};
+use super::http::{self, HostPolicy};
 use super::listen::{Listen, Listener};
 use super::memory_budget::{self, Breakdown};
 use super::model::Model;
@@ -28,6 +30,9 @@ use crate::{codes, compute_thread};
 /// Two threads for HTTP, or one on a single core: the work is small compared with computing.
 const HTTP_THREADS_MAX: usize = 2;
 
+/// Connections of all `--admin-listen` addresses together.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
 /// A running server. `drain` and `reload` implement the rest of its methods and use the fields.
 pub struct Server {
     pub(super) runtime: Runtime,
@@ -35,9 +40,10 @@ pub struct Server {
     pub(super) options: Arc<Options>,
     pub(super) shutdown: watch::Sender<Shutdown>,
     pub(super) listeners: JoinSet<()>,
-    /// Connections that may still be opened.
-    pub(super) free_connections: Arc<Semaphore>,
+    /// Open connections, without those of `--admin-listen`.
+    pub(super) connections: Arc<ConnectionTable>,
     addresses: Vec<Listen>,
+    admin_addresses: Vec<Listen>,
 }
 
 impl Server {
@@ -62,7 +68,8 @@ impl Server {
             Ok(Arc::new(embedder) as Arc<dyn Model>)
         });
         let (server, readings) = Self::start(options, loader)?;
-        startup_log::all(&server.options, &server.state, &server.addresses, &check, footprint);
+        let addresses = (server.addresses(), server.admin_addresses());
+        startup_log::all(&server.options, &server.state, addresses, &check, footprint);
         if !server.options.lazy_weights {
             let measured = process::read(Path::new("/")).zip(before);
             let measured = measured.map(|(now, before)| now.anonymous.saturating_sub(before.anonymous));
@@ -91,28 +98,34 @@ impl Server {
         if !options.lazy_weights {
             readings = runtime.block_on(load_models(&state, options.batches.batch_tokens))?;
         }
-        // All listeners or none: a server that listens on half of its addresses looks healthy on the other half.
-        let mut bound = Vec::new();
-        for listen in &options.listen {
-            bound.push(runtime.block_on(Listener::bind(listen, options.socket_mode))?);
-        }
-        let addresses = bound.iter().map(Listener::address).collect::<Result<Vec<_>, _>>();
-        let addresses = addresses.map_err(|error| {
-            codes::caused(&codes::LISTEN_FAILED, "cannot read the address of a listener", &error)
-        })?;
+        let (bound, addresses) = bind_all(&runtime, &options.listen, options.socket_mode)?;
+        let (admin_bound, admin_addresses) = bind_all(&runtime, &options.admin_listen, options.socket_mode)?;
         let (shutdown, phase) = watch::channel(Shutdown::NotStarted);
-        let router = http::router(Arc::clone(&state));
-        let free_connections = Arc::new(Semaphore::new(options.connections.connections_max));
+        let connections = ConnectionTable::new(options.connections.connections_max);
+        let probe_router = http::probe_router(Arc::clone(&state));
+        let endpoint = |router: Router, table: &Arc<ConnectionTable>, listener: &Listener| Endpoint {
+            router,
+            probe_router: probe_router.clone(),
+            hosts: Arc::new(HostPolicy::new(listener.is_loopback(), &options.allowed_hosts)),
+            table: Arc::clone(table),
+            metrics: Arc::clone(&state.metrics),
+            limits: options.connections,
+        };
         let mut listeners = JoinSet::new();
+        let router = http::router(Arc::clone(&state));
         for listener in bound {
-            let (router, metrics) = (router.clone(), Arc::clone(&state.metrics));
-            let free = Arc::clone(&free_connections);
-            let serve =
-                connections::serve(listener, router, metrics, options.connections, free, phase.clone());
-            listeners.spawn_on(serve, runtime.handle());
+            let endpoint = endpoint(router.clone(), &connections, &listener);
+            listeners.spawn_on(connections::serve(listener, endpoint, phase.clone()), runtime.handle());
+        }
+        let admin_connections = ConnectionTable::new(ADMIN_CONNECTIONS_MAX);
+        let admin_router = http::admin_router(Arc::clone(&state));
+        for listener in admin_bound {
+            let endpoint = endpoint(admin_router.clone(), &admin_connections, &listener);
+            listeners.spawn_on(connections::serve(listener, endpoint, phase.clone()), runtime.handle());
         }
         let options = Arc::new(options);
-        let server = Self { runtime, state, options, shutdown, listeners, free_connections, addresses };
+        let server =
+            Self { runtime, state, options, shutdown, listeners, connections, addresses, admin_addresses };
         Ok((server, readings))
     }
 
@@ -121,10 +134,33 @@ impl Server {
         &self.addresses
     }
 
+    /// The addresses of the listeners for probes and metrics.
+    pub fn admin_addresses(&self) -> &[Listen] {
+        &self.admin_addresses
+    }
+
     /// Number of requests that hold a permit.
     pub fn inflight_requests(&self) -> usize {
         self.state.admission.inflight().0
     }
+}
+
+/// All listeners or none: a server that listens on half of its addresses looks healthy on the other half. Returns the
+/// addresses with the ports that the system selected.
+fn bind_all(
+    runtime: &Runtime,
+    listen: &[Listen],
+    socket_mode: u32,
+) -> Result<(Vec<Listener>, Vec<Listen>), Diagnostic> {
+    let mut bound = Vec::new();
+    for listen in listen {
+        bound.push(runtime.block_on(Listener::bind(listen, socket_mode))?);
+    }
+    let addresses = bound.iter().map(Listener::address).collect::<Result<Vec<_>, _>>();
+    let addresses = addresses.map_err(|error| {
+        codes::caused(&codes::LISTEN_FAILED, "cannot read the address of a listener", &error)
+    })?;
+    Ok((bound, addresses))
 }
 
 fn thread_error(what: &str, error: &dyn std::error::Error) -> Diagnostic {

@@ -15,7 +15,14 @@ const KERNEL_VARIABLE: &str = "OPENBLAS_CORETYPE";
 pub type AnonymousReadings = Vec<Option<u64>>;
 
 /// Logs everything that is known before the first request.
-pub fn all(options: &Options, state: &AppState, addresses: &[Listen], memory_check: &str, need: Footprint) {
+/// `addresses` are those of the API and those of the administration.
+pub fn all(
+    options: &Options,
+    state: &AppState,
+    addresses: (&[Listen], &[Listen]),
+    memory_check: &str,
+    need: Footprint,
+) {
     start(options);
     compute(options);
     tracing::info!(
@@ -29,11 +36,18 @@ pub fn all(options: &Options, state: &AppState, addresses: &[Listen], memory_che
     for entry in state.catalog.entries().iter() {
         tracing::info!(name = %entry.name(), dir = %entry.dir().display(), loaded = entry.is_loaded(), "model");
     }
-    for listen in addresses {
-        match listen {
-            Listen::Tcp(address) => tracing::info!(url = %format_args!("http://{address}"), "listening"),
-            Listen::Unix(_) => tracing::info!(url = %listen, "listening"),
-        }
+    for listen in addresses.0 {
+        tracing::info!(url = %url(listen), "listening");
+    }
+    for listen in addresses.1 {
+        tracing::info!(url = %url(listen), "admin");
+    }
+}
+
+fn url(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) => format!("http://{address}"),
+        Listen::Unix(_) => listen.to_string(),
     }
 }
 
@@ -88,6 +102,10 @@ fn limits(options: &Options) {
 }
 
 fn access(options: &Options, api_keys: Option<&ApiKeys>) {
+    if !options.trusted_proxies.is_empty() {
+        let proxies: Vec<String> = options.trusted_proxies.iter().map(ToString::to_string).collect();
+        tracing::info!(proxies = %proxies.join(","), "trusted_proxies");
+    }
     let Some(api_keys) = api_keys else {
         tracing::info!(authentication = %"none", reason = %"no `--api-keys`", "access");
         return;

@@ -10,6 +10,7 @@ use super::catalog::{Catalog, Loader};
 use super::metrics::Metrics;
 use super::options::{Options, RequestLimits};
 use super::scheduler::Scheduler;
+use super::trusted_proxy::TrustedProxy;
 
 /// Estimate and measurement of the models' memory, in bytes above the usage of the process before loading.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,8 @@ pub struct AppState {
     pub api_keys: Option<ApiKeys>,
     /// Whether `/metrics` and the status page require a key.
     pub protect_metrics: bool,
+    /// Peers whose headers about the client are trusted.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Compute threads.
     pub threads: usize,
     pub started: Instant,
@@ -49,6 +52,7 @@ impl AppState {
             metrics,
             api_keys,
             protect_metrics: options.protect_metrics,
+            trusted_proxies: options.trusted_proxies.clone(),
             threads: options.threads.get(),
             started: Instant::now(),
             load_time: Mutex::default(),

@@ -88,6 +88,9 @@ pub fn options() -> Options {
     Options {
         models: vec![("m".into(), "unused".into())],
         listen: vec!["127.0.0.1:0".parse().unwrap()],
+        admin_listen: Vec::new(),
+        allowed_hosts: Vec::new(),
+        trusted_proxies: Vec::new(),
         socket_mode: 0o660,
         api_keys: None,
         protect_metrics: false,
@@ -99,6 +102,7 @@ pub fn options() -> Options {
         requests: RequestLimits {
             body_bytes_max: 64 << 10,
             body_timeout: Duration::from_millis(300),
+            body_rate_min: 0,
             timeout: Duration::from_secs(20),
             inputs_max: 100,
         },

@@ -44,8 +44,10 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 }
 
 pub fn send(stream: &mut TcpStream, method: &str, path: &str, headers: &str, body: &[u8]) {
-    let head =
-        format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n{headers}\r\n",
+        body.len()
+    );
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
 }
 

@@ -13,11 +13,11 @@ use super::super::job::JobOutput;
 use super::super::model::{Model, Shape};
 use super::super::scheduler;
 use super::super::state::AppState;
-use super::body;
-use super::context::{self, RequestContext};
+use super::context::{self, Phase, RequestContext};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::input::Limits;
+use super::{body, body_reader};
 
 /// A request that has been admitted, and its body.
 pub struct Admitted {
@@ -61,11 +61,9 @@ impl FromRequest<Arc<AppState>> for Admitted {
         let (head, mut body) = request.into_parts();
         let context = head.extensions.get::<RequestContext>().cloned();
         let context = context.ok_or_else(|| ApiError::internal("the request has no context"))?;
-        match AdmittedRequest::admit(state, context, &head.headers, &mut body).await {
-            Ok((request, body)) => Ok(Self { request, body }),
-            // The permit, if there was one, is released before the rest of the body is read.
-            Err(error) => Err(error.with_body_read(body::discard(&head.headers, &mut body).await)),
-        }
+        // The layer around the handlers reads the rest of the body of a rejected request.
+        let (request, body) = AdmittedRequest::admit(state, context, &head.headers, &mut body).await?;
+        Ok(Self { request, body })
     }
 }
 
@@ -79,15 +77,16 @@ impl AdmittedRequest {
         let limits = state.limits;
         let deadline = Deadline::of(headers, limits.timeout, context.started)?;
         body::require_json(headers)?;
-        let bytes = body::announced_bytes(headers, limits.body_bytes_max)?;
-        let permit = state.admission.admit(&context.client, bytes)?;
-        let body = body::read(body, limits.body_bytes_max, limits.body_timeout).await?;
+        let announced = body::announced_bytes(headers, limits.body_bytes_max)?;
+        let mut permit = state.admission.admit(&context.client)?;
+        let body = deadline.limit(body_reader::read(body, announced, &limits, &mut permit)).await??;
         Ok((Self { state: Arc::clone(state), context, deadline, permit }, body))
     }
 
     /// The model with this name; loads it when necessary.
     pub async fn model(&self, name: Option<&str>) -> Result<LoadedModel, ApiError> {
         let entry = self.state.catalog.find(name)?;
+        self.context.set_phase(Phase::ModelLoad);
         let model = self.deadline.limit(entry.get(&self.state.catalog)).await?.map_err(|error| {
             ApiError::unavailable(
                 "model_not_loaded",
@@ -122,7 +121,12 @@ impl AdmittedRequest {
         }
         let (client, model) = (self.context.client.clone(), Arc::clone(&loaded.model));
         let mut response = self.state.scheduler.submit(client, model, input, self.permit);
-        let output = self.deadline.limit(response.receive()).await?;
+        self.context.set_phase(Phase::Queue);
+        let output = self.deadline.limit(response.receive()).await.inspect_err(|_| {
+            if response.has_begun() {
+                self.context.set_phase(Phase::Compute);
+            }
+        })?;
         let output = output.map_err(|error| ApiError::of_job(&error, param))?;
         self.state.metrics.queued(output.queued);
         self.context.set_usage(context::Usage { tokens: output.token_count, queued: output.queued });

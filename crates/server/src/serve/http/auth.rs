@@ -1,8 +1,8 @@
 //! Authentication by API key. The client of a request is then the name of its key instead of its address.
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Request, header};
+use axum::http::{HeaderMap, header};
 
+use super::super::client::Client;
 use super::super::state::AppState;
 use super::error::ApiError;
 
@@ -11,16 +11,13 @@ const ALWAYS_OPEN: &[&str] = &["/healthz", "/readyz"];
 /// Used by monitoring, which usually holds no key.
 const MONITORING: &[&str] = &["/metrics", "/"];
 
-/// Replaces the client of the connection by the client of the key.
-pub fn authenticate(state: &AppState, request: &mut Request<Body>) -> Result<(), ApiError> {
-    let Some(keys) = &state.api_keys else { return Ok(()) };
-    match bearer_token(request.headers()).and_then(|key| keys.client(key)) {
-        Some(client) => {
-            request.extensions_mut().insert(client);
-            Ok(())
-        }
-        None if is_open(state, request.uri().path()) => Ok(()),
-        None => Err(rejection(request.headers())),
+/// The client of the key, if the request has a valid one.
+pub fn authenticate(state: &AppState, headers: &HeaderMap, path: &str) -> Result<Option<Client>, ApiError> {
+    let Some(keys) = &state.api_keys else { return Ok(None) };
+    match bearer_token(headers).and_then(|key| keys.client(key)) {
+        Some(client) => Ok(Some(client)),
+        None if is_open(state, path) => Ok(None),
+        None => Err(rejection(headers)),
     }
 }
 

@@ -1,6 +1,8 @@
-//! Bodies. Requests are read under limits on size and time; responses hold their permit until they are sent.
+//! Bodies: the rest of a request body that no handler has read, and responses that hold their permit until they are
+//! sent.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,13 +18,12 @@ use super::error::ApiError;
 const DISCARD_BYTES_MAX: usize = 32 << 20;
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The announced length of the body; without one, the limit.
-pub fn announced_bytes(headers: &HeaderMap, bytes_max: u64) -> Result<u64, ApiError> {
+/// The announced length of the body, if there is one. Fails when it exceeds the limit.
+pub fn announced_bytes(headers: &HeaderMap, bytes_max: u64) -> Result<Option<u64>, ApiError> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     match announced {
         Some(bytes) if bytes > bytes_max => Err(ApiError::body_too_large(bytes_max)),
-        Some(bytes) => Ok(bytes),
-        None => Ok(bytes_max),
+        announced => Ok(announced),
     }
 }
 
@@ -33,41 +34,55 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
     if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(ApiError::media_type()) }
 }
 
-/// Reads the body within both limits.
-pub async fn read(body: &mut Body, bytes_max: u64, time_max: Duration) -> Result<Vec<u8>, ApiError> {
-    let whole = async {
-        let mut bytes = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| ApiError::json(format!("the body cannot be read: {error}")))?;
-            let Some(data) = frame.data_ref() else { continue };
-            if (bytes.len() + data.len()) as u64 > bytes_max {
-                return Err(ApiError::body_too_large(bytes_max));
-            }
-            bytes.extend_from_slice(data);
-        }
-        Ok(bytes)
-    };
-    let read = tokio::time::timeout(time_max, whole).await;
-    read.unwrap_or_else(|_| Err(ApiError::body_too_slow(time_max.as_secs_f64())))
+/// Shares the body of a request, so that the layer around the handler can read what the handler has left.
+pub fn share(body: Body) -> (Body, SharedBody) {
+    let shared = SharedBody(Arc::new(Mutex::new(body)));
+    (Body::new(shared.clone()), shared)
 }
 
-/// Reads and drops the rest of a rejected body. True when it reached the end: the connection then stays open, and a
-/// client that got status 429 can retry on it. Closing a connection with unread bytes resets it, and the reset can
-/// overtake the response.
-pub async fn discard(headers: &HeaderMap, body: &mut Body) -> bool {
-    // Such a client waits for `100 Continue` before it sends the body, and reading the body would send that.
-    if headers.contains_key(header::EXPECT) {
-        return false;
+/// A handle of a shared body.
+#[derive(Clone)]
+pub struct SharedBody(Arc<Mutex<Body>>);
+
+impl SharedBody {
+    fn lock(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let whole = async {
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            bytes += frame.ok()?.data_ref().map_or(0, Bytes::len);
-            (bytes <= DISCARD_BYTES_MAX).then_some(())?;
-        }
-        Some(())
-    };
-    tokio::time::timeout(DISCARD_TIME_MAX, whole).await.is_ok_and(|whole| whole.is_some())
+
+    /// Reads and drops the rest of a body that the handler has not read. True when it reached the end: the connection
+    /// then stays open, and a client that got status 429 can retry on it. Closing a connection with unread bytes resets
+    /// it, and the reset can overtake the response.
+    pub async fn discard(mut self) -> bool {
+        let whole = async {
+            let mut bytes = 0;
+            while let Some(frame) = self.frame().await {
+                bytes += frame.ok()?.data_ref().map_or(0, Bytes::len);
+                (bytes <= DISCARD_BYTES_MAX).then_some(())?;
+            }
+            Some(())
+        };
+        tokio::time::timeout(DISCARD_TIME_MAX, whole).await.is_ok_and(|whole| whole.is_some())
+    }
+}
+
+impl HttpBody for SharedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.lock()).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.lock().size_hint()
+    }
 }
 
 /// A response whose bytes count until they are sent.

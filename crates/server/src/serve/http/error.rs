@@ -19,24 +19,18 @@ pub struct ApiError {
     message: String,
     param: Option<&'static str>,
     retry_after_s: Option<u64>,
-    /// The rest of the request body is not read, so the connection must close.
-    close: bool,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let kind = match status.as_u16() {
             429 => "rate_limit_error",
+            504 => "timeout_error",
             500.. => "server_error",
             _ => "invalid_request_error",
         };
         let message = message.into();
-        Self { status, kind, code, message, param: None, retry_after_s: None, close: false }
-    }
-
-    /// Keeps the connection open if the request body has been read to its end.
-    pub fn with_body_read(self, read: bool) -> Self {
-        Self { close: !read, ..self }
+        Self { status, kind, code, message, param: None, retry_after_s: None }
     }
 
     /// A field has an invalid value.
@@ -75,6 +69,28 @@ impl ApiError {
     pub fn body_too_slow(seconds: f64) -> Self {
         let message = format!("the body did not arrive within {seconds} s");
         Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+    }
+
+    /// The body arrived below the minimum rate.
+    pub fn body_below_rate(bytes_per_s: u64, seconds: u64) -> Self {
+        let message =
+            format!("the body arrived with less than {bytes_per_s} bytes per second for {seconds} s");
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+    }
+
+    /// The header `Host` names another site, as in an attack by DNS rebinding.
+    pub fn host_not_allowed(host: &str) -> Self {
+        let message =
+            format!("the host `{host}` is not allowed; the operator can add it with `--allowed-host`");
+        Self::new(StatusCode::FORBIDDEN, "host_not_allowed", message)
+    }
+
+    /// The server has no connection left for requests other than probes.
+    pub fn connections_full() -> Self {
+        Self::unavailable(
+            "connections_full",
+            "too many connections are open; only probes are served on this one",
+        )
     }
 
     /// The content type is not JSON.
@@ -117,12 +133,20 @@ impl ApiError {
 
     /// The request has no valid key.
     pub fn unauthorized(message: impl Into<String>, code: &'static str) -> Self {
-        Self { close: true, ..Self::new(StatusCode::UNAUTHORIZED, code, message) }
+        Self::new(StatusCode::UNAUTHORIZED, code, message)
     }
 
     /// A bug or damaged weights.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
+    }
+}
+
+#[cfg(test)]
+impl ApiError {
+    /// The code, for tests.
+    pub fn code(&self) -> &'static str {
+        self.code
     }
 }
 
@@ -167,9 +191,6 @@ impl IntoResponse for ApiError {
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"inferd\""));
-        }
-        if self.close {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

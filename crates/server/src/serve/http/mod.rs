@@ -1,17 +1,21 @@
 //! The HTTP interface: router, layers, extractors, and one handler module per endpoint.
 //!
 //! ```text
-//! router -> request_log (layer: id, authentication, log line, panics)
+//! router -> request_log (layer: id, client, host, authentication, log line, panics, rest of the body)
 //!        -> handlers    -> admitted (extractor: deadline, permit, body)
 //! ```
 
 mod admitted;
 mod auth;
 mod body;
+mod body_reader;
+mod connection;
 mod context;
 mod deadline;
 mod error;
+mod forwarded;
 mod handlers;
+mod host;
 mod input;
 mod json;
 mod lenient_int;
@@ -19,4 +23,6 @@ mod request_log;
 mod router;
 mod vectors;
 
-pub use router::router;
+pub use connection::Connection;
+pub use host::{AllowedHost, HostPolicy};
+pub use router::{admin_router, probe_router, router};

@@ -30,7 +30,7 @@ impl Model for NoModel {
 
 fn push(queue: &mut Queue, model: &Arc<dyn Model>, client: &str, input: PendingInput) -> Arc<Job> {
     let client = Client::from_name(client);
-    let permit = Admission::new(Limits { requests_max: 9, bytes_max: 9 }).admit(&client, 1).ok().unwrap();
+    let permit = Admission::new(Limits { requests_max: 9, bytes_max: 9 }).admit(&client).ok().unwrap();
     let (job, _) = Job::new(client.clone(), Arc::clone(model), OutputKind::Embeddings, 1, permit);
     queue.push(&client, Entry { job: Arc::clone(&job), input, since: Instant::now() });
     job

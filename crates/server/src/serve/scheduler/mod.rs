@@ -13,7 +13,7 @@ mod core;
 mod tokenize;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -72,6 +72,7 @@ impl Input {
 pub struct ResponseHandle {
     core: Arc<Core>,
     cancel: Cancel,
+    job: Weak<Job>,
     receiver: ResponseReceiver,
     received: bool,
 }
@@ -103,7 +104,7 @@ impl Scheduler {
         permit: Permit,
     ) -> ResponseHandle {
         let (job, receiver) = Job::new(client.clone(), model, input.output_kind(), input.len(), permit);
-        let cancel = job.cancel.clone();
+        let (cancel, weak) = (job.cancel.clone(), Arc::downgrade(&job));
         let input = match input {
             Input::Texts(texts) | Input::TokenizeOnly { texts, .. } => PendingInput::Texts(texts),
             Input::Sequences(sequences) => {
@@ -120,7 +121,7 @@ impl Scheduler {
         }
         drop(state);
         self.core.wake_runner();
-        ResponseHandle { core: Arc::clone(&self.core), cancel, receiver, received: false }
+        ResponseHandle { core: Arc::clone(&self.core), cancel, job: weak, receiver, received: false }
     }
 
     /// Limit on the tokens of one request.
@@ -161,6 +162,11 @@ fn run(core: &Arc<Core>, work: Work) {
 }
 
 impl ResponseHandle {
+    /// Whether a step of the request has begun.
+    pub fn has_begun(&self) -> bool {
+        self.job.upgrade().is_some_and(|job| job.has_begun())
+    }
+
     /// Waits for the response.
     pub async fn receive(&mut self) -> Result<JobOutput, JobError> {
         let response = (&mut self.receiver).await;

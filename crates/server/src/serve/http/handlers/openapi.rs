@@ -18,12 +18,14 @@ use serde_json::{Value, json};
 use super::super::super::model::Shape;
 use super::super::super::state::AppState;
 use super::super::auth;
-use super::super::deadline;
-use super::super::json;
+use super::super::{deadline, host, json};
 use super::metrics;
 use crate::build_info;
 
 mod schemas;
+
+/// Paths that are served on every connection.
+const ON_RESERVED_CONNECTIONS: &[&str] = &["/", "/healthz", "/readyz", "/metrics"];
 
 /// The document.
 pub async fn document(State(state): State<Arc<AppState>>) -> Response<Body> {
@@ -76,7 +78,33 @@ fn describe(state: &AppState) -> Value {
         },
     });
     add_security(state, &mut document);
+    add_connection_errors(&mut document);
     document
+}
+
+/// Adds the errors that depend on the connection and not on the operation.
+fn add_connection_errors(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else { return };
+    for (path, item) in paths {
+        for method in ["get", "post"] {
+            let Some(operation) = item.get_mut(method) else { continue };
+            let responses = &mut operation["responses"];
+            if !host::is_unchecked(path) {
+                responses["403"] = error("`host_not_allowed`: the header `Host` names another site");
+            }
+            if !ON_RESERVED_CONNECTIONS.contains(&path.as_str()) {
+                let codes = responses["503"]["description"]
+                    .as_str()
+                    .map_or(String::new(), |codes| format!("{codes}, "));
+                responses["503"] = error(&format!("{codes}`connections_full`"));
+                responses["503"]["headers"]["Retry-After"] = retry_after();
+            }
+        }
+    }
+}
+
+fn retry_after() -> Value {
+    json!({ "required": true, "schema": { "type": "integer", "minimum": 1 } })
 }
 
 /// Adds the requirement of a key to the operations that need one.
@@ -127,9 +155,7 @@ fn compute(name: &str, summary: &str) -> Value {
         "description": "Time limit in milliseconds. It cannot exceed the limit of the server.",
         "schema": { "type": "integer", "minimum": 1, "maximum": u32::MAX },
     }]);
-    let retry = json!({ "required": true, "schema": { "type": "integer", "minimum": 1 } });
-    operation["responses"]["429"]["headers"]["Retry-After"] = retry.clone();
-    operation["responses"]["503"]["headers"]["Retry-After"] = retry;
+    operation["responses"]["429"]["headers"]["Retry-After"] = retry_after();
     operation
 }
 
