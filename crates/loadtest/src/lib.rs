@@ -18,14 +18,17 @@ mod disk;
 mod drain;
 mod faults;
 mod http_client;
+mod malformed;
 mod metrics;
 mod overload;
 mod peak;
 mod probe;
 mod report;
+mod rng;
 mod scenario;
 mod selection;
 mod server;
+mod soak;
 mod traffic;
 mod workload;
 
