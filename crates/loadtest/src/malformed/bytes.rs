@@ -188,7 +188,7 @@ pub fn shapes() -> Vec<Shot> {
 pub fn random(document: &Document, rng: &mut Rng) -> Shot {
     let mut bytes = valid(document, rng);
     let mut names = Vec::new();
-    for _ in 0..1 + rng.below(4) {
+    for _ in 0..=rng.below(4) {
         names.push(change(document, rng, &mut bytes));
     }
     if rng.one_in(2) {
@@ -265,7 +265,7 @@ fn change(document: &Document, rng: &mut Rng, bytes: &mut Vec<u8>) -> &'static s
             "bare line feeds"
         }
         10 => {
-            let more: Vec<u8> = (0..1 + rng.below(9)).flat_map(|_| valid(document, rng)).collect();
+            let more: Vec<u8> = (0..=rng.below(9)).flat_map(|_| valid(document, rng)).collect();
             bytes.extend(more);
             "pipelined requests"
         }
@@ -279,7 +279,7 @@ fn change(document: &Document, rng: &mut Rng, bytes: &mut Vec<u8>) -> &'static s
             "large headers"
         }
         _ => {
-            let noise: Vec<u8> = (0..1 + rng.below(64)).map(|_| rng.below(256) as u8).collect();
+            let noise: Vec<u8> = (0..=rng.below(64)).map(|_| rng.below(256) as u8).collect();
             insert(bytes, place, &noise);
             "random bytes"
         }

@@ -96,7 +96,7 @@ impl Document {
 
     /// Every status that some operation may answer.
     pub fn statuses(&self) -> Vec<u16> {
-        let statuses = self.operations.iter().flat_map(|operation| operation.responses.as_object());
+        let statuses = self.operations.iter().filter_map(|operation| operation.responses.as_object());
         statuses.flat_map(|statuses| statuses.keys()).filter_map(|status| status.parse().ok()).collect()
     }
 }

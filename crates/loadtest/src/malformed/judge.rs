@@ -22,12 +22,13 @@ pub fn of_case(document: &Document, case: &Case, reply: &Reply) -> Option<String
     let as_expected = match case.expected {
         Expected::Accepted => status == 200,
         Expected::Rejected => (400..500).contains(&status),
+        Expected::NoRoute => matches!(status, 404 | 405),
         Expected::Status(expected) => status == expected,
         Expected::Either => (400..500).contains(&status) || status == 200,
     };
     // Other paths and other methods are documented for the server, not for the operation.
-    let is_of_operation =
-        !matches!(case.expected, Expected::Status(404 | 405)) && case.method == operation.method;
+    let is_of_operation = !matches!(case.expected, Expected::NoRoute | Expected::Status(405))
+        && case.method == operation.method;
     if !as_expected {
         return Some(format!("{status} instead of {:?}", case.expected));
     }
@@ -75,4 +76,105 @@ fn of_any(document: &Document, reply: &Reply, has_no_body: bool) -> Option<Strin
         return Some(format!("{status} without the envelope of errors: {body:?}"));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::malformed::cases;
+
+    fn document() -> Document {
+        let object = |properties: serde_json::Value, required: &[&str]| json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false });
+        let content = |name: &str| json!({ "content": { "application/json": { "schema": { "$ref": format!("#/components/schemas/{name}") } } } });
+        let document = json!({
+            "paths": { "/x": { "post": {
+                "requestBody": content("Request"),
+                "responses": { "200": content("Response"), "400": content("Error"), "415": content("Error") },
+            } } },
+            "components": { "schemas": {
+                "Request": object(json!({ "n": { "type": "integer", "maximum": 9 } }), &["n"]),
+                "Response": object(json!({ "ok": { "const": true } }), &["ok"]),
+                "Error": object(json!({ "error": { "type": "string" } }), &["error"]),
+            } },
+        });
+        Document::new(&document.to_string().into_bytes()).unwrap()
+    }
+
+    fn case(expected: Expected) -> Case {
+        Case { name: String::new(), operation: 0, method: "POST".into(), bytes: Vec::new(), expected }
+    }
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply { status, headers: vec![("x-request-id".into(), "1".into())], body: body.as_bytes().to_vec() }
+    }
+
+    const OK: &str = r#"{"ok":true}"#;
+    const ERROR: &str = r#"{"error":"no"}"#;
+
+    #[test]
+    fn a_documented_response_has_no_problem() {
+        let document = document();
+        for (expected, status, body) in [
+            (Expected::Accepted, 200, OK),
+            (Expected::Rejected, 400, ERROR),
+            (Expected::Status(415), 415, ERROR),
+            (Expected::Either, 200, OK),
+            (Expected::NoRoute, 404, ERROR),
+            (Expected::Accepted, 504, ERROR),
+        ] {
+            assert_eq!(of_case(&document, &case(expected), &reply(status, body)), None, "{status}");
+        }
+    }
+
+    #[test]
+    fn every_other_response_is_a_problem() {
+        let document = document();
+        for (expected, status, body) in [
+            // An invalid request is accepted, and a valid one is rejected.
+            (Expected::Rejected, 200, OK),
+            (Expected::Accepted, 400, ERROR),
+            (Expected::Status(415), 400, ERROR),
+            // A body that is not that of the document.
+            (Expected::Accepted, 200, r#"{"ok":1}"#),
+            (Expected::Rejected, 400, "no"),
+            // A status that the operation does not document.
+            (Expected::Rejected, 418, ERROR),
+            (Expected::Rejected, 500, ERROR),
+            (Expected::Accepted, 503, ERROR),
+            (Expected::Status(405), 405, ERROR),
+        ] {
+            assert!(of_case(&document, &case(expected), &reply(status, body)).is_some(), "{status} {body}");
+        }
+        let without_id = Reply { headers: Vec::new(), ..reply(200, OK) };
+        assert!(of_case(&document, &case(Expected::Accepted), &without_id).is_some());
+    }
+
+    #[test]
+    fn bytes_may_get_a_status_of_the_parser_as_the_last_response() {
+        let document = document();
+        let of_parser = Reply { headers: Vec::new(), ..reply(400, "") };
+        let of = |replies: &[Reply]| of_bytes(&document, replies, End::Closed);
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[reply(200, OK), of_parser.clone()]), None);
+        assert!(of(&[of_parser, reply(200, OK)]).is_some());
+        assert!(of(&[reply(500, ERROR)]).is_some());
+        assert!(of(&[reply(418, ERROR)]).is_some());
+        assert!(of_bytes(&document, &[], End::Open).is_some());
+    }
+
+    #[test]
+    fn requests_depend_on_the_seed_alone_and_most_are_invalid() {
+        let document = document();
+        let bytes = |seed| -> Vec<_> {
+            cases::generate(&document, seed, 500).into_iter().map(|case| case.bytes).collect()
+        };
+        assert_eq!(bytes(1).len(), 500);
+        assert_eq!(bytes(1), bytes(1));
+        assert_ne!(bytes(1), bytes(2));
+        let invalid = cases::generate(&document, 1, 500);
+        assert!(invalid.iter().filter(|case| case.expected == Expected::Rejected).count() > 250);
+        assert!(invalid.iter().any(|case| case.expected == Expected::Accepted));
+    }
 }

@@ -30,7 +30,7 @@ pub const ATTACKS: [Disturbance; 4] = [
     Disturbance::TokenizeFlood,
 ];
 
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const SPIKE_CLIENTS: usize = 48;
 const TOKENIZE_CLIENTS: usize = 8;
 const UNREAD_RESPONSES: usize = 32;

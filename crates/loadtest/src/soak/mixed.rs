@@ -11,7 +11,7 @@ use crate::traffic::Outcomes;
 pub const CLIENTS: usize = 6;
 /// Longest pause between two requests of a client.
 const PAUSE_MS_MAX: usize = 120;
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// A connection is used for so many requests on average.
 const REQUESTS_PER_CONNECTION: usize = 20;
 

@@ -22,7 +22,7 @@ use crate::{
 
 const PERIODS: u32 = 6;
 /// A shorter run has too few samples between its attacks.
-const DURATION_MIN: Duration = Duration::from_secs(60);
+const DURATION_MIN: Duration = Duration::from_mins(1);
 /// Growth that no run of an hour can tell from noise, and that a year of service survives: 2 KiB per minute is 1 GiB per year.
 const SLOPE_MAX: f64 = 2048.0;
 /// The interval of the slope, times the duration, as a share of the memory. A wider interval shows nothing.
@@ -49,7 +49,7 @@ impl Plan {
         let (short, long) = (Duration::from_secs(2), Duration::from_secs(20));
         let spike = (period / 15).clamp(short, long);
         let attack = (period / 15).clamp(short, long);
-        let settle = (period / 4).min(Duration::from_secs(60));
+        let settle = (period / 4).min(Duration::from_mins(1));
         let steady = period.saturating_sub(settle + spike + attack);
         // About a hundred samples in each period, and at most two per second: a read takes time from the server.
         let interval = (steady / 100).max(Duration::from_millis(500)).min(steady / 10);
