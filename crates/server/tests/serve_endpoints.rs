@@ -110,7 +110,12 @@ fn reports_the_invalid_field_of_a_request() {
             "invalid_value",
             "source".into(),
         ),
-        ("/v1/infer", r#"{"task":"rerank","query":[ [1]],"documents":[2]}"#, "invalid_value", "query".into()),
+        (
+            "/v1/infer",
+            r#"{"task":"rerank","query":[ "a"],"documents":["b"]}"#,
+            "invalid_value",
+            "query".into(),
+        ),
         (
             "/v1/infer",
             r#"{"task":"similarity","source":"a","targets":[]}"#,

@@ -87,7 +87,7 @@ pub fn raw(rng: &mut Rng) -> (&'static str, bool, Vec<u8>) {
         ("invalid UTF-8", true, b"\"\xff\xfe\"".to_vec()),
         ("an overlong encoding", true, b"\"\xc0\xaf\"".to_vec()),
         ("an encoded surrogate", true, b"\"\xed\xa0\x80\"".to_vec()),
-        ("an escaped surrogate without its pair", true, b"\"\\ud800\"".to_vec()),
+        ("an escaped surrogate without its pair", false, b"\"\\ud800\"".to_vec()),
         ("an unknown escape", true, b"\"\\x41\"".to_vec()),
         ("a line break in a text", true, b"\"a\nb\"".to_vec()),
         ("single quotes", true, b"'a'".to_vec()),
