@@ -41,8 +41,8 @@ const LIMITS: [&str; 10] = [
 ];
 const CLIENTS: usize = 16;
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Failed requests that a check quotes.
-const QUOTED_MAX: usize = 5;
+/// Failed requests that a check quotes, each with another violation.
+const QUOTED_MAX: usize = 8;
 
 pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
     let model = context.model_argument();
@@ -117,7 +117,7 @@ fn well_formed(context: &Context<'_>, document: &Document, address: SocketAddr) 
             Err(problem) => Some(problem),
         };
         let operation = &document.operations[case.operation];
-        results.problem(problem, || {
+        results.problem(problem, &case.name, || {
             format!(
                 "request {index} ({} {}, {}): {}",
                 case.method,
@@ -167,7 +167,9 @@ fn any_bytes(context: &Context<'_>, document: &Document, address: SocketAddr) ->
             }
             Err(problem) => Some(problem),
         };
-        results.problem(problem, || format!("connection {index} ({}): {}", shot.name, quoted(&shot.bytes)));
+        results.problem(problem, &shot.name, || {
+            format!("connection {index} ({}): {}", shot.name, quoted(&shot.bytes))
+        });
     });
     context.runner.check()?;
     Ok(Check::new(
@@ -184,7 +186,8 @@ fn any_bytes(context: &Context<'_>, document: &Document, address: SocketAddr) ->
 struct Results {
     outcomes: BTreeMap<String, usize>,
     problems: usize,
-    quoted: Vec<String>,
+    /// By what is wrong with the request.
+    quoted: BTreeMap<String, String>,
 }
 
 impl Results {
@@ -192,11 +195,11 @@ impl Results {
         *self.outcomes.entry(outcome.to_string()).or_default() += 1;
     }
 
-    fn problem(&mut self, problem: Option<String>, request: impl FnOnce() -> String) {
+    fn problem(&mut self, problem: Option<String>, name: &str, request: impl FnOnce() -> String) {
         if let Some(problem) = problem {
             self.problems += 1;
-            if self.quoted.len() < QUOTED_MAX {
-                self.quoted.push(format!("{problem}; {}", request()));
+            if self.quoted.len() < QUOTED_MAX && !self.quoted.contains_key(name) {
+                self.quoted.insert(name.to_string(), format!("{problem}; {}", request()));
             }
         }
     }
@@ -206,19 +209,21 @@ impl Results {
             *self.outcomes.entry(outcome).or_default() += count;
         }
         self.problems += other.problems;
-        self.quoted.extend(other.quoted);
-        self.quoted.truncate(QUOTED_MAX);
+        for (name, quoted) in other.quoted {
+            if self.quoted.len() < QUOTED_MAX {
+                self.quoted.entry(name).or_insert(quoted);
+            }
+        }
     }
 
     fn summary(&self, seed: u64) -> String {
         let outcomes: Vec<_> = self.outcomes.iter().map(|(name, count)| format!("{count} {name}")).collect();
         let outcomes = outcomes.join(", ");
-        match self.quoted.as_slice() {
-            [] => outcomes,
-            quoted => {
-                format!("{} problems with `--seed {seed}`: {outcomes}\n{}", self.problems, quoted.join("\n"))
-            }
+        if self.quoted.is_empty() {
+            return outcomes;
         }
+        let quoted: Vec<_> = self.quoted.values().map(String::as_str).collect();
+        format!("{} problems with `--seed {seed}`: {outcomes}\n{}", self.problems, quoted.join("\n"))
     }
 }
 

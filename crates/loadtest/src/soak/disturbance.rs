@@ -31,7 +31,7 @@ pub const ATTACKS: [Disturbance; 4] = [
 ];
 
 const TIMEOUT: Duration = Duration::from_mins(1);
-const SPIKE_CLIENTS: usize = 48;
+const SPIKE_CLIENTS: usize = 32;
 const TOKENIZE_CLIENTS: usize = 8;
 const UNREAD_RESPONSES: usize = 32;
 const SLOW_BODIES: usize = 64;
@@ -63,7 +63,7 @@ impl Disturbance {
         match self {
             Self::Spike => {
                 let text = "the engine of a quiet harbour carries light over stone ".repeat(4);
-                let body = format!("{{\"input\":[{}]}}", list(&text, 32));
+                let body = format!("{{\"input\":[{}]}}", list(&text, 16));
                 flood(address, SPIKE_CLIENTS, "/v1/embeddings", body.as_bytes(), end)
             }
             Self::TokenizeFlood => {

@@ -72,12 +72,14 @@ pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
     let before = server.sample()?;
 
     let is_done = AtomicBool::new(false);
+    let started = Instant::now();
     let (periods, load) = std::thread::scope(|scope| {
         let is_done = &is_done;
         let clients: Vec<_> = (0..mixed::CLIENTS as u64)
             .map(|number| scope.spawn(move || mixed::client(address, number, is_done)))
             .collect();
-        let periods = (0..PERIODS).map(|number| period(context, &plan, number, address, other)).collect();
+        let periods =
+            (0..PERIODS).map(|number| period(context, &plan, started, number, (address, other))).collect();
         is_done.store(true, Ordering::Relaxed);
         let mut load = Outcomes::default();
         for client in clients {
@@ -108,9 +110,9 @@ struct Period {
 fn period(
     context: &Context<'_>,
     plan: &Plan,
+    started: Instant,
     number: u32,
-    address: SocketAddr,
-    other: SocketAddr,
+    (address, other): (SocketAddr, SocketAddr),
 ) -> anyhow::Result<Period> {
     let pause = |time: Duration| {
         let end = Instant::now() + time;
@@ -118,12 +120,13 @@ fn period(
             std::thread::sleep((end - Instant::now()).min(Duration::from_millis(200)));
         }
     };
-    let begin = Instant::now();
+    // The last requests of the attack before may take longer than planned: that is taken from the time of measurement, so that the
+    // run does not become longer.
+    let end = started + plan.period * (number + 1) - plan.spike - plan.attack;
     pause(plan.settle);
     let mut settled = Vec::new();
-    while begin.elapsed() < plan.settle + plan.steady && context.runner.check().is_ok() {
-        let minutes = (plan.period * number + begin.elapsed()).as_secs_f64() / 60.0;
-        settled.push((minutes, Sample::read(address)?.resident_bytes));
+    while (settled.len() < 2 * BLOCK || Instant::now() < end) && context.runner.check().is_ok() {
+        settled.push((started.elapsed().as_secs_f64() / 60.0, Sample::read(address)?.resident_bytes));
         pause(plan.interval);
     }
     context.runner.check()?;
