@@ -122,7 +122,7 @@ fn period(
     };
     // The last requests of the attack before may take longer than planned: that is taken from the time of measurement, so that the
     // run does not become longer.
-    let end = started + plan.period * (number + 1) - plan.spike - plan.attack;
+    let end = started + plan.period * number + plan.settle + plan.steady;
     pause(plan.settle);
     let mut settled = Vec::new();
     while (settled.len() < 2 * BLOCK || Instant::now() < end) && context.runner.check().is_ok() {
