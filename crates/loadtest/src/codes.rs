@@ -60,7 +60,7 @@ diag::codes! {
         "fix": "`found` quotes the request; run again with the same `--seed` and `--requests`, and compare the handler with /openapi.json",
     }
     /// The server panicked.
-    pub PANIC = Violation "malformed-panic": "the server panicked or ended" {
+    pub PANIC = Violation "load-panic": "the server panicked or ended" {
         "catches": "input that reaches an `unwrap`, an index or an arithmetic overflow",
         "fix": "the log line in `found` names the place",
     }

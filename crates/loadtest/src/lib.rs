@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod aftermath;
 mod check;
 mod codes;
 mod container;

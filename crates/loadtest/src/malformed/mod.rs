@@ -20,11 +20,10 @@ use diag::Diagnostic;
 use self::document::Document;
 use self::wire::Wire;
 use crate::http_client::Client;
-use crate::probe::{is_healthy, wait_until};
 use crate::rng::Rng;
 use crate::scenario::Context;
 use crate::server::Server;
-use crate::{Check, FAULT_RESPONSE, MALFORMED_RESPONSE, NOT_MEASURED, PANIC, RESOURCE_LEAK};
+use crate::{Check, MALFORMED_RESPONSE, NOT_MEASURED, aftermath};
 
 /// Limits of the server: small enough that a list or a body beyond them is cheap, and times that end an incomplete request.
 const LIMITS: [&str; 10] = [
@@ -40,7 +39,7 @@ const LIMITS: [&str; 10] = [
     "64",
 ];
 const CLIENTS: usize = 16;
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 /// Failed requests that a check quotes, each with another violation.
 const QUOTED_MAX: usize = 8;
 
@@ -50,49 +49,13 @@ pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
     let mut server = Server::start(context.binary, &arguments)?;
     let address = server.address();
     let before = server.sample()?;
-    let document = Client::new(address, SETTLE_TIMEOUT).get("/openapi.json").map_err(|error| {
+    let document = Client::new(address, TIMEOUT).get("/openapi.json").map_err(|error| {
         Diagnostic::new(&NOT_MEASURED, "the server does not answer /openapi.json").found(error.to_string())
     })?;
     let document = Document::new(&document.body)?;
 
     let mut checks = vec![well_formed(context, &document, address)?, any_bytes(context, &document, address)?];
-    let recovers = wait_until(SETTLE_TIMEOUT, || is_healthy(address));
-    checks.push(Check::new(
-        &FAULT_RESPONSE,
-        "a valid request is still answered",
-        recovers,
-        "200",
-        if recovers { "200" } else { "not 200" },
-    ));
-    let mut after = server.sample();
-    let is_settled = wait_until(SETTLE_TIMEOUT, || {
-        after = server.sample();
-        // The connection that reads the metrics is the only one.
-        matches!(&after, Ok(after) if (after.connections, after.requests_held, after.threads) == (1.0, 0.0, before.threads))
-    });
-    let after = after?;
-    checks.push(Check::new(
-        &RESOURCE_LEAK,
-        "no connection and no permit remains",
-        is_settled,
-        format!("1 connection, 0 permits held, {} threads as before", before.threads),
-        format!(
-            "{} connections, {} permits held, {} threads",
-            after.connections, after.requests_held, after.threads
-        ),
-    ));
-    let (exit, panics) = (server.exit_code()?, server.panics());
-    checks.push(Check::new(
-        &PANIC,
-        "no panic",
-        exit.is_none() && panics.is_empty(),
-        "a running process, and no panic in its log",
-        match (exit, panics.first()) {
-            (Some(code), _) => format!("exit code {code}"),
-            (None, Some(first)) => format!("{} panics: {first}", panics.len()),
-            (None, None) => "none".into(),
-        },
-    ));
+    checks.extend(aftermath::checks(&mut server, &before)?);
     Ok(checks)
 }
 

@@ -12,13 +12,10 @@ use std::time::{Duration, Instant};
 use self::disturbance::{ATTACKS, Disturbance};
 use self::trend::Trend;
 use crate::metrics::Sample;
-use crate::probe::{is_healthy, wait_until};
 use crate::scenario::Context;
 use crate::server::Server;
 use crate::traffic::Outcomes;
-use crate::{
-    Check, FAULT_RESPONSE, NOT_SATURATED, PANIC, RESOURCE_LEAK, SOAK_GROWTH, SOAK_NOISE, UNEXPECTED_RESPONSE,
-};
+use crate::{Check, NOT_SATURATED, SOAK_GROWTH, SOAK_NOISE, UNEXPECTED_RESPONSE, aftermath};
 
 const PERIODS: u32 = 6;
 /// A shorter run has too few samples between its attacks.
@@ -29,7 +26,6 @@ const SLOPE_MAX: f64 = 2048.0;
 const NOISE_MAX: f64 = 0.1;
 /// The line is fitted to means of so many settled samples.
 const BLOCK: usize = 5;
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 const MIB: f64 = 1048576.0;
 
 /// Times of one period: memory settles, is measured, then come the spike and the attack.
@@ -95,7 +91,7 @@ pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
     let mut checks = judge_memory(&periods, plan.interval);
     checks.push(judge_load(&load));
     checks.push(judge_spikes(&periods));
-    checks.extend(judge_end(&mut server, &before)?);
+    checks.extend(aftermath::checks(&mut server, &before)?);
     Ok(checks)
 }
 
@@ -228,46 +224,6 @@ fn judge_spikes(periods: &[Period]) -> Check {
         "accepted requests in each spike",
         format!("{counts:?} accepted"),
     )
-}
-
-fn judge_end(server: &mut Server, before: &Sample) -> anyhow::Result<[Check; 3]> {
-    let recovers = wait_until(SETTLE_TIMEOUT, || is_healthy(server.address()));
-    let mut after = server.sample();
-    let is_settled = wait_until(SETTLE_TIMEOUT, || {
-        after = server.sample();
-        matches!(&after, Ok(after) if (after.connections, after.requests_held, after.threads) == (1.0, 0.0, before.threads))
-    });
-    let after = after?;
-    let (exit, panics) = (server.exit_code()?, server.panics());
-    Ok([
-        Check::new(
-            &FAULT_RESPONSE,
-            "a valid request is answered at the end",
-            recovers,
-            "200",
-            format!("{recovers}"),
-        ),
-        Check::new(
-            &RESOURCE_LEAK,
-            "no connection and no permit remains",
-            is_settled,
-            format!("1 connection, 0 permits held, {} threads as before", before.threads),
-            format!(
-                "{} connections, {} permits held, {} threads",
-                after.connections, after.requests_held, after.threads
-            ),
-        ),
-        Check::new(
-            &PANIC,
-            "no panic",
-            exit.is_none() && panics.is_empty(),
-            "a running process, and no panic in its log",
-            panics
-                .first()
-                .cloned()
-                .unwrap_or_else(|| exit.map_or("none".into(), |code| format!("exit code {code}"))),
-        ),
-    ])
 }
 
 #[cfg(test)]
