@@ -70,8 +70,20 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     loadtest.arg(workspace_root().join("Cargo.toml")).arg("--");
     loadtest.arg("--binary").arg(args.binary.unwrap_or_else(|| plan.paths.dist.join(&plan.names.packed)));
     loadtest.arg("--model").arg(model);
-    if args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == "all" || name == "container") {
-        loadtest.args(["--image", &loaded_image(&plan.paths.dist, context.runner.clone())?]);
+    let is_named = args.scenarios.iter().any(|name| name == "container");
+    if is_named || args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == "all") {
+        match loaded_image(&plan.paths.dist, context.runner.clone()) {
+            Ok(image) => {
+                loadtest.args(["--image", &image]);
+            }
+            Err(error) if is_named => return Err(error),
+            // The scenario `container` is then reported as not measured, and the others run.
+            Err(error) => {
+                context.runner.check()?;
+                let diagnostics = diag::collect(&error).into_iter();
+                diagnostics.for_each(|diagnostic| context.runner.events().warn(diagnostic.warning()));
+            }
+        }
     }
     if let Some(duration) = args.duration {
         loadtest.args(["--duration", &duration.to_string()]);
