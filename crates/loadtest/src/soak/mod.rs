@@ -128,15 +128,20 @@ fn period(
     context.runner.check()?;
     let spike = Disturbance::Spike.run(other, plan.spike);
     let after_spike = Sample::read(address).map_or(0.0, |sample| sample.resident_bytes);
-    let attack = ATTACKS[number as usize % ATTACKS.len()];
-    attack.run(other, plan.attack);
+    // The warm-up has all attacks: each of them takes memory once that the allocator keeps for the next time.
+    let attacks = match number {
+        0 => &ATTACKS[..],
+        _ => std::slice::from_ref(&ATTACKS[number as usize % ATTACKS.len()]),
+    };
+    attacks.iter().for_each(|attack| drop(attack.run(other, plan.attack)));
+    let names: Vec<_> = attacks.iter().map(|attack| attack.name()).collect();
     let after_attack = Sample::read(address).map_or(0.0, |sample| sample.resident_bytes);
     context.runner.events().step(format!(
         "period {} of {PERIODS}: settled {:.1} MiB, after the spike {:.1} MiB, after the attack ({}) {:.1} MiB",
         number + 1,
         mean(&settled).1 / MIB,
         after_spike / MIB,
-        attack.name(),
+        names.join(", "),
         after_attack / MIB,
     ));
     Ok(Period { settled, spike })
@@ -149,7 +154,7 @@ fn mean(samples: &[(f64, f64)]) -> (f64, f64) {
     (minutes / count, bytes / count)
 }
 
-/// The first period is warm-up: the first spike and the first attack are after it.
+/// The first period is warm-up: the first spike and every attack are at its end.
 fn judge_memory(periods: &[Period], interval: Duration) -> Vec<Check> {
     let later = periods.get(1..).unwrap_or_default();
     let blocks: Vec<(f64, f64)> =
