@@ -31,6 +31,12 @@ pub struct Args {
     /// Concurrent clients of an overload
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
     clients: u16,
+    /// Requests that `malformed` generates from the OpenAPI document, and connections that it sends bytes on
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    requests: u32,
+    /// Seed of the generated requests
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
     /// The model folder [default: the one that `cargo xtask fetch-model` prints]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -64,8 +70,20 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     loadtest.arg(workspace_root().join("Cargo.toml")).arg("--");
     loadtest.arg("--binary").arg(args.binary.unwrap_or_else(|| plan.paths.dist.join(&plan.names.packed)));
     loadtest.arg("--model").arg(model);
-    if args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == "all" || name == "container") {
-        loadtest.args(["--image", &loaded_image(&plan.paths.dist, context.runner.clone())?]);
+    let is_named = args.scenarios.iter().any(|name| name == "container");
+    if is_named || args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == "all") {
+        match loaded_image(&plan.paths.dist, context.runner.clone()) {
+            Ok(image) => {
+                loadtest.args(["--image", &image]);
+            }
+            Err(error) if is_named => return Err(error),
+            // The scenario `container` is then reported as not measured, and the others run.
+            Err(error) => {
+                context.runner.check()?;
+                let diagnostics = diag::collect(&error).into_iter();
+                diagnostics.for_each(|diagnostic| context.runner.events().warn(diagnostic.warning()));
+            }
+        }
     }
     if let Some(duration) = args.duration {
         loadtest.args(["--duration", &duration.to_string()]);
@@ -73,6 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     if let Some(minutes) = args.minutes {
         loadtest.args(["--minutes", &minutes.to_string()]);
     }
+    loadtest.args(["--requests", &args.requests.to_string(), "--seed", &args.seed.to_string()]);
     loadtest.args(["--clients", &args.clients.to_string(), "--format", &name(args.format)]);
     loadtest.args(&args.scenarios);
     let task = Task::new("run the load tests", loadtest).inherit_stderr(true).tee_stdout();

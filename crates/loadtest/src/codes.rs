@@ -54,6 +54,26 @@ diag::codes! {
         "catches": "missing time limits, size limits and error handling",
         "fix": "send the request of that check by hand; `expected` lists the allowed outcomes",
     }
+    /// The response to a malformed request is not documented.
+    pub MALFORMED_RESPONSE = Violation "malformed-response": "a malformed request got a response that /openapi.json does not document, or another outcome than it must" {
+        "catches": "an internal error for invalid input, an invalid value that is accepted, an error without the envelope, a request that is read in two ways, a connection that stays open",
+        "fix": "`found` quotes the request; run again with the same `--seed` and `--requests`, and compare the handler with /openapi.json",
+    }
+    /// The server panicked.
+    pub PANIC = Violation "load-panic": "the server panicked or ended" {
+        "catches": "input that reaches an `unwrap`, an index or an arithmetic overflow",
+        "fix": "the log line in `found` names the place",
+    }
+    /// Memory grows over the time of a soak.
+    pub SOAK_GROWTH = Violation "soak-growth": "resident memory grows under a constant load" {
+        "catches": "a leak, and memory that each spike leaves behind",
+        "fix": "run `cargo xtask loadtest soak --minutes 60`, and compare the allocator's values on /metrics between two periods",
+    }
+    /// The samples of a soak do not determine the slope.
+    pub SOAK_NOISE = Violation "soak-noise": "memory varies so much that growth would not be seen" {
+        "catches": "a run that is too short, and a load that is not constant",
+        "fix": "raise `--minutes`, or run it on an idle machine",
+    }
     /// Permits or threads remain after all clients have left.
     pub RESOURCE_LEAK = Violation "fault-resource-leak": "permits or threads remain after all misbehaving clients have left" {
         "catches": "requests whose work does not end with their connection",

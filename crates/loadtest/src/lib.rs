@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod aftermath;
 mod check;
 mod codes;
 mod container;
@@ -19,15 +20,18 @@ mod drain;
 mod faults;
 mod http_client;
 mod idle_connections;
+mod malformed;
 mod metrics;
 mod overload;
 mod peak;
 mod probe;
 mod report;
+mod rng;
 mod scenario;
 mod selection;
 mod server;
 mod slow_body;
+mod soak;
 mod timeouts;
 mod traffic;
 mod victim;

@@ -42,6 +42,12 @@ struct Cli {
     /// Concurrent clients of an overload
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2000))]
     clients: u16,
+    /// Requests that `malformed` generates from the OpenAPI document, and connections that it sends bytes on
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    requests: usize,
+    /// Seed of the generated requests
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
     /// Format of the results on stdout
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -111,6 +117,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             image: cli.image.as_deref(),
             clients: cli.clients.into(),
             duration: budget.next(remaining),
+            requests: cli.requests,
+            seed: cli.seed,
             runner: &runner,
         };
         eprintln!("running scenario `{}`", scenario.name());

@@ -17,6 +17,8 @@ pub struct Sample {
     pub threads: f64,
     /// Requests that hold a permit.
     pub requests_held: f64,
+    /// Open connections, with the one that reads the values.
+    pub connections: f64,
 }
 
 impl Sample {
@@ -40,6 +42,7 @@ impl Sample {
             resident_bytes: value("process_resident_memory_bytes")?,
             threads: value("process_threads")?,
             requests_held: value("inferd_inflight_requests")?,
+            connections: value("inferd_connections")?,
         })
     }
 }
@@ -49,11 +52,11 @@ mod tests {
     use super::*;
 
     const PAGE: &str = "# TYPE process_threads gauge\nprocess_threads 9\nprocess_threads_max 99\n\
-                        process_resident_memory_bytes 1e8\ninferd_inflight_requests 0\n";
+                        process_resident_memory_bytes 1e8\ninferd_inflight_requests 0\ninferd_connections 1\n";
 
     #[test]
     fn reads_the_values_by_their_whole_name() {
-        let sample = Sample { resident_bytes: 1e8, threads: 9.0, requests_held: 0.0 };
+        let sample = Sample { resident_bytes: 1e8, threads: 9.0, requests_held: 0.0, connections: 1.0 };
         assert_eq!(Sample::parse(PAGE).unwrap(), sample);
     }
 

@@ -195,7 +195,7 @@ mod tests {
         let mut outcomes = Outcomes::default();
         outcomes.seconds_by_status.insert(200, vec![0.1; 1000]);
         outcomes.seconds_by_status.insert(429, vec![0.001; 1000]);
-        let sample = Sample { resident_bytes: 100e6, threads: 9.0, requests_held: 0.0 };
+        let sample = Sample { resident_bytes: 100e6, threads: 9.0, requests_held: 0.0, connections: 1.0 };
         Measurement {
             unloaded_p99: 0.02,
             capacity: 100.0,

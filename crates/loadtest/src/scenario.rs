@@ -8,8 +8,8 @@ use process::Runner;
 use crate::report::ScenarioReport;
 use crate::server::Server;
 use crate::{
-    Check, NO_IMAGE, container, disk, drain, faults, idle_connections, overload, peak, slow_body, timeouts,
-    workload,
+    Check, NO_IMAGE, container, disk, drain, faults, idle_connections, malformed, overload, peak, slow_body,
+    soak, timeouts, workload,
 };
 
 /// What to test: one entry of [`SCENARIOS`].
@@ -39,8 +39,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("timeouts", Time::Fixed, "Requests that exceed their time limit; the latency of the request after each", |c| timeouts::run(c.binary, &c.model_argument())),
     Scenario::new("disk", Time::Fixed, "Model files that are truncated or removed under the server", |c| disk::run(c.binary, c.model)),
     Scenario::new("drain", Time::Fixed, "SIGTERM under load", |c| drain::run(c.binary, &c.model_argument(), &workload::embedding_requests(), c.runner)),
+    Scenario::new("malformed", Time::Fixed, "Requests that violate the OpenAPI document, and bytes that are almost HTTP", malformed::run),
     Scenario::new("overload", Time::Chosen, "Twice the capacity, for minutes", run_overload),
     Scenario::new("container", Time::Chosen, "The same in a container with 512 MiB and one CPU", run_container),
+    Scenario::new("soak", Time::Chosen, "Mixed load with six spikes and attacks, for an hour with `--minutes 60`", soak::run),
 ];
 
 /// The server under test and the size of the load.
@@ -55,6 +57,10 @@ pub struct Context<'a> {
     pub clients: usize,
     /// Time of a scenario with [`Time::Chosen`].
     pub duration: Duration,
+    /// Number of requests that the scenario `malformed` generates, and of connections for its bytes.
+    pub requests: usize,
+    /// The same seed gives the same requests.
+    pub seed: u64,
     /// Runs container commands, reports progress, and ends the load after a signal.
     pub runner: &'a Runner,
 }
@@ -164,6 +170,8 @@ mod tests {
             image: None,
             clients: 1,
             duration: Duration::ZERO,
+            requests: 1,
+            seed: 1,
             runner: &runner,
         };
         let scenario = Scenario::new("fails", Time::Fixed, "", |_| anyhow::bail!("no server"));

@@ -17,12 +17,15 @@ use crate::{SERVER_NOT_STARTED, peak};
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Kept lines of the log; error messages quote them.
 const LOG_LINES_MAX: usize = 40;
+/// The server's own report of a panic, and that of the standard library.
+const PANIC_MARKS: [&str; 2] = ["error[internal-error]", "panicked at"];
 
 /// A running server; dropping it kills it.
 pub struct Server {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
+    panics: Arc<Mutex<Vec<String>>>,
     container: Option<String>,
 }
 
@@ -72,10 +75,18 @@ impl Server {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (sender, receiver) = std::sync::mpsc::channel();
         let kept = Arc::clone(&log);
+        let panics = Arc::new(Mutex::new(Vec::new()));
+        let kept_panics = Arc::clone(&panics);
         std::thread::spawn(move || {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
                 if let Some((_, address)) = line.split_once("listening url=http://") {
                     let _ = sender.send(address.trim().to_string());
+                }
+                if PANIC_MARKS.iter().any(|mark| line.contains(mark)) {
+                    let mut panics = kept_panics.lock().unwrap_or_else(PoisonError::into_inner);
+                    if panics.len() < LOG_LINES_MAX {
+                        panics.push(line.clone());
+                    }
                 }
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() < LOG_LINES_MAX {
@@ -84,7 +95,8 @@ impl Server {
             }
         });
         // Made before the address is known, so that a server that does not listen is killed.
-        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, container };
+        let mut server =
+            Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, panics, container };
         match receiver.recv_timeout(START_TIMEOUT).ok().and_then(|address| address.parse().ok()) {
             Some(address) => server.address = address,
             None => return Err(not_started(server.log()).into()),
@@ -97,9 +109,21 @@ impl Server {
         self.address
     }
 
+    /// All addresses, in the order of its arguments `--listen`.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let log = self.log();
+        let urls = log.lines().filter_map(|line| line.split_once("listening url=http://"));
+        urls.filter_map(|(_, address)| address.trim().parse().ok()).collect()
+    }
+
     /// The first lines of its log.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Lines of its log that report a panic.
+    pub fn panics(&self) -> Vec<String> {
+        self.panics.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its metrics at this moment.

@@ -106,6 +106,18 @@ fn reports_the_invalid_field_of_a_request() {
         ),
         (
             "/v1/infer",
+            r#"{"task":"similarity","source":["a"],"targets":"c"}"#,
+            "invalid_value",
+            "source".into(),
+        ),
+        (
+            "/v1/infer",
+            r#"{"task":"rerank","query":[ "a"],"documents":["b"]}"#,
+            "invalid_value",
+            "query".into(),
+        ),
+        (
+            "/v1/infer",
             r#"{"task":"similarity","source":"a","targets":[]}"#,
             "invalid_value",
             "targets".into(),

@@ -154,9 +154,11 @@ type Field<'a> = (&'a RawValue, &'static str);
 
 fn one_and_many(one: Field<'_>, many: Field<'_>, limits: Limits) -> Result<Input, ApiError> {
     let ((one, one_name), (many, many_name)) = (one, many);
+    let is_list = is_list_of_inputs(one);
     let one = Input::read(one, one_name, limits)?;
-    if one.len() != 1 {
-        let message = format!("`{one_name}` must be one input, not {}", one.len());
+    if is_list || one.len() != 1 {
+        let message =
+            format!("`{one_name}` must be one text or the token ids of one, not a list of {}", one.len());
         return Err(ApiError::invalid(one_name, message));
     }
     let many = Input::read(many, many_name, limits)?;
@@ -170,4 +172,10 @@ fn one_and_many(one: Field<'_>, many: Field<'_>, limits: Limits) -> Result<Input
             format!("`{one_name}` and `{many_name}` must both be text or both token ids"),
         )
     })
+}
+
+/// Whether valid JSON is a list of texts or of lists. A list of numbers is one input.
+fn is_list_of_inputs(json: &RawValue) -> bool {
+    let elements = json.get().strip_prefix('[').map(str::trim_start);
+    elements.is_some_and(|elements| elements.starts_with(['"', '[']))
 }

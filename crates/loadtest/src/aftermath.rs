@@ -1,0 +1,78 @@
+//! What must hold after every load: the server answers, holds nothing of its clients, and has not panicked.
+
+use std::time::Duration;
+
+use crate::metrics::Sample;
+use crate::probe::{is_healthy, wait_until};
+use crate::server::Server;
+use crate::{Check, FAULT_RESPONSE, PANIC, RESOURCE_LEAK};
+
+/// Longer than the time limits of connections whose clients have left.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Compares a server with its state before the load, when no client but this one is left.
+pub fn checks(server: &mut Server, before: &Sample) -> anyhow::Result<[Check; 3]> {
+    let recovers = wait_until(TIMEOUT, || is_healthy(server.address()));
+    let mut after = server.sample();
+    let is_settled = wait_until(TIMEOUT, || {
+        after = server.sample();
+        after.as_ref().is_ok_and(|after| is_unused(after, before))
+    });
+    let (exit, panics) = (server.exit_code()?, server.panics());
+    Ok([
+        Check::new(
+            &FAULT_RESPONSE,
+            "a valid request is still answered",
+            recovers,
+            "200",
+            if recovers { "200" } else { "not 200" },
+        ),
+        Check::new(
+            &RESOURCE_LEAK,
+            "no connection and no permit remains",
+            is_settled,
+            format!("1 connection, 0 permits held, {} threads as before", before.threads),
+            after.map_or_else(
+                |error| error.to_string(),
+                |after| {
+                    let Sample { connections, requests_held, threads, .. } = after;
+                    format!("{connections} connections, {requests_held} permits held, {threads} threads")
+                },
+            ),
+        ),
+        Check::new(
+            &PANIC,
+            "no panic",
+            exit.is_none() && panics.is_empty(),
+            "a running process, and no panic in its log",
+            match (exit, panics.first()) {
+                (Some(code), _) => format!("exit code {code}"),
+                (None, Some(first)) => format!("{} panics: {first}", panics.len()),
+                (None, None) => "none".into(),
+            },
+        ),
+    ])
+}
+
+/// The connection that reads the sample is the only one.
+fn is_unused(after: &Sample, before: &Sample) -> bool {
+    (after.connections, after.requests_held, after.threads) == (1.0, 0.0, before.threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_a_permit_or_a_thread_is_a_use() {
+        let before = Sample { resident_bytes: 1e8, threads: 9.0, requests_held: 0.0, connections: 1.0 };
+        assert!(is_unused(&Sample { resident_bytes: 2e8, ..before }, &before));
+        for after in [
+            Sample { connections: 2.0, ..before },
+            Sample { requests_held: 1.0, ..before },
+            Sample { threads: 10.0, ..before },
+        ] {
+            assert!(!is_unused(&after, &before), "{after:?}");
+        }
+    }
+}
