@@ -50,7 +50,9 @@ enum Scenario {
     Drain,
     /// Twice the capacity, for minutes
     Overload,
-    /// The same in a container with 512 MiB and one CPU
+    /// Load that needs much memory, then no traffic, twice
+    Spike,
+    /// The overload in a container with 512 MiB and one CPU
     Container,
 }
 

@@ -14,6 +14,7 @@
 mod check;
 mod codes;
 mod container;
+mod curve;
 mod disk;
 mod drain;
 mod faults;
@@ -24,10 +25,12 @@ mod probe;
 mod report;
 mod scenario;
 mod server;
+mod spike;
 mod traffic;
 mod workload;
 
 pub use check::Check;
 pub use codes::*;
+pub use curve::Curve;
 pub use report::{Report, ScenarioReport};
 pub use scenario::{Context, Scenario};

@@ -3,24 +3,30 @@ use std::fmt::Write as _;
 use diag::{Code, Diagnostic, Diagnostics};
 use serde::Serialize;
 
-use crate::{Check, NOT_MEASURED};
+use crate::{Check, Curve, NOT_MEASURED};
 
 /// Version of the JSON document; raised when a field changes its meaning or is removed.
 const SCHEMA_VERSION: u32 = 1;
 
 /// What one scenario observed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ScenarioReport {
     /// Name of the scenario.
     pub scenario: String,
     /// Every check, in the order in which it was made.
     pub checks: Vec<Check>,
+    /// Memory over time, if the scenario measures it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
 }
 
 impl ScenarioReport {
     /// One line for each check: outcome, name, observed value.
     pub fn human(&self) -> String {
         let mut text = format!("{}\n", self.scenario);
+        if let Some(curve) = &self.curve {
+            text.push_str(&curve.plot());
+        }
         for check in &self.checks {
             let outcome = if check.passed() { "pass" } else { "FAIL" };
             // Writing to a String cannot fail.
@@ -44,7 +50,7 @@ impl ScenarioReport {
 }
 
 /// All scenarios of a run.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Report {
     schema_version: u32,
     scenarios: Vec<ScenarioReport>,
@@ -84,7 +90,7 @@ mod tests {
 
     fn report(passed: bool) -> Report {
         let checks = vec![Check::new(&LATENCY, "p99 of accepted requests", passed, "at most 90 ms", "80 ms")];
-        Report::new(vec![ScenarioReport { scenario: "overload".into(), checks }])
+        Report::new(vec![ScenarioReport { scenario: "overload".into(), checks, curve: None }])
     }
 
     #[test]
@@ -110,7 +116,8 @@ mod tests {
 
     #[test]
     fn rejects_a_run_without_scenarios_or_checks() {
-        let empty = Report::new(vec![ScenarioReport { scenario: "drain".into(), checks: Vec::new() }]);
+        let empty =
+            Report::new(vec![ScenarioReport { scenario: "drain".into(), ..ScenarioReport::default() }]);
         for report in [Report::new(Vec::new()), empty] {
             assert_eq!(diag::exit_code(&report.problems().0), 2);
         }

@@ -7,7 +7,7 @@ use process::Runner;
 
 use crate::report::ScenarioReport;
 use crate::server::Server;
-use crate::{Check, NO_IMAGE, container, disk, drain, faults, overload, workload};
+use crate::{Check, Curve, NO_IMAGE, container, disk, drain, faults, overload, spike, workload};
 
 /// What to test; the order is the order of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -20,7 +20,9 @@ pub enum Scenario {
     Drain,
     /// Twice the capacity, for minutes
     Overload,
-    /// The same in a container with 512 MiB and one CPU
+    /// Load that needs much memory, then no traffic, twice
+    Spike,
+    /// The overload in a container with 512 MiB and one CPU
     Container,
 }
 
@@ -48,6 +50,7 @@ impl Scenario {
             Self::Disk => "disk",
             Self::Drain => "drain",
             Self::Overload => "overload",
+            Self::Spike => "spike",
             Self::Container => "container",
         }
     }
@@ -61,10 +64,11 @@ impl Scenario {
             bodies: &workload::embedding_requests(),
             runner: context.runner,
         };
-        let checks = self.checks(context, &model, &load);
+        let mut curve = None;
+        let checks = self.checks(context, &model, &load, &mut curve);
         // After a signal every other error is a consequence.
         context.runner.check()?;
-        Ok(ScenarioReport { scenario: self.name().into(), checks: checks? })
+        Ok(ScenarioReport { scenario: self.name().into(), checks: checks?, curve })
     }
 
     fn checks(
@@ -72,6 +76,7 @@ impl Scenario {
         context: &Context<'_>,
         model: &str,
         load: &overload::Load<'_>,
+        curve: &mut Option<Curve>,
     ) -> anyhow::Result<Vec<Check>> {
         Ok(match self {
             Self::Faults => faults::run(context.binary, model)?,
@@ -83,6 +88,15 @@ impl Scenario {
                     &["--model", model, "--max-inflight", overload::MAX_INFLIGHT],
                 )?;
                 overload::judge(&overload::measure(server.address(), load)?)
+            }
+            Self::Spike => {
+                let server = Server::start(context.binary, &["--model", model])?;
+                let kinds = spike::mixed_requests();
+                let measurement =
+                    spike::measure(&server, server.pid()?, &kinds, spike::Phases::DEFAULT, context.runner)?;
+                let checks = spike::judge(&measurement);
+                *curve = Some(measurement.curve);
+                checks
             }
             Self::Container => {
                 let image = context.image.ok_or_else(|| {
