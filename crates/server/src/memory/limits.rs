@@ -20,6 +20,16 @@ pub struct MemoryLimit {
     pub source: String,
 }
 
+/// The file with the memory of the machine.
+const MEMINFO: &str = "/proc/meminfo";
+
+impl MemoryLimit {
+    /// Whether this is the memory of the machine, and not a limit that someone has set.
+    pub fn is_machine(&self) -> bool {
+        self.source.ends_with(MEMINFO)
+    }
+}
+
 impl fmt::Display for MemoryLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} MiB free of {} MiB ({})", self.available >> 20, self.limit >> 20, self.source)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::admission;
 use super::listen::Listen;
 use super::scheduler;
+use crate::memory::memory_max::MemoryMax;
 
 /// Options of a server. The command line has a flag for each.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Options {
     pub lazy_weights: bool,
     /// Bytes that must stay free; `None`: no memory check.
     pub memory_headroom: Option<u64>,
+    /// Bound of the resident memory; `None`: the default.
+    pub memory_max: Option<MemoryMax>,
     /// Limits on all concurrent requests.
     pub admission: admission::Limits,
     /// Limits on each request.

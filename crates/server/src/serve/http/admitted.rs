@@ -80,6 +80,9 @@ impl AdmittedRequest {
         let deadline = Deadline::of(headers, limits.timeout, context.started)?;
         body::require_json(headers)?;
         let bytes = body::announced_bytes(headers, limits.body_bytes_max)?;
+        if let Some(cap) = &state.memory_cap {
+            cap.check(bytes).map_err(ApiError::memory_full)?;
+        }
         let permit = state.admission.admit(&context.client, bytes)?;
         let body = body::read(body, limits.body_bytes_max, limits.body_timeout).await?;
         Ok((Self { state: Arc::clone(state), context, deadline, permit }, body))
@@ -89,10 +92,9 @@ impl AdmittedRequest {
     pub async fn model(&self, name: Option<&str>) -> Result<LoadedModel, ApiError> {
         let entry = self.state.catalog.find(name)?;
         let model = self.deadline.limit(entry.get(&self.state.catalog)).await?.map_err(|error| {
-            ApiError::unavailable(
-                "model_not_loaded",
-                format!("the model `{}` cannot be loaded: {}", entry.name(), error.fields().message),
-            )
+            let message =
+                format!("the model `{}` cannot be loaded: {}", entry.name(), error.fields().message);
+            ApiError::model_not_loaded(error.code(), message)
         })?;
         let shape = model.shape();
         Ok(LoadedModel { entry, model, shape })
