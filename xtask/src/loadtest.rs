@@ -54,6 +54,8 @@ enum Scenario {
     Spike,
     /// The overload in a container with 512 MiB and one CPU
     Container,
+    /// The image with 8 GiB, and a model and a load that need more than 6 GB; only by name
+    BigHost,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -78,7 +80,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     loadtest.arg(workspace_root().join("Cargo.toml")).arg("--");
     loadtest.arg("--binary").arg(args.binary.unwrap_or_else(|| plan.paths.dist.join(&plan.names.packed)));
     loadtest.arg("--model").arg(model);
-    if args.scenarios.is_empty() || args.scenarios.contains(&Scenario::Container) {
+    let needs_image = |scenario: &Scenario| matches!(scenario, Scenario::Container | Scenario::BigHost);
+    if args.scenarios.is_empty() || args.scenarios.iter().any(needs_image) {
         loadtest.args(["--image", &loaded_image(&plan.paths.dist, context.runner.clone())?]);
     }
     loadtest.args(["--duration", &args.duration.to_string(), "--clients", &args.clients.to_string()]);

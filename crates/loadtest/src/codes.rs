@@ -89,6 +89,11 @@ diag::codes! {
         "catches": "leaks and fragmentation",
         "fix": "raise the number of loads; a leak grows with each one",
     }
+    /// Model and load of the large host need too little memory.
+    pub BIG_HOST_TOO_SMALL = NotMeasured "big-host-too-small": "model and load needed less memory than the run is about" {
+        "cause": "the server rejected most requests",
+        "fix": "run it on an idle machine; `--max-inflight-bytes` of the scenario bounds the responses",
+    }
     /// The load of a spike needs hardly any memory.
     pub SPIKE_TOO_SMALL = NotMeasured "spike-too-small": "the load needed too little memory to show that it is returned" {
         "cause": "the server rejected most requests, or the machine is too slow",

@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod big_host;
+mod big_model;
 mod check;
 mod codes;
 mod container;

@@ -98,7 +98,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         duration: cli.duration.duration().max(DURATION_MIN),
         runner: &runner,
     };
-    let is_selected = |scenario: &Scenario| cli.scenarios.is_empty() || cli.scenarios.contains(scenario);
+    let is_selected = |scenario: &Scenario| {
+        if cli.scenarios.is_empty() { scenario.is_default() } else { cli.scenarios.contains(scenario) }
+    };
     let mut reports = Vec::new();
     for scenario in Scenario::value_variants().iter().copied().filter(is_selected) {
         eprintln!("running scenario `{}`", scenario.name());

@@ -7,7 +7,7 @@ use process::Runner;
 
 use crate::report::ScenarioReport;
 use crate::server::Server;
-use crate::{Check, Curve, NO_IMAGE, container, disk, drain, faults, overload, spike, workload};
+use crate::{Check, Curve, NO_IMAGE, big_host, container, disk, drain, faults, overload, spike, workload};
 
 /// What to test; the order is the order of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,6 +24,8 @@ pub enum Scenario {
     Spike,
     /// The overload in a container with 512 MiB and one CPU
     Container,
+    /// The image with 8 GiB, and a model and a load that need more than 6 GB; only by name
+    BigHost,
 }
 
 /// The server under test and the size of the load.
@@ -52,7 +54,13 @@ impl Scenario {
             Self::Overload => "overload",
             Self::Spike => "spike",
             Self::Container => "container",
+            Self::BigHost => "big-host",
         }
+    }
+
+    /// Whether it is part of a run that names no scenario. The one that writes GBs is not.
+    pub fn is_default(self) -> bool {
+        self != Self::BigHost
     }
 
     /// Starts a server, loads it, and checks what was observed. Fails when nothing can be said about the server.
@@ -98,15 +106,21 @@ impl Scenario {
                 *curve = Some(measurement.curve);
                 checks
             }
-            Self::Container => {
-                let image = context.image.ok_or_else(|| {
-                    Diagnostic::new(&NO_IMAGE, "the scenario `container` needs an image")
-                        .expected("`--image ID`")
-                })?;
-                container::run(image, context.model, load)?
+            Self::Container => container::run(image(context)?, context.model, load)?,
+            Self::BigHost => {
+                let (checks, memory) =
+                    big_host::run(image(context)?, context.model, context.duration, context.runner)?;
+                *curve = Some(memory);
+                checks
             }
         })
     }
+}
+
+fn image<'a>(context: &Context<'a>) -> Result<&'a str, Diagnostic> {
+    context
+        .image
+        .ok_or_else(|| Diagnostic::new(&NO_IMAGE, "the scenario needs an image").expected("`--image ID`"))
 }
 
 #[cfg(test)]

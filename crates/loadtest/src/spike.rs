@@ -37,6 +37,8 @@ pub struct Kind {
     pub body: Vec<u8>,
     /// Time from a response to the next request.
     pub pause: Duration,
+    /// Time from the end of a request to the first read of its response: the server holds the response meanwhile.
+    pub read_after: Duration,
 }
 
 /// What a run observed.
@@ -69,16 +71,17 @@ pub fn mixed_requests() -> Vec<Kind> {
     let long_texts = serde_json::json!({ "inputs": vec![words(100 << 10); 8] });
     let many_inputs = serde_json::json!({ "input": vec!["a"; 1500] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
-    let kind = |clients, path, body: serde_json::Value, pause_ms| Kind {
+    let kind = |clients, path, body: serde_json::Value, pause_ms, read_after_ms| Kind {
         clients,
         path,
         body: body.to_string().into_bytes(),
         pause: Duration::from_millis(pause_ms),
+        read_after: Duration::from_millis(read_after_ms),
     };
     vec![
-        kind(12, "/tokenize", long_texts, 0),
-        kind(24, "/v1/embeddings", many_inputs, 0),
-        kind(150, "/v1/embeddings", short, 500),
+        kind(12, "/tokenize", long_texts, 0, 0),
+        kind(24, "/v1/embeddings", many_inputs, 0, 3000),
+        kind(150, "/v1/embeddings", short, 500, 0),
     ]
 }
 
@@ -172,7 +175,7 @@ fn run_load(
                     let mut client = Client::new(address, RESPONSE_TIMEOUT);
                     let mut results = Vec::new();
                     while Instant::now() < until && runner.check().is_ok() {
-                        let response = client.post(kind.path, &kind.body);
+                        let response = client.post_and_wait(kind.path, &kind.body, kind.read_after);
                         let pause = match &response {
                             Ok(response) if response.status == 200 => kind.pause,
                             // As `Retry-After` asks, shortened.

@@ -77,7 +77,7 @@ impl Check<'_> {
             Assessment::Exceeds(shortfall) => {
                 let total = |need| {
                     let Footprint { anonymous, file_backed } = self.footprint(need).ok()?;
-                    Some(anonymous + file_backed + self.headroom)
+                    Some(anonymous.saturating_add(file_backed).saturating_add(self.headroom))
                 };
                 let remedies = remedies::list(&shortfall, self.need, self.models.len(), total);
                 Err(shortfall.diagnostic(&remedies))
@@ -89,8 +89,8 @@ impl Check<'_> {
         let workload = Workload { threads: need.threads, batch_tokens: need.batch_tokens };
         let models = Breakdown::of_models(self.models, workload)?.footprint();
         Ok(Footprint {
-            anonymous: models.anonymous + need.request_bytes,
-            file_backed: models.file_backed + self.mapped_weights,
+            anonymous: models.anonymous.saturating_add(need.request_bytes),
+            file_backed: models.file_backed.saturating_add(self.mapped_weights),
         })
     }
 }

@@ -204,18 +204,21 @@ fn collect_all(state: &AppState, threads: &Threads, depth: Depth) {
     }
     state.scheduler.wake_idle_runners();
     let hold = if depth == Depth::All { MEETING_TIME_MAX } else { Duration::ZERO };
-    on_each_http_thread(&threads.http, hold);
+    drop(on_each_http_thread(&threads.http, hold));
     std::thread::sleep(THREADS_TIME);
     // Pages that the other threads have freed belong to no thread.
     collect::run_if_due();
 }
 
+/// Number of tasks that have begun.
+type Meeting = Arc<(Mutex<usize>, Condvar)>;
+
 /// tokio has no call that runs on every thread. So each task keeps its thread until all tasks have begun.
-fn on_each_http_thread(http: &Handle, hold: Duration) {
+fn on_each_http_thread(http: &Handle, hold: Duration) -> Meeting {
     let threads = http.metrics().num_workers();
-    let meeting = Arc::new((Mutex::new(0), Condvar::new()));
+    let all = Meeting::default();
     for _ in 0..threads {
-        let meeting = Arc::clone(&meeting);
+        let meeting = Arc::clone(&all);
         http.spawn(async move {
             collect::run_if_due();
             let (arrived, changed) = &*meeting;
@@ -225,6 +228,7 @@ fn on_each_http_thread(http: &Handle, hold: Duration) {
             drop(changed.wait_timeout_while(arrived, hold, |arrived| *arrived < threads));
         });
     }
+    all
 }
 
 #[cfg(test)]
@@ -291,11 +295,12 @@ mod tests {
     #[test]
     fn one_task_runs_on_each_thread() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        collect::request(Depth::All);
-        on_each_http_thread(runtime.handle(), Duration::from_secs(20));
-        // Ends when both threads have met; otherwise after 20 s.
         let started = Instant::now();
-        drop(runtime);
-        assert!(started.elapsed() < Duration::from_secs(15));
+        // A second task on the same thread would begin after 20 s.
+        let meeting = on_each_http_thread(runtime.handle(), Duration::from_secs(20));
+        let arrived = meeting.0.lock().unwrap();
+        let time_max = Duration::from_secs(10);
+        let (arrived, _) = meeting.1.wait_timeout_while(arrived, time_max, |arrived| *arrived < 2).unwrap();
+        assert_eq!(*arrived, 2, "after {:?}", started.elapsed());
     }
 }

@@ -60,7 +60,7 @@ impl Server {
         let estimate = Breakdown::of_models(&options.models, workload)?;
         let footprint = estimate.footprint();
         let mut limits = limits::read_limits(Path::new("/"));
-        let need_bytes = footprint.anonymous + footprint.file_backed + need.request_bytes;
+        let need_bytes = (footprint.anonymous + footprint.file_backed).saturating_add(need.request_bytes);
         let bound = MemoryBound::of(options.memory_max, &limits, need_bytes);
         let anonymous = before.map_or(0, |before| before.anonymous);
         limits.extend(bound.as_ref().and_then(|bound| bound.as_limit(anonymous)));
