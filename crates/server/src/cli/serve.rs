@@ -12,7 +12,7 @@ use units::{ByteSize, TimeSpan};
 use super::config::Settings;
 use super::exit::CommandResult;
 use super::{output, threads};
-use crate::memory::memory_max::MemoryMax;
+use crate::memory::memory_max::{MemoryBound, MemoryMax};
 use crate::memory::{limits, preflight};
 use crate::serve::{
     AdmissionLimits, BatchSettings, ConnectionLimits, Listen, OptionSources, Options, RequestLimits, Server,
@@ -137,16 +137,19 @@ fn octal(text: &str) -> Result<u32, String> {
     }
 }
 
-/// The default of `--memory-headroom` on this machine.
-fn default_headroom() -> u64 {
-    preflight::default_headroom(&limits::read_limits(Path::new("/")))
+/// The default of `--memory-headroom` on this machine. A bound of the user counts like a limit of the machine.
+fn default_headroom(memory_max: Option<MemoryMax>) -> u64 {
+    let mut limits = limits::read_limits(Path::new("/"));
+    let bound = MemoryBound::of(memory_max, &limits, 0);
+    limits.extend(bound.and_then(|bound| bound.as_limit(0)));
+    preflight::default_headroom(&limits)
 }
 
 /// Serves until a signal ends the process.
 pub fn run(flags: Flags, settings: Settings) -> CommandResult {
     let threads = flags.threads.unwrap_or_else(threads::available);
     let batch_tokens = flags.batch_tokens.unwrap_or(BATCH_TOKENS_PER_THREAD * threads.get());
-    let headroom = flags.memory_headroom.map_or_else(default_headroom, ByteSize::bytes);
+    let headroom = flags.memory_headroom.map_or_else(|| default_headroom(flags.memory_max), ByteSize::bytes);
     if flags.print_config {
         let derived = [
             ("threads", format!("{threads}, from the CPUs and the CPU quota")),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use units::ByteSize;
 
-use super::limits::MemoryLimit;
+use super::limits::{MEMORY_MAX, MemoryLimit};
 
 /// The value of the option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +72,11 @@ impl MemoryBound {
         match option {
             Some(MemoryMax::Size(ByteSize(0))) => None,
             Some(MemoryMax::Size(size)) => {
-                Some(Self { bytes: size.bytes(), source: "--memory-max".into(), is_explicit: true })
+                Some(Self { bytes: size.bytes(), source: MEMORY_MAX.into(), is_explicit: true })
             }
             Some(MemoryMax::Percent(percent)) => {
                 let (bytes, source) = percent_of(percent, smallest?);
-                Some(Self { bytes, source: format!("--memory-max, {source}"), is_explicit: true })
+                Some(Self { bytes, source: format!("{MEMORY_MAX}, {source}"), is_explicit: true })
             }
             None => {
                 let limit = smallest?;

@@ -78,7 +78,9 @@ impl Shortfall {
     /// The diagnostic for the operator. `remedies` are changes each of which is enough.
     pub fn diagnostic(&self, remedies: &[String]) -> Diagnostic {
         let Self { footprint, headroom, limit } = self;
-        let consequence = if footprint.anonymous.saturating_add(*headroom) > limit.available {
+        let consequence = if limit.is_own_bound() {
+            "requests would get status 503"
+        } else if footprint.anonymous.saturating_add(*headroom) > limit.available {
             "the kernel would kill the server"
         } else {
             "the weights would be read from disk for every batch"

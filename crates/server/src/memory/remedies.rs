@@ -68,7 +68,7 @@ fn larger_limit(shortfall: &Shortfall) -> String {
             "a machine with {mib} MiB of memory, or {} MiB less in use",
             shortfall.missing().div_ceil(MIB)
         )
-    } else if limit.source.starts_with("--memory-max") {
+    } else if limit.is_own_bound() {
         format!("`--memory-max \"{size}\"`")
     } else {
         format!(
