@@ -82,7 +82,7 @@ diag::codes! {
     /// Memory stays allocated after the load has ended.
     pub SPIKE_RETURN = Violation "spike-return": "resident memory did not return to the idle level after the load" {
         "catches": "free memory that the allocator keeps, and buffers that outlive their requests",
-        "fix": "run `cargo xtask loadtest spike` and compare `inferd_allocator_committed_bytes` with `inferd_memory_anonymous_bytes` on /metrics",
+        "fix": "run `cargo xtask loadtest spike` and compare `inferd_memory_anonymous_bytes` with `inferd_allocator_pages` and `inferd_memory_collections_total` on /metrics",
     }
     /// A repeated load needs more memory than the first one.
     pub SPIKE_PEAK_GROWTH = Violation "spike-peak-growth": "the same load needed more memory than before" {

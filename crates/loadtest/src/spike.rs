@@ -69,7 +69,7 @@ const PEAK_MIB_MIN: f64 = 32.0;
 pub fn mixed_requests() -> Vec<Kind> {
     let words = |bytes: usize| "seven old bridges carry a quiet river over stone ".repeat(bytes / 49);
     let long_texts = serde_json::json!({ "inputs": vec![words(100 << 10); 8] });
-    let many_inputs = serde_json::json!({ "input": vec!["a"; 1500] });
+    let many_inputs = serde_json::json!({ "input": vec!["a"; 1000] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
     let kind = |clients, path, body: serde_json::Value, pause_ms, read_after_ms| Kind {
         clients,
@@ -80,7 +80,7 @@ pub fn mixed_requests() -> Vec<Kind> {
     };
     vec![
         kind(12, "/tokenize", long_texts, 0, 0),
-        kind(24, "/v1/embeddings", many_inputs, 0, 3000),
+        kind(12, "/v1/embeddings", many_inputs, 0, 3000),
         kind(150, "/v1/embeddings", short, 500, 0),
     ]
 }

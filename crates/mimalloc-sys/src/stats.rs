@@ -56,7 +56,7 @@ unsafe extern "C" {
 pub struct Stats {
     /// Reserved address space.
     pub reserved_bytes: u64,
-    /// Memory that may be resident: allocated or free, and not returned to the kernel.
+    /// Memory that was in use once. On Linux returned memory stays in this number: `MADV_DONTNEED` needs no new commit.
     pub committed_bytes: u64,
     /// Memory returned to the kernel with `MADV_FREE`, since the start.
     pub reset_bytes: u64,
