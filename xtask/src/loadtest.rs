@@ -70,7 +70,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     loadtest.arg(workspace_root().join("Cargo.toml")).arg("--");
     loadtest.arg("--binary").arg(args.binary.unwrap_or_else(|| plan.paths.dist.join(&plan.names.packed)));
     loadtest.arg("--model").arg(model);
-    let is_named = args.scenarios.iter().any(|name| name == "container");
+    let is_named = args.scenarios.iter().any(|name| name == "container" || name == "big-host");
     if is_named || args.scenarios.is_empty() || args.scenarios.iter().any(|name| name == "all") {
         match loaded_image(&plan.paths.dist, context.runner.clone()) {
             Ok(image) => {

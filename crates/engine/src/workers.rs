@@ -8,10 +8,11 @@
 //!
 //! Several models can share a [`WorkerPool`]; the number of compute threads is then that of one model.
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 
 use crate::bert::Scratch;
@@ -36,6 +37,18 @@ impl WorkerPool {
     /// The number of threads.
     pub fn threads(&self) -> usize {
         self.workers.threads.len()
+    }
+
+    /// Makes each worker call `work` once, as soon as it has no job. Returns at once.
+    ///
+    /// For work that only the thread itself can do, such as returning the memory of its heap. A request that a worker has
+    /// not begun is replaced by the next one.
+    pub fn run_on_each_idle_worker(&self, work: fn()) {
+        let mut queue = self.workers.queue.lock();
+        queue.idle_work = Some(work);
+        queue.idle_work_number += 1;
+        drop(queue);
+        self.workers.queue.changed.notify_all();
     }
 
     /// Whether no job waits or runs.
@@ -97,37 +110,87 @@ impl WorkerPool {
 }
 
 struct Workers {
-    /// `None` only during drop: closing the queue ends the threads.
-    queue: Option<mpsc::Sender<Job>>,
+    queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
     /// Jobs that wait or run.
     pending_jobs: Arc<AtomicUsize>,
 }
 
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    closed: bool,
+    idle_work: Option<fn()>,
+    /// Increases with each request of idle work; each worker knows the last one that it has done.
+    idle_work_number: u64,
+}
+
+/// What a worker does next.
+enum Task {
+    Job(Job),
+    IdleWork(fn()),
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // Jobs run without the lock, and no step under it panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn submit(&self, job: Job) {
+        self.lock().jobs.push_back(job);
+        self.changed.notify_one();
+    }
+
+    /// Blocks until there is a task; `None` when the pool is dropped and no job is left. `done` is the number of the idle
+    /// work that the worker has done.
+    fn next(&self, done: &mut u64) -> Option<Task> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Some(Task::Job(job));
+            }
+            if state.closed {
+                return None;
+            }
+            if let Some(work) = state.idle_work
+                && *done != state.idle_work_number
+            {
+                *done = state.idle_work_number;
+                return Some(Task::IdleWork(work));
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
 impl Workers {
     fn start(count: NonZeroUsize) -> std::io::Result<Workers> {
-        let (queue, jobs) = mpsc::channel::<Job>();
-        let jobs = Arc::new(Mutex::new(jobs));
-        let mut workers = Workers { queue: Some(queue), threads: Vec::new(), pending_jobs: Arc::default() };
+        let mut workers =
+            Workers { queue: Arc::default(), threads: Vec::new(), pending_jobs: Arc::default() };
         for i in 0..count.get() {
-            let jobs = Arc::clone(&jobs);
+            let queue = Arc::clone(&workers.queue);
             let builder = Builder::new().name(format!("embed-{i}")).stack_size(STACK_SIZE_BYTES);
-            workers.threads.push(builder.spawn(move || run_jobs(&jobs))?);
+            workers.threads.push(builder.spawn(move || run_jobs(&queue))?);
         }
         Ok(workers)
     }
 
     fn submit(&self, job: Job) {
-        if let Some(queue) = &self.queue {
-            // Fails only when all workers have ended: the results of the call then stay `None`.
-            let _ = queue.send(job);
-        }
+        self.queue.submit(job);
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.lock().closed = true;
+        self.queue.changed.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -152,12 +215,16 @@ impl Drop for PendingJob {
     }
 }
 
-fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
-    let mut scratch = Scratch::default();
-    loop {
-        // The lock is held only while waiting: one idle worker waits for a job, the others for the lock.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+fn run_jobs(queue: &Queue) {
+    let (mut scratch, mut idle_work_done) = (Scratch::default(), 0);
+    while let Some(task) = queue.next(&mut idle_work_done) {
+        let job = match task {
+            Task::Job(job) => job,
+            Task::IdleWork(work) => {
+                work();
+                continue;
+            }
+        };
         if catch_unwind(AssertUnwindSafe(|| job(&mut scratch))).is_err() {
             // The panic hook has reported the panic. The scratch memory may be inconsistent.
             scratch = Scratch::default();
@@ -259,5 +326,44 @@ mod tests {
         // SAFETY: `attributes` is initialized and not used afterwards.
         unsafe { libc::pthread_attr_destroy(&raw mut attributes) };
         size
+    }
+
+    #[test]
+    fn idle_work_runs_once_on_each_worker_and_does_not_wait_for_a_job() {
+        static THREADS: Mutex<Vec<std::thread::ThreadId>> = Mutex::new(Vec::new());
+        let wait_for = |count: usize| {
+            let started = std::time::Instant::now();
+            while THREADS.lock().unwrap().len() < count {
+                assert!(started.elapsed() < Duration::from_secs(20), "not on {count} workers within 20 s");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let pool = two();
+        let work = || THREADS.lock().unwrap().push(std::thread::current().id());
+        pool.run_on_each_idle_worker(work);
+        wait_for(2);
+        // One worker is busy: the other one does the work at once, the busy one later.
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = Mutex::new(ended);
+        let (pool_of_caller, begun) = (pool.clone(), Arc::new(AtomicBool::new(false)));
+        let begins = Arc::clone(&begun);
+        let caller = std::thread::spawn(move || {
+            pool_of_caller.map(vec![0], move |_: usize, _| {
+                begins.store(true, Ordering::SeqCst);
+                ended.lock().unwrap().recv_timeout(Duration::from_secs(20)).is_ok()
+            })
+        });
+        while !begun.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        pool.run_on_each_idle_worker(work);
+        wait_for(3);
+        end.send(()).unwrap();
+        assert_eq!(caller.join().unwrap(), [Some(true)]);
+        wait_for(4);
+        let threads = THREADS.lock().unwrap();
+        assert_ne!(threads[0], threads[1]);
+        assert_ne!(threads[2], threads[3]);
+        assert_eq!(threads.len(), 4);
     }
 }

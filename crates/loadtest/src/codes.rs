@@ -114,6 +114,26 @@ diag::codes! {
         "catches": "a failed reload that replaces the loaded model",
         "fix": "read the server's log after SIGHUP: `reload_failed` must be there",
     }
+    /// Memory stays allocated after the load has ended.
+    pub SPIKE_RETURN = Violation "spike-return": "resident memory did not return to the idle level after the load" {
+        "catches": "free memory that the allocator keeps, and buffers that outlive their requests",
+        "fix": "run `cargo xtask loadtest spike` and compare `inferd_memory_anonymous_bytes` with `inferd_allocator_pages` and `inferd_memory_collections_total` on /metrics",
+    }
+    /// A repeated load needs more memory than the first one.
+    pub SPIKE_PEAK_GROWTH = Violation "spike-peak-growth": "the same load needed more memory than before" {
+        "catches": "leaks and fragmentation",
+        "fix": "raise the number of loads; a leak grows with each one",
+    }
+    /// Model and load of the large host need too little memory.
+    pub BIG_HOST_TOO_SMALL = NotMeasured "big-host-too-small": "model and load needed less memory than the run is about" {
+        "cause": "the server rejected most requests",
+        "fix": "run it on an idle machine; `--max-inflight-bytes` of the scenario bounds the responses",
+    }
+    /// The load of a spike needs hardly any memory.
+    pub SPIKE_TOO_SMALL = NotMeasured "spike-too-small": "the load needed too little memory to show that it is returned" {
+        "cause": "the server rejected most requests, or the machine is too slow",
+        "fix": "run it on an idle machine",
+    }
     /// The server could not be started.
     pub SERVER_NOT_STARTED = Environment "loadtest-server-not-started": "the server under test did not start" {
         "cause": "the binary, the model or the container engine does not work on this machine",

@@ -78,7 +78,7 @@ fn docker(arguments: &[&str]) -> Command {
 }
 
 /// In the network of the host, where the server listens on loopback only.
-fn docker_run(image: &str, name: &str, model: &Path, limits: &[&str]) -> Command {
+pub fn docker_run(image: &str, name: &str, model: &Path, limits: &[&str]) -> Command {
     let mut command = docker(&["run", "--name", name, "--pull=never", "--network", "host", "--read-only"]);
     command.args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]).args(limits);
     // The option's value is one line of CSV; a quote in a path is doubled.
@@ -87,7 +87,7 @@ fn docker_run(image: &str, name: &str, model: &Path, limits: &[&str]) -> Command
     command
 }
 
-fn inspect(runner: &Runner, name: &str, format: &str) -> anyhow::Result<String> {
+pub fn inspect(runner: &Runner, name: &str, format: &str) -> anyhow::Result<String> {
     let task = Task::new("inspect a container", docker(&["inspect", "--format", format, name]));
     Ok(runner.run(task.timeout(ENGINE_TIMEOUT))?.stdout_text())
 }

@@ -58,7 +58,7 @@ impl Client {
     }
 
     pub fn get(&mut self, path: &str) -> Result<Response, RequestError> {
-        self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes())
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes(), Duration::ZERO)
     }
 
     pub fn post(&mut self, path: &str, json: &[u8]) -> Result<Response, RequestError> {
@@ -67,16 +67,27 @@ impl Client {
 
     /// `headers` are whole lines.
     pub fn post_with(&mut self, path: &str, headers: &str, json: &[u8]) -> Result<Response, RequestError> {
-        self.send(&post_request_with(path, headers, json))
+        self.send(&post_request_with(path, headers, json), Duration::ZERO)
     }
 
-    fn send(&mut self, request: &[u8]) -> Result<Response, RequestError> {
+    /// Reads the response late, as a slow client does.
+    pub fn post_and_wait(
+        &mut self,
+        path: &str,
+        json: &[u8],
+        read_after: Duration,
+    ) -> Result<Response, RequestError> {
+        self.send(&post_request(path, json), read_after)
+    }
+
+    fn send(&mut self, request: &[u8], read_after: Duration) -> Result<Response, RequestError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect().map_err(|error| RequestError::NotConnected(error.to_string()))?,
         };
         // A server may answer and close before it has read the whole body; that response counts.
         let written = connection.get_mut().write_all(request);
+        std::thread::sleep(read_after);
         let (response, is_reusable) = read_response(&mut connection).map_err(|error| {
             // A failed write is the cause of the failed read.
             RequestError::Lost(written.err().unwrap_or(error).to_string())

@@ -12,9 +12,12 @@
 #![warn(missing_docs)]
 
 mod aftermath;
+mod big_host;
+mod big_model;
 mod check;
 mod codes;
 mod container;
+mod curve;
 mod disk;
 mod drain;
 mod faults;
@@ -32,6 +35,7 @@ mod selection;
 mod server;
 mod slow_body;
 mod soak;
+mod spike;
 mod timeouts;
 mod traffic;
 mod victim;
@@ -39,6 +43,7 @@ mod workload;
 
 pub use check::Check;
 pub use codes::*;
+pub use curve::Curve;
 pub use report::{Report, ScenarioReport};
 pub use scenario::{Context, SCENARIOS, Scenario, Time};
 pub use selection::{Budget, Selection};

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use diag::{Code, Diagnostic, Diagnostics};
 use serde::Serialize;
 
-use crate::{Check, NOT_MEASURED};
+use crate::{Check, Curve, NOT_MEASURED};
 
 /// Version of the JSON document; raised when a field changes its meaning or is removed.
 const SCHEMA_VERSION: u32 = 1;
@@ -22,12 +22,18 @@ pub struct ScenarioReport {
     pub seconds: f64,
     /// The largest resident memory of its servers, if one was observed.
     pub peak_resident_bytes: Option<u64>,
+    /// Memory over time, if the scenario measures it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub curve: Option<Curve>,
 }
 
 impl ScenarioReport {
     /// One line for each check: outcome, name, observed value.
     pub fn human(&self) -> String {
         let mut text = format!("{}\n", self.scenario);
+        if let Some(curve) = &self.curve {
+            text.push_str(&curve.plot());
+        }
         for check in &self.checks {
             let outcome = if check.passed() { "pass" } else { "FAIL" };
             // Writing to a String cannot fail.

@@ -8,8 +8,8 @@ use process::Runner;
 use crate::report::ScenarioReport;
 use crate::server::Server;
 use crate::{
-    Check, NO_IMAGE, container, disk, drain, faults, idle_connections, malformed, overload, peak, slow_body,
-    soak, timeouts, workload,
+    Check, Curve, NO_IMAGE, big_host, container, disk, drain, faults, idle_connections, malformed, overload,
+    peak, slow_body, soak, spike, timeouts, workload,
 };
 
 /// What to test: one entry of [`SCENARIOS`].
@@ -18,7 +18,24 @@ pub struct Scenario {
     name: &'static str,
     about: &'static str,
     time: Time,
-    run: fn(&Context<'_>) -> anyhow::Result<Vec<Check>>,
+    /// Runs only if it is named.
+    is_optional: bool,
+    run: fn(&Context<'_>) -> anyhow::Result<Observed>,
+}
+
+/// What a scenario observed.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// Every check, in the order in which it was made.
+    pub checks: Vec<Check>,
+    /// Memory over time.
+    pub curve: Option<Curve>,
+}
+
+impl From<Vec<Check>> for Observed {
+    fn from(checks: Vec<Check>) -> Self {
+        Self { checks, curve: None }
+    }
 }
 
 /// What decides how long a scenario runs.
@@ -33,16 +50,18 @@ pub enum Time {
 /// Every scenario. A new one needs a line here and a module with a function from [`Context`] to checks.
 #[rustfmt::skip]
 pub const SCENARIOS: &[Scenario] = &[
-    Scenario::new("faults", Time::Fixed, "Malformed requests, misbehaving clients, no file descriptors", |c| faults::run(c.binary, &c.model_argument())),
-    Scenario::new("slow-body", Time::Fixed, "Bodies that are announced and do not arrive; a second client beside them", |c| slow_body::run(c.binary, &c.model_argument())),
-    Scenario::new("idle-connections", Time::Fixed, "As many connections as the server accepts, without requests; a second client and probes beside them", |c| idle_connections::run(c.binary, &c.model_argument())),
-    Scenario::new("timeouts", Time::Fixed, "Requests that exceed their time limit; the latency of the request after each", |c| timeouts::run(c.binary, &c.model_argument())),
-    Scenario::new("disk", Time::Fixed, "Model files that are truncated or removed under the server", |c| disk::run(c.binary, c.model)),
-    Scenario::new("drain", Time::Fixed, "SIGTERM under load", |c| drain::run(c.binary, &c.model_argument(), &workload::embedding_requests(), c.runner)),
-    Scenario::new("malformed", Time::Fixed, "Requests that violate the OpenAPI document, and bytes that are almost HTTP", malformed::run),
+    Scenario::new("faults", Time::Fixed, "Malformed requests, misbehaving clients, no file descriptors", |c| Ok(faults::run(c.binary, &c.model_argument())?.into())),
+    Scenario::new("slow-body", Time::Fixed, "Bodies that are announced and do not arrive; a second client beside them", |c| Ok(slow_body::run(c.binary, &c.model_argument())?.into())),
+    Scenario::new("idle-connections", Time::Fixed, "As many connections as the server accepts, without requests; a second client and probes beside them", |c| Ok(idle_connections::run(c.binary, &c.model_argument())?.into())),
+    Scenario::new("timeouts", Time::Fixed, "Requests that exceed their time limit; the latency of the request after each", |c| Ok(timeouts::run(c.binary, &c.model_argument())?.into())),
+    Scenario::new("disk", Time::Fixed, "Model files that are truncated or removed under the server", |c| Ok(disk::run(c.binary, c.model)?.into())),
+    Scenario::new("drain", Time::Fixed, "SIGTERM under load", |c| Ok(drain::run(c.binary, &c.model_argument(), &workload::embedding_requests(), c.runner)?.into())),
+    Scenario::new("malformed", Time::Fixed, "Requests that violate the OpenAPI document, and bytes that are almost HTTP", |c| Ok(malformed::run(c)?.into())),
     Scenario::new("overload", Time::Chosen, "Twice the capacity, for minutes", run_overload),
+    Scenario::new("spike", Time::Fixed, "Load that needs much memory, then no traffic, twice", run_spike),
     Scenario::new("container", Time::Chosen, "The same in a container with 512 MiB and one CPU", run_container),
-    Scenario::new("soak", Time::Chosen, "Mixed load with six spikes and attacks, for an hour with `--minutes 60`", soak::run),
+    Scenario::new("soak", Time::Chosen, "Mixed load with six spikes and attacks, for an hour with `--minutes 60`", |c| Ok(soak::run(c)?.into())),
+    Scenario::new("big-host", Time::Chosen, "The image with 8 GiB, and a model and a load that need more than 6 GB; only by name", run_big_host).optional(),
 ];
 
 /// The server under test and the size of the load.
@@ -77,9 +96,13 @@ impl Scenario {
         name: &'static str,
         time: Time,
         about: &'static str,
-        run: fn(&Context<'_>) -> anyhow::Result<Vec<Check>>,
+        run: fn(&Context<'_>) -> anyhow::Result<Observed>,
     ) -> Self {
-        Self { name, about, time, run }
+        Self { name, about, time, is_optional: false, run }
+    }
+
+    const fn optional(self) -> Self {
+        Self { is_optional: true, ..self }
     }
 
     /// The name on the command line.
@@ -92,6 +115,11 @@ impl Scenario {
         self.about
     }
 
+    /// Whether it runs only if it is named: it writes gigabytes.
+    pub fn is_optional(&self) -> bool {
+        self.is_optional
+    }
+
     /// What decides how long it runs.
     pub fn time(&self) -> Time {
         self.time
@@ -102,12 +130,12 @@ impl Scenario {
     pub fn run(&self, context: &Context<'_>) -> anyhow::Result<ScenarioReport> {
         peak::take();
         let started = Instant::now();
-        let checks = (self.run)(context);
+        let observed = (self.run)(context);
         // After a signal every other error is a consequence.
         context.runner.check()?;
-        let (checks, errors) = match checks {
-            Ok(checks) => (checks, Vec::new()),
-            Err(error) => (Vec::new(), diag::collect(&error)),
+        let (Observed { checks, curve }, errors) = match observed {
+            Ok(observed) => (observed, Vec::new()),
+            Err(error) => (Observed::default(), diag::collect(&error)),
         };
         Ok(ScenarioReport {
             scenario: self.name.into(),
@@ -115,6 +143,7 @@ impl Scenario {
             errors: diag::Diagnostics(errors),
             seconds: started.elapsed().as_secs_f64(),
             peak_resident_bytes: peak::take(),
+            curve,
         })
     }
 }
@@ -129,7 +158,13 @@ fn load<'a>(context: &'a Context<'_>, bodies: &'a [Vec<u8>]) -> overload::Load<'
     overload::Load { clients: context.clients, duration: context.duration, bodies, runner: context.runner }
 }
 
-fn run_overload(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
+fn image<'a>(context: &Context<'a>) -> Result<&'a str, Diagnostic> {
+    context
+        .image
+        .ok_or_else(|| Diagnostic::new(&NO_IMAGE, "the scenario needs an image").expected("`--image ID`"))
+}
+
+fn run_overload(context: &Context<'_>) -> anyhow::Result<Observed> {
     // All clients have one address, and one address gets three quarters of the connections.
     let connections = (2 * context.clients).max(1024).to_string();
     let model = context.model_argument();
@@ -137,14 +172,24 @@ fn run_overload(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
         ["--model", &model, "--max-inflight", overload::MAX_INFLIGHT, "--max-connections", &connections];
     let server = Server::start(context.binary, &arguments)?;
     let bodies = workload::embedding_requests();
-    Ok(overload::judge(&overload::measure(server.address(), &load(context, &bodies))?))
+    Ok(overload::judge(&overload::measure(server.address(), &load(context, &bodies))?).into())
 }
 
-fn run_container(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
-    let image = context.image.ok_or_else(|| {
-        Diagnostic::new(&NO_IMAGE, "the scenario `container` needs an image").expected("`--image ID`")
-    })?;
-    container::run(image, context.model, &load(context, &workload::embedding_requests()))
+fn run_spike(context: &Context<'_>) -> anyhow::Result<Observed> {
+    let server = Server::start(context.binary, &["--model", &context.model_argument()])?;
+    let kinds = spike::mixed_requests();
+    let measurement = spike::measure(&server, server.pid()?, &kinds, spike::Phases::DEFAULT, context.runner)?;
+    Ok(Observed { checks: spike::judge(&measurement), curve: Some(measurement.curve) })
+}
+
+fn run_container(context: &Context<'_>) -> anyhow::Result<Observed> {
+    let bodies = workload::embedding_requests();
+    Ok(container::run(image(context)?, context.model, &load(context, &bodies))?.into())
+}
+
+fn run_big_host(context: &Context<'_>) -> anyhow::Result<Observed> {
+    let (checks, curve) = big_host::run(image(context)?, context.model, context.duration, context.runner)?;
+    Ok(Observed { checks, curve: Some(curve) })
 }
 
 #[cfg(test)]

@@ -27,12 +27,13 @@ impl Selection {
     /// The name that selects every scenario.
     pub const ALL: &'static str = "all";
 
-    /// No name, or [`Self::ALL`], selects every scenario; a name that does not exist selects none.
+    /// No name, or [`Self::ALL`], selects every scenario that is not optional; a name that does not exist selects none.
     pub fn new(names: &[String]) -> Self {
-        let is_selected =
-            |name: &str| names.is_empty() || names.iter().any(|own| own == Self::ALL || own == name);
-        let mut scenarios: Vec<_> =
-            SCENARIOS.iter().filter(|scenario| is_selected(scenario.name())).collect();
+        let is_all = names.is_empty() || names.iter().any(|name| name == Self::ALL);
+        let is_selected = |scenario: &&Scenario| {
+            (is_all && !scenario.is_optional()) || names.iter().any(|name| name == scenario.name())
+        };
+        let mut scenarios: Vec<_> = SCENARIOS.iter().filter(is_selected).collect();
         scenarios.sort_by_key(|scenario| scenario.time() == Time::Chosen);
         Self { scenarios }
     }

@@ -116,6 +116,16 @@ impl Server {
         urls.filter_map(|(_, address)| address.trim().parse().ok()).collect()
     }
 
+    /// The ID of its process; for a container that of its first process, as this machine sees it.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        let Some(container) = &self.container else { return Ok(self.child.id()) };
+        let mut inspect = Command::new("docker");
+        let output = inspect.args(["inspect", "--format", "{{.State.Pid}}", container]).output();
+        let output = output.context("asking the container engine for the process")?;
+        let pid = String::from_utf8_lossy(&output.stdout).trim().parse();
+        pid.with_context(|| format!("`{}` printed no process ID", process::quote(&inspect)))
+    }
+
     /// The first lines of its log.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")

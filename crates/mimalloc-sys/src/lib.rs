@@ -1,4 +1,4 @@
-//! mimalloc as Rust's global allocator. The crate declares the five C functions that it uses; it builds nothing (see
+//! mimalloc as Rust's global allocator. The crate declares the C functions that it uses; it builds nothing (see
 //! `build.rs`).
 //!
 //! musl's own allocator has one lock for all threads. C code of the program (OpenBLAS, libc) continues to use it: mimalloc
@@ -9,6 +9,10 @@
 //! static ALLOCATOR: mimalloc_sys::MiMalloc = mimalloc_sys::MiMalloc;
 //! ```
 #![warn(missing_docs)]
+
+mod stats;
+
+pub use stats::{Stats, stats};
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::c_void;
@@ -21,11 +25,19 @@ unsafe extern "C" {
     fn mi_collect(force: bool);
 }
 
-/// Returns free pages to the kernel. mimalloc does this itself, but only during allocations: an idle program would keep the
-/// memory that loading has freed.
+/// Returns free pages to the kernel: those of the calling thread, and those that no thread owns.
+///
+/// mimalloc does this itself, but only during allocations: an idle program would keep the memory that it has freed. Pages
+/// that another thread owns are not collected, although all of their blocks may be free: each thread must call this.
 pub fn collect() {
     // SAFETY: the function is callable at any time from any thread and takes its own locks.
     unsafe { mi_collect(true) }
+}
+
+/// As [`collect`], at a lower cost: full pages are not visited, and only memory that was free for the purge delay is returned.
+pub fn collect_expired() {
+    // SAFETY: as in `collect`.
+    unsafe { mi_collect(false) }
 }
 
 /// The allocator for `#[global_allocator]`.
@@ -91,6 +103,25 @@ mod tests {
         let blocks: Vec<Vec<u8>> = (0..1000).map(|n| vec![n as u8; n * 10]).collect();
         let sum = std::thread::spawn(move || blocks.iter().map(Vec::len).sum::<usize>()).join().unwrap();
         assert_eq!(sum, 4_995_000);
+    }
+
+    /// Other tests of this process allocate at the same time, hence the wide margin.
+    #[test]
+    fn counts_the_pages_of_a_large_allocation_and_the_purge_after_its_end() {
+        const BYTES: usize = 64 << 20;
+        let before = stats().unwrap();
+        let blocks: Vec<Vec<u8>> = (0..BYTES / 1024).map(|_| vec![1; 1024]).collect();
+        collect();
+        let during = stats().unwrap();
+        assert!(
+            during.committed_bytes >= BYTES as u64 && during.pages > before.pages,
+            "{before:?} {during:?}"
+        );
+        drop(blocks);
+        collect();
+        let after = stats().unwrap();
+        assert!(after.purged_bytes >= during.purged_bytes + BYTES as u64 / 2, "{during:?} {after:?}");
+        assert!(after.pages < during.pages, "{during:?} {after:?}");
     }
 
     #[test]

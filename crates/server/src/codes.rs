@@ -42,7 +42,8 @@ diag::codes! {
     pub INSUFFICIENT_MEMORY = Environment "insufficient-memory": "the models do not fit into the memory limit" {
         "cause": "anonymous memory beyond the limit makes the kernel kill the process; \
                   weights that do not fit are read from disk for every batch",
-        "fix": "raise the limit, serve fewer or smaller models, lower `--threads`, `--max-inflight-bytes` or `--batch-tokens`, \
+        "fix": "raise the limit or `--memory-max`, serve fewer or smaller models, load them at their first request with \
+                `--lazy-weights`, lower `--threads`, `--max-inflight-bytes`, `--batch-tokens` or `--memory-headroom`, \
                 or pass `--no-memory-check`",
     }
     /// An address or a socket cannot be bound.

@@ -17,3 +17,8 @@ mod memory;
 mod selftest;
 pub mod serve;
 mod text_lines;
+
+/// Tests of the library run with the allocator of the program.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: mimalloc_sys::MiMalloc = mimalloc_sys::MiMalloc;

@@ -26,7 +26,12 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
         .replace(file.to_str().unwrap(), "FILE")
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        .filter(|line| !line.contains("threads") && !line.contains("batch_tokens"))
+        // Values that are derived from the machine.
+        .filter(|line| {
+            ["threads", "batch_tokens", "memory_headroom", "memory_max"]
+                .iter()
+                .all(|name| !line.contains(name))
+        })
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     model = ["a=/m"] # FILE
@@ -39,7 +44,6 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
     protect_metrics = false # default
     lazy_weights = true # FILE
     no_memory_check = false # default
-    memory_headroom = "32 MiB" # default
     max_inflight = 9 # --max-inflight
     max_inflight_bytes = "7 MiB" # INFERD_MAX_INFLIGHT_BYTES
     max_body_bytes = "3 MiB" # FILE
@@ -55,6 +59,7 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
     drain_timeout = "30 s" # default
     log_format = "text" # default
     "#);
+    assert!(ran.stdout.contains("\n# memory_max = 75% of the limit of the cgroup, or 50% of the machine"));
     // The output parses to the same values.
     let second = folder.path().join("printed.toml");
     std::fs::write(&second, &ran.stdout).unwrap();

@@ -189,6 +189,84 @@ fn insufficient_memory_ends_the_start_before_the_listener_is_bound() {
 }
 
 #[test]
+fn a_refusal_for_memory_names_values_that_are_enough() {
+    let args =
+        ["serve", "--model", &tiny(), "--listen", "127.0.0.1:0", "--memory-max", "80 MiB", "--threads", "2"];
+    let ran = run(inferd().args(args).args(["--memory-headroom", "32 MiB"]));
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("MiB free of 80 MiB (--memory-max)\n"), "{}", ran.stderr);
+    let remedy = |start: &str| {
+        let line = ran.stderr.lines().find_map(|line| line.trim().strip_prefix(start));
+        line.and_then(|rest| rest.split('"').next())
+            .unwrap_or_else(|| panic!("{start}: {}", ran.stderr))
+            .to_owned()
+    };
+    // Each value is enough: the server gets to the next problem, a listener that does not exist.
+    let max = remedy("`--memory-max \"");
+    let request_bytes = remedy("`--max-inflight-bytes \"");
+    let headroom = remedy("`--memory-headroom \"");
+    for (option, value) in
+        [("--memory-max", &max), ("--max-inflight-bytes", &request_bytes), ("--memory-headroom", &headroom)]
+    {
+        let mut options = vec![("--memory-max", "80 MiB"), ("--memory-headroom", "32 MiB")];
+        options.retain(|(name, _)| *name != option);
+        options.push((option, value));
+        let mut command = inferd();
+        command.args([
+            "serve",
+            "--model",
+            &tiny(),
+            "--threads",
+            "2",
+            "--listen",
+            "unix:/does/not/exist/socket",
+        ]);
+        let ran = run(command.args(options.into_iter().flat_map(|(name, value)| [name, value])));
+        assert!(ran.stderr.contains("error[listen-failed]"), "{option} {value}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn above_the_memory_bound_requests_get_503_and_the_server_lives() {
+    let server = Running::start(&["--model", &tiny(), "--no-memory-check", "--memory-max", "1 MiB"]);
+    assert!(server.start.contains("max_mib=1 max_source=--memory-max"), "{}", server.start);
+    for _ in 0..3 {
+        let response = embed(server.address, "{\"input\":\"fox\"}");
+        assert_eq!((response.status, response.error_code().as_str()), (503, "memory_max_reached"));
+        assert_eq!(response.header("retry-after"), Some("1"));
+    }
+    let metrics = get(server.address, "/metrics").text();
+    for line in ["inferd_memory_max_bytes 1048576", "inferd_memory_max_rejections_total 3"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
+    }
+    for name in [
+        "inferd_allocator_reserved_bytes",
+        "inferd_allocator_committed_bytes",
+        "inferd_allocator_pages",
+        "inferd_allocator_purged_bytes_total",
+        "process_memory_mappings",
+    ] {
+        let value =
+            metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok());
+        assert!(value.is_some_and(|value| value > 0.0), "{name} in:\n{metrics}");
+    }
+}
+
+#[test]
+fn a_lazy_load_without_enough_memory_is_a_503_and_not_the_end_of_the_server() {
+    let mut server =
+        Running::start(&["--model", &tiny(), "--lazy-weights", "--memory-headroom", "900000 GiB"]);
+    for _ in 0..2 {
+        let response = embed(server.address, "{\"input\":\"fox\"}");
+        assert_eq!((response.status, response.error_code().as_str()), (503, "insufficient_memory"));
+        assert!(response.header("retry-after").is_some());
+    }
+    let line = server.wait_for("model_does_not_fit");
+    assert!(line.contains("model=tiny") && line.contains("900000"), "{line}");
+    assert_eq!(get(server.address, "/healthz").status, 200);
+}
+
+#[test]
 fn an_error_of_a_server_with_a_json_log_is_one_line_of_json() {
     let args = ["serve", "--model", "/does/not/exist", "--log-format", "json"];
     let ran = run(inferd().args(args));

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ArgAction;
 use clap::builder::BoolishValueParser;
@@ -12,6 +12,8 @@ use units::{ByteSize, TimeSpan};
 use super::config::Settings;
 use super::exit::CommandResult;
 use super::{output, threads};
+use crate::memory::memory_max::{MemoryBound, MemoryMax};
+use crate::memory::{limits, preflight};
 use crate::serve::{
     AdmissionLimits, AllowedHost, BatchSettings, ConnectionLimits, Listen, OptionSources, Options,
     RequestLimits, Server, TrustedProxy, run_until_signal,
@@ -70,9 +72,13 @@ pub struct Flags {
     #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
     #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
     no_memory_check: bool,
-    /// Memory that the check keeps free
-    #[arg(long, value_name = "SIZE", default_value = "32 MiB")]
-    memory_headroom: ByteSize,
+    /// Memory that the check keeps free [default: 512 MiB if the limit is above 4 GiB, else 32 MiB]
+    #[arg(long, value_name = "SIZE")]
+    memory_headroom: Option<ByteSize>,
+    /// Resident memory above which requests get status 503; 0 for no bound [default: 75% of the limit of the cgroup, or 50%
+    /// of the machine]
+    #[arg(long, value_name = "SIZE|PERCENT")]
+    memory_max: Option<MemoryMax>,
     /// Concurrent requests; further ones get status 429
     #[arg(long, value_name = "N", default_value = "256", value_parser = positive)]
     max_inflight: usize,
@@ -143,14 +149,25 @@ fn octal(text: &str) -> Result<u32, String> {
     }
 }
 
+/// The default of `--memory-headroom` on this machine. A bound of the user counts like a limit of the machine.
+fn default_headroom(memory_max: Option<MemoryMax>) -> u64 {
+    let mut limits = limits::read_limits(Path::new("/"));
+    let bound = MemoryBound::of(memory_max, &limits, 0);
+    limits.extend(bound.and_then(|bound| bound.as_limit(0)));
+    preflight::default_headroom(&limits)
+}
+
 /// Serves until a signal ends the process.
 pub fn run(flags: Flags, settings: Settings) -> CommandResult {
     let threads = flags.threads.unwrap_or_else(threads::available);
     let batch_tokens = flags.batch_tokens.unwrap_or(BATCH_TOKENS_PER_THREAD * threads.get());
+    let headroom = flags.memory_headroom.map_or_else(|| default_headroom(flags.memory_max), ByteSize::bytes);
     if flags.print_config {
         let derived = [
             ("threads", format!("{threads}, from the CPUs and the CPU quota")),
             ("batch_tokens", format!("{batch_tokens}, {BATCH_TOKENS_PER_THREAD} per thread")),
+            ("memory_headroom", format!("{}, from the memory limit", ByteSize(headroom))),
+            ("memory_max", "75% of the limit of the cgroup, or 50% of the machine".into()),
         ];
         return output::print(&settings.print(&derived));
     }
@@ -158,7 +175,7 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
         codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error)
     })?;
     let drain_timeout = flags.drain_timeout.duration();
-    let result = options(flags, settings, threads, batch_tokens)
+    let result = options(flags, settings, threads, batch_tokens, headroom)
         .and_then(Server::open)
         .and_then(|server| run_until_signal(server, drain_timeout));
     log::flush(LOG_FLUSH_TIME_MAX);
@@ -170,6 +187,7 @@ fn options(
     settings: Settings,
     threads: NonZeroUsize,
     batch_tokens: usize,
+    headroom: u64,
 ) -> Result<Options, Diagnostic> {
     if flags.model.is_empty() {
         return Err(
@@ -196,7 +214,8 @@ fn options(
             warnings: settings.warnings,
         },
         lazy_weights: flags.lazy_weights,
-        memory_headroom: (!flags.no_memory_check).then_some(flags.memory_headroom.bytes()),
+        memory_headroom: (!flags.no_memory_check).then_some(headroom),
+        memory_max: flags.memory_max,
         admission: AdmissionLimits {
             requests_max: flags.max_inflight,
             bytes_max: flags.max_inflight_bytes.bytes(),

@@ -20,6 +20,23 @@ pub struct MemoryLimit {
     pub source: String,
 }
 
+/// The option of the bound.
+pub const MEMORY_MAX: &str = "--memory-max";
+/// The file with the memory of the machine.
+const MEMINFO: &str = "/proc/meminfo";
+
+impl MemoryLimit {
+    /// Whether this is the memory of the machine, and not a limit that someone has set.
+    pub fn is_machine(&self) -> bool {
+        self.source.ends_with(MEMINFO)
+    }
+
+    /// Whether this is the bound of `--memory-max`, which the server enforces and not the kernel.
+    pub fn is_own_bound(&self) -> bool {
+        self.source.starts_with(MEMORY_MAX)
+    }
+}
+
 impl fmt::Display for MemoryLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} MiB free of {} MiB ({})", self.available >> 20, self.limit >> 20, self.source)

@@ -47,6 +47,16 @@ pub fn assess(footprint: Footprint, headroom: u64, limits: &[MemoryLimit]) -> As
     }
 }
 
+/// Limits above this are those of a server for large models.
+const LARGE_LIMIT: u64 = 4 << 30;
+
+/// Memory that the check keeps free unless told otherwise. What it covers, besides errors of the estimate, grows with the
+/// host: page tables, buffers of sockets, the rest of the page cache.
+pub fn default_headroom(limits: &[MemoryLimit]) -> u64 {
+    let limit = limits.iter().map(|limit| limit.limit).min().unwrap_or(0);
+    if limit > LARGE_LIMIT { 512 << 20 } else { 32 << 20 }
+}
+
 /// The need as text: `300 MiB anonymous + 90 MiB of weights + 32 MiB headroom`.
 pub fn describe(footprint: Footprint, headroom: u64) -> String {
     format!(
@@ -58,10 +68,19 @@ pub fn describe(footprint: Footprint, headroom: u64) -> String {
 }
 
 impl Shortfall {
-    /// The diagnostic for the operator.
-    pub fn diagnostic(&self) -> Diagnostic {
+    /// Missing bytes.
+    pub fn missing(&self) -> u64 {
+        let Footprint { anonymous, file_backed } = self.footprint;
+        let need = anonymous.saturating_add(file_backed).saturating_add(self.headroom);
+        need.saturating_sub(self.limit.available)
+    }
+
+    /// The diagnostic for the operator. `remedies` are changes each of which is enough.
+    pub fn diagnostic(&self, remedies: &[String]) -> Diagnostic {
         let Self { footprint, headroom, limit } = self;
-        let consequence = if footprint.anonymous.saturating_add(*headroom) > limit.available {
+        let consequence = if limit.is_own_bound() {
+            "requests would get status 503"
+        } else if footprint.anonymous.saturating_add(*headroom) > limit.available {
             "the kernel would kill the server"
         } else {
             "the weights would be read from disk for every batch"
@@ -70,7 +89,7 @@ impl Shortfall {
             .expected(describe(*footprint, *headroom))
             .found(limit.to_string())
             .cause(consequence)
-            .hint(codes::fix(&codes::INSUFFICIENT_MEMORY))
+            .hint(format!("any one of these is enough:\n  {}", remedies.join("\n  ")))
     }
 }
 
@@ -97,7 +116,8 @@ mod tests {
 
     fn report(assessment: Assessment) -> String {
         let Assessment::Exceeds(shortfall) = assessment else { panic!("{assessment:?}") };
-        diag::render::human(&[shortfall.diagnostic()], diag::render::Style::default())
+        let remedies = ["a limit of 512 MiB".to_string(), "`--no-memory-check`".into()];
+        diag::render::human(&[shortfall.diagnostic(&remedies)], diag::render::Style::default())
     }
 
     #[test]

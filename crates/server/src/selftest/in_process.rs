@@ -42,6 +42,7 @@ pub fn options() -> Options {
         sources: OptionSources::default(),
         lazy_weights: true,
         memory_headroom: None,
+        memory_max: None,
         admission: AdmissionLimits { requests_max: 64, bytes_max: 16 << 20 },
         requests: RequestLimits {
             body_bytes_max: 8 << 20,

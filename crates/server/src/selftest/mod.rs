@@ -4,6 +4,7 @@
 //!
 //! No check needs a writable folder, the network, more permissions than the server, or a model on disk.
 
+mod allocator;
 mod blas_workers;
 mod cancellation;
 mod check;

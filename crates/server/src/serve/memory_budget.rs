@@ -1,13 +1,17 @@
 //! Memory of the models and the server together, and the check against the limits.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use diag::Diagnostic;
 use engine::memory::{self, MemoryBudget, Workload};
 
-use crate::memory::kernel_files::KernelFiles;
-use crate::memory::limits;
+use crate::memory::limits::{self, MemoryLimit};
+use crate::memory::memory_max::MemoryBound;
 use crate::memory::preflight::{self, Assessment, Footprint};
+use crate::memory::process;
+use crate::memory::remedies::{self, Need};
 
 /// Threads, log and runtime of the server, and mimalloc itself: the measurement of the smallest model minus its own
 /// parts.
@@ -52,17 +56,85 @@ impl Breakdown {
     }
 }
 
-/// Checks the models and `request_bytes` against the limits. Returns a summary for the log.
-pub fn check(
-    models: Footprint,
-    request_bytes: u64,
+/// What is checked against the limits.
+pub struct Check<'a> {
+    pub models: &'a [(String, PathBuf)],
+    pub need: Need,
+    pub headroom: u64,
+    /// Weights of other models that are mapped already. Their pages are page cache, which the limits count as free.
+    pub mapped_weights: u64,
+}
+
+impl Check<'_> {
+    /// Compares the need with the limits. Returns a summary for the log.
+    pub fn run(&self, limits: &[MemoryLimit]) -> Result<String, Diagnostic> {
+        let footprint = self.footprint(self.need)?;
+        match preflight::assess(footprint, self.headroom, limits) {
+            Assessment::Fits(limit) => {
+                Ok(format!("needs {}; {limit}", preflight::describe(footprint, self.headroom)))
+            }
+            Assessment::Unknown => Ok("not checked: neither cgroups nor /proc/meminfo can be read".into()),
+            Assessment::Exceeds(shortfall) => {
+                let total = |need| {
+                    let Footprint { anonymous, file_backed } = self.footprint(need).ok()?;
+                    Some(anonymous.saturating_add(file_backed).saturating_add(self.headroom))
+                };
+                let remedies = remedies::list(&shortfall, self.need, self.models.len(), total);
+                Err(shortfall.diagnostic(&remedies))
+            }
+        }
+    }
+
+    fn footprint(&self, need: Need) -> Result<Footprint, Diagnostic> {
+        let workload = Workload { threads: need.threads, batch_tokens: need.batch_tokens };
+        let models = Breakdown::of_models(self.models, workload)?.footprint();
+        Ok(Footprint {
+            anonymous: models.anonymous.saturating_add(need.request_bytes),
+            file_backed: models.file_backed.saturating_add(self.mapped_weights),
+        })
+    }
+}
+
+/// Checks each model at its first request, for `--lazy-weights`.
+pub struct LazyCheck {
+    need: Need,
     headroom: u64,
-    files: &(impl KernelFiles + ?Sized),
-) -> Result<String, Diagnostic> {
-    let footprint = Footprint { anonymous: models.anonymous + request_bytes, ..models };
-    match preflight::assess(footprint, headroom, &limits::read_limits(files)) {
-        Assessment::Fits(limit) => Ok(format!("needs {}; {limit}", preflight::describe(footprint, headroom))),
-        Assessment::Unknown => Ok("not checked: neither cgroups nor /proc/meminfo can be read".into()),
-        Assessment::Exceeds(shortfall) => Err(shortfall.diagnostic()),
+    bound: Option<MemoryBound>,
+    /// Names and weights of the models that were admitted. The lock also keeps two loads from passing the check together.
+    admitted: Mutex<HashMap<String, u64>>,
+}
+
+impl LazyCheck {
+    /// A check with the options of the server.
+    pub fn new(need: Need, headroom: u64, bound: Option<MemoryBound>) -> Self {
+        Self { need, headroom, bound, admitted: Mutex::default() }
+    }
+
+    /// Runs `load` if the model fits beside those that are loaded.
+    pub fn load<T>(
+        &self,
+        name: &str,
+        dir: &Path,
+        load: impl FnOnce() -> Result<T, Diagnostic>,
+    ) -> Result<T, Diagnostic> {
+        let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
+        let models = [(name.to_owned(), dir.to_owned())];
+        let weights = Breakdown::of_models(&models, Workload { threads: 1, batch_tokens: 1 })?.weights;
+        let mapped_weights =
+            admitted.iter().filter(|(other, _)| *other != name).map(|(_, bytes)| bytes).sum();
+        let check = Check { models: &models, need: self.need, headroom: self.headroom, mapped_weights };
+        let root = Path::new("/");
+        let anonymous = process::read(root).map_or(0, |memory| memory.anonymous);
+        let mut limits = limits::read_limits(root);
+        limits.extend(self.bound.as_ref().and_then(|bound| bound.as_limit(anonymous)));
+        let summary = check.run(&limits).inspect_err(|error| {
+            let found = error.fields().found.as_deref().unwrap_or_default();
+            let expected = error.fields().expected.as_deref().unwrap_or_default();
+            tracing::error!(model = %name, expected = %expected, found = %found, "model_does_not_fit");
+        })?;
+        let loaded = load()?;
+        tracing::info!(model = %name, check = %summary, "memory");
+        admitted.insert(name.to_owned(), weights);
+        Ok(loaded)
     }
 }

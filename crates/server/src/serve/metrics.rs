@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub struct Metrics {
     connections: Gauge,
     connections_closed: Family<ConnectionLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
+    collections: Counter,
+    /// Requests whose work has begun. Not a metric of its own: the histogram of the waiting time counts the same.
+    steps: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -73,6 +77,8 @@ impl Default for Metrics {
             connections: Gauge::default(),
             connections_closed: Family::default(),
             reloads: Family::default(),
+            collections: Counter::default(),
+            steps: AtomicU64::new(0),
         };
         for outcome in ["ok", "failed"] {
             drop(metrics.reloads.get_or_create(&ReloadLabels { outcome }));
@@ -106,6 +112,8 @@ impl Metrics {
             self.connections_closed.clone(),
         );
         registry.register("inferd_reloads", "Reloads by outcome", self.reloads.clone());
+        let help = "Times that the server has returned free memory of all threads to the kernel";
+        registry.register("inferd_memory_collections", help, self.collections.clone());
         self
     }
 
@@ -124,7 +132,18 @@ impl Metrics {
 
     /// Records the time that a request has waited.
     pub fn queued(&self, time: Duration) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
         self.queue_duration.observe(time.as_secs_f64());
+    }
+
+    /// Requests whose work has begun.
+    pub fn steps(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Counts a return of free memory.
+    pub fn collection(&self) {
+        self.collections.inc();
     }
 
     /// Records a batch.

@@ -9,6 +9,7 @@ use super::http::AllowedHost;
 use super::listen::Listen;
 use super::scheduler;
 use super::trusted_proxy::TrustedProxy;
+use crate::memory::memory_max::MemoryMax;
 
 /// Options of a server. The command line has a flag for each.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Options {
     pub lazy_weights: bool,
     /// Bytes that must stay free; `None`: no memory check.
     pub memory_headroom: Option<u64>,
+    /// Bound of the resident memory; `None`: the default.
+    pub memory_max: Option<MemoryMax>,
     /// Limits on all concurrent requests.
     pub admission: admission::Limits,
     /// Limits on each request.

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use diag::Diagnostic;
-use engine::memory::Workload;
 
 use super::api_keys::ApiKeys;
-use super::memory_budget::{self, Breakdown};
+use super::memory_budget::Check;
 use super::options::Options;
 use super::server::Server;
 use super::state::AppState;
+use crate::memory::limits;
+use crate::memory::remedies::Need;
 
 impl Server {
     /// Reloads and waits for the result.
@@ -48,9 +49,9 @@ pub fn log_result(result: &Result<Duration, Diagnostic>) {
 async fn reload_models(state: &AppState, options: &Options) -> Result<(), Diagnostic> {
     if let (Some(headroom), false) = (options.memory_headroom, options.lazy_weights) {
         // The threads and their memory exist already.
-        let workload = Workload { threads: 0, batch_tokens: 0 };
-        let footprint = Breakdown::of_models(&options.models, workload)?.footprint();
-        memory_budget::check(footprint, 0, headroom, Path::new("/"))?;
+        let need = Need { threads: 0, batch_tokens: 0, request_bytes: 0 };
+        let check = Check { models: &options.models, need, headroom, mapped_weights: 0 };
+        check.run(&limits::read_limits(Path::new("/")))?;
     }
     let result = state.catalog.reload().await;
     mimalloc_sys::collect();

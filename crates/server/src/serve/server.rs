@@ -18,13 +18,18 @@ use super::connection_table::ConnectionTable;
 use super::connections::{self, Endpoint};
 use super::http::{self, HostPolicy};
 use super::listen::{Listen, Listener};
-use super::memory_budget::{self, Breakdown};
+use super::memory_budget::{Breakdown, Check, LazyCheck};
+use super::memory_cap::MemoryCap;
 use super::model::Model;
 use super::options::Options;
+use super::purge::{self, PurgeRequest, Purger};
 use super::shutdown::Shutdown;
 use super::startup_log::{self, AnonymousReadings};
 use super::state::{AppState, MemoryReport};
+use crate::memory::limits;
+use crate::memory::memory_max::MemoryBound;
 use crate::memory::process;
+use crate::memory::remedies::Need;
 use crate::{codes, compute_thread};
 
 /// Two threads for HTTP, or one on a single core: the work is small compared with computing.
@@ -35,6 +40,8 @@ const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// A running server. `drain` and `reload` implement the rest of its methods and use the fields.
 pub struct Server {
+    /// The first field: it ends before the threads that it wakes.
+    _purger: Purger,
     pub(super) runtime: Runtime,
     pub(super) state: Arc<AppState>,
     pub(super) options: Arc<Options>,
@@ -50,24 +57,43 @@ impl Server {
     /// A server with models of the engine.
     pub fn open(options: Options) -> Result<Self, Diagnostic> {
         let before = process::read(Path::new("/"));
-        let workload =
-            Workload { threads: options.threads.get(), batch_tokens: options.batches.batch_tokens };
+        let need = Need {
+            threads: options.threads.get(),
+            batch_tokens: options.batches.batch_tokens,
+            request_bytes: options.admission.bytes_max,
+        };
+        let workload = Workload { threads: need.threads, batch_tokens: need.batch_tokens };
         let estimate = Breakdown::of_models(&options.models, workload)?;
         let footprint = estimate.footprint();
+        let mut limits = limits::read_limits(Path::new("/"));
+        let need_bytes = (footprint.anonymous + footprint.file_backed).saturating_add(need.request_bytes);
+        let bound = MemoryBound::of(options.memory_max, &limits, need_bytes);
+        let anonymous = before.map_or(0, |before| before.anonymous);
+        limits.extend(bound.as_ref().and_then(|bound| bound.as_limit(anonymous)));
         let check = match options.memory_headroom {
-            _ if options.lazy_weights => "not checked, because of `--lazy-weights`".to_string(),
+            _ if options.lazy_weights => "at the first request of each model: `--lazy-weights`".to_string(),
             None => "not checked, because of `--no-memory-check`".to_string(),
             Some(headroom) => {
-                memory_budget::check(footprint, options.admission.bytes_max, headroom, Path::new("/"))?
+                Check { models: &options.models, need, headroom, mapped_weights: 0 }.run(&limits)?
             }
         };
         let pool =
             WorkerPool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
-        let loader: Loader = Arc::new(move |_, dir| {
-            let embedder = Embedder::open_with_pool(dir, &pool).map_err(|error| error.diagnostic())?;
-            Ok(Arc::new(embedder) as Arc<dyn Model>)
+        let lazy_check = options.memory_headroom.filter(|_| options.lazy_weights);
+        let lazy_check = lazy_check.map(|headroom| LazyCheck::new(need, headroom, bound.clone()));
+        let pool_of_models = pool.clone();
+        let loader: Loader = Arc::new(move |name, dir| {
+            let open = || {
+                let embedder = Embedder::open_with_pool(dir, &pool_of_models);
+                let embedder = embedder.map_err(|error| error.diagnostic())?;
+                Ok(Arc::new(embedder) as Arc<dyn Model>)
+            };
+            match &lazy_check {
+                Some(check) => check.load(name, dir, open),
+                None => open(),
+            }
         });
-        let (server, readings) = Self::start(options, loader)?;
+        let (server, readings) = Self::start(options, loader, Some(pool), bound)?;
         let addresses = (server.addresses(), server.admin_addresses());
         startup_log::all(&server.options, &server.state, addresses, &check, footprint);
         if !server.options.lazy_weights {
@@ -85,15 +111,25 @@ impl Server {
 
     /// A server with models of the caller, without a memory check.
     pub fn open_with(options: Options, loader: Loader) -> Result<Self, Diagnostic> {
-        Self::start(options, loader).map(|(server, _)| server)
+        Self::start(options, loader, None, None).map(|(server, _)| server)
     }
 
-    fn start(options: Options, loader: Loader) -> Result<(Self, AnonymousReadings), Diagnostic> {
+    fn start(
+        options: Options,
+        loader: Loader,
+        pool: Option<WorkerPool>,
+        bound: Option<MemoryBound>,
+    ) -> Result<(Self, AnonymousReadings), Diagnostic> {
         let runtime = http_runtime(&options)?;
         let api_keys = options.api_keys.as_deref().map(ApiKeys::open).transpose()?;
         let state = AppState::new(&options, loader, api_keys)
             .map_err(|error| thread_error("scheduler threads", &error))?;
-        let state = Arc::new(state);
+        let purge_request = PurgeRequest::default();
+        let cap = bound.map(|bound| MemoryCap::new(bound, purge_request.clone())).transpose();
+        let cap = cap.map_err(|error| {
+            codes::caused(&codes::SYSTEM_RESOURCE, "cannot read the memory of the process", &error)
+        })?;
+        let state = Arc::new(state.with_memory_cap(cap));
         let mut readings = AnonymousReadings::default();
         if !options.lazy_weights {
             readings = runtime.block_on(load_models(&state, options.batches.batch_tokens))?;
@@ -124,8 +160,20 @@ impl Server {
             listeners.spawn_on(connections::serve(listener, endpoint, phase.clone()), runtime.handle());
         }
         let options = Arc::new(options);
-        let server =
-            Self { runtime, state, options, shutdown, listeners, connections, addresses, admin_addresses };
+        let threads = purge::Threads { pool, http: runtime.handle().clone() };
+        let purger = Purger::start(&state, threads, purge_request)
+            .map_err(|error| thread_error("thread that returns memory", &error))?;
+        let server = Self {
+            _purger: purger,
+            runtime,
+            state,
+            options,
+            shutdown,
+            listeners,
+            connections,
+            addresses,
+            admin_addresses,
+        };
         Ok((server, readings))
     }
 

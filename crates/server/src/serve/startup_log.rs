@@ -29,6 +29,8 @@ pub fn all(
         check = %memory_check,
         anonymous_mib = mib(need.anonymous),
         weights_mib = mib(need.file_backed),
+        max_mib = state.memory_cap.as_ref().map(|cap| cap.bound().bytes >> 20),
+        max_source = %state.memory_cap.as_ref().map_or("none", |cap| &cap.bound().source),
         "memory"
     );
     limits(options);

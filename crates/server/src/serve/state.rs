@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::admission::Admission;
 use super::api_keys::ApiKeys;
 use super::catalog::{Catalog, Loader};
+use super::memory_cap::MemoryCap;
 use super::metrics::Metrics;
 use super::options::{Options, RequestLimits};
 use super::scheduler::Scheduler;
@@ -36,6 +37,8 @@ pub struct AppState {
     /// Compute threads.
     pub threads: usize,
     pub started: Instant,
+    /// `None`: memory has no bound at run time.
+    pub memory_cap: Option<MemoryCap>,
     load_time: Mutex<Option<Duration>>,
     memory: OnceLock<MemoryReport>,
 }
@@ -55,9 +58,15 @@ impl AppState {
             trusted_proxies: options.trusted_proxies.clone(),
             threads: options.threads.get(),
             started: Instant::now(),
+            memory_cap: None,
             load_time: Mutex::default(),
             memory: OnceLock::new(),
         })
+    }
+
+    /// Bounds the memory of the process.
+    pub fn with_memory_cap(self, memory_cap: Option<MemoryCap>) -> Self {
+        Self { memory_cap, ..self }
     }
 
     /// Records the duration of the last load of all models.

@@ -98,6 +98,7 @@ pub fn options() -> Options {
         sources: OptionSources::default(),
         lazy_weights: true,
         memory_headroom: None,
+        memory_max: None,
         admission: AdmissionLimits { requests_max: 64, bytes_max: 1 << 20 },
         requests: RequestLimits {
             body_bytes_max: 64 << 10,

@@ -78,6 +78,9 @@ impl AdmittedRequest {
         let deadline = Deadline::of(headers, limits.timeout, context.started)?;
         body::require_json(headers)?;
         let announced = body::announced_bytes(headers, limits.body_bytes_max)?;
+        if let Some(cap) = &state.memory_cap {
+            cap.check(announced.unwrap_or(limits.body_bytes_max)).map_err(ApiError::memory_full)?;
+        }
         let mut permit = state.admission.admit(&context.client)?;
         let body = deadline.limit(body_reader::read(body, announced, &limits, &mut permit)).await??;
         Ok((Self { state: Arc::clone(state), context, deadline, permit }, body))
@@ -88,10 +91,9 @@ impl AdmittedRequest {
         let entry = self.state.catalog.find(name)?;
         self.context.set_phase(Phase::ModelLoad);
         let model = self.deadline.limit(entry.get(&self.state.catalog)).await?.map_err(|error| {
-            ApiError::unavailable(
-                "model_not_loaded",
-                format!("the model `{}` cannot be loaded: {}", entry.name(), error.fields().message),
-            )
+            let message =
+                format!("the model `{}` cannot be loaded: {}", entry.name(), error.fields().message);
+            ApiError::model_not_loaded(error.code(), message)
         })?;
         let shape = model.shape();
         Ok(LoadedModel { entry, model, shape })

@@ -9,6 +9,8 @@ use serde_json::json;
 use super::super::admission::Rejection;
 use super::super::catalog::LookupError;
 use super::super::job::JobError;
+use super::super::memory_cap::MemoryFull;
+use crate::codes;
 
 /// An error response.
 #[derive(Debug)]
@@ -108,6 +110,23 @@ impl ApiError {
     /// A temporary condition.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
+    }
+
+    /// A model cannot be loaded. `cause` is the code of the diagnostic.
+    pub fn model_not_loaded(cause: &diag::Code, message: impl Into<String>) -> Self {
+        let is_memory = cause.id == codes::INSUFFICIENT_MEMORY.id;
+        Self::unavailable(if is_memory { "insufficient_memory" } else { "model_not_loaded" }, message)
+    }
+
+    /// The request would exceed `--memory-max`.
+    pub fn memory_full(full: MemoryFull) -> Self {
+        let MemoryFull { resident, bound } = full;
+        let message = format!(
+            "the server uses {} MiB of at most {} MiB of memory; retry in 1 s",
+            resident >> 20,
+            bound >> 20
+        );
+        Self::unavailable("memory_max_reached", message)
     }
 
     /// The server shuts down.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::job::{Job, JobError};
 use super::super::metrics::Metrics;
 use super::super::queue::{Queue, Work};
+use crate::memory::collect;
 
 /// Formation of batches.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +65,11 @@ impl Core {
         self.changed.notify_one();
     }
 
+    /// Wakes all runners.
+    pub fn wake_all_runners(&self) {
+        self.changed.notify_all();
+    }
+
     /// Fails all requests and ends the runners.
     pub fn close(&self) {
         let mut state = self.lock();
@@ -91,6 +97,13 @@ impl Core {
             {
                 state.occupying_batches += usize::from(matches!(work, Work::Compute(_)));
                 return Some(work);
+            }
+            // Only without work, and without the lock.
+            if collect::is_due() {
+                drop(state);
+                collect::run_if_due();
+                state = self.lock();
+                continue;
             }
             state = if delay.is_zero() {
                 self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)

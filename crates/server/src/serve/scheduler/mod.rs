@@ -134,6 +134,11 @@ impl Scheduler {
         self.core.lock().queue.requests()
     }
 
+    /// Wakes runners that wait for work, so that they return the memory of their heaps.
+    pub fn wake_idle_runners(&self) {
+        self.core.wake_all_runners();
+    }
+
     /// Cancels all requests; returns when the runners have ended.
     pub fn stop(&self) {
         self.core.close();

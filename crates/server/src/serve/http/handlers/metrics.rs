@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Response, header};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
@@ -55,11 +56,7 @@ fn page(state: &AppState) -> Result<String, fmt::Error> {
 /// The present values of the gauges.
 fn snapshot(state: &AppState) -> Registry {
     let mut registry = Registry::default();
-    let mut integer = |name: &str, help: &str, value: u64| {
-        let gauge = Gauge::<i64>::default();
-        gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-        registry.register(name, help, gauge);
-    };
+    let mut integer = |name: &str, help: &str, value: u64| register(&mut registry, name, help, value);
     let (requests, bytes) = state.admission.inflight();
     integer("inferd_inflight_requests", "Requests that hold a permit", requests as u64);
     integer("inferd_inflight_bytes", "Bytes of bodies and responses that permits count", bytes);
@@ -81,6 +78,42 @@ fn snapshot(state: &AppState) -> Registry {
             anonymous,
         );
     }
+    if let Some(cap) = &state.memory_cap {
+        integer("inferd_memory_max_bytes", "Resident memory above which requests get 503", cap.bound().bytes);
+    }
+    if let Some(mappings) = mappings() {
+        integer("process_memory_mappings", "Mappings of the process; vm.max_map_count bounds them", mappings);
+    }
+    if let Some(stats) = mimalloc_sys::stats() {
+        let gauges = [
+            ("inferd_allocator_reserved_bytes", "Reserved address space", stats.reserved_bytes),
+            (
+                "inferd_allocator_committed_bytes",
+                "Address space that was in use once, returned memory included",
+                stats.committed_bytes,
+            ),
+            ("inferd_allocator_pages", "Pages that hold blocks", stats.pages),
+            ("inferd_allocator_abandoned_pages", "Those without an owning thread", stats.pages_abandoned),
+        ];
+        for (name, help, value) in gauges {
+            integer(name, help, value);
+        }
+        let counters = [
+            ("inferd_allocator_reset_bytes", "Memory returned with MADV_FREE", stats.reset_bytes),
+            ("inferd_allocator_purged_bytes", "Memory returned with any call", stats.purged_bytes),
+        ];
+        for (name, help, value) in counters {
+            let counter = Counter::<u64>::default();
+            counter.inc_by(value);
+            registry.register(name, help, counter);
+        }
+    }
+    if let Some(cap) = &state.memory_cap {
+        let rejected = Counter::<u64>::default();
+        rejected.inc_by(cap.rejected());
+        registry.register("inferd_memory_max_rejections", "Requests that got 503 at the bound", rejected);
+    }
+    let mut integer = |name: &str, help: &str, value: u64| register(&mut registry, name, help, value);
     if let Some(measured) = state.memory().and_then(|report| report.measured_anonymous) {
         let help = "Anonymous memory that loading and the first full batch allocated";
         integer("inferd_memory_loaded_bytes", help, measured);
@@ -100,6 +133,18 @@ fn snapshot(state: &AppState) -> Registry {
     }
     models(state, &mut registry);
     registry
+}
+
+fn register(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge = Gauge::<i64>::default();
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register(name, help, gauge);
+}
+
+/// The kernel has no cheaper source of this number; the server has below 200 mappings.
+fn mappings() -> Option<u64> {
+    let maps = std::fs::read("/proc/self/maps").ok()?;
+    Some(maps.iter().filter(|byte| **byte == b'\n').count() as u64)
 }
 
 fn models(state: &AppState, registry: &mut Registry) {
