@@ -39,6 +39,7 @@ mod blas;
 mod cancel;
 pub mod codes;
 mod config;
+mod content_check;
 mod cost_model;
 mod embedder;
 mod error;
