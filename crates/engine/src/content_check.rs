@@ -2,7 +2,7 @@
 //!
 //! The kernel reports times, not changes: `touch`, a backup or a copy of attributes change the times of a file with the same
 //! bytes. So a digest of the content is computed after the opening, and when later only the times differ, the content is
-//! compared with it. The digest tells accidents apart (XXH3, 64 bits). Who wants to deceive it has write access to the
+//! compared with it. The digest tells accidents apart (XXH64). Who wants to deceive it has write access to the
 //! weights already.
 //!
 //! The content is read by `pread`: a read through the map would add the complete file to the resident memory, and a
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use twox_hash::XxHash3_64;
+use twox_hash::XxHash64;
 
 use crate::stack::STACK_SIZE_BYTES;
 
@@ -169,7 +169,7 @@ impl Shared {
 
     /// `None` after an error or when the result has no use.
     fn digest(&self) -> Option<u64> {
-        let (mut hasher, mut chunk, mut offset) = (XxHash3_64::new(), [0; CHUNK_BYTES], 0);
+        let (mut hasher, mut chunk, mut offset) = (XxHash64::with_seed(0), [0; CHUNK_BYTES], 0);
         while !self.dropped.load(Ordering::Acquire) {
             match self.file.read_at(&mut chunk, offset) {
                 Ok(0) => return Some(hasher.finish()),

@@ -45,6 +45,7 @@ pub fn options() -> Options {
             body_timeout: TIME_MAX,
             timeout: TIME_MAX,
             inputs_max: 1 << 12,
+            token_ids: true,
         },
         connections: ConnectionLimits {
             connections_max: 1,

@@ -1,8 +1,8 @@
 //! The state that all handlers share. It is created once; what changes has its own lock.
 
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use super::admission::Admission;
 use super::api_keys::ApiKeys;
@@ -33,7 +33,6 @@ pub struct AppState {
     /// Compute threads.
     pub threads: usize,
     pub started: Instant,
-    load_time: Mutex<Option<Duration>>,
     memory: OnceLock<MemoryReport>,
 }
 
@@ -51,19 +50,8 @@ impl AppState {
             protect_metrics: options.protect_metrics,
             threads: options.threads.get(),
             started: Instant::now(),
-            load_time: Mutex::default(),
             memory: OnceLock::new(),
         })
-    }
-
-    /// Records the duration of the last load of all models.
-    pub fn set_load_time(&self, time: Duration) {
-        *self.load_time.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
-    }
-
-    /// Duration of the last load of all models.
-    pub fn load_time(&self) -> Option<Duration> {
-        *self.load_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the memory of the models. Later calls change nothing.

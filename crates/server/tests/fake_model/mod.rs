@@ -101,6 +101,7 @@ pub fn options() -> Options {
             body_timeout: Duration::from_millis(300),
             timeout: Duration::from_secs(20),
             inputs_max: 100,
+            token_ids: true,
         },
         connections: ConnectionLimits {
             connections_max: 256,
