@@ -1,8 +1,8 @@
 //! The kernel sets of OpenBLAS: which one runs, which one this CPU should run, and the choice of another one.
 //!
 //! OpenBLAS detects the CPU before main. The environment has no influence (a patch removes it), so only
-//! [`select_blas_kernels`] changes the detected set. `kernels` in release.toml has the sets of a build; Prescott is the set
-//! for CPUs without AVX2, which every build has.
+//! [`select_blas_kernels`] changes the detected set. `kernels` in release.toml has the sets of a build. Every build also has one
+//! for CPUs without AVX2, which nobody has a reason to select.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -13,8 +13,6 @@ use crate::blas;
 /// A kernel set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlasKernels {
-    /// SSE3.
-    Prescott,
     /// AVX2, tuned for Intel.
     Haswell,
     /// AVX2, tuned for AMD.
@@ -35,12 +33,10 @@ enum Level {
 
 impl BlasKernels {
     /// All sets, in ascending order.
-    pub const ALL: [Self; 5] =
-        [Self::Prescott, Self::Haswell, Self::Zen, Self::SkylakeX, Self::SapphireRapids];
+    pub const ALL: [Self; 4] = [Self::Haswell, Self::Zen, Self::SkylakeX, Self::SapphireRapids];
 
     fn c_name(self) -> &'static CStr {
         match self {
-            Self::Prescott => c"Prescott",
             Self::Haswell => c"Haswell",
             Self::Zen => c"Zen",
             Self::SkylakeX => c"SkylakeX",
@@ -61,7 +57,6 @@ impl BlasKernels {
 
     fn level(self) -> Level {
         match self {
-            Self::Prescott => Level::Sse3,
             Self::Haswell | Self::Zen => Level::Avx2,
             Self::SkylakeX | Self::SapphireRapids => Level::Avx512,
         }
@@ -190,12 +185,13 @@ pub fn select_blas_kernels(wanted: BlasKernels) -> Result<(), KernelError> {
 
 /// The set that would be faster on this CPU than the one that OpenBLAS uses, if there is one.
 pub fn better_blas_kernels() -> Option<BlasKernels> {
-    better(BlasKernels::current()?, Level::of_cpu())
+    // Other sets are those for older CPUs.
+    better(BlasKernels::current().map_or(Level::Sse3, BlasKernels::level), Level::of_cpu())
 }
 
-fn better(current: BlasKernels, cpu: Level) -> Option<BlasKernels> {
+fn better(current: Level, cpu: Level) -> Option<BlasKernels> {
     match cpu {
-        _ if current.level() >= cpu => None,
+        _ if current >= cpu => None,
         Level::Sse3 => None,
         Level::Avx2 => Some(BlasKernels::Haswell),
         Level::Avx512 => Some(BlasKernels::SkylakeX),
@@ -208,12 +204,12 @@ mod tests {
 
     #[test]
     fn a_set_with_narrower_registers_than_the_cpu_is_not_the_best() {
-        use BlasKernels::{Haswell, Prescott, SapphireRapids, SkylakeX, Zen};
-        assert_eq!(better(Haswell, Level::Avx512), Some(SkylakeX));
-        assert_eq!(better(Prescott, Level::Avx2), Some(Haswell));
-        assert_eq!(better(Prescott, Level::Sse3), None);
-        assert_eq!(better(Zen, Level::Avx2), None);
-        assert_eq!(better(SapphireRapids, Level::Avx512), None);
+        use BlasKernels::{Haswell, SapphireRapids, SkylakeX, Zen};
+        assert_eq!(better(Haswell.level(), Level::Avx512), Some(SkylakeX));
+        assert_eq!(better(Level::Sse3, Level::Avx2), Some(Haswell));
+        assert_eq!(better(Level::Sse3, Level::Sse3), None);
+        assert_eq!(better(Zen.level(), Level::Avx2), None);
+        assert_eq!(better(SapphireRapids.level(), Level::Avx512), None);
     }
 
     #[test]
@@ -233,13 +229,13 @@ mod tests {
             }
         }
         drop(blas::acquire(1));
-        assert_eq!(select_blas_kernels(BlasKernels::Prescott), Err(KernelError::InUse));
+        assert_eq!(select_blas_kernels(BlasKernels::Haswell), Err(KernelError::InUse));
     }
 
     #[test]
     fn names_are_those_of_openblas_in_any_case() {
         assert_eq!("skylakex".parse(), Ok(BlasKernels::SkylakeX));
         let error = "sandybridge".parse::<BlasKernels>().unwrap_err();
-        assert_eq!(error, "expected one of Prescott, Haswell, Zen, SkylakeX, SapphireRapids");
+        assert_eq!(error, "expected one of Haswell, Zen, SkylakeX, SapphireRapids");
     }
 }

@@ -23,7 +23,7 @@ use crate::stack::STACK_SIZE_BYTES;
 /// Name of the thread that reads a file; the kernel keeps 15 bytes.
 const THREAD_NAME: &str = "inferd-digest";
 /// On the stack: the memory of a load is measured while the file is read.
-const CHUNK_BYTES: usize = 64 << 10;
+const CHUNK_BYTES: usize = 16 << 10;
 /// File times have the resolution of the kernel's tick, up to 10 ms: two writes within it have the same times.
 const TIME_RESOLUTION: Duration = Duration::from_millis(20);
 

@@ -26,7 +26,9 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
         .replace(file.to_str().unwrap(), "FILE")
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        .filter(|line| !["threads", "batch_tokens", "blas_core"].iter().any(|of_machine| line.contains(of_machine)))
+        .filter(|line| {
+            !["threads", "batch_tokens", "blas_core"].iter().any(|of_machine| line.contains(of_machine))
+        })
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
     model = ["a=/m"] # FILE

@@ -221,7 +221,8 @@ fn cpu() -> String {
     let value = |name| text.lines().find_map(|line: &str| Some(line.strip_prefix(name)?.split_once(": ")?.1));
     let flags: Vec<&str> =
         value("flags").or(value("Features")).unwrap_or_default().split_ascii_whitespace().collect();
-    let widest = ["amx_bf16", "avx512f", "avx2", "sve", "asimd"].into_iter().find(|flag| flags.contains(flag));
+    let widest =
+        ["amx_bf16", "avx512f", "avx2", "sve", "asimd"].into_iter().find(|flag| flags.contains(flag));
     format!("{}, {}", value("model name").unwrap_or("unknown CPU"), widest.unwrap_or("baseline"))
 }
 
