@@ -8,6 +8,7 @@
 //! Level-3 calls can keep large arrays on the stack of the caller. The only callers are the threads of `workers`, which
 //! have an explicit stack of [`crate::stack::STACK_SIZE_BYTES`].
 
+use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 struct Users {
@@ -37,6 +38,18 @@ pub(crate) fn acquire(exclusive_threads: usize) -> BlasGuard {
         openblas_sys::set_num_threads(threads);
     }
     BlasGuard { exclusive_since: is_exclusive.then_some(users.acquisitions) }
+}
+
+/// Runs `configure` if no guard was ever acquired, and lets none be acquired meanwhile. `None` when one was.
+pub(crate) fn before_first_use<T>(configure: impl FnOnce() -> T) -> Option<T> {
+    let users = lock();
+    (users.acquisitions == 0).then(configure)
+}
+
+/// The largest number of threads that may compute at the same time. OpenBLAS has a work area for each; too many callers would
+/// end the process.
+pub fn threads_max() -> NonZeroUsize {
+    NonZeroUsize::new(openblas_sys::threads_max()).unwrap_or(NonZeroUsize::MIN)
 }
 
 impl BlasGuard {

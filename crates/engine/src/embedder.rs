@@ -220,9 +220,16 @@ impl Embedder {
         self.model.config().bert.vocab_size
     }
 
-    /// Fails when the weight file changed after it was opened. Cheap: reads the length and the time of the file.
+    /// Fails when the weight file changed after it was opened. Cheap: reads the length and the times of the file. When only
+    /// the times changed, the content is compared in the background, and the result is returned by later calls.
     pub fn check_weights(&self) -> Result<(), EngineError> {
-        self.model.check_weights()
+        self.model.weights().check_without_reading()
+    }
+
+    /// Reads the weight file in the background, so that new times without new bytes (`touch`) do not make it unusable. For
+    /// processes that keep a model for long; each computation compares the content when the times have changed.
+    pub fn remember_weights(&self) {
+        self.model.weights().remember_content();
     }
 
     /// The name of the model folder.

@@ -15,7 +15,7 @@
 //! | `model_files`, `config`, `weights` | strict parsing of a model folder |
 //! | `tokenizer` | text to token ids |
 //! | `bert`, `kernels` | the forward pass |
-//! | `workers`, `blas`, `cost_model` | compute threads, and the thread count of OpenBLAS |
+//! | `workers`, `blas`, `blas_kernels`, `cost_model` | compute threads; thread count and kernels of OpenBLAS |
 //! | `model`, `embedder` | one model; calls on it |
 //! | [`memory`] | memory budget of a model before it is opened |
 //! | [`codes`] | stable codes of all errors |
@@ -36,9 +36,11 @@
 mod batch;
 mod bert;
 mod blas;
+mod blas_kernels;
 mod cancel;
 pub mod codes;
 mod config;
+mod content_check;
 mod cost_model;
 mod embedder;
 mod error;
@@ -53,7 +55,8 @@ mod tokenizer;
 mod weights;
 mod workers;
 
-pub use blas::{BlasInfo, blas_info};
+pub use blas::{BlasInfo, blas_info, threads_max};
+pub use blas_kernels::{BlasKernels, KernelError, better_blas_kernels, select_blas_kernels};
 pub use cancel::Cancel;
 pub use embedder::Embedder;
 pub use error::{EngineError, ModelError, ModelErrorKind};

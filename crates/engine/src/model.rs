@@ -11,6 +11,7 @@ use crate::cost_model::{CostModel, Threading};
 use crate::error::{EngineError, ModelError};
 use crate::model_files::ModelFiles;
 use crate::tokenizer::TextTokenizer;
+use crate::weights::Weights;
 
 /// What the workers use of a model. Jobs can outlive the call that created them, but not the embedder.
 pub(crate) struct Model {
@@ -38,9 +39,9 @@ impl Model {
         &self.tokenizer
     }
 
-    /// Fails when the weight file changed after it was opened.
-    pub fn check_weights(&self) -> Result<(), EngineError> {
-        self.bert.check_weights()
+    /// The weights and what happened to their file.
+    pub fn weights(&self) -> &Weights {
+        self.bert.weights()
     }
 
     /// Time per stage since the model was opened, summed over the workers.
@@ -86,7 +87,7 @@ impl Model {
         let vectors = self.bert.forward(chunk, scratch, cancel);
         lock(&self.times).add(&scratch.take_times());
         // First: an error that results from modified weights would be misleading.
-        self.check_weights()?;
+        self.weights().check()?;
         vectors
     }
 }

@@ -124,11 +124,26 @@ impl WeightBytes {
         }
     }
 
-    /// Whether the content is still that of the opened file.
+    /// Whether the content is still that of the opened file. Reads a file whose times changed.
     pub fn is_intact(&self) -> bool {
         match self {
             Self::Mapped(file) => file.is_intact(),
             Self::Embedded(_) => true,
+        }
+    }
+
+    /// The same without reading the file, so the answer can be late.
+    pub fn seems_intact(&self) -> bool {
+        match self {
+            Self::Mapped(file) => file.seems_intact(),
+            Self::Embedded(_) => true,
+        }
+    }
+
+    /// Starts to read the content, for comparisons when the times of the file change.
+    pub fn remember_content(&self) {
+        if let Self::Mapped(file) = self {
+            file.remember_content();
         }
     }
 }

@@ -1,63 +1,65 @@
 //! A mapped file that detects modification and survives truncation.
 //!
-//! Two events can invalidate the map. A write in place changes numbers without any signal, so [`MappedFile::is_intact`]
-//! compares the length and the modification time with those at opening. After a truncation, or when the disk is gone,
-//! pages are missing and an access raises SIGBUS, which would terminate the process. A signal handler replaces the
-//! missing pages by zero pages and marks the map, so that `is_intact` reports the results computed from it as invalid.
+//! Two events can invalidate the map. A write in place changes numbers without any signal; [`MappedFile`] compares the
+//! length and the times of the file with those at opening, and when only the times differ, the content (`content_check`).
+//! After a truncation, or when the disk is gone, pages are missing and an access raises SIGBUS, which would terminate the
+//! process. A signal handler replaces the missing pages by zero pages and marks the map, so that the results computed from
+//! it are reported as invalid.
 //!
 //! The handler forwards signals for other addresses to the previously installed handler.
 
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
-use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use memmap2::Mmap;
 
+use crate::content_check::ContentCheck;
+
 /// A read-only map of a whole file.
 pub(crate) struct MappedFile {
     map: Mmap,
-    file: File,
-    stamp: Stamp,
+    content: ContentCheck,
     range: &'static GuardedRange,
-}
-
-/// What a write changes. Without the change time of the inode: renames and new permissions do not affect the content.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self { bytes: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) })
-    }
 }
 
 impl MappedFile {
     /// Maps the file and guards its address range.
     pub fn open(file: File) -> io::Result<Self> {
         install_handler()?;
-        let stamp = Stamp::of(&file)?;
         // SAFETY: the map is read-only and private. This module detects changes of the file by other processes.
         let map = unsafe { Mmap::map(&file) }?;
+        let content = ContentCheck::new(file)?;
         let range = GuardedRange::claim(&map)
             .ok_or_else(|| io::Error::other(format!("more than {RANGES_MAX} files are mapped")))?;
-        Ok(Self { map, file, stamp, range })
+        Ok(Self { map, content, range })
     }
 
-    /// Whether no byte was lost and the file was not written to since it was opened.
+    /// Whether no byte was lost and the content is that of the opened file. Reads the file when its times changed.
     pub fn is_intact(&self) -> bool {
-        !self.range.lost.load(Ordering::Acquire) && Stamp::of(&self.file).is_ok_and(|now| now == self.stamp)
+        !self.lost_bytes() && self.content.is_unchanged()
+    }
+
+    /// The same without reading the file: a check that is necessary runs on a thread of its own, and its result is returned
+    /// by later calls.
+    pub fn seems_intact(&self) -> bool {
+        !self.lost_bytes() && self.content.seems_unchanged()
+    }
+
+    /// Starts to read the content, so that changed times alone are no reason to give up the file.
+    pub fn remember_content(&self) {
+        self.content.remember();
     }
 
     /// Advises the kernel to read the pages ahead of use. A failure has no effect.
     pub fn read_ahead(&self) {
         let _ = self.map.advise(memmap2::Advice::WillNeed);
+    }
+
+    fn lost_bytes(&self) -> bool {
+        self.range.lost.load(Ordering::Acquire)
     }
 }
 
@@ -102,7 +104,8 @@ impl GuardedRange {
         let entry = RANGES.iter().find(|entry| !entry.is_claimed.swap(true, Ordering::AcqRel))?;
         entry.lost.store(false, Ordering::Relaxed);
         entry.start.store(map.as_ptr().addr(), Ordering::Relaxed);
-        entry.end.store(map.as_ptr().addr() + map.len(), Ordering::Release);
+        // A map ends below the top of the address space. Not wrapped, in any case: an end of 0 is a free entry.
+        entry.end.store(map.as_ptr().addr().saturating_add(map.len()), Ordering::Release);
         Some(entry)
     }
 
@@ -111,9 +114,18 @@ impl GuardedRange {
         self.is_claimed.store(false, Ordering::Release);
     }
 
-    fn contains(&self, address: usize) -> bool {
+    /// The pages from that of `address` to the last one of the range, as start and length; `None` for an address outside
+    /// of the range.
+    ///
+    /// The entry is read once: another thread can release it while the handler runs.
+    fn pages_from(&self, address: usize, page_bytes: usize) -> Option<(usize, usize)> {
         let end = self.end.load(Ordering::Acquire);
-        (self.start.load(Ordering::Relaxed)..end).contains(&address)
+        let start = self.start.load(Ordering::Relaxed);
+        if !(start..end).contains(&address) || !page_bytes.is_power_of_two() {
+            return None;
+        }
+        let page = address & !(page_bytes - 1);
+        Some((page, end.checked_sub(page)?.checked_next_multiple_of(page_bytes)?))
     }
 }
 
@@ -154,14 +166,13 @@ extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context
     let fault = unsafe { &*info };
     // SAFETY: SIGBUS sets the address.
     let address = unsafe { fault.si_addr() }.addr();
-    let Some(entry) = RANGES.iter().find(|entry| entry.contains(address)) else {
+    let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
+    // All pages up to the end: otherwise each missing page of a truncated file would raise its own signal.
+    let found = RANGES.iter().find_map(|entry| Some((entry, entry.pages_from(address, page_bytes)?)));
+    let Some((entry, (page, bytes))) = found else {
         return forward(signal, info, context);
     };
     entry.lost.store(true, Ordering::Release);
-    let page_bytes = PAGE_BYTES.load(Ordering::Relaxed);
-    let page = address - address % page_bytes;
-    // All pages up to the end: otherwise each missing page of a truncated file would raise its own signal.
-    let bytes = (entry.end.load(Ordering::Acquire) - page).next_multiple_of(page_bytes);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
     // SAFETY: the pages belong to a live map of this module, which is read-only and stays mapped while it is in use.
     let mapped = unsafe { libc::mmap(page as *mut libc::c_void, bytes, libc::PROT_READ, flags, -1, 0) };
@@ -187,8 +198,6 @@ fn forward(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::os::unix::fs::FileExt;
-    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -218,19 +227,22 @@ mod tests {
     }
 
     #[test]
-    fn reports_a_write_in_place_but_not_a_rename() {
-        let (path, writer) = file("write", 8192);
-        let mapped = MappedFile::open(File::open(&path).unwrap()).unwrap();
-        let renamed = path.with_extension("old");
-        std::fs::rename(&path, &renamed).unwrap();
-        assert!(mapped.is_intact());
-        // File times have the resolution of the kernel's tick: write until the time differs.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while mapped.is_intact() && Instant::now() < deadline {
-            writer.write_all_at(b"more", 0).unwrap();
-        }
-        assert!(!mapped.is_intact());
-        std::fs::remove_file(renamed).unwrap();
+    fn address_arithmetic_of_a_range_does_not_wrap() {
+        let range = |start: usize, end: usize| {
+            let range = GuardedRange::free();
+            range.start.store(start, Ordering::Relaxed);
+            range.end.store(end, Ordering::Relaxed);
+            range
+        };
+        assert_eq!(range(0x1000, 0x3001).pages_from(0x2fff, 0x1000), Some((0x2000, 0x2000)));
+        assert_eq!(range(0x1000, 0x3001).pages_from(0x3001, 0x1000), None);
+        // Released while a handler runs.
+        assert_eq!(range(0x1000, 0).pages_from(0x1000, 0x1000), None);
+        // A length that, rounded up, exceeds the address space; the last page; a page size that is not known.
+        assert_eq!(range(0, usize::MAX).pages_from(1, 0x1000), None);
+        let last = usize::MAX - 0xfff;
+        assert_eq!(range(last, usize::MAX).pages_from(usize::MAX - 1, 0x1000), Some((last, 0x1000)));
+        assert_eq!(range(0x1000, 0x3000).pages_from(0x1000, 0), None);
     }
 
     #[test]

@@ -35,6 +35,16 @@ impl Weights {
         if self.bytes.is_intact() { Ok(()) } else { Err(EngineError::WeightsChanged) }
     }
 
+    /// The same without reading the file, so the answer can be late.
+    pub fn check_without_reading(&self) -> Result<(), EngineError> {
+        if self.bytes.seems_intact() { Ok(()) } else { Err(EngineError::WeightsChanged) }
+    }
+
+    /// Starts to read the content, for comparisons when the times of the file change.
+    pub fn remember_content(&self) {
+        self.bytes.remember_content();
+    }
+
     pub fn floats(&self, tensor: TensorRef) -> &[f32] {
         let bytes = &self.bytes[tensor.offset_bytes..tensor.offset_bytes + 4 * tensor.len];
         // SAFETY: every bit pattern is a valid f32, and the middle part that `align_to` returns is aligned.

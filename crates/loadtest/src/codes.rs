@@ -99,6 +99,11 @@ diag::codes! {
         "catches": "an accept loop that ends or spins on EMFILE",
         "fix": "run the server under `ulimit -n 40` and open 120 connections",
     }
+    /// New times of a weights file without new bytes took its model out of service.
+    pub TOUCHED_WEIGHTS = Violation "disk-touched-weights": "a weights file with new times and the same bytes took its model out of service" {
+        "catches": "changes of a file that are judged by its times",
+        "fix": "compare the content when only the times of a file differ",
+    }
     /// A truncated weights file ended the server or gave a result.
     pub TRUNCATED_WEIGHTS = Violation "disk-truncated-weights": "a weights file that was truncated under the server did not become a 503" {
         "catches": "SIGBUS on mapped weights that ends the process, and vectors computed from missing pages",

@@ -5,7 +5,7 @@
 //! service.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context;
 use diag::Diagnostic;
@@ -13,7 +13,7 @@ use diag::Diagnostic;
 use crate::http_client::Client;
 use crate::probe::{is_healthy, status, wait_until};
 use crate::server::Server;
-use crate::{Check, MODEL_REMOVED, NOT_MEASURED, RELOAD, TRUNCATED_WEIGHTS};
+use crate::{Check, MODEL_REMOVED, NOT_MEASURED, RELOAD, TOUCHED_WEIGHTS, TRUNCATED_WEIGHTS};
 
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 const WEIGHTS: &str = "model.safetensors";
@@ -31,6 +31,17 @@ pub fn run(binary: &Path, model: &Path) -> anyhow::Result<Vec<Check>> {
         );
     }
     let mut checks = Vec::new();
+
+    std::fs::File::options().write(true).open(&weights)?.set_modified(UNIX_EPOCH)?;
+    let ready = status(address, "/readyz");
+    let is_served = is_healthy(address);
+    checks.push(Check::new(
+        &TOUCHED_WEIGHTS,
+        "weights with new times and the same bytes",
+        is_served && ready == Ok(200),
+        "200 for the request and for /readyz",
+        format!("in service {is_served}, /readyz {ready:?}"),
+    ));
 
     let length = weights.metadata().context("reading the size of the weights")?.len();
     std::fs::File::options().write(true).open(&weights)?.set_len(length / 4)?;

@@ -43,8 +43,11 @@ unsafe extern "C" {
     pub fn openblas_get_num_threads() -> c_int;
     /// Processors available at start.
     pub fn openblas_get_num_procs() -> c_int;
-    /// Version and build options.
+    /// Version and build options, in a static buffer that each call writes again.
     pub fn openblas_get_config() -> *mut c_char;
+    /// Uses the kernels with this name: 0, or -1 for an unknown name. Exported by the patched library. No other thread may
+    /// be inside of the library.
+    pub fn openblas_set_coretype(name: *const c_char) -> c_int;
     /// The selected kernel family.
     pub fn openblas_get_corename() -> *mut c_char;
     /// The threading model: 0 sequential, 1 pthreads, 2 OpenMP.

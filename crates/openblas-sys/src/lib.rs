@@ -1,7 +1,7 @@
 //! FFI and link lines of the patched OpenBLAS.
 //!
 //! Two layers: [`ffi`] contains the declarations of `cblas.h`; the functions of this module validate what C does not
-//! validate and are safe to call. The declarations are written manually because the project uses eight of some two
+//! validate and are safe to call. The declarations are written manually because the project uses nine of some two
 //! thousand, and a generator would add libclang to every build.
 //!
 //! Not here: a policy on threads (the engine owns the thread count of the process, see its module `blas`), and the build
@@ -24,6 +24,7 @@
 pub mod ffi;
 
 use std::ffi::{CStr, c_char};
+use std::sync::{Mutex, PoisonError};
 
 /// Whether an operation uses an operand as stored or transposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +138,7 @@ pub fn num_processors() -> usize {
     unsafe { ffi::openblas_get_num_procs() }.max(0) as usize
 }
 
-/// The kernel family that OpenBLAS selected at start from the CPU's features: "Haswell", "SkylakeX", ...
+/// The kernel family that OpenBLAS selected at start from the CPU's features, or that of [`set_core`]: "Haswell", ...
 pub fn core_name() -> String {
     // SAFETY: the function reads a table.
     let text = unsafe { ffi::openblas_get_corename() };
@@ -147,12 +148,41 @@ pub fn core_name() -> String {
 
 /// Version and build options: "OpenBLAS 0.3.34 NO_LAPACK DYNAMIC_ARCH NO_AFFINITY ... MAX_THREADS=64".
 pub fn config() -> String {
-    // SAFETY: the function writes to a static buffer. Each call writes the same bytes, including the name of the core, which
-    // is constant after start.
+    static BUFFER: Mutex<()> = Mutex::new(());
+    // Each call empties the static buffer of the library and writes it again: another thread would read half of a text.
+    let _guard = BUFFER.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: the buffer is written and read under the lock, here only.
     let text = unsafe { ffi::openblas_get_config() };
-    // SAFETY: the buffer contains a NUL-terminated string.
+    // SAFETY: the buffer contains a NUL-terminated string until the next call, which waits for the lock.
     unsafe { owned(text) }
 }
+
+/// The maximum of threads that the library was built for (NUM_THREADS), as it reports it.
+///
+/// It has two work areas for each: one half for its own workers, the other for threads that call it at the same time. More
+/// callers get areas from a table of fixed size, and abort the process when that is full.
+pub fn threads_max() -> usize {
+    let config = config();
+    let max = config.split_whitespace().find_map(|word| word.strip_prefix("MAX_THREADS=")?.parse().ok());
+    max.unwrap_or(1)
+}
+
+/// Uses the kernels with this name, in any case, from now on. Fails for a name that the library does not know; a name whose
+/// kernels are not in this build selects others, so compare [`core_name`] afterwards.
+///
+/// # Safety
+/// No other thread is inside of this library, and the CPU has the instructions of the kernels.
+pub unsafe fn set_core(name: &CStr) -> Result<(), UnknownCore> {
+    // SAFETY: the string is NUL-terminated and only read; the caller guarantees the rest.
+    match unsafe { ffi::openblas_set_coretype(name.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(UnknownCore),
+    }
+}
+
+/// The library knows no kernels with this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownCore;
 
 /// The threading model of the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

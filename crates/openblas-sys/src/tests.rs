@@ -85,6 +85,36 @@ fn reports_version_integer_width_core_and_threading_model() {
     assert!(num_processors() >= 1);
 }
 
+/// The library writes its text in several steps into one buffer.
+#[test]
+fn concurrent_callers_read_a_complete_configuration() {
+    let expected = config();
+    assert!(expected.ends_with(&format!("MAX_THREADS={}", threads_max())), "{expected}");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..20_000).for_each(|_| assert_eq!(config(), expected)));
+        }
+    });
+}
+
+#[test]
+fn no_worker_runs_before_the_program_sets_a_thread_count() {
+    let names = std::fs::read_dir("/proc/self/task").unwrap().filter_map(|task| {
+        std::fs::read_to_string(task.unwrap().path().join("comm")).ok() // a thread can end meanwhile
+    });
+    // nextest runs each test in a process of its own.
+    assert_eq!(names.filter(|name| name.starts_with("oblas-")).count(), 0);
+    assert_eq!(num_threads(), 1);
+}
+
+#[test]
+fn an_unknown_kernel_set_is_refused_and_changes_nothing() {
+    let before = core_name();
+    // SAFETY: no other thread of this process calls the library; the name selects nothing.
+    assert_eq!(unsafe { set_core(c"Abacus") }, Err(UnknownCore));
+    assert_eq!(core_name(), before);
+}
+
 #[test]
 fn sets_the_thread_count() {
     set_num_threads(1);

@@ -46,6 +46,11 @@ diag::codes! {
                 `--lazy-weights`, lower `--threads`, `--max-inflight-bytes`, `--batch-tokens` or `--memory-headroom`, \
                 or pass `--no-memory-check`",
     }
+    /// The kernels of `--blas-core` cannot be used.
+    pub BLAS_CORE = Usage "blas-core": "the kernels of `--blas-core` cannot be used" {
+        "cause": "this CPU lacks their instructions, or the build does not have them",
+        "fix": "leave `--blas-core` out: OpenBLAS then uses the best kernels for this CPU",
+    }
     /// An address or a socket cannot be bound.
     pub LISTEN_FAILED = Environment "listen-failed": "the server cannot listen on an address" {
         "cause": "another process uses the address, a file is in the way, or permissions are missing",

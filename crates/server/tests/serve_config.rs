@@ -26,11 +26,9 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
         .replace(file.to_str().unwrap(), "FILE")
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        // Values that are derived from the machine.
         .filter(|line| {
-            ["threads", "batch_tokens", "memory_headroom", "memory_max"]
-                .iter()
-                .all(|name| !line.contains(name))
+            let of_machine = ["threads", "batch_tokens", "blas_core", "memory_headroom", "memory_max"];
+            !of_machine.iter().any(|name| line.contains(name))
         })
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r#"
@@ -47,6 +45,7 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
     max_inflight = 9 # --max-inflight
     max_inflight_bytes = "7 MiB" # INFERD_MAX_INFLIGHT_BYTES
     max_body_bytes = "3 MiB" # FILE
+    allow_token_ids = false # default
     max_inputs = 2048 # default
     max_request_tokens = 262144 # default
     batch_delay = 0 # default

@@ -81,6 +81,90 @@ fn tokenize_returns_offsets_with_and_without_special_tokens() {
     wait_until("all permits are released", || server.inflight_requests() == 0);
 }
 
+/// Clients send `null` for a field that their caller did not set.
+#[test]
+fn null_in_an_optional_field_is_the_same_as_no_field() {
+    let server = serve(&Arc::default());
+    let at = address(&server);
+    // A request with its required fields, and the optional ones.
+    for (path, required, optional) in [
+        (
+            "/v1/embeddings",
+            json!({ "input": "a b" }),
+            &["model", "encoding_format", "dimensions", "user"][..],
+        ),
+        ("/v1/infer", json!({ "task": "embed", "inputs": "a b" }), &["model", "dimensions"]),
+        ("/v1/infer", json!({ "task": "similarity", "source": "a", "targets": "b" }), &["model"]),
+        ("/v1/infer", json!({ "task": "rerank", "query": "a", "documents": "b" }), &["model", "top_n"]),
+        ("/v1/rerank", json!({ "query": "a", "documents": ["b"] }), &["model", "top_n", "return_documents"]),
+        ("/tokenize", json!({ "inputs": "a b" }), &["model", "add_special_tokens"]),
+    ] {
+        let absent = post(at, path, &required.to_string());
+        assert_eq!(absent.status, 200, "{path}");
+        let mut body = required.clone();
+        for field in optional {
+            body[*field] = Value::Null;
+        }
+        let null = post(at, path, &body.to_string());
+        assert_eq!((null.status, null.json()), (200, absent.json()), "{path} {body}");
+        for field in required.as_object().unwrap().keys() {
+            let mut body = required.clone();
+            body[field] = Value::Null;
+            assert_eq!(post(at, path, &body.to_string()).status, 400, "{path} {body}");
+        }
+    }
+    // The document allows null for every field that is not required.
+    let schemas = get(at, "/openapi.json").json()["components"]["schemas"].take();
+    for name in ["EmbeddingsRequest", "RerankRequest", "TokenizeRequest"] {
+        let required = schemas[name]["required"].as_array().unwrap();
+        for (field, schema) in schemas[name]["properties"].as_object().unwrap() {
+            if !required.contains(&json!(field)) && field != "user" && field != "model" {
+                assert!(schema.to_string().contains("null"), "{name}.{field}: {schema}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_model_with_a_slash_in_its_name_is_found_at_its_path() {
+    let options = inferd::serve::Options { models: vec![("org/name".into(), "unused".into())], ..options() };
+    let server = Server::open_with(options, loader(&Arc::default())).unwrap();
+    let at = address(&server);
+    for path in ["/v1/models/org/name", "/v1/models/org%2Fname"] {
+        let response = get(at, path);
+        assert_eq!((response.status, &response.json()["id"]), (200, &json!("org/name")), "{path}");
+    }
+    check_error(&get(at, "/v1/models/org"), 404, "model_not_found");
+    check_error(&get(at, "/v1/models/org/name/"), 404, "model_not_found");
+    check_error(&get(at, "/v1/models/"), 404, "unknown_url");
+    assert_eq!(post(at, "/v1/embeddings", r#"{"model":"org/name","input":"a"}"#).status, 200);
+}
+
+#[test]
+fn token_ids_are_refused_with_the_remedy_unless_the_server_accepts_them() {
+    let mut options = options();
+    options.requests.token_ids = false;
+    let model = Arc::new(Fake::default());
+    let server = Server::open_with(options, loader(&model)).unwrap();
+    let at = address(&server);
+    assert_eq!(post(at, "/v1/embeddings", r#"{"input":["a"]}"#).status, 200);
+    let steps = model.steps.load(Ordering::SeqCst);
+    for (path, body) in [
+        ("/v1/embeddings", r#"{"input":[5,6]}"#),
+        ("/v1/embeddings", r#"{"input":[[5],[6]]}"#),
+        ("/v1/infer", r#"{"task":"embed","inputs":[5]}"#),
+        ("/v1/infer", r#"{"task":"similarity","source":[5],"targets":[[6]]}"#),
+        ("/v1/infer", r#"{"task":"rerank","query":"a","documents":[[6]]}"#),
+    ] {
+        check_error(&post(at, path, body), 400, "invalid_value");
+    }
+    assert_eq!(model.steps.load(Ordering::SeqCst), steps);
+    let message = post(at, "/v1/embeddings", r#"{"input":[5,6]}"#).json()["error"]["message"].take();
+    insta::assert_snapshot!(message.as_str().unwrap(), @"this server accepts texts, not token ids: ids of another tokenizer than the model's give wrong vectors. Send texts; in LangChain pass `check_embedding_ctx_length=False` to `OpenAIEmbeddings`. For a client with the tokenizer of the model, start the server with `--allow-token-ids`");
+    let document = get(at, "/openapi.json").text();
+    assert!(!document.contains("TokenIds") && !document.contains("token ids"), "{document}");
+}
+
 #[test]
 fn reports_the_invalid_field_of_a_request() {
     let server = serve(&Arc::default());

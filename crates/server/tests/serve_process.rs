@@ -2,81 +2,17 @@
 
 mod http_client;
 mod run_inferd;
+mod running_server;
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use http_client::{embed, embed_within, get};
 use run_inferd::{inferd, run, tiny_bert};
+use running_server::Running;
 use serde_json::Value;
-
-struct Running {
-    child: Child,
-    log: BufReader<ChildStderr>,
-    address: SocketAddr,
-    /// The log up to the line of the first TCP listener.
-    start: String,
-}
-
-impl Running {
-    fn start(args: &[&str]) -> Self {
-        let mut command = inferd();
-        command.arg("serve").args(["--listen", "127.0.0.1:0", "--threads", "2"]).args(args);
-        Self::of(command)
-    }
-
-    fn of(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut start = String::new();
-        let address = loop {
-            let mut line = String::new();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the server ended before it listened:\n{start}");
-            start += &line;
-            if let Some((_, address)) = line.trim().split_once("listening url=http://") {
-                break address.parse().unwrap();
-            }
-        };
-        Self { child, log, address, start }
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-
-    /// Reads the log up to a line with this text.
-    fn wait_for(&mut self, text: &str) -> String {
-        let mut line = String::new();
-        let started = Instant::now();
-        while !line.contains(text) {
-            assert!(started.elapsed() < Duration::from_secs(20), "not within 20 s: `{text}`");
-            line.clear();
-            assert!(self.log.read_line(&mut line).unwrap() > 0, "the log ended before `{text}`");
-        }
-        line
-    }
-
-    fn exit_code(mut self) -> Option<i32> {
-        let started = Instant::now();
-        // Reads the rest of the log, which could fill its pipe.
-        let mut rest = String::new();
-        let _ = std::io::Read::read_to_string(&mut self.log, &mut rest);
-        let code = self.child.wait().unwrap().code();
-        assert!(started.elapsed() < Duration::from_secs(20));
-        code
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn tiny() -> String {
     format!("tiny={}", tiny_bert().display())
@@ -85,9 +21,16 @@ fn tiny() -> String {
 #[test]
 fn serves_the_vectors_of_the_embed_command_and_drains_at_sigterm() {
     let server = Running::start(&["--model", &tiny()]);
-    for text in ["INFO memory check=", "blas=", "stack_bytes=", "threads=2", "loaded=true"] {
-        assert!(server.start.contains(text), "`{text}` is missing in:\n{}", server.start);
-    }
+    insta::assert_snapshot!(server.start_log(&[]), @r#"
+    INFO model_loaded name=tiny load_ms=…
+    INFO start version=… commit=… pid=… config=none
+    INFO compute threads=2 threads_source=--threads stack_bytes=… blas=… blas_source="CPU detection" allocator=… batch_tokens=2048 batch_delay_ms=0
+    INFO memory check=… anonymous_mib=… weights_mib=…
+    INFO limits max_inflight=256 max_inflight_bytes=67108864 max_body_bytes=8388608 max_inputs=2048 max_request_tokens=262144 max_connections=1024 request_timeout="60000 ms" token_ids=refused
+    INFO access authentication=none reason="no `--api-keys`"
+    INFO model name=tiny dir=… loaded=true
+    INFO listening url=http://ADDRESS
+    "#);
     let served = embed(server.address, "{\"model\":\"tiny\",\"input\":[\"the fox\",\"dog\"]}").json();
     let printed = run(inferd().arg("embed").arg("--model").arg(tiny_bert()).args(["--", "the fox", "dog"]));
     for (line, vector) in printed.stdout.lines().zip(served["data"].as_array().unwrap()) {
@@ -103,7 +46,7 @@ fn serves_the_vectors_of_the_embed_command_and_drains_at_sigterm() {
         "inferd_memory_estimate_bytes{kind=\"anonymous\"}",
         "inferd_memory_loaded_bytes",
         "inferd_blas_threads",
-        "inferd_model_load_duration_seconds",
+        "inferd_model_load_duration_seconds{model=\"tiny\"}",
     ] {
         assert!(page.contains(name), "`{name}` is missing in:\n{page}");
     }
@@ -392,19 +335,20 @@ fn the_start_logs_each_decision_and_its_source() {
         .arg(&file)
         .env("INFERD_MAX_INFLITE", "5");
     let server = Running::of(command);
-    for text in [
-        "config reason=\"there is no variable `INFERD_MAX_INFLITE`; did you mean `INFERD_MAX_INFLIGHT`?\"",
-        "threads=2 threads_source=--threads stack_bytes=",
-        "blas_source=\"CPU detection\" allocator=",
-        "memory check=\"needs ",
-        "limits max_inflight=7 ",
-        "access authentication=api-key keys=1 metrics=open",
-        "api_keys_readable reason=\"every user of this machine can read",
-        "model name=tiny ",
-        "listening url=unix:",
-    ] {
-        assert!(server.start.contains(text), "`{text}` is missing in:\n{}", server.start);
-    }
+    let folder_text = folder.path().display().to_string();
+    insta::assert_snapshot!(server.start_log(&[(&folder_text, "FOLDER")]), @r#"
+    INFO model_loaded name=tiny load_ms=…
+    INFO start version=… commit=… pid=… config=FOLDER/inferd.toml
+    WARN config reason="there is no variable `INFERD_MAX_INFLITE`; did you mean `INFERD_MAX_INFLIGHT`?"
+    INFO compute threads=2 threads_source=--threads stack_bytes=… blas=… blas_source="CPU detection" allocator=… batch_tokens=2048 batch_delay_ms=0
+    INFO memory check=… anonymous_mib=… weights_mib=…
+    INFO limits max_inflight=7 max_inflight_bytes=67108864 max_body_bytes=8388608 max_inputs=2048 max_request_tokens=262144 max_connections=1024 request_timeout="60000 ms" token_ids=refused
+    INFO access authentication=api-key keys=1 metrics=open
+    WARN api_keys_readable reason="every user of this machine can read FOLDER/keys (mode 644); run `chmod o= FOLDER/keys`"
+    INFO model name=tiny dir=… loaded=true
+    INFO listening url=unix:FOLDER/s.sock
+    INFO listening url=http://ADDRESS
+    "#);
     let at = format!("unix:{}", socket.display());
     assert_eq!(run(inferd().args(["healthcheck", "--address", &at])).code, Some(0));
     // A second server on the same socket fails and does not remove it.

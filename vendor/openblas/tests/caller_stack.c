@@ -1,8 +1,8 @@
 /* Negative control for the stack of the CALLER, which the patches of the workers do not change.
  *
  * Linked with an archive for NUM_THREADS=32 with the job array on the stack and `-z stack-size=131072`, this must end with
- * SIGSEGV; linked with `-z stack-size` of release.toml it must pass. It needs two threads, so OPENBLAS_NUM_THREADS must not
- * be 1. It calls from a thread that was created with default attributes, as C code does. */
+ * SIGSEGV; linked with `-z stack-size` of release.toml it must pass. It needs two threads. It calls from a thread that was
+ * created with default attributes, as C code does. */
 #include <pthread.h>
 
 #include "sgemm.h"

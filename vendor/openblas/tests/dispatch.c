@@ -1,8 +1,8 @@
 /* Each kernel set of the archive can be chosen by name, reports that name and computes correct products; a processor with AMX
  * that is not in the table of models gets the kernels for AMX.
  *
- * The library reads OPENBLAS_CORETYPE before main, so each case runs in its own process. A set with instructions that this
- * processor lacks must still report its name, or end with SIGILL; it multiplies nothing. */
+ * Each case runs in its own process. A set with instructions that this processor lacks must still report its name, or end with
+ * SIGILL; it multiplies nothing. The unpatched object has no openblas_set_coretype and reads a variable before main instead. */
 #include <signal.h>
 #include <string.h>
 #include <strings.h>
@@ -11,6 +11,7 @@
 #include "sgemm.h"
 
 char *openblas_get_corename(void);
+__attribute__((weak)) int openblas_set_coretype(char *name);
 int support_avx2(void);
 int support_avx512(void);
 int support_amx_bf16(void);
@@ -20,7 +21,7 @@ enum { CLOCK_S = 60 };
 static int any(void) { return 1; }
 
 static const struct {
-  const char *name;
+  char *name;
   int (*runs_here)(void);
 } sets[] = {
     {"Haswell", support_avx2},
@@ -58,10 +59,16 @@ static int product_is_wrong(int m, int n, int k, int trans_a, int trans_b) {
   return wrong;
 }
 
-static int check(const char *wanted, int runs_here) {
+static int check(char *wanted, int runs_here) {
   static const int shapes[][3] = {{1, 1, 1}, {7, 5, 3}, {33, 17, 65}, {130, 67, 129}, {257, 251, 263}};
-  const char *found = openblas_get_corename();
+  char *found;
+  if (*wanted && openblas_set_coretype && openblas_set_coretype(wanted)) {
+    fprintf(stderr, "no kernels have the name %s\n", wanted);
+    return 1;
+  }
+  found = openblas_get_corename();
   int wrong = 0;
+  openblas_set_num_threads(2);
   if (!runs_here) {
     printf("wanted %s, found %s; this processor lacks its instructions\n", wanted, found);
     return strcasecmp(wanted, found) != 0;

@@ -7,7 +7,10 @@
 #include <stdatomic.h>
 #include <sys/wait.h>
 
+#include "settings.h"
 #include "sgemm.h"
+
+SETTINGS(2, 10) /* park early */
 
 void cblas_sgemv(int order, int trans, int m, int n, float alpha, const float *a, int lda, const float *x, int incx,
                  float beta, float *y, int incy);
@@ -39,17 +42,12 @@ static void *call_gemv(void *unused) {
   return unused;
 }
 
-int main(int argc, char **argv) {
+int main(void) {
   static void *(*const callers[])(void *) = {call_gemm, call_gemm, call_gemv};
   enum { CALLERS = sizeof callers / sizeof *callers };
   pthread_t threads[CALLERS];
   int lived = 0, calls_at_last_fork;
   alarm(CLOCK_S);
-  if (argc == 1) { /* the library reads its environment before main: run again with workers that park early */
-    setenv("OPENBLAS_THREAD_TIMEOUT", "10", 1);
-    execl("/proc/self/exe", argv[0], "fork", (char *)0);
-    return 2;
-  }
   openblas_set_num_threads(THREADS);
   for (int i = 0; i < CALLERS; i++)
     if (pthread_create(&threads[i], NULL, callers[i], NULL)) return 2;

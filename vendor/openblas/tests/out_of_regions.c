@@ -27,6 +27,7 @@ static void *call_gemm(void *unused) {
 static void callers(void) {
   pthread_t threads[CALLERS];
   pthread_attr_t small;
+  openblas_set_num_threads(2);
   pthread_attr_init(&small);
   pthread_attr_setstacksize(&small, 256 << 10);
   pthread_barrier_init(&all_here, NULL, CALLERS);

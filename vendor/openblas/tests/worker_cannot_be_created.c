@@ -10,7 +10,10 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "settings.h"
 #include "sgemm.h"
+
+SETTINGS(4, 0)
 
 enum { UNLIMITED = 1 << 30, N = 512, CLOCK_S = 20 };
 
@@ -110,7 +113,6 @@ int main(int argc, char **argv) {
       char index[16];
       snprintf(index, sizeof index, "%zu", i);
       signal(SIGINT, cases[i].ignore_sigint ? SIG_IGN : SIG_DFL);
-      setenv("OPENBLAS_NUM_THREADS", "4", 1);
       setenv("CREATIONS_LEFT", cases[i].creations_left, 1);
       execl("/proc/self/exe", argv[0], index, (char *)0);
       _exit(2);

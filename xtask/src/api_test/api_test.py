@@ -37,7 +37,8 @@ def server(binary, model, *flags):
     keys = Path("keys")
     keys.write_text(f"api-test {KEY}\n")
     keys.chmod(0o600)
-    command = [binary, "serve", "--model", f"minilm={model}", "--listen", "127.0.0.1:0", "--api-keys", str(keys), *flags]
+    command = [binary, "serve", "--model", f"minilm={model}", "--listen", "127.0.0.1:0", "--api-keys", str(keys),
+               "--allow-token-ids", *flags]
     with open("inferd.log", "a+") as log:
         start = log.seek(0, os.SEEK_END)
         process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL)

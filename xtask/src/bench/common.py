@@ -52,12 +52,12 @@ def machine(binary):
 
 
 def blas_core(binary):
-    """What `selftest` reports; `unknown` for a program without it."""
+    """What `selftest` reports. A figure without it cannot be compared with another one."""
     child = subprocess.run([binary, "selftest", "--json"], capture_output=True, text=True, check=False)
     try:
-        return json.loads(child.stdout)["core"]
-    except (ValueError, KeyError, TypeError):
-        return "unknown"
+        return json.loads(child.stdout)["openblas"]["core"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotMeasured(f"`{binary} selftest --json` does not report the BLAS kernels: {error!r}") from error
 
 
 def print_machine(described):
@@ -65,6 +65,12 @@ def print_machine(described):
     isa = " ".join(described["isa"]) or "baseline"
     print(f"{described['cpu']}, {described['cores']} cores; ISA {isa}; {described['kernel']}; BLAS kernels {described['blas']}",
           file=sys.stderr)
+
+
+def tag(described):
+    """CPU, widest instruction set and BLAS kernels, for the end of each line with a figure."""
+    widest = next((flag for flag in ("amx_bf16", "avx512f", "avx2", "sve", "asimd") if flag in described["isa"]), "baseline")
+    return f"[{described['cpu']}, {widest}, {described['blas']}]"
 
 
 def texts(vocabulary, count):

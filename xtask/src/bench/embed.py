@@ -61,7 +61,7 @@ def main():
         program.append(seconds)
         start_up.append(embed(command, lines[:1])[0])
         print(f"round {number}: reference {reference[-1]:.3f} s, program {seconds:.3f} s, "
-              f"one text {start_up[-1]:.3f} s", file=sys.stderr)
+              f"one text {start_up[-1]:.3f} s  {common.tag(machine)}", file=sys.stderr)
     distance = float(numpy.abs(numpy.array(found, dtype=numpy.float32) - expected).max())
     total, without_start = min(program), min(program) - min(start_up)
     print(json.dumps({

@@ -36,7 +36,8 @@ def main():
     if len(sys.argv) < 3:
         raise common.NotMeasured(__doc__)
     binary, models = sys.argv[1], sys.argv[2:]
-    common.print_machine(common.machine(binary))
+    machine = common.machine(binary)
+    common.print_machine(machine)
     head = "".join(f"{part:>20}" for part in PARTS)
     print(f"{'KiB: estimate/measured':<28}{head}{'total':>20}{'ratio':>8}")
     for model in models:
@@ -51,7 +52,7 @@ def main():
                 cells = "".join(f"{f'{e >> 10}/{m >> 10}':>20}" for e, m in pairs)
                 estimate, measured = pairs[-1]
                 label = f"{name[:19]} {threads}t {batch_tokens}"
-                print(f"{label:<28}{cells}{estimate / measured:>8.3f}", flush=True)
+                print(f"{label:<28}{cells}{estimate / measured:>8.3f}  {common.tag(machine)}", flush=True)
     return 0
 
 

@@ -174,9 +174,10 @@ fn start(plan: &Plan, context: &BuildContext) -> anyhow::Result<()> {
     }
     let (packed, unpacked) = (median(of_packed), median(of_unpacked));
     println!("inferd --version, median of {ROUNDS}");
-    println!("  packed    {:>6.1} ms", packed * 1e3);
-    println!("  unpacked  {:>6.1} ms", unpacked * 1e3);
-    println!("  ratio     {:>6.2}", packed / unpacked);
+    let cpu = cpu();
+    println!("  packed    {:>6.1} ms  [{cpu}]", packed * 1e3);
+    println!("  unpacked  {:>6.1} ms  [{cpu}]", unpacked * 1e3);
+    println!("  ratio     {:>6.2}     [{cpu}]", packed / unpacked);
     Ok(())
 }
 
@@ -198,9 +199,10 @@ fn gate(plan: &Plan) -> anyhow::Result<()> {
         let times =
             (0..ROUNDS).map(|_| gate_time(path, stage, &policy)).collect::<anyhow::Result<Vec<_>>>()?;
         println!(
-            "  {name:<31} {:>10}  {:>6.1} ms",
+            "  {name:<31} {:>10}  {:>6.1} ms  [{}]",
             ByteSize(path.metadata()?.len()).rounded(),
-            median(times) * 1e3
+            median(times) * 1e3,
+            cpu()
         );
     }
     Ok(())
@@ -217,12 +219,20 @@ fn gate_time(path: &Path, stage: Stage, policy: &Policy) -> anyhow::Result<Durat
 
 /// CPU, architecture and kernel, so that a quoted number has its context.
 fn machine() -> String {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let (cpus, kernel) = (read("/proc/cpuinfo"), read("/proc/sys/kernel/osrelease"));
-    let cpu = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cpu = cpu.map_or("unknown CPU", |(_, name)| name);
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("{cpu}, {cores} cores; {}; Linux {}", std::env::consts::ARCH, kernel.trim())
+    format!("{}, {cores} cores; {}; Linux {}", cpu(), std::env::consts::ARCH, kernel.trim())
+}
+
+/// CPU and its widest instruction set, for the end of each line with a figure. These benches run no BLAS.
+fn cpu() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |name| text.lines().find_map(|line: &str| Some(line.strip_prefix(name)?.split_once(": ")?.1));
+    let flags: Vec<&str> =
+        value("flags").or(value("Features")).unwrap_or_default().split_ascii_whitespace().collect();
+    let widest =
+        ["amx_bf16", "avx512f", "avx2", "sve", "asimd"].into_iter().find(|flag| flags.contains(flag));
+    format!("{}, {}", value("model name").unwrap_or("unknown CPU"), widest.unwrap_or("baseline"))
 }
 
 /// In seconds.

@@ -123,8 +123,10 @@ def main():
             print(f"batch {batch}: texts/s, p50, p99", file=sys.stderr)
             for name in calls:
                 one = row[name]
-                print(f"  {name:<10} {one['texts_per_second']:>7} /s {one['p50_ms']:>8} ms {one['p99_ms']:>8} ms", file=sys.stderr)
-            print(f"  ratio      {row['ratio']:>7}    {row['ratio_p50']:>8}    {row['ratio_p99']:>8}", file=sys.stderr)
+                print(f"  {name:<10} {one['texts_per_second']:>7} /s {one['p50_ms']:>8} ms {one['p99_ms']:>8} ms  {common.tag(machine)}",
+                      file=sys.stderr)
+            print(f"  ratio      {row['ratio']:>7}    {row['ratio_p50']:>8}    {row['ratio_p99']:>8}  {common.tag(machine)}",
+                  file=sys.stderr)
     finally:
         server.stop()
     print(json.dumps(result))

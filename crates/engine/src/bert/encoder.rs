@@ -49,9 +49,9 @@ impl Bert {
         })
     }
 
-    /// Fails when the weight file changed after it was opened.
-    pub fn check_weights(&self) -> Result<(), EngineError> {
-        self.weights.check()
+    /// The weights and what happened to their file.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// One vector per sequence, in order.

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use diag::Diagnostic;
-use engine::{Embedder, EngineError};
+use engine::{BlasKernels, Embedder, EngineError};
 use serde::Serialize;
 
 use super::exit::{self, CommandResult};
 use super::output::{Output, Stop};
-use super::threads;
+use super::{blas_core, threads};
 use crate::text_lines::{BATCH_TEXTS_MAX, LineError, TextLines};
 use crate::{codes, compute_thread};
 
@@ -29,6 +29,9 @@ pub struct Flags {
     /// Compute threads [default: the CPUs that the machine and the CPU quota allow]
     #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<NonZeroUsize>,
+    /// Kernels of OpenBLAS: Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
+    #[arg(long, value_name = "NAME")]
+    blas_core: Option<BlasKernels>,
     /// Texts; without `--`, texts are read from stdin, one per line
     #[arg(last = true, value_name = "TEXT")]
     texts: Vec<OsString>,
@@ -47,7 +50,8 @@ pub fn run(flags: Flags, args: &[OsString]) -> CommandResult {
     } else {
         Source::Stdin
     };
-    let threads = flags.threads.unwrap_or_else(threads::available);
+    let threads = flags.threads.unwrap_or_else(|| threads::available().threads);
+    blas_core::select(flags.blas_core)?;
     let job = move || embed_all(&flags.model, threads, source);
     let thread = compute_thread::spawn(job)
         .map_err(|error| codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the compute thread", &error))?;

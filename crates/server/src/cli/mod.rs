@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, diagnostics go to stderr.
 
+mod blas_core;
 mod config;
 mod embed;
 mod exit;

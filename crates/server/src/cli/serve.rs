@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::ArgAction;
 use clap::builder::BoolishValueParser;
 use diag::Diagnostic;
+use engine::BlasKernels;
 use units::{ByteSize, TimeSpan};
 
 use super::config::Settings;
 use super::exit::CommandResult;
-use super::{output, threads};
+use super::threads::Available;
+use super::{blas_core, output, threads};
 use crate::memory::memory_max::{MemoryBound, MemoryMax};
 use crate::memory::{limits, preflight};
 use crate::serve::{
@@ -64,6 +66,9 @@ pub struct Flags {
     /// Compute threads [default: the CPUs that the machine and the CPU quota allow]
     #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<NonZeroUsize>,
+    /// Kernels of OpenBLAS: Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
+    #[arg(long, value_name = "NAME")]
+    blas_core: Option<BlasKernels>,
     /// Load a model at its first request; the start then skips the memory check
     #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
     #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
@@ -88,6 +93,10 @@ pub struct Flags {
     /// Bytes of one request body
     #[arg(long, value_name = "SIZE", default_value = "8 MiB")]
     max_body_bytes: ByteSize,
+    /// Accept token ids as inputs, for clients that have the tokenizer of the model
+    #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
+    #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
+    allow_token_ids: bool,
     /// Inputs of one request
     #[arg(long, value_name = "N", default_value = "2048", value_parser = positive)]
     max_inputs: usize,
@@ -159,12 +168,14 @@ fn default_headroom(memory_max: Option<MemoryMax>) -> u64 {
 
 /// Serves until a signal ends the process.
 pub fn run(flags: Flags, settings: Settings) -> CommandResult {
-    let threads = flags.threads.unwrap_or_else(threads::available);
+    let available = threads::available();
+    let threads = flags.threads.unwrap_or(available.threads);
     let batch_tokens = flags.batch_tokens.unwrap_or(BATCH_TOKENS_PER_THREAD * threads.get());
     let headroom = flags.memory_headroom.map_or_else(|| default_headroom(flags.memory_max), ByteSize::bytes);
     if flags.print_config {
         let derived = [
-            ("threads", format!("{threads}, from the CPUs and the CPU quota")),
+            ("threads", format!("{threads}, from: {}", available.source)),
+            ("blas_core", format!("{:?}, detected", engine::blas_info().core)),
             ("batch_tokens", format!("{batch_tokens}, {BATCH_TOKENS_PER_THREAD} per thread")),
             ("memory_headroom", format!("{}, from the memory limit", ByteSize(headroom))),
             ("memory_max", "75% of the limit of the cgroup, or 50% of the machine".into()),
@@ -175,7 +186,8 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
         codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error)
     })?;
     let drain_timeout = flags.drain_timeout.duration();
-    let result = options(flags, settings, threads, batch_tokens, headroom)
+    let result = blas_core::select(flags.blas_core)
+        .and_then(|()| options(flags, settings, available, batch_tokens, headroom))
         .and_then(Server::open)
         .and_then(|server| run_until_signal(server, drain_timeout));
     log::flush(LOG_FLUSH_TIME_MAX);
@@ -185,7 +197,7 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
 fn options(
     flags: Flags,
     settings: Settings,
-    threads: NonZeroUsize,
+    available: Available,
     batch_tokens: usize,
     headroom: u64,
 ) -> Result<Options, Diagnostic> {
@@ -194,10 +206,15 @@ fn options(
             Diagnostic::new(&codes::NO_MODEL, "no model is configured").hint(codes::fix(&codes::NO_MODEL))
         );
     }
-    let threads_source = match flags.threads {
-        Some(_) => settings.source("threads").to_owned(),
-        None => "CPUs and CPU quota".into(),
+    let (threads, threads_source) = match flags.threads {
+        Some(threads) => (threads, settings.source("threads").to_owned()),
+        None => (available.threads, available.source),
     };
+    let kernels_source = match flags.blas_core {
+        Some(_) => settings.source("blas_core").to_owned(),
+        None => "CPU detection".into(),
+    };
+    let warnings = [settings.warnings, blas_core::ignored_variables(), blas_core::slow_kernels()];
     Ok(Options {
         models: models(&flags.model)?,
         listen: flags.listen,
@@ -210,8 +227,9 @@ fn options(
         threads,
         sources: OptionSources {
             threads: threads_source,
+            kernels: kernels_source,
             config: settings.file,
-            warnings: settings.warnings,
+            warnings: warnings.concat(),
         },
         lazy_weights: flags.lazy_weights,
         memory_headroom: (!flags.no_memory_check).then_some(headroom),
@@ -226,6 +244,7 @@ fn options(
             body_rate_min: flags.min_body_rate.bytes(),
             timeout: flags.request_timeout.duration(),
             inputs_max: flags.max_inputs,
+            token_ids: flags.allow_token_ids,
         },
         connections: ConnectionLimits {
             connections_max: flags.max_connections,

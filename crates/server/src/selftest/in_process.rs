@@ -50,6 +50,7 @@ pub fn options() -> Options {
             body_rate_min: 0,
             timeout: TIME_MAX,
             inputs_max: 1 << 12,
+            token_ids: true,
         },
         connections: ConnectionLimits {
             connections_max: 1,

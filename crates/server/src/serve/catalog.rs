@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use diag::Diagnostic;
 
@@ -21,6 +21,8 @@ pub struct Entry {
     /// Creation of this entry, in seconds since 1970.
     created: u64,
     cell: SingleFlight<Arc<dyn Model>>,
+    /// Set by the first load that succeeds; there is no second one, because a reload creates a new entry.
+    load_time: Arc<OnceLock<Duration>>,
 }
 
 type Snapshot = Arc<[Arc<Entry>]>;
@@ -117,7 +119,13 @@ impl Catalog {
 fn entries(models: &[(String, PathBuf)]) -> Snapshot {
     let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let entry = |(name, dir): &(String, PathBuf)| {
-        Arc::new(Entry { name: name.clone(), dir: dir.clone(), created, cell: SingleFlight::empty() })
+        Arc::new(Entry {
+            name: name.clone(),
+            dir: dir.clone(),
+            created,
+            cell: SingleFlight::empty(),
+            load_time: Arc::default(),
+        })
     };
     models.iter().map(entry).collect()
 }
@@ -141,7 +149,20 @@ impl Entry {
     /// The model; loads it when necessary.
     pub async fn get(&self, catalog: &Catalog) -> Result<Arc<dyn Model>, Diagnostic> {
         let (loader, name, dir) = (Arc::clone(&catalog.loader), self.name.clone(), self.dir.clone());
-        self.cell.get(move || loader(&name, &dir)).await
+        let load_time = Arc::clone(&self.load_time);
+        let load = move || {
+            let started = Instant::now();
+            let model = loader(&name, &dir)?;
+            let time = *load_time.get_or_init(|| started.elapsed());
+            tracing::info!(name = %name, load_ms = time.as_millis() as u64, "model_loaded");
+            Ok(model)
+        };
+        self.cell.get(load).await
+    }
+
+    /// Duration of the load, once it has succeeded.
+    pub fn load_time(&self) -> Option<Duration> {
+        self.load_time.get().copied()
     }
 
     /// The model, if it is in memory.

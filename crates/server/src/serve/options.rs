@@ -55,6 +55,8 @@ pub struct Options {
 pub struct OptionSources {
     /// Source of the number of threads.
     pub threads: String,
+    /// Source of the kernels of OpenBLAS.
+    pub kernels: String,
     /// The configuration file.
     pub config: Option<PathBuf>,
     /// Possible typing errors.
@@ -74,6 +76,8 @@ pub struct RequestLimits {
     pub timeout: Duration,
     /// Inputs.
     pub inputs_max: usize,
+    /// Whether inputs can be token ids.
+    pub token_ids: bool,
 }
 
 /// Limits on connections.

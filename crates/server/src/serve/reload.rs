@@ -1,6 +1,8 @@
 //! Reloads API keys and models without losing a request.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diag::Diagnostic;
@@ -10,6 +12,7 @@ use super::memory_budget::Check;
 use super::options::Options;
 use super::server::Server;
 use super::state::AppState;
+use crate::codes;
 use crate::memory::limits;
 use crate::memory::remedies::Need;
 
@@ -30,14 +33,46 @@ pub async fn reload(state: &AppState, options: &Options) -> Result<Duration, Dia
     let keys = state.api_keys.as_ref().map_or(Ok(0), ApiKeys::reload);
     let result = reload_models(state, options).await.and(keys.map(drop));
     state.metrics.reload(result.is_ok());
-    result.map(|()| {
-        state.set_load_time(started.elapsed());
-        started.elapsed()
-    })
+    result.map(|()| started.elapsed())
+}
+
+/// Lets one reload run at a time.
+#[derive(Clone, Default)]
+pub struct ReloadGate(Arc<AtomicBool>);
+
+/// The right to reload; another reload can begin when it is dropped, also by a panic.
+pub struct ReloadPermit(Arc<AtomicBool>);
+
+impl ReloadGate {
+    /// `None` while another reload runs.
+    pub fn enter(&self) -> Option<ReloadPermit> {
+        let is_free = !self.0.swap(true, Ordering::AcqRel);
+        is_free.then(|| ReloadPermit(Arc::clone(&self.0)))
+    }
+}
+
+impl Drop for ReloadPermit {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Reloads on a task of its own and logs the result. A panic is a failed reload.
+pub async fn reload_and_log(state: Arc<AppState>, options: Arc<Options>, permit: ReloadPermit) {
+    let metrics = Arc::clone(&state.metrics);
+    let result = match tokio::spawn(async move { reload(&state, &options).await }).await {
+        Ok(result) => result,
+        Err(_) => {
+            metrics.reload(false);
+            Err(Diagnostic::new(&codes::INTERNAL_ERROR, "the reload panicked; the message is on stderr"))
+        }
+    };
+    drop(permit);
+    log_result(&result);
 }
 
 /// Logs the end of a reload, when the server accepts the next one.
-pub fn log_result(result: &Result<Duration, Diagnostic>) {
+fn log_result(result: &Result<Duration, Diagnostic>) {
     match result {
         Ok(time) => tracing::info!(ms = time.as_millis() as u64, "reloaded"),
         Err(diagnostic) => {

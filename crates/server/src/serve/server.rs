@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use diag::Diagnostic;
@@ -86,6 +85,7 @@ impl Server {
             let open = || {
                 let embedder = Embedder::open_with_pool(dir, &pool_of_models);
                 let embedder = embedder.map_err(|error| error.diagnostic())?;
+                embedder.remember_weights();
                 Ok(Arc::new(embedder) as Arc<dyn Model>)
             };
             match &lazy_check {
@@ -230,7 +230,6 @@ fn http_runtime(options: &Options) -> Result<Runtime, Diagnostic> {
 /// Loads all models and computes one full batch each. Returns the anonymous memory before, between and after these
 /// steps.
 async fn load_models(state: &AppState, batch_tokens: usize) -> Result<AnonymousReadings, Diagnostic> {
-    let started = Instant::now();
     let mut readings = vec![anonymous_memory()];
     state.catalog.load_all().await?;
     // The parsed JSON of a tokenizer takes as much memory as the tokenizer itself.
@@ -239,7 +238,6 @@ async fn load_models(state: &AppState, batch_tokens: usize) -> Result<AnonymousR
     warm_up(state, batch_tokens).await?;
     mimalloc_sys::collect();
     readings.push(anonymous_memory());
-    state.set_load_time(started.elapsed());
     Ok(readings)
 }
 

@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use diag::Diagnostic;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::drain::DrainOutcome;
-use super::reload::{log_result, reload};
+use super::reload::{ReloadGate, reload_and_log};
 use super::server::Server;
 use crate::{codes, log};
 
@@ -44,23 +43,18 @@ pub fn run_until_signal(server: Server, drain_timeout: Duration) -> Result<ExitC
             Termination { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? };
         (termination, listen(SignalKind::hangup())?)
     };
-    let reloading = Arc::new(AtomicBool::new(false));
+    let gate = ReloadGate::default();
     server.runtime.block_on(async {
         let signal = loop {
             tokio::select! {
                 signal = termination.wait() => break signal,
                 _ = hangup.recv() => {
                     // One reload at a time: a second one would load the same files.
-                    if reloading.swap(true, Ordering::AcqRel) {
+                    let Some(permit) = gate.enter() else {
                         tracing::warn!(reason = %"another reload is running", "reload_skipped");
                         continue;
-                    }
-                    let (state, options, reloading) = (Arc::clone(&state), Arc::clone(&options), Arc::clone(&reloading));
-                    tokio::spawn(async move {
-                        let result = reload(&state, &options).await;
-                        reloading.store(false, Ordering::Release);
-                        log_result(&result);
-                    });
+                    };
+                    tokio::spawn(reload_and_log(Arc::clone(&state), Arc::clone(&options), permit));
                 }
             }
         };

@@ -1,5 +1,7 @@
 //! The log of a start: what the server decided, and the source of each decision.
 
+use std::time::Duration;
+
 use super::api_keys::ApiKeys;
 use super::listen::Listen;
 use super::memory_budget::Breakdown;
@@ -7,9 +9,6 @@ use super::options::Options;
 use super::state::AppState;
 use crate::build_info::{self, STACK_SIZE_BYTES};
 use crate::memory::preflight::{Footprint, mib};
-
-/// OpenBLAS reads this variable. When it is set, the user has selected the kernel.
-const KERNEL_VARIABLE: &str = "OPENBLAS_CORETYPE";
 
 /// Anonymous memory before the models are opened, after that, and after the first full batch.
 pub type AnonymousReadings = Vec<Option<u64>>;
@@ -65,16 +64,13 @@ fn start(options: &Options) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "logs whether the engine was configured by the variable")]
 fn compute(options: &Options) {
-    let kernel_source =
-        if std::env::var_os(KERNEL_VARIABLE).is_some() { KERNEL_VARIABLE } else { "CPU detection" };
     tracing::info!(
         threads = options.threads.get(),
         threads_source = %options.sources.threads,
         stack_bytes = STACK_SIZE_BYTES,
         blas = %engine::blas_info().core,
-        blas_source = %kernel_source,
+        blas_source = %options.sources.kernels,
         allocator = %allocator(),
         batch_tokens = options.batches.batch_tokens,
         batch_delay_ms = options.batches.batch_delay.as_millis() as u64,
@@ -91,6 +87,10 @@ fn allocator() -> String {
 
 fn limits(options: &Options) {
     let Options { admission, requests, connections, .. } = options;
+    let timeout = match requests.timeout {
+        Duration::ZERO => "disabled".to_string(),
+        timeout => format!("{} ms", timeout.as_millis()),
+    };
     tracing::info!(
         max_inflight = admission.requests_max,
         max_inflight_bytes = admission.bytes_max,
@@ -98,7 +98,8 @@ fn limits(options: &Options) {
         max_inputs = requests.inputs_max,
         max_request_tokens = options.batches.request_tokens_max,
         max_connections = connections.connections_max,
-        request_timeout_ms = requests.timeout.as_millis() as u64,
+        request_timeout = %timeout,
+        token_ids = %if requests.token_ids { "accepted" } else { "refused" },
         "limits"
     );
 }

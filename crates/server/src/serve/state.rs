@@ -1,8 +1,8 @@
 //! The state that all handlers share. It is created once; what changes has its own lock.
 
 use std::io;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use super::admission::Admission;
 use super::api_keys::ApiKeys;
@@ -39,7 +39,6 @@ pub struct AppState {
     pub started: Instant,
     /// `None`: memory has no bound at run time.
     pub memory_cap: Option<MemoryCap>,
-    load_time: Mutex<Option<Duration>>,
     memory: OnceLock<MemoryReport>,
 }
 
@@ -59,7 +58,6 @@ impl AppState {
             threads: options.threads.get(),
             started: Instant::now(),
             memory_cap: None,
-            load_time: Mutex::default(),
             memory: OnceLock::new(),
         })
     }
@@ -67,16 +65,6 @@ impl AppState {
     /// Bounds the memory of the process.
     pub fn with_memory_cap(self, memory_cap: Option<MemoryCap>) -> Self {
         Self { memory_cap, ..self }
-    }
-
-    /// Records the duration of the last load of all models.
-    pub fn set_load_time(&self, time: Duration) {
-        *self.load_time.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
-    }
-
-    /// Duration of the last load of all models.
-    pub fn load_time(&self) -> Option<Duration> {
-        *self.load_time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records the memory of the models. Later calls change nothing.

@@ -106,6 +106,7 @@ pub fn options() -> Options {
             body_rate_min: 0,
             timeout: Duration::from_secs(20),
             inputs_max: 100,
+            token_ids: true,
         },
         connections: ConnectionLimits {
             connections_max: 256,

@@ -102,7 +102,7 @@ impl AdmittedRequest {
     /// Limits on the inputs of one request.
     pub fn input_limits(&self) -> Limits {
         let ids_max = self.state.scheduler.request_tokens_max();
-        Limits { inputs_max: self.state.limits.inputs_max, ids_max }
+        Limits { inputs_max: self.state.limits.inputs_max, ids_max, token_ids: self.state.limits.token_ids }
     }
 
     /// Counts bytes that the request holds besides its body.

@@ -118,6 +118,7 @@ mod tests {
     use super::*;
 
     const LIMITS: RequestLimits = RequestLimits {
+        token_ids: true,
         body_bytes_max: 1 << 20,
         body_timeout: Duration::from_secs(20),
         body_rate_min: 1000,

@@ -26,7 +26,15 @@ pub struct Limits {
     pub inputs_max: usize,
     /// Token ids of all inputs together.
     pub ids_max: usize,
+    /// Whether token ids are accepted at all.
+    pub token_ids: bool,
 }
+
+/// A client has its own tokenizer, and ids of another vocabulary give vectors without a meaning. OpenAI's and LangChain's
+/// clients send ids of tiktoken by default.
+const IDS_REFUSED: &str = "this server accepts texts, not token ids: ids of another tokenizer than the model's give wrong \
+    vectors. Send texts; in LangChain pass `check_embedding_ctx_length=False` to `OpenAIEmbeddings`. For a client with the \
+    tokenizer of the model, start the server with `--allow-token-ids`";
 
 impl Input {
     /// Parses the field `param`.
@@ -85,6 +93,10 @@ impl Reader<'_> {
     fn too_many_inputs<E: Error>(&self) -> E {
         let max = self.limits.inputs_max;
         self.exceed(format!("more than {max} inputs; the limit of this server is {max}"))
+    }
+
+    fn check_ids_allowed<E: Error>(&self) -> Result<(), E> {
+        if self.limits.token_ids { Ok(()) } else { Err(self.exceed(IDS_REFUSED.into())) }
     }
 
     fn too_many_ids<E: Error>(&self) -> E {
@@ -170,6 +182,7 @@ impl<'de> Visitor<'de> for Element<'_> {
     }
 
     fn visit_u64<E: Error>(self, id: u64) -> Result<ElementValue, E> {
+        self.reader.check_ids_allowed()?;
         let id = u32::try_from(id);
         id.map(ElementValue::Id).map_err(|_| E::custom("a token id is a whole number below 4294967296"))
     }
@@ -182,6 +195,7 @@ impl<'de> Visitor<'de> for Element<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ElementValue, A::Error> {
+        self.reader.check_ids_allowed()?;
         let mut ids = Vec::new();
         while let Some(LenientInt(id)) = list.next_element()? {
             if ids.len() == self.ids_left {
@@ -199,7 +213,19 @@ mod tests {
 
     fn input(json: &str) -> Result<Input, String> {
         let raw: &RawValue = serde_json::from_str(json).unwrap();
-        Input::read(raw, "input", Limits { inputs_max: 3, ids_max: 4 }).map_err(|error| format!("{error:?}"))
+        let limits = Limits { inputs_max: 3, ids_max: 4, token_ids: true };
+        Input::read(raw, "input", limits).map_err(|error| format!("{error:?}"))
+    }
+
+    #[test]
+    fn refuses_token_ids_in_every_form_unless_they_are_allowed() {
+        let limits = Limits { inputs_max: 3, ids_max: 4, token_ids: false };
+        for json in ["[1]", "[1.0]", "[[1]]", "[[]]", "[\"a\",1]"] {
+            let error = Input::read(serde_json::from_str(json).unwrap(), "input", limits).unwrap_err();
+            let error = format!("{error:?}");
+            assert!(error.contains("invalid_value") && error.contains("not token ids"), "{json}: {error}");
+        }
+        assert!(Input::read(serde_json::from_str("[\"a\"]").unwrap(), "input", limits).is_ok());
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn router(state: Arc<AppState>) -> Router {
         .route("/v1/rerank", post(rerank::rerank))
         .route("/tokenize", post(tokenize::tokenize))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{name}", get(models::get))
+        .route("/v1/models/{*name}", get(models::get))
         .route("/openapi.json", get(openapi::document))
         .fallback(async |request: Request<Body>| ApiError::not_found(request.uri().path()));
     finish(routes, state)

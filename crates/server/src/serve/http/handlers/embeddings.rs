@@ -20,8 +20,7 @@ struct EmbeddingsRequest<'a> {
     #[serde(borrow)]
     input: &'a RawValue,
     model: Option<String>,
-    #[serde(default)]
-    encoding_format: Encoding,
+    encoding_format: Option<Encoding>,
     dimensions: Option<LenientInt<usize>>,
     /// The user of the caller. Accepted because clients send it, and not used.
     #[expect(dead_code, reason = "a field of the API")]
@@ -70,7 +69,7 @@ pub async fn create(Admitted { request, body }: Admitted) -> Result<Response<Bod
     let mut data = Vec::with_capacity(output.vectors.len());
     for (index, mut vector) in output.vectors.into_iter().enumerate() {
         truncate(&mut vector, dimension);
-        let embedding = match encoding_format {
+        let embedding = match encoding_format.unwrap_or_default() {
             Encoding::Float => Numbers::Float(vector),
             Encoding::Base64 => {
                 let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -124,13 +124,6 @@ fn snapshot(state: &AppState) -> Registry {
         registry.register(name, help, gauge);
     };
     float("inferd_uptime_seconds", "Time since the start", state.started.elapsed().as_secs_f64());
-    if let Some(time) = state.load_time() {
-        float(
-            "inferd_model_load_duration_seconds",
-            "Duration of the last load of all models",
-            time.as_secs_f64(),
-        );
-    }
     models(state, &mut registry);
     registry
 }
@@ -149,10 +142,20 @@ fn mappings() -> Option<u64> {
 
 fn models(state: &AppState, registry: &mut Registry) {
     let loaded = Family::<ModelLabels, Gauge>::default();
+    let load_time = Family::<ModelLabels, FloatGauge>::default();
     for entry in state.catalog.entries().iter() {
-        loaded.get_or_create(&ModelLabels { model: entry.name().to_owned() }).set(entry.is_loaded().into());
+        let labels = ModelLabels { model: entry.name().to_owned() };
+        loaded.get_or_create(&labels).set(entry.is_loaded().into());
+        if let Some(time) = entry.load_time() {
+            load_time.get_or_create(&labels).set(time.as_secs_f64());
+        }
     }
     registry.register("inferd_model_loaded", "Whether the model is in memory", loaded);
+    registry.register(
+        "inferd_model_load_duration_seconds",
+        "Duration of the last load of the model",
+        load_time,
+    );
     if let Some(report) = state.memory() {
         let estimate = Family::<KindLabels, Gauge>::default();
         for (kind, bytes) in [("anonymous", report.estimate_anonymous), ("file", report.estimate_file)] {

@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `GET /v1/models/{name}`.
+//! `GET /v1/models` and `GET /v1/models/{name}`, whose name may contain slashes.
 
 use std::sync::Arc;
 

@@ -63,6 +63,7 @@ fn describe(state: &AppState) -> Value {
                 "get": read("getModel", "One model", json_of("Model"), &[("404", "`model_not_found`, `unknown_url`")]),
                 "parameters": [{
                     "name": "name", "in": "path", "required": true,
+                    "description": "A `/` in the name is sent as such or as `%2F`.",
                     "schema": { "enum": models },
                 }],
             },
@@ -73,7 +74,7 @@ fn describe(state: &AppState) -> Value {
             "/": { "get": read("getStatusPage", "Status page", text("text/html"), &[]) },
         },
         "components": {
-            "schemas": schemas::all(&models, shape, state.limits.inputs_max),
+            "schemas": schemas::all(&models, shape, state.limits.inputs_max, state.limits.token_ids),
             "securitySchemes": { "key": { "type": "http", "scheme": "bearer" } },
         },
     });

@@ -25,8 +25,7 @@ struct RerankRequest<'a> {
     #[serde(borrow)]
     documents: &'a RawValue,
     top_n: Option<LenientInt<u32>>,
-    #[serde(default)]
-    return_documents: bool,
+    return_documents: Option<bool>,
 }
 
 /// A string, or an object with the single field `text`.
@@ -61,7 +60,7 @@ pub async fn rerank(Admitted { mut request, body }: Admitted) -> Result<Response
     rank(&[], top_n)?;
     let mut texts = read_documents(documents, request.input_limits().inputs_max)?;
     drop(body);
-    let kept = if return_documents {
+    let kept = if return_documents.unwrap_or(false) {
         request.charge(texts.iter().map(String::len).sum())?;
         texts.clone()
     } else {

@@ -22,12 +22,7 @@ struct TokenizeRequest<'a> {
     #[serde(borrow)]
     inputs: &'a RawValue,
     model: Option<String>,
-    #[serde(default = "default_true")]
-    add_special_tokens: bool,
-}
-
-fn default_true() -> bool {
-    true
+    add_special_tokens: Option<bool>,
 }
 
 /// `start` and `stop` count characters. Special tokens have no offsets.
@@ -48,7 +43,7 @@ pub async fn tokenize(Admitted { request, body }: Admitted) -> Result<Response<B
     };
     drop(body);
     let loaded = request.model(model.as_deref()).await?;
-    let input = scheduler::Input::TokenizeOnly { texts, special_tokens: add_special_tokens };
+    let input = scheduler::Input::TokenizeOnly { texts, special_tokens: add_special_tokens.unwrap_or(true) };
     let mut output = request.compute(&loaded, input, "inputs").await?;
     let text_bytes: usize = output.tokenized.iter().flatten().map(|token| token.text.len()).sum();
     output.permit.charge((text_bytes + output.token_count * TOKEN_BYTES) as u64)?;

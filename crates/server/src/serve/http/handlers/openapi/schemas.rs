@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use super::super::super::super::model::Shape;
 
 /// All schemas by name. Without a shape, limits of the models are left out.
-pub fn all(models: &[&str], shape: Option<Shape>, inputs_max: usize) -> Value {
-    let limits = Limits { shape, inputs_max };
+pub fn all(models: &[&str], shape: Option<Shape>, inputs_max: usize, token_ids: bool) -> Value {
+    let limits = Limits { shape, inputs_max, token_ids };
     let mut all = Map::new();
     requests(&mut all, models, &limits);
     responses(&mut all);
@@ -16,6 +16,8 @@ pub fn all(models: &[&str], shape: Option<Shape>, inputs_max: usize) -> Value {
 struct Limits {
     shape: Option<Shape>,
     inputs_max: usize,
+    /// Whether inputs can be token ids.
+    token_ids: bool,
 }
 
 impl Limits {
@@ -62,14 +64,17 @@ fn requests(all: &mut Map<String, Value>, models: &[&str], limits: &Limits) {
     let top_n = or_null(json!({ "type": "integer", "minimum": 1, "maximum": u32::MAX }));
 
     all.insert("ModelName".into(), model);
-    all.insert("TokenIds".into(), limits.ids());
-    all.insert(
-        "Input".into(),
-        json!({
-            "description": "A text, texts, token ids, or lists of token ids. Long texts are truncated; token ids are used unchanged.",
-            "anyOf": [text, limits.list(text.clone(), 0), reference("TokenIds"), limits.list(reference("TokenIds"), 0)],
-        }),
-    );
+    let mut inputs = vec![text.clone(), limits.list(text.clone(), 0)];
+    let mut description = "A text or texts. Long texts are truncated.";
+    let mut examples =
+        vec![json!({ "input": "hello world" }), json!({ "input": ["a", "b"], "encoding_format": "base64" })];
+    if limits.token_ids {
+        all.insert("TokenIds".into(), limits.ids());
+        inputs.extend([reference("TokenIds"), limits.list(reference("TokenIds"), 0)]);
+        description = "A text, texts, token ids, or lists of token ids. Long texts are truncated; token ids are used unchanged.";
+        examples.push(json!({ "input": [[101, 102]] }));
+    }
+    all.insert("Input".into(), json!({ "description": description, "anyOf": inputs }));
     all.insert(
         "EmbeddingsRequest".into(),
         object(
@@ -77,11 +82,11 @@ fn requests(all: &mut Map<String, Value>, models: &[&str], limits: &Limits) {
             json!({
                 "input": reference("Input"),
                 "model": reference("ModelName"),
-                "encoding_format": { "enum": ["float", "base64"], "default": "float" },
+                "encoding_format": { "enum": ["float", "base64", null], "default": "float" },
                 "dimensions": limits.dimensions(),
                 "user": { "description": "Accepted and ignored." },
             }),
-            json!([{ "input": "hello world" }, { "input": ["a", "b"], "encoding_format": "base64" }, { "input": [[101, 102]] }]),
+            examples.into(),
         ),
     );
     let embed = object(
@@ -94,13 +99,11 @@ fn requests(all: &mut Map<String, Value>, models: &[&str], limits: &Limits) {
     );
     // Both sides have the same kind: text with texts, or token ids with token ids.
     let pairs = |one: &str, many: &str, task: &str, more: Value, example: Value| -> Vec<Value> {
-        let kinds = [
-            (text.clone(), json!({ "anyOf": [text, limits.list(text.clone(), 1)] })),
-            (
-                reference("TokenIds"),
-                json!({ "anyOf": [reference("TokenIds"), limits.list(reference("TokenIds"), 1)] }),
-            ),
-        ];
+        let kind = |one: Value| (one.clone(), json!({ "anyOf": [one, limits.list(one.clone(), 1)] }));
+        let mut kinds = vec![kind(text.clone())];
+        if limits.token_ids {
+            kinds.push(kind(reference("TokenIds")));
+        }
         let object_of = |(one_schema, many_schema): (Value, Value)| {
             let mut properties = json!({ "task": { "const": task }, "model": reference("ModelName") });
             properties[one] = one_schema;
@@ -135,7 +138,7 @@ fn requests(all: &mut Map<String, Value>, models: &[&str], limits: &Limits) {
             &named(&["query", "documents"]),
             json!({
                 "model": reference("ModelName"), "query": text, "documents": limits.list(document, 1), "top_n": top_n,
-                "return_documents": { "type": "boolean", "default": false },
+                "return_documents": { "type": ["boolean", "null"], "default": false },
             }),
             json!([{ "query": "a cat", "documents": ["a dog", { "text": "a car" }], "return_documents": true }]),
         ),
@@ -146,7 +149,7 @@ fn requests(all: &mut Map<String, Value>, models: &[&str], limits: &Limits) {
             &named(&["inputs"]),
             json!({
                 "model": reference("ModelName"), "inputs": { "anyOf": [text, limits.list(text.clone(), 0)] },
-                "add_special_tokens": { "type": "boolean", "default": true },
+                "add_special_tokens": { "type": ["boolean", "null"], "default": true },
             }),
             json!([{ "inputs": "hello world" }, { "inputs": ["a", "b"], "add_special_tokens": false }]),
         ),

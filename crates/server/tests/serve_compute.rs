@@ -1,0 +1,111 @@
+//! Options and environment of the compute threads and of OpenBLAS, in the process.
+
+mod http_client;
+mod run_inferd;
+mod running_server;
+
+use http_client::{embed, get};
+use run_inferd::{inferd, run, tiny_bert};
+use running_server::Running;
+
+fn tiny() -> String {
+    format!("tiny={}", tiny_bert().display())
+}
+
+/// The value of a field of the start log.
+fn field<'a>(server: &'a Running, name: &str) -> &'a str {
+    let (_, rest) = server.start.split_once(&format!(" {name}=")).expect("a field of the log");
+    rest.split(' ').next().unwrap_or_default()
+}
+
+#[test]
+fn more_threads_than_the_build_supports_are_a_usage_error_with_the_maximum() {
+    for command in ["serve", "embed"] {
+        let ran = run(inferd().args([command, "--model", &tiny(), "--threads", "700"]));
+        assert_eq!(ran.code, Some(2));
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(ran.stderr, @r"
+            error: invalid value '700' for '--threads <N>': expected a whole number from 1 to 64, the maximum of this build
+
+            For more information, try '--help'.
+            ");
+        }
+    }
+}
+
+#[test]
+fn variables_of_openblas_have_no_effect_and_are_reported() {
+    let plain = Running::start(&["--model", &tiny()]);
+    let mut command = inferd();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--threads", "1", "--model", &tiny()]);
+    command.env("OPENBLAS_CORETYPE", "Haswell").env("OPENBLAS_NUM_THREADS", "9").env("OPENBLAS_VERBOSE", "2");
+    let server = Running::of(command);
+    assert_eq!(field(&server, "blas"), field(&plain, "blas"));
+    let warnings: Vec<&str> =
+        server.start.lines().filter_map(|line| Some(line.split_once(" WARN ")?.1)).collect();
+    insta::assert_snapshot!(warnings.join("\n"), @r#"
+    config reason="the variable `OPENBLAS_CORETYPE` has no effect; use `--blas-core`"
+    config reason="the variable `OPENBLAS_NUM_THREADS` has no effect; use `--threads`"
+    "#);
+    assert!(server.start.lines().all(|line| line.contains("Z ")), "OpenBLAS printed:\n{}", server.start);
+}
+
+#[test]
+fn the_option_selects_kernels_and_slower_ones_cause_a_warning() {
+    let server = Running::start(&["--model", &tiny(), "--blas-core", "haswell"]);
+    assert_eq!((field(&server, "blas"), field(&server, "blas_source")), ("Haswell", "--blas-core"));
+    // A CPU without AVX-512 has no faster kernels.
+    let warning = server.start.lines().find_map(|line| Some(line.split_once(" WARN ")?.1));
+    assert_eq!(warning.is_some(), engine::BlasKernels::SkylakeX.run_here());
+    if let Some(warning) = warning {
+        insta::assert_snapshot!(warning, @r#"config reason="the kernels Haswell of OpenBLAS are slower than SkylakeX, which this CPU supports; pass `--blas-core SkylakeX`, or no `--blas-core`""#);
+    }
+    assert_eq!(embed(server.address, "{\"input\":\"fox\"}").status, 200);
+    let printed = |kernels: &[&str]| {
+        run(inferd().args(["embed", "--model"]).arg(tiny_bert()).args(kernels).args(["--", "fox"])).stdout
+    };
+    assert!(printed(&["--blas-core", "Haswell"]).starts_with("{"));
+    let ran = run(inferd().args(["serve", "--model", &tiny(), "--blas-core", "Abacus"]));
+    assert_eq!(ran.code, Some(2));
+    insta::assert_snapshot!(ran.stderr, @r"
+    error: invalid value 'Abacus' for '--blas-core <NAME>': expected one of Haswell, Zen, SkylakeX, SapphireRapids
+
+    For more information, try '--help'.
+    ");
+}
+
+/// Workers of OpenBLAS by their names.
+fn blas_workers(server: &Running) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.starts_with("oblas-")).count()
+}
+
+/// Not by the CPUs of the machine: a container with a quota of one CPU would have a worker for every CPU.
+#[test]
+fn openblas_has_no_more_workers_than_the_server_has_threads_beside_the_caller() {
+    for (threads, workers_max) in [("1", 0), ("2", 1)] {
+        let mut command = inferd();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--threads", threads, "--model", &tiny()]);
+        let server = Running::of(command);
+        assert_eq!(embed(server.address, "{\"input\":\"fox\"}").status, 200);
+        assert!(blas_workers(&server) <= workers_max, "{} workers", blas_workers(&server));
+    }
+}
+
+#[test]
+fn a_request_timeout_of_zero_is_logged_as_disabled_and_each_model_has_a_load_time() {
+    let second = format!("second={}", tiny_bert().display());
+    let args = ["--model", &tiny(), "--model", &second, "--request-timeout", "0"];
+    let server = Running::start(&args);
+    assert_eq!(field(&server, "request_timeout"), "disabled");
+    let loaded: Vec<&str> =
+        server.start.lines().filter_map(|line| Some(line.split_once("model_loaded ")?.1)).collect();
+    assert!(loaded.len() == 2 && loaded.iter().all(|line| line.contains("load_ms=")), "{loaded:?}");
+    let page = get(server.address, "/metrics").text();
+    for model in ["tiny", "second"] {
+        let name = format!("inferd_model_load_duration_seconds{{model=\"{model}\"}} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&name)).unwrap();
+        assert!(value.parse::<f64>().unwrap() > 0.0);
+    }
+}
