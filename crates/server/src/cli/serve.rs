@@ -16,7 +16,7 @@ use crate::serve::{
     AdmissionLimits, BatchSettings, ConnectionLimits, Listen, OptionSources, Options, RequestLimits, Server,
     run_until_signal,
 };
-use crate::{codes, log};
+use crate::{codes, crash, log};
 
 /// Default batch size per thread: about the size of the engine's chunks, so that each thread gets one.
 const BATCH_TOKENS_PER_THREAD: usize = 1024;
@@ -146,6 +146,7 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
         codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error)
     })?;
     let drain_timeout = flags.drain_timeout.duration();
+    crash::hold_reserve();
     let result = options(flags, settings, threads, batch_tokens)
         .and_then(Server::open)
         .and_then(|server| run_until_signal(server, drain_timeout));

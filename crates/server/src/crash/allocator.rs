@@ -2,10 +2,11 @@
 //!
 //! Most code cannot handle a failed allocation: `Vec::push` ends the process. Therefore [`hold_reserve`] maps a range that
 //! nobody uses. The first allocation that fails unmaps it and is tried again, so that the requests in the server can finish
-//! from that memory; [`is_exhausted`] then makes the server reject new ones until [`hold_reserve`] succeeds again. An
-//! allocation that fails even so is recorded: if the process aborts because of it, the crash report has its size.
+//! from that memory; [`is_exhausted`] then makes the server reject new ones until [`has_recovered`].
 //!
-//! Nothing is printed here: code that uses `try_reserve` handles the failure, and a panic is not permitted.
+//! When even that does not help, a small allocation ends the process here. No code handles its failure, and std would first
+//! print its own message, which needs memory and can block on stderr. A large one fails with null, for code that calls
+//! `try_reserve`. Either way the failure is recorded, so that the crash report has its size. A panic is not permitted here.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
@@ -19,6 +20,9 @@ use super::output::now_ms;
 /// Enough for the requests in progress to end with an error; a request above that fails in `try_reserve`. The range is
 /// never touched, so it takes address space only.
 const RESERVE_BYTES: usize = 32 << 20;
+
+/// Buffers of the size of a request. Callers of `try_reserve` ask for them; smaller ones fail only when nothing works.
+const FALLIBLE_BYTES_MIN: usize = 1 << 20;
 
 /// Address of the reserve; 0 without one.
 static RESERVE: AtomicUsize = AtomicUsize::new(0);
@@ -65,6 +69,12 @@ pub fn hold_reserve() -> bool {
     true
 }
 
+/// Whether memory of the size of the reserve is available again: as the reserve, or inside of the allocator, which keeps what
+/// it got from the kernel.
+pub fn has_recovered() -> bool {
+    hold_reserve() || Vec::<u8>::new().try_reserve_exact(RESERVE_BYTES).is_ok()
+}
+
 /// Whether an allocation has failed since the reserve was mapped.
 pub fn is_exhausted() -> bool {
     IS_EXHAUSTED.load(Ordering::Acquire)
@@ -96,7 +106,13 @@ impl Allocator {
                 return block;
             }
         }
-        LAST_FAILURE.set(Failure { bytes, at_ms: now_ms() });
+        // The largest: std's message about a failed allocation can cause more.
+        let earlier = failure_of_this_abort().filter(|earlier| earlier.bytes > bytes);
+        LAST_FAILURE.set(earlier.unwrap_or(Failure { bytes, at_ms: now_ms() }));
+        if bytes < FALLIBLE_BYTES_MIN {
+            // SAFETY: abort has no preconditions.
+            unsafe { libc::abort() }
+        }
         ptr::null_mut()
     }
 }

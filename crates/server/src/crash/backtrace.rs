@@ -96,6 +96,13 @@ pub fn walk(registers: &Registers, stack: Option<Stack>, mut frame: impl FnMut(u
         }
         (registers, is_exact) = (caller, false);
     }
+    if is_exact {
+        // libunwind reads the tables for a return address, whose call has already happened. Without the one byte it would
+        // ignore the row that begins at the instruction.
+        frame(registers.instruction());
+        registers.words[INSTRUCTION_POINTER] += 1;
+    }
+    let mut is_known = is_exact;
     let mut cursor = [0u64; CURSOR_WORDS];
     // SAFETY: both arrays are larger than the structures of libunwind, and live during the walk.
     if unsafe { __unw_init_local(cursor.as_mut_ptr(), registers.words.as_mut_ptr()) } != 0 {
@@ -107,7 +114,9 @@ pub fn walk(registers: &Registers, stack: Option<Stack>, mut frame: impl FnMut(u
         if unsafe { __unw_get_reg(cursor.as_mut_ptr(), UNW_REG_IP, &raw mut address) } != 0 || address == 0 {
             return;
         }
-        frame(address - usize::from(!is_exact));
+        if !core::mem::take(&mut is_known) {
+            frame(address - usize::from(!is_exact));
+        }
         // SAFETY: the cursor is initialized.
         is_exact = unsafe { __unw_is_signal_frame(cursor.as_mut_ptr()) } > 0;
         // SAFETY: the cursor is initialized.

@@ -22,7 +22,7 @@ mod output;
 mod report;
 mod threads;
 
-pub use allocator::{Allocator, hold_reserve, is_exhausted};
+pub use allocator::{Allocator, has_recovered, hold_reserve, is_exhausted};
 
 /// Installs the handlers and the alternate stack of the main thread. To be called by the main thread.
 ///

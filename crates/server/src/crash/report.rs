@@ -94,7 +94,9 @@ impl Origin {
         match (signal, info.si_code) {
             (_, ..=0) => {
                 // SAFETY: a code that is not positive means a signal sent by a process.
-                let (id, user) = unsafe { (info.si_pid(), info.si_uid()) };
+                let id = unsafe { info.si_pid() };
+                // SAFETY: the same.
+                let user = unsafe { info.si_uid() };
                 if id == own { Self::Own } else { Self::Process { id, user } }
             }
             (libc::SIGSEGV, SI_KERNEL) => Self::NotCanonical,
@@ -111,12 +113,11 @@ impl Crash {
         let exhaustion = self.failure.map(|_| Exhaustion::read());
         match (self.failure, self.overflow()) {
             (Some(failure), _) => {
-                let size = Size(failure.bytes as u64);
-                writeln!(
-                    out,
-                    "error[out-of-memory]: an allocation of {} bytes ({size}) failed",
-                    failure.bytes
-                )?;
+                write!(out, "error[out-of-memory]: an allocation of {} bytes", failure.bytes)?;
+                if failure.bytes >= 1024 {
+                    write!(out, " ({})", Size(failure.bytes as u64))?;
+                }
+                writeln!(out, " failed")?;
             }
             (None, Some(stack)) => {
                 // musl adds thread-local storage to the size that was asked for.
@@ -124,7 +125,7 @@ impl Crash {
                 writeln!(out, "error[crash]: {name}: stack overflow of thread `{}`, {size}", self.thread)?;
             }
             (None, None) => {
-                writeln!(out, "error[crash]: {name}: {} in thread `{}`", self.what(), self.thread)?
+                writeln!(out, "error[crash]: {name}: {}, in thread `{}`", self.what(), self.thread)?;
             }
         }
         if let Some(exhaustion) = exhaustion {
@@ -137,8 +138,10 @@ impl Crash {
             write!(out, "  stack:     {:#x}-{:#x}, stack pointer {pointer:#x}", stack.start, stack.end)?;
             writeln!(out, "{}", if stack.range().contains(&pointer) { "" } else { " is outside of it" })?;
         }
-        // SAFETY: these calls have no preconditions.
-        let (process, thread) = (unsafe { libc::getpid() }, unsafe { libc::gettid() });
+        // SAFETY: getpid has no preconditions.
+        let process = unsafe { libc::getpid() };
+        // SAFETY: gettid has no preconditions.
+        let thread = unsafe { libc::gettid() };
         writeln!(out, "  thread:    `{}`, id {thread} of process {process}", self.thread)?;
         write!(out, "  version:   {NAME} {VERSION}, build-id ")?;
         match image::own().map(image::Image::build_id) {
@@ -161,7 +164,7 @@ impl Crash {
             (Origin::Own, libc::SIGABRT) => "abort",
             (Origin::Own | Origin::Process { .. }, _) => "signal",
             (_, libc::SIGBUS) => "access of a page that its file or device no longer has",
-            (_, libc::SIGSEGV) => "access of memory that is not mapped, or not for this access",
+            (_, libc::SIGSEGV) => "access of memory that is not mapped or not permitted",
             (_, libc::SIGILL) => "illegal instruction",
             (_, libc::SIGFPE) => "arithmetic exception",
             _ => "signal",
@@ -227,13 +230,7 @@ impl Crash {
 
     fn write_backtrace(&self, out: &mut Output) -> fmt::Result {
         writeln!(out, "  backtrace:")?;
-        let mut lines = Lines {
-            out,
-            written: 0,
-            run: Run { address: 0, count: 0 },
-            last: Default::default(),
-            skipped: 0,
-        };
+        let mut lines = Lines::of(out);
         backtrace::walk(&self.registers, self.stack, |address| lines.add(address));
         lines.finish()
     }
@@ -269,15 +266,25 @@ impl fmt::Display for Run {
 /// The lines of the backtrace: the first ones at once, the last ones at the end.
 struct Lines<'a> {
     out: &'a mut Output,
+    is_first: bool,
     written: usize,
     run: Run,
     last: [Run; LINES_LAST],
     skipped: usize,
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    fn of(out: &'a mut Output) -> Self {
+        Self { out, is_first: true, written: 0, run: Run::default(), last: Default::default(), skipped: 0 }
+    }
+
     fn add(&mut self, address: usize) {
-        if self.run.count > 0 && self.run.address == address {
+        if self.is_first {
+            // A damaged stack can end the walk at its first step.
+            self.is_first = false;
+            let _ = write!(self.out, "{}", Run { address, count: 1 });
+            self.out.flush();
+        } else if self.run.count > 0 && self.run.address == address {
             self.run.count += 1;
         } else {
             self.end_run();

@@ -40,7 +40,7 @@ const fn case(
 pub const CASES: &[Case] = &[
     case("crash-segv", libc::SIGSEGV, &["SIGSEGV: access", "`inferd-compute`", "address:   0x10,"], segv),
     case("crash-bus", libc::SIGBUS, &["SIGBUS: access of a page", "address:   0x"], bus),
-    case("crash-abort", libc::SIGABRT, &["SIGABRT: abort in thread"], abort),
+    case("crash-abort", libc::SIGABRT, &["SIGABRT: abort, in thread"], abort),
     case(
         "crash-ill",
         libc::SIGILL,
@@ -90,7 +90,7 @@ pub const CASES: &[Case] = &[
         &[
             "error[out-of-memory]: an allocation of 65536 bytes (64 KiB) failed",
             "in use:    ",
-            "of address space (RLIMIT_AS, `ulimit -v`)",
+            "limit:     2 GiB of address space (RLIMIT_AS, `ulimit -v`)",
             "remedy:    raise the limit: `ulimit -v unlimited`",
         ],
         exhaust,
@@ -123,7 +123,7 @@ impl Case {
 
 fn set_limit(set: impl FnOnce(*const libc::rlimit) -> libc::c_int, bytes: u64) {
     // A failure leaves the limit as it was; the report of the child shows it.
-    let _ = set(&raw const *&libc::rlimit { rlim_cur: bytes, rlim_max: bytes });
+    let _ = set(&libc::rlimit { rlim_cur: bytes, rlim_max: bytes });
 }
 
 fn segv() {
@@ -209,10 +209,13 @@ fn overflow_in_c_thread() {
     let status = unsafe {
         libc::pthread_create(thread.as_mut_ptr(), std::ptr::null(), overflow_in_c, std::ptr::null_mut())
     };
-    if status == 0 {
-        // SAFETY: the thread exists, and no other code joins or detaches it.
-        unsafe { libc::pthread_join(thread.assume_init(), std::ptr::null_mut()) };
+    if status != 0 {
+        return;
     }
+    // SAFETY: pthread_create has succeeded.
+    let thread = unsafe { thread.assume_init() };
+    // SAFETY: the thread exists, and no other code joins or detaches it.
+    unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
 }
 
 /// OpenBLAS runs the first part on this thread and the others on its workers.
@@ -278,9 +281,10 @@ fn two_threads() {
 
 fn exhaust() {
     // SAFETY: `limit` is a valid rlimit that the call reads.
-    set_limit(|limit| unsafe { libc::setrlimit(libc::RLIMIT_AS, limit) }, 1 << 20);
+    set_limit(|limit| unsafe { libc::setrlimit(libc::RLIMIT_AS, limit) }, 2 << 30);
     let mut blocks: Vec<Vec<u8>> = Vec::with_capacity(1 << 20);
-    loop {
+    // 64 GiB, of which the limit allows a part.
+    for _ in 0..1 << 20 {
         blocks.push(black_box(Vec::with_capacity(64 << 10)));
     }
 }

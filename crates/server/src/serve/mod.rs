@@ -20,6 +20,7 @@ pub(crate) mod catalog;
 mod client;
 mod connections;
 pub(crate) mod drain;
+mod exhaustion;
 pub(crate) mod http;
 mod job;
 mod listen;

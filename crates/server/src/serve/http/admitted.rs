@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::super::admission::Permit;
 use super::super::catalog::Entry;
+use super::super::exhaustion;
 use super::super::job::JobOutput;
 use super::super::model::{Model, Shape};
 use super::super::scheduler;
@@ -80,6 +81,9 @@ impl AdmittedRequest {
         let deadline = Deadline::of(headers, limits.timeout, context.started)?;
         body::require_json(headers)?;
         let bytes = body::announced_bytes(headers, limits.body_bytes_max)?;
+        if !exhaustion::has_memory() {
+            return Err(ApiError::out_of_memory());
+        }
         let permit = state.admission.admit(&context.client, bytes)?;
         let body = body::read(body, limits.body_bytes_max, limits.body_timeout).await?;
         Ok((Self { state: Arc::clone(state), context, deadline, permit }, body))

@@ -43,6 +43,7 @@ pub async fn read(body: &mut Body, bytes_max: u64, time_max: Duration) -> Result
             if (bytes.len() + data.len()) as u64 > bytes_max {
                 return Err(ApiError::body_too_large(bytes_max));
             }
+            bytes.try_reserve(data.len()).map_err(|_| ApiError::out_of_memory())?;
             bytes.extend_from_slice(data);
         }
         Ok(bytes)

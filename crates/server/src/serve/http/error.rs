@@ -94,6 +94,14 @@ impl ApiError {
         Self { retry_after_s: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message) }
     }
 
+    /// An allocation failed.
+    pub fn out_of_memory() -> Self {
+        Self::unavailable(
+            "out_of_memory",
+            "the server has no memory for this request at present; send it again later",
+        )
+    }
+
     /// The server shuts down.
     pub fn draining() -> Self {
         Self::unavailable("draining", "the server is shutting down")

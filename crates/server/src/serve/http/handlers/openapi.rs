@@ -117,7 +117,7 @@ fn compute(name: &str, summary: &str) -> Value {
         ("415", "`unsupported_media_type`: not `application/json`"),
         ("429", "`queue_full`: retry after `Retry-After`"),
         ("500", "`internal_error`"),
-        ("503", "`draining`, `model_not_loaded`, `model_changed`"),
+        ("503", "`draining`, `model_not_loaded`, `model_changed`, `out_of_memory`"),
         ("504", "`timeout`: the limit of the server or of the request has passed; the work is canceled"),
     ];
     let mut operation = read(name, summary, json_of(&format!("{schema}Response")), &errors);
