@@ -15,6 +15,7 @@
 mod allocator;
 mod backtrace;
 mod exhaustion;
+mod frame_lines;
 mod handler;
 mod image;
 mod instruction;

@@ -1,6 +1,7 @@
 //! Formatting into a fixed buffer, and writes to stderr that end.
 
 use core::fmt;
+use std::io::{Error, ErrorKind};
 
 /// The time that a blocked reader of stderr can delay the end of the process.
 const WAIT_MAX_MS: i64 = 2000;
@@ -96,8 +97,12 @@ impl Sink {
             };
             match usize::try_from(written) {
                 Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-                // SAFETY: the location of errno is valid for the calling thread.
-                Err(_) if matches!(unsafe { *libc::__errno_location() }, libc::EINTR | libc::EAGAIN) => {}
+                // An error of the system holds its number only: nothing is allocated.
+                Err(_)
+                    if matches!(
+                        Error::last_os_error().kind(),
+                        ErrorKind::Interrupted | ErrorKind::WouldBlock
+                    ) => {}
                 Err(_) => return,
             }
         }

@@ -9,6 +9,7 @@ use core::fmt::{self, Write};
 use super::allocator::{self, Failure};
 use super::backtrace::{self, Registers};
 use super::exhaustion::Exhaustion;
+use super::frame_lines::Lines;
 use super::handler::SIGNALS;
 use super::image;
 use super::instruction::{self, Cause};
@@ -16,9 +17,6 @@ use super::output::{Output, Size};
 use super::threads::{self, Stack};
 use crate::build_info::{ISSUES_URL, NAME, VERSION};
 
-/// Innermost and outermost frames of a long backtrace. Equal addresses in sequence, as recursion leaves them, are one line.
-const LINES_FIRST: usize = 48;
-const LINES_LAST: usize = 8;
 const INSTRUCTION_BYTES_MAX: usize = 15;
 const PAGE_BYTES: usize = 4096;
 
@@ -244,79 +242,6 @@ impl Crash {
             (Origin::Process { .. }, _) | (_, Some(_)) => Ok(()),
             _ => writeln!(out, "hint: report it at {ISSUES_URL} with this text"),
         }
-    }
-}
-
-/// An address, and how often it occurs in sequence.
-#[derive(Clone, Copy, Default)]
-struct Run {
-    address: usize,
-    count: usize,
-}
-
-impl fmt::Display for Run {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.count {
-            1 => writeln!(f, "    {:#x}", self.address),
-            count => writeln!(f, "    {:#x} {count} times", self.address),
-        }
-    }
-}
-
-/// The lines of the backtrace: the first ones at once, the last ones at the end.
-struct Lines<'a> {
-    out: &'a mut Output,
-    is_first: bool,
-    written: usize,
-    run: Run,
-    last: [Run; LINES_LAST],
-    skipped: usize,
-}
-
-impl<'a> Lines<'a> {
-    fn of(out: &'a mut Output) -> Self {
-        Self { out, is_first: true, written: 0, run: Run::default(), last: Default::default(), skipped: 0 }
-    }
-
-    fn add(&mut self, address: usize) {
-        if self.is_first {
-            // A damaged stack can end the walk at its first step.
-            self.is_first = false;
-            let _ = write!(self.out, "{}", Run { address, count: 1 });
-            self.out.flush();
-        } else if self.run.count > 0 && self.run.address == address {
-            self.run.count += 1;
-        } else {
-            self.end_run();
-            self.run = Run { address, count: 1 };
-        }
-    }
-
-    fn end_run(&mut self) {
-        if self.run.count == 0 {
-            return;
-        }
-        if self.written < LINES_FIRST {
-            let _ = write!(self.out, "{}", self.run);
-            // A damaged stack can end the walk at any frame.
-            self.out.flush();
-            self.written += 1;
-        } else {
-            self.last[self.skipped % LINES_LAST] = self.run;
-            self.skipped += 1;
-        }
-    }
-
-    fn finish(mut self) -> fmt::Result {
-        self.end_run();
-        let kept = self.skipped.min(LINES_LAST);
-        if self.skipped > kept {
-            writeln!(self.out, "    … {} lines left out", self.skipped - kept)?;
-        }
-        for index in self.skipped - kept..self.skipped {
-            write!(self.out, "{}", self.last[index % LINES_LAST])?;
-        }
-        Ok(())
     }
 }
 
