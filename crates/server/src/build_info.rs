@@ -10,6 +10,8 @@ use serde::Serialize;
 
 /// Name of the program.
 pub const NAME: &str = "inferd";
+/// Version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 const UNKNOWN: &str = "unknown";
 
 /// URL for bug reports.
@@ -40,7 +42,7 @@ pub struct NativeLibrary {
 pub fn get() -> BuildInfo {
     BuildInfo {
         name: NAME,
-        version: env!("CARGO_PKG_VERSION"),
+        version: VERSION,
         commit: or_unknown(option_env!("MUSLIN_COMMIT")),
         target: or_unknown(option_env!("MUSLIN_TARGET")),
         native: native(option_env!("MUSLIN_NATIVE")),

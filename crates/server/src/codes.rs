@@ -77,6 +77,18 @@ diag::codes! {
     pub NO_RESPONSE = Environment "no-response": "the server does not respond" {
         "fix": "check that the server runs and listens on the address of `--address`",
     }
+    /// A fatal signal ended the program.
+    pub CRASH = Environment "crash": "a fatal signal ended the program" {
+        "cause": "a bug (access of unmapped memory, stack overflow, abort), an instruction that this CPU does not have, \
+                  or a signal that another process sent",
+        "fix": "resolve the backtrace with the `.debug` file of the build-id: `addr2line -Cfipe FILE.debug ADDRESS…`; report it \
+                with the whole text",
+    }
+    /// The system refused memory, and the program could not go on.
+    pub OUT_OF_MEMORY = Environment "out-of-memory": "an allocation failed" {
+        "cause": "a limit on address space, data or mappings, or the system's limit on committed memory, is reached",
+        "fix": "raise the limit that the report names, or lower `--threads`, `--max-inflight-bytes` or `--batch-tokens`",
+    }
     /// The program has a bug.
     pub INTERNAL_ERROR = Environment "internal-error": "the program has a bug" {
         "fix": "report it with the output of `inferd --version`",

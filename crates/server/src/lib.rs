@@ -1,7 +1,7 @@
 //! `inferd`, the inference server that muslin releases.
 //!
 //! [`cli`] parses the command line and sets exit codes. [`serve`] is the server; `memory` reads the memory limits
-//! before it starts; `log` formats and writes its events. `selftest` checks the executable file that it runs in.
+//! before it starts; `crash` reports signals and failed allocations; `log` formats and writes its events. `selftest` checks the executable file that it runs in.
 //! `compute_thread` is the only place that starts a thread which calls BLAS. Only `cli` prints to stdout or ends the
 //! process.
 //!
@@ -12,6 +12,7 @@ mod build_info;
 pub mod cli;
 mod codes;
 mod compute_thread;
+pub mod crash;
 mod log;
 mod memory;
 mod selftest;

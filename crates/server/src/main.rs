@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// musl's own allocator serializes all threads on one lock.
 #[global_allocator]
-static ALLOCATOR: mimalloc_sys::MiMalloc = mimalloc_sys::MiMalloc;
+static ALLOCATOR: inferd::crash::Allocator = inferd::crash::Allocator;
 
 fn main() -> ExitCode {
     inferd::cli::run(std::env::args_os())

@@ -24,7 +24,7 @@ use diag::Diagnostic;
 use self::config::Settings;
 use self::exit::ErrorFormat;
 use self::output::Stop;
-use crate::{build_info, codes};
+use crate::{build_info, codes, crash};
 
 #[derive(Parser)]
 #[command(name = build_info::NAME, about = "The inference server", version = build_info::short(), long_version = build_info::long())]
@@ -60,6 +60,7 @@ impl Command {
 
 /// Runs the program with `args`, the name of the executable first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    crash::install();
     panic_report::install();
     let args: Vec<_> = args.into_iter().collect();
     let (command, settings) = match parse(&args) {

@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
+
 use super::exit::CommandResult;
 use super::output;
-use crate::selftest::{self, worker_shortage};
+use crate::selftest::{self, crash_child, worker_shortage};
 
 /// Flags of the command.
 #[derive(clap::Args)]
@@ -14,12 +16,20 @@ pub struct Flags {
     #[arg(long)]
     pub json: bool,
     /// Runs the child process of a check
-    #[arg(long, hide = true, value_parser = [worker_shortage::CHILD])]
+    #[arg(long, hide = true, value_parser = PossibleValuesParser::new(children()))]
     child: Option<String>,
+}
+
+/// Only the command line starts them; no request does.
+fn children() -> impl Iterator<Item = &'static str> {
+    std::iter::once(worker_shortage::CHILD).chain(crash_child::CASES.iter().map(|case| case.name))
 }
 
 /// Exits with the code of the report.
 pub fn run(flags: &Flags) -> CommandResult {
+    if let Some(case) = flags.child.as_deref().and_then(crash_child::find) {
+        return Err(case.run());
+    }
     if flags.child.is_some() {
         let (code, message) = worker_shortage::child();
         let _ = writeln!(std::io::stdout(), "{message}");

@@ -20,7 +20,7 @@ use crate::serve::{
     AdmissionLimits, AllowedHost, BatchSettings, ConnectionLimits, Listen, OptionSources, Options,
     RequestLimits, Server, TrustedProxy, run_until_signal,
 };
-use crate::{codes, log};
+use crate::{codes, crash, log};
 
 /// Default batch size per thread: about the size of the engine's chunks, so that each thread gets one.
 const BATCH_TOKENS_PER_THREAD: usize = 1024;
@@ -186,6 +186,7 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
         codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the log", &error)
     })?;
     let drain_timeout = flags.drain_timeout.duration();
+    crash::hold_reserve();
     let result = blas_core::select(flags.blas_core)
         .and_then(|()| options(flags, settings, available, batch_tokens, headroom))
         .and_then(Server::open)

@@ -8,6 +8,8 @@ mod allocator;
 mod blas_workers;
 mod cancellation;
 mod check;
+pub mod crash_child;
+mod crash_reports;
 mod drain;
 mod embedded_model;
 mod gemm;

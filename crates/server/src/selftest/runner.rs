@@ -11,8 +11,8 @@ use diag::Diagnostic;
 use super::check::{Check, CheckResult};
 use super::report::Report;
 use super::{
-    allocator, blas_workers, cancellation, drain, gemm, golden, memory_preflight, server_single_flight,
-    thread_stack, thread_stacks, worker_shortage,
+    allocator, blas_workers, cancellation, crash_reports, drain, gemm, golden, memory_preflight,
+    server_single_flight, thread_stack, thread_stacks, worker_shortage,
 };
 use crate::{codes, compute_thread};
 
@@ -27,6 +27,7 @@ const CHECKS: &[Check] = &[
     Check { name: "blas-worker-names", run: blas_workers::names },
     Check { name: "gemm-correct", run: gemm::correct },
     Check { name: "blas-worker-shortage", run: worker_shortage::survives },
+    Check { name: "crash-reports", run: crash_reports::complete },
     Check { name: "golden-embedding", run: golden::embedding },
     Check { name: "allocator-returns-memory", run: allocator::returns_memory },
     Check { name: "memory-preflight", run: memory_preflight::assessed },

@@ -70,7 +70,10 @@ fn run_child(mut child: Command, time_max: Duration) -> CheckResult {
     }
 }
 
-fn wait(child: &mut Child, time_max: Duration) -> std::io::Result<Option<std::process::ExitStatus>> {
+pub(super) fn wait(
+    child: &mut Child,
+    time_max: Duration,
+) -> std::io::Result<Option<std::process::ExitStatus>> {
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {

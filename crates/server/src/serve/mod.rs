@@ -21,6 +21,7 @@ mod client;
 mod connection_table;
 mod connections;
 pub(crate) mod drain;
+mod exhaustion;
 pub(crate) mod http;
 mod job;
 mod listen;

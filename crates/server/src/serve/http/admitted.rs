@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::super::admission::Permit;
 use super::super::catalog::Entry;
+use super::super::exhaustion;
 use super::super::job::JobOutput;
 use super::super::model::{Model, Shape};
 use super::super::scheduler;
@@ -78,6 +79,9 @@ impl AdmittedRequest {
         let deadline = Deadline::of(headers, limits.timeout, context.started)?;
         body::require_json(headers)?;
         let announced = body::announced_bytes(headers, limits.body_bytes_max)?;
+        if !exhaustion::has_memory() {
+            return Err(ApiError::out_of_memory());
+        }
         if let Some(cap) = &state.memory_cap {
             cap.check(announced.unwrap_or(limits.body_bytes_max)).map_err(ApiError::memory_full)?;
         }

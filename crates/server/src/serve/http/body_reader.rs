@@ -7,7 +7,7 @@ use axum::body::HttpBody;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
-use super::super::admission::{Permit, Rejection};
+use super::super::admission::Permit;
 use super::super::options::RequestLimits;
 use super::error::ApiError;
 
@@ -88,16 +88,15 @@ impl<'a> Buffer<'a> {
         Self { bytes: Vec::new(), capacity_max: usize::try_from(capacity_max).unwrap_or(usize::MAX), permit }
     }
 
-    fn append(&mut self, data: &[u8]) -> Result<(), Rejection> {
+    fn append(&mut self, data: &[u8]) -> Result<(), ApiError> {
         let (len, capacity) = (self.bytes.len() + data.len(), self.bytes.capacity());
         if len > capacity {
             // Doubles, so that bytes are copied once on average, but never beyond what can arrive.
             let grown = len.max(capacity.saturating_mul(2)).max(CAPACITY_MIN).min(self.capacity_max.max(len));
             // Both buffers exist while the bytes are copied.
             self.permit.charge(grown as u64)?;
-            if self.bytes.try_reserve_exact(grown - self.bytes.len()).is_err() {
-                return Err(Rejection::Full { retry_after_s: 1 });
-            }
+            let reserved = self.bytes.try_reserve_exact(grown - self.bytes.len());
+            reserved.map_err(|_| ApiError::out_of_memory())?;
             self.permit.release(capacity as u64);
         }
         self.bytes.extend_from_slice(data);

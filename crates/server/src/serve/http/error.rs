@@ -129,6 +129,14 @@ impl ApiError {
         Self::unavailable("memory_max_reached", message)
     }
 
+    /// An allocation failed.
+    pub fn out_of_memory() -> Self {
+        Self::unavailable(
+            "out_of_memory",
+            "the server has no memory for this request at present; send it again later",
+        )
+    }
+
     /// The server shuts down.
     pub fn draining() -> Self {
         Self::unavailable("draining", "the server is shutting down")

@@ -148,7 +148,7 @@ fn compute(name: &str, summary: &str) -> Value {
         ("500", "`internal_error`"),
         (
             "503",
-            "`draining`, `model_not_loaded`, `model_changed`, `insufficient_memory`, `memory_max_reached`",
+            "`draining`, `model_not_loaded`, `model_changed`, `insufficient_memory`, `memory_max_reached`, `out_of_memory`",
         ),
         ("504", "`timeout`: the limit of the server or of the request has passed; the work is canceled"),
     ];
