@@ -31,3 +31,11 @@ pub use check::Check;
 pub use codes::*;
 pub use report::{Report, ScenarioReport};
 pub use scenario::{Context, Scenario};
+
+/// The server under test and its clients, for benches that compare builds of the server.
+pub mod bench {
+    pub use crate::metrics::Sample;
+    pub use crate::server::Server;
+    pub use crate::traffic::{Outcomes, Traffic};
+    pub use crate::workload::embedding_requests;
+}
