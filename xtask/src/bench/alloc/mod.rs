@@ -7,6 +7,7 @@
 mod judge;
 mod programs;
 mod run;
+mod server;
 mod table;
 
 use std::time::Duration;
@@ -38,10 +39,12 @@ diag::codes! {
 const WORKSPACE: &str = "benches/alloc";
 const SECONDS: u64 = 60;
 const SECONDS_QUICK: u64 = 2;
+const SECONDS_SERVER: u64 = 20;
 
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Seconds of each run; there are 4 for each allocator, and each is followed by 10 s without load [default: 60]
+    /// Seconds of each run; there are 4 for each allocator, and each is followed by 10 s without load [default: 60; 20 with
+    /// --server]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
     /// 2 seconds for each run: shows that everything works; noisy figures
@@ -50,6 +53,12 @@ pub struct Args {
     /// Only this allocator; can be repeated. Requirements that compare with a missing one are not judged
     #[arg(long, value_enum, value_name = "ALLOCATOR")]
     only: Vec<Allocator>,
+    /// Load the server built with each allocator instead, 20 s each (2 s with --quick); it is not judged
+    #[arg(long)]
+    server: bool,
+    /// Concurrent clients of `--server`
+    #[arg(long, value_name = "N", default_value_t = 200, requires = "server", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    clients: u32,
     /// Format of the results on stdout
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -67,6 +76,9 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
         true => Allocator::value_variants().to_vec(),
         false => Allocator::value_variants().iter().copied().filter(|one| args.only.contains(one)).collect(),
     };
+    if args.server {
+        return serve(&args, &allocators, plan, context);
+    }
     let folder = programs::build(plan, context, "larson")?;
     for allocator in &allocators {
         run::check_symbols(*allocator, &folder)?;
@@ -95,6 +107,33 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     stdout::print(&text)?;
     let violated: Diagnostics = checks.iter().filter(|check| check.is_violated()).map(violation).collect();
     violated.into_result().map(|()| Outcome::Pass)
+}
+
+fn serve(
+    args: &Args,
+    allocators: &[Allocator],
+    plan: &Plan,
+    context: &BuildContext,
+) -> anyhow::Result<Outcome> {
+    let seconds = args.seconds.unwrap_or(if args.quick { SECONDS_QUICK } else { SECONDS_SERVER });
+    let load = server::ServerLoad { clients: args.clients, duration: Duration::from_secs(seconds) };
+    let folder = programs::build(plan, context, "servers")?;
+    let model = release::fixtures::folder(context, &plan.config, "model")?;
+    let served = server::measure(allocators, &folder, &model, &load, context)?;
+    let machine = super::machine();
+    let text = match args.format {
+        Format::Human => server::human(&served, &machine, &load),
+        Format::Json => {
+            let servers: Vec<_> =
+                served.iter().map(|one| json!({ "name": one.name, "report": one.report })).collect();
+            let document = json!({
+                "machine": machine, "seconds": seconds, "clients": args.clients, "servers": servers,
+            });
+            format!("{document:#}\n")
+        }
+    };
+    stdout::print(&text)?;
+    Ok(Outcome::Pass)
 }
 
 fn violation(check: &judge::Check) -> Diagnostic {
