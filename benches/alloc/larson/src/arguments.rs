@@ -12,11 +12,12 @@ pub enum Sizes {
 }
 
 impl Sizes {
-    /// Slots of one array. That of `Large` keeps 8 threads below 50 MiB of live blocks.
+    /// Slots of one array. There are two for each thread; those of `Large` are 40 MB of live blocks for 8
+    /// threads.
     pub fn slots(self) -> usize {
         match self {
             Sizes::Small => 5000,
-            Sizes::Large => 64,
+            Sizes::Large => 32,
         }
     }
 
@@ -24,7 +25,7 @@ impl Sizes {
     pub fn round(self) -> usize {
         match self {
             Sizes::Small => 5000,
-            Sizes::Large => 500,
+            Sizes::Large => 64,
         }
     }
 
@@ -32,7 +33,7 @@ impl Sizes {
     pub fn rounds_per_thread(self) -> usize {
         match self {
             Sizes::Small => 100,
-            Sizes::Large => 20,
+            Sizes::Large => 160,
         }
     }
 

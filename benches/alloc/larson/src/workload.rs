@@ -1,6 +1,7 @@
 //! The load: lanes of threads that replace blocks, and the exchange of their arrays.
 
 use std::alloc::Layout;
+use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -73,8 +74,9 @@ pub type Slots = Vec<Block>;
 struct Shared {
     sizes: Sizes,
     stop: AtomicBool,
-    /// The array that waits for the next thread at the end of its round.
-    mailbox: Mutex<Slots>,
+    /// Arrays that wait for a thread at the end of its round: as many as threads, so that a thread that runs for several rounds
+    /// does not get its own array back at once.
+    waiting: Mutex<VecDeque<Slots>>,
     finished: Mutex<Vec<Slots>>,
     lane_finished: Condvar,
     operations: AtomicU64,
@@ -97,7 +99,7 @@ pub fn run(arguments: &Arguments) -> std::io::Result<(Report, Vec<Slots>)> {
     let shared = Arc::new(Shared {
         sizes,
         stop: AtomicBool::new(false),
-        mailbox: Mutex::new(fill()?),
+        waiting: Mutex::new((0..arguments.threads).map(|_| fill()).collect::<std::io::Result<_>>()?),
         finished: Mutex::new(Vec::new()),
         lane_finished: Condvar::new(),
         operations: AtomicU64::new(0),
@@ -122,7 +124,7 @@ pub fn run(arguments: &Arguments) -> std::io::Result<(Report, Vec<Slots>)> {
     }
     let elapsed = started.elapsed();
     let mut blocks = std::mem::take(&mut *finished);
-    blocks.push(std::mem::take(&mut *lock(&shared.mailbox)));
+    blocks.extend(std::mem::take(&mut *lock(&shared.waiting)));
     let report = Report {
         operations: shared.operations.load(Ordering::Relaxed),
         remote_frees: shared.remote_frees.load(Ordering::Relaxed),
@@ -169,7 +171,7 @@ fn lane(shared: &Arc<Shared>, mut slots: Slots, mut random: Random, thread: u64)
         shared.failures.fetch_add(failures, Ordering::Relaxed);
         // The result is decided, and a lane without blocks could not go on.
         shared.stop.fetch_or(failures > 0, Ordering::Relaxed);
-        std::mem::swap(&mut *lock(&shared.mailbox), &mut slots);
+        slots = exchange(&shared.waiting, slots);
         if shared.stop.load(Ordering::Relaxed) {
             return finish(shared, slots);
         }
@@ -180,6 +182,12 @@ fn lane(shared: &Arc<Shared>, mut slots: Slots, mut random: Random, thread: u64)
         shared.stop.store(true, Ordering::Relaxed);
         finish(shared, Slots::new());
     }
+}
+
+fn exchange(waiting: &Mutex<VecDeque<Slots>>, slots: Slots) -> Slots {
+    let mut waiting = lock(waiting);
+    waiting.push_back(slots);
+    waiting.pop_front().unwrap_or_default()
 }
 
 fn finish(shared: &Shared, slots: Slots) {
