@@ -34,6 +34,7 @@ pub fn all() -> Vec<(&'static str, Vec<&'static Code>)> {
                 of(CODES),
                 of(crate::api_test::CODES),
                 of(crate::bench::CODES),
+                of(crate::bench::alloc::CODES),
                 of(crate::cache::CODES),
                 of(crate::difftest::kernel::codes::CODES),
                 of(crate::docker::CODES),

@@ -51,7 +51,8 @@ pub struct Args {
 }
 
 /// They have lock files of their own, so no command on the main workspace covers them.
-const OTHER_WORKSPACES: [&str; 2] = ["fuzz/Cargo.toml", "fixtures/workspace/Cargo.toml"];
+const OTHER_WORKSPACES: [&str; 3] =
+    ["benches/alloc/Cargo.toml", "fuzz/Cargo.toml", "fixtures/workspace/Cargo.toml"];
 
 /// In the order in which they run: quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,7 +117,7 @@ impl Step {
     fn hint(self) -> &'static str {
         match self {
             Step::Format => {
-                "cargo fmt --all; for fuzz and fixtures/workspace: cargo fmt --manifest-path FILE"
+                "cargo fmt --all; for benches/alloc, fuzz and fixtures/workspace: cargo fmt --manifest-path FILE"
             }
             Step::LockFiles => "cargo tree --depth 0 --manifest-path FILE, and commit the changed Cargo.lock",
             Step::Typos => "correct the word, or add it to typos.toml with the reason",

@@ -47,3 +47,11 @@ pub use curve::Curve;
 pub use report::{Report, ScenarioReport};
 pub use scenario::{Context, SCENARIOS, Scenario, Time};
 pub use selection::{Budget, Selection};
+
+/// The server under test and its clients, for benches that compare builds of the server.
+pub mod bench {
+    pub use crate::metrics::Sample;
+    pub use crate::server::Server;
+    pub use crate::traffic::{Outcomes, Traffic};
+    pub use crate::workload::embedding_requests;
+}

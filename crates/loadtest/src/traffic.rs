@@ -10,8 +10,11 @@ use crate::http_client::{Client, RequestError, Response};
 
 /// Embedding requests of several clients.
 pub struct Traffic<'a> {
+    /// Where the server listens.
     pub address: SocketAddr,
+    /// Concurrent clients.
     pub clients: usize,
+    /// When to end.
     pub duration: Duration,
     /// Requests per second of all clients together; `None` sends the next request after the previous response.
     pub rate: Option<f64>,
@@ -28,6 +31,7 @@ pub struct Outcomes {
     pub seconds_by_status: BTreeMap<u16, Vec<f32>>,
     /// Responses with 429 or 503 that lack `Retry-After`.
     pub without_retry_after: usize,
+    /// Requests without a connection.
     pub not_connected: usize,
     /// Requests that were sent and not answered, with the reason.
     pub lost: Vec<String>,

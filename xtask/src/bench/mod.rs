@@ -1,4 +1,6 @@
-//! `cargo xtask bench`: measures beside a reference in one run, and prints ratios. It judges nothing but equal vectors.
+//! `cargo xtask bench`: measures beside a reference in one run, and prints ratios. It judges equal vectors and the allocator.
+
+pub mod alloc;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,6 +51,8 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum What {
+    /// The allocator that ships beside five others, on Larson's benchmark
+    Alloc(alloc::Args),
     /// Throughput of `inferd embed` beside sentence-transformers
     Embed {
         /// A Python with sentence-transformers [default: one in the cache, about 6 GB]
@@ -73,6 +77,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let setup = args.common.setup(None)?;
     let (plan, context) = (&setup.plan, &setup.context);
     match args.what {
+        What::Alloc(args) => return alloc::run(args, plan, context),
         What::Embed { python } => {
             beside_reference(plan, context, python, "embed.py", &["embed", "--model"])?;
         }

@@ -1,0 +1,10 @@
+//! As `inferd-mimalloc`, and C code allocates with mimalloc too.
+
+servers::define_malloc!(servers::ignore);
+
+#[global_allocator]
+static ALLOCATOR: allocators::MiMalloc = allocators::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    inferd::cli::run(std::env::args_os())
+}

@@ -1,0 +1,54 @@
+//! The results as text.
+
+use std::fmt::Write;
+
+use super::judge::{Check, State};
+use super::run::{Load, Run};
+
+const MIB: f64 = 1_048_576.0;
+
+pub fn human(runs: &[Run], checks: &[Check], machine: &str, seconds: u64, max_map_count: u64) -> String {
+    let mut text = format!("{machine}; {seconds} s for each run\n");
+    for load in Load::ALL {
+        let of_load: Vec<&Run> = runs.iter().filter(|run| run.load == load).collect();
+        let best = of_load.iter().map(|run| run.operations_per_second).fold(f64::MIN_POSITIVE, f64::max);
+        let remote = of_load.first().map_or(0.0, |run| run.remote_share * 100.0);
+        let _ = writeln!(text, "\n{load}; {remote:.0} % of the frees are remote; resident memory in MiB");
+        let _ = writeln!(
+            text,
+            "  {:<10}{:>10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>10}{:>10}  failures",
+            "", "M ops/s", "of best", "peak", "at end", "1 s", "10 s", "purged", "returned", "mappings"
+        );
+        for run in of_load {
+            let purged = run.after_purge.map_or("-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / MIB));
+            let _ = writeln!(
+                text,
+                "  {:<10}{:>10.3}{:>8.0}%{:>9.1}{:>9.1}{:>9.1}{:>9.1}{purged:>9}{:>10}{:>10}  {}",
+                run.allocator.name(),
+                run.operations_per_second / 1e6,
+                run.operations_per_second / best * 100.0,
+                run.peak as f64 / MIB,
+                run.at_end as f64 / MIB,
+                run.after_1_s as f64 / MIB,
+                run.after_10_s as f64 / MIB,
+                run.pages_returned(),
+                run.mappings,
+                run.failures,
+            );
+        }
+    }
+    let _ = writeln!(text, "\nreturned: pages; mappings: vm.max_map_count is {max_map_count}\n");
+    for check in checks {
+        let (state, reason) = match check.state {
+            State::Holds => ("holds", ""),
+            State::Known(reason) => ("known", reason),
+            State::Violated => ("FAIL", ""),
+        };
+        let Check { subject, requirement, expected, found, .. } = check;
+        let _ = writeln!(text, "{state:<6}{subject:<26}{requirement}: {found} ({expected})");
+        if !reason.is_empty() {
+            let _ = writeln!(text, "      reason: {reason}");
+        }
+    }
+    text
+}
