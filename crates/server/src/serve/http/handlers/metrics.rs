@@ -87,7 +87,11 @@ fn snapshot(state: &AppState) -> Registry {
     if let Some(stats) = mimalloc_sys::stats() {
         let gauges = [
             ("inferd_allocator_reserved_bytes", "Reserved address space", stats.reserved_bytes),
-            ("inferd_allocator_committed_bytes", "Address space that was in use once, returned memory included", stats.committed_bytes),
+            (
+                "inferd_allocator_committed_bytes",
+                "Address space that was in use once, returned memory included",
+                stats.committed_bytes,
+            ),
             ("inferd_allocator_pages", "Pages that hold blocks", stats.pages),
             ("inferd_allocator_abandoned_pages", "Those without an owning thread", stats.pages_abandoned),
         ];
