@@ -51,7 +51,9 @@ pub fn write(template: &Path, target: &Path) -> anyhow::Result<u64> {
         header.insert(name, json!({ "dtype": "F32", "shape": shape, "data_offsets": [bytes, end] }));
         bytes = end;
     }
-    let header = Value::Object(header).to_string();
+    let mut header = Value::Object(header).to_string();
+    // The format allows spaces at the end; the tensors must start at a multiple of 8 bytes.
+    header.push_str(&" ".repeat(header.len().next_multiple_of(8) - header.len()));
     let mut file = BufWriter::new(File::create(target.join("model.safetensors"))?);
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(header.as_bytes())?;
