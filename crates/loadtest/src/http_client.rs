@@ -11,6 +11,7 @@ use std::time::Duration;
 pub struct Client {
     address: SocketAddr,
     timeout: Duration,
+    key: Option<&'static str>,
     connection: Option<BufReader<TcpStream>>,
 }
 
@@ -46,7 +47,12 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 impl Client {
     /// `timeout` applies to connecting and to each read and write.
     pub fn new(address: SocketAddr, timeout: Duration) -> Self {
-        Self { address, timeout, connection: None }
+        Self { address, timeout, key: None, connection: None }
+    }
+
+    /// Sends this API key with every POST request.
+    pub fn with_key(self, key: &'static str) -> Self {
+        Self { key: Some(key), ..self }
     }
 
     pub fn get(&mut self, path: &str) -> Result<Response, RequestError> {
@@ -54,7 +60,7 @@ impl Client {
     }
 
     pub fn post(&mut self, path: &str, json: &[u8]) -> Result<Response, RequestError> {
-        self.send(&post_request(path, json))
+        self.send(&post_request_with(path, json, self.key))
     }
 
     fn send(&mut self, request: &[u8]) -> Result<Response, RequestError> {
@@ -83,9 +89,15 @@ impl Client {
 
 /// The bytes of a POST request with a JSON body.
 pub fn post_request(path: &str, json: &[u8]) -> Vec<u8> {
+    post_request_with(path, json, None)
+}
+
+/// The same with an API key.
+pub fn post_request_with(path: &str, json: &[u8], key: Option<&str>) -> Vec<u8> {
     let length = json.len();
+    let key = key.map_or(String::new(), |key| format!("authorization: Bearer {key}\r\n"));
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: loopback\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: loopback\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{key}\r\n"
     );
     [head.as_bytes(), json].concat()
 }

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod blocked_log;
 mod check;
 mod codes;
 mod container;
@@ -21,10 +22,15 @@ mod http_client;
 mod metrics;
 mod overload;
 mod probe;
+mod process_memory;
 mod report;
 mod scenario;
 mod server;
+mod tokenize_flood;
+mod tokenize_memory;
 mod traffic;
+mod two_clients;
+mod unread_responses;
 mod workload;
 
 pub use check::Check;

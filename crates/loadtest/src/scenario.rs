@@ -7,7 +7,10 @@ use process::Runner;
 
 use crate::report::ScenarioReport;
 use crate::server::Server;
-use crate::{Check, NO_IMAGE, container, disk, drain, faults, overload, workload};
+use crate::{
+    Check, NO_IMAGE, blocked_log, container, disk, drain, faults, overload, tokenize_flood, tokenize_memory,
+    unread_responses, workload,
+};
 
 /// What to test; the order is the order of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -16,6 +19,14 @@ pub enum Scenario {
     Faults,
     /// Model files that are truncated or removed under the server
     Disk,
+    /// Large responses that nobody reads
+    UnreadResponses,
+    /// Embeddings beside many long texts for `/tokenize`
+    TokenizeFlood,
+    /// One `/tokenize` request with more tokens than the limit
+    TokenizeMemory,
+    /// A log that nobody reads, and requests with long paths
+    BlockedLog,
     /// SIGTERM under load
     Drain,
     /// Twice the capacity, for minutes
@@ -46,6 +57,10 @@ impl Scenario {
         match self {
             Self::Faults => "faults",
             Self::Disk => "disk",
+            Self::UnreadResponses => "unread-responses",
+            Self::TokenizeFlood => "tokenize-flood",
+            Self::TokenizeMemory => "tokenize-memory",
+            Self::BlockedLog => "blocked-log",
             Self::Drain => "drain",
             Self::Overload => "overload",
             Self::Container => "container",
@@ -76,6 +91,10 @@ impl Scenario {
         Ok(match self {
             Self::Faults => faults::run(context.binary, model)?,
             Self::Disk => disk::run(context.binary, context.model)?,
+            Self::UnreadResponses => unread_responses::run(context.binary, model, context.runner)?,
+            Self::TokenizeFlood => tokenize_flood::run(context.binary, model, context.runner)?,
+            Self::TokenizeMemory => tokenize_memory::run(context.binary, model)?,
+            Self::BlockedLog => blocked_log::run(context.binary, model, context.runner)?,
             Self::Drain => drain::run(context.binary, model, load.bodies, context.runner)?,
             Self::Overload => {
                 let server = Server::start(

@@ -88,7 +88,8 @@ impl Traffic<'_> {
 }
 
 impl Outcomes {
-    fn record(&mut self, response: Result<Response, RequestError>, time: Duration) {
+    /// Counts one request.
+    pub fn record(&mut self, response: Result<Response, RequestError>, time: Duration) {
         match response {
             Ok(response) => {
                 if matches!(response.status, 429 | 503) && !response.has_retry_after {
@@ -105,7 +106,8 @@ impl Outcomes {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Adds the outcomes of another client.
+    pub fn merge(&mut self, other: Self) {
         for (status, times) in other.seconds_by_status {
             self.seconds_by_status.entry(status).or_default().extend(times);
         }
