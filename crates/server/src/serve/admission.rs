@@ -76,8 +76,8 @@ impl Admission {
         }
         let client_max = (self.limits.requests_max - self.limits.requests_max / RESERVE).max(1);
         let of_client = state.requests_by_client.get(client).copied().unwrap_or(0);
-        // Without other requests, every body within the body limit is admitted.
-        let bytes_full = state.requests > 0 && state.bytes + bytes > self.limits.bytes_max;
+        // When nothing is held, not even an unsent response, every body within the body limit is admitted.
+        let bytes_full = state.bytes > 0 && state.bytes + bytes > self.limits.bytes_max;
         if state.requests >= self.limits.requests_max || of_client >= client_max || bytes_full {
             let retry_after_s = state.mean_s.clamp(1.0, RETRY_AFTER_S_MAX).ceil() as u64;
             return Err(Rejection::Full { retry_after_s });
@@ -128,13 +128,22 @@ impl Permit {
     /// Counts further bytes of the request; fails when they exceed the limit.
     pub fn charge(&mut self, bytes: u64) -> Result<(), Rejection> {
         let mut state = self.admission.lock();
-        if state.requests > 1 && state.bytes + bytes > self.admission.limits.bytes_max {
+        // Exempt only when no other request or response holds bytes.
+        if state.bytes > self.bytes && state.bytes + bytes > self.admission.limits.bytes_max {
             let retry_after_s = state.mean_s.clamp(1.0, RETRY_AFTER_S_MAX).ceil() as u64;
             return Err(Rejection::Full { retry_after_s });
         }
         state.bytes += bytes;
         self.bytes += bytes;
         Ok(())
+    }
+
+    /// Stops to count bytes that have been freed.
+    pub fn release(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        let mut state = self.admission.lock();
+        state.bytes = state.bytes.saturating_sub(bytes);
     }
 
     /// Releases the slot. From now on the permit counts `bytes`, those of the response.
@@ -203,6 +212,20 @@ mod tests {
         drop(admission.admit(&client("b"), 100).unwrap());
         drop(response);
         assert_eq!(admission.inflight(), (0, 0));
+    }
+
+    #[test]
+    fn an_unsent_response_counts_against_the_next_request_although_its_slot_is_free() {
+        let admission = admission();
+        let response = admission.admit(&client("a"), 100).unwrap().into_response(900);
+        assert_eq!(admission.inflight(), (0, 900));
+        assert!(admission.admit(&client("b"), 200).is_err());
+        let mut next = admission.admit(&client("b"), 50).unwrap();
+        assert!(next.charge(100).is_err());
+        drop(response);
+        next.charge(5000).unwrap();
+        next.release(5000);
+        assert_eq!(admission.inflight(), (1, 50));
     }
 
     #[test]

@@ -36,6 +36,8 @@ mod signals;
 mod single_flight;
 mod startup_log;
 pub(crate) mod state;
+mod text;
+mod text_work;
 mod write_timeout;
 
 pub use admission::Limits as AdmissionLimits;

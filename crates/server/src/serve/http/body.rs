@@ -35,8 +35,11 @@ pub fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
 
 /// Reads the body within both limits.
 pub async fn read(body: &mut Body, bytes_max: u64, time_max: Duration) -> Result<Vec<u8>, ApiError> {
+    let announced = body.size_hint().exact().unwrap_or(0);
+    let capacity = usize::try_from(announced.min(bytes_max)).unwrap_or(0);
     let whole = async {
-        let mut bytes = Vec::new();
+        // Doubling a vector would take three times its size for a moment.
+        let mut bytes = Vec::with_capacity(capacity);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| ApiError::json(format!("the body cannot be read: {error}")))?;
             let Some(data) = frame.data_ref() else { continue };

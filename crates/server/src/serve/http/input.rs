@@ -1,22 +1,24 @@
 //! Inputs of a request: a string, strings, token ids, or lists of token ids.
 //!
-//! The parser reads raw JSON under the limits of the server, because a parsed list can take many times the memory of
+//! Texts are parts of the body and are not copied. The parser reads raw JSON under the limits of the server, because a parsed list can take many times the memory of
 //! its text. It stops at the first element above a limit.
 
 use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::scheduler;
+use super::super::text::Text;
 use super::error::ApiError;
 use super::lenient_int::{LenientInt, to_integer};
 
 /// Parsed inputs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Input {
-    Texts(Vec<String>),
+    Texts(Vec<Text>),
     Tokens(Vec<Vec<u32>>),
 }
 
@@ -29,10 +31,15 @@ pub struct Limits {
 }
 
 impl Input {
-    /// Parses the field `param`.
-    pub fn read(raw: &RawValue, param: &'static str, limits: Limits) -> Result<Self, ApiError> {
+    /// Parses the field `param` of a body.
+    pub fn read(
+        body: &Arc<String>,
+        raw: &RawValue,
+        param: &'static str,
+        limits: Limits,
+    ) -> Result<Self, ApiError> {
         let exceeded = Cell::new(None);
-        let reader = Reader { param, limits, exceeded: &exceeded };
+        let reader = Reader { body, param, limits, exceeded: &exceeded };
         let mut json = serde_json::Deserializer::from_str(raw.get());
         json.deserialize_any(reader).map_err(|error| match exceeded.take() {
             Some(message) => ApiError::invalid(param, message),
@@ -69,6 +76,7 @@ impl From<Input> for scheduler::Input {
 
 #[derive(Clone, Copy)]
 struct Reader<'a> {
+    body: &'a Arc<String>,
     param: &'static str,
     limits: Limits,
     /// The limit that stopped the parser, if any.
@@ -105,7 +113,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Input, E> {
-        Ok(Input::Texts(vec![text.to_owned()]))
+        Ok(Input::Texts(vec![Text::of(self.body, text)]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Input, A::Error> {
@@ -140,7 +148,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 }
 
 enum ElementValue {
-    Text(String),
+    Text(Text),
     Id(u32),
     Ids(Vec<u32>),
 }
@@ -166,7 +174,7 @@ impl<'de> Visitor<'de> for Element<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<ElementValue, E> {
-        Ok(ElementValue::Text(text.to_owned()))
+        Ok(ElementValue::Text(Text::of(self.reader.body, text)))
     }
 
     fn visit_u64<E: Error>(self, id: u64) -> Result<ElementValue, E> {
@@ -198,14 +206,16 @@ mod tests {
     use super::*;
 
     fn input(json: &str) -> Result<Input, String> {
-        let raw: &RawValue = serde_json::from_str(json).unwrap();
-        Input::read(raw, "input", Limits { inputs_max: 3, ids_max: 4 }).map_err(|error| format!("{error:?}"))
+        let body = Arc::new(json.to_string());
+        let raw: &RawValue = serde_json::from_str(&body).unwrap();
+        Input::read(&body, raw, "input", Limits { inputs_max: 3, ids_max: 4 })
+            .map_err(|error| format!("{error:?}"))
     }
 
     #[test]
     fn parses_the_four_forms() {
         assert_eq!(input("\"a\""), Ok(Input::Texts(vec!["a".into()])));
-        assert_eq!(input("[\"a\",\"\"]"), Ok(Input::Texts(vec!["a".into(), String::new()])));
+        assert_eq!(input("[\"a\",\"\"]"), Ok(Input::Texts(vec!["a".into(), "".into()])));
         assert_eq!(input("[1,2]"), Ok(Input::Tokens(vec![vec![1, 2]])));
         assert_eq!(input("[1.0,2]"), input("[1,2.0]"));
         assert_eq!(input("[[1],[2,3.0]]"), Ok(Input::Tokens(vec![vec![1], vec![2, 3]])));

@@ -10,13 +10,17 @@ mod auth;
 mod body;
 mod context;
 mod deadline;
+mod echo;
 mod error;
 mod handlers;
 mod input;
 mod json;
 mod lenient_int;
+mod parts;
 mod request_log;
 mod router;
+mod stream;
 mod vectors;
 
+pub use echo::cut;
 pub use router::router;

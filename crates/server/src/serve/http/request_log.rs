@@ -51,8 +51,8 @@ impl Drop for LogOnDrop<'_> {
                     target: REQUEST,
                     id = %self.id,
                     client = %self.context.client,
-                    method = %log::excerpt(&self.method),
-                    path = %log::excerpt(&self.path),
+                    method = %self.method,
+                    path = %self.path,
                     status,
                     ms = millis(time),
                     tokens = usage.map(|usage| usage.tokens as u64),
@@ -84,8 +84,8 @@ pub async fn log_request(
         state: &state,
         context: context.clone(),
         id: &id,
-        method: request.method().to_string(),
-        path: request.uri().path().to_owned(),
+        method: log::excerpt(request.method().as_str()).to_owned(),
+        path: log::excerpt(request.uri().path()).to_owned(),
         status: None,
     };
     request.extensions_mut().insert(context);
