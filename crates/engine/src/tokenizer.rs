@@ -20,8 +20,8 @@ mod cuts;
 
 use self::cuts::Cuts;
 
-/// Pieces of a text; a longer one reaches the tokenizer only when it has no cut. A piece takes at most some milliseconds, and
-/// the allocator reuses blocks of its size at once, which it does not do with those of a piece of 8 KiB.
+/// Pieces of a text; a longer one reaches the tokenizer only when it has no cut. A piece should take at most some
+/// milliseconds, and blocks that the allocator reuses rather than returns.
 const PIECE_BYTES: usize = 2 << 10;
 /// Longest text for a tokenizer whose texts cannot be cut. Measured: it allocates up to 170 bytes per byte of text.
 const UNCUT_TEXT_BYTES_MAX: usize = 32 << 10;
