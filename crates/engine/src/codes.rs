@@ -58,7 +58,7 @@ diag::codes! {
     }
     /// The tokenizer refused a text.
     pub TOKENIZE = Usage "tokenize": "the tokenizer refused a text" {
-        "cause": "the text is one word of more than 128 KiB, or the tokenizer of the model has no token for a part of it",
+        "cause": "the text has a word of more than 128 KiB (32 KiB if it has other characters than ASCII letters and digits), or the tokenizer of the model has no token for a part of it",
         "fix": "split the text",
     }
     /// A sequence of token ids is empty or too long.

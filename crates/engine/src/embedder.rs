@@ -13,7 +13,7 @@ use crate::error::{EngineError, ModelError, ModelErrorKind};
 use crate::idle_signal::IdleSignal;
 use crate::model::Model;
 use crate::model_files::{EmbeddedFiles, ModelFiles};
-use crate::tokenizer::{TextTokenizer, TokenWithOffsets};
+use crate::tokenizer::{TextCursor, TextTokenizer, Token};
 use crate::workers::WorkerPool;
 
 /// Tokenizer jobs per worker and call: more than one, so that a worker with short texts takes over work of the others.
@@ -124,19 +124,51 @@ impl Embedder {
         texts: &[S],
         cancel: &Cancel,
     ) -> Result<Vec<Vec<u32>>, EngineError> {
-        self.map_texts(texts, cancel, TextTokenizer::ids)
+        self.map_texts(texts, cancel, |tokenizer, text, cancel| {
+            let (mut ids, mut cursor) = (Vec::new(), TextCursor::default());
+            while !cursor.is_finished() {
+                cancel.check()?;
+                let added = tokenizer.next_ids(text, &mut cursor, &mut ids);
+                added.map_err(|reason| EngineError::Tokenize { index: 0, reason })?;
+            }
+            Ok(ids)
+        })
     }
 
-    /// All tokens of each text with their offsets, not truncated.
-    pub fn tokens_with_offsets<S: AsRef<str>>(
+    /// Adds the ids of the next piece of a text; the ids of all pieces are those of [`Embedder::tokenize`]. Returns within
+    /// some milliseconds, on the thread of the caller, so that a caller can stop between pieces or do other work.
+    pub fn next_ids(
         &self,
-        texts: &[S],
+        text: &str,
+        cursor: &mut TextCursor,
+        ids: &mut Vec<u32>,
+    ) -> Result<(), EngineError> {
+        caught(|| self.model.tokenizer().next_ids(text, cursor, ids))
+    }
+
+    /// Adds the tokens of the next piece of a text, not truncated. As [`Embedder::next_ids`].
+    pub fn next_tokens(
+        &self,
+        text: &str,
         special_tokens: bool,
-        cancel: &Cancel,
-    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
-        self.map_texts(texts, cancel, move |tokenizer, text| {
-            tokenizer.tokens_with_offsets(text, special_tokens)
-        })
+        cursor: &mut TextCursor,
+        tokens: &mut Vec<Token>,
+    ) -> Result<(), EngineError> {
+        caught(|| self.model.tokenizer().next_tokens(text, special_tokens, cursor, tokens))
+    }
+
+    /// All tokens of a text, not truncated.
+    pub fn tokens(&self, text: &str, special_tokens: bool) -> Result<Vec<Token>, EngineError> {
+        let (mut tokens, mut cursor) = (Vec::new(), TextCursor::default());
+        while !cursor.is_finished() {
+            self.next_tokens(text, special_tokens, &mut cursor, &mut tokens)?;
+        }
+        Ok(tokens)
+    }
+
+    /// The name of a token in the vocabulary, for a token without a part of the text.
+    pub fn token_name(&self, id: u32) -> Option<String> {
+        self.model.tokenizer().token_name(id)
     }
 
     /// Runs the tokenizer on the workers, one share of the texts per job. While the workers compute chunks, which take
@@ -145,13 +177,15 @@ impl Embedder {
         &self,
         texts: &[S],
         cancel: &Cancel,
-        run: impl Fn(&TextTokenizer, &str) -> Result<T, String> + Send + Sync + 'static,
+        run: impl Fn(&TextTokenizer, &str, &Cancel) -> Result<T, EngineError> + Send + Sync + 'static,
     ) -> Result<Vec<T>, EngineError> {
         let run_share =
             move |model: &Model, texts: &mut dyn Iterator<Item = (usize, &str)>, cancel: &Cancel| {
                 let results = texts.map(|(index, text)| {
-                    cancel.check()?;
-                    run(model.tokenizer(), text).map_err(|reason| EngineError::Tokenize { index, reason })
+                    run(model.tokenizer(), text, cancel).map_err(|error| match error {
+                        EngineError::Tokenize { reason, .. } => EngineError::Tokenize { index, reason },
+                        other => other,
+                    })
                 });
                 results.collect::<Result<Vec<_>, EngineError>>()
             };
@@ -241,6 +275,12 @@ impl Embedder {
     pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
         self.model.stage_times()
     }
+}
+
+/// As on a worker: a panic of the tokenizer fails this call only.
+fn caught(run: impl FnOnce() -> Result<(), String>) -> Result<(), EngineError> {
+    let result = catch_unwind(AssertUnwindSafe(run)).map_err(|_| EngineError::WorkerFailed)?;
+    result.map_err(|reason| EngineError::Tokenize { index: 0, reason })
 }
 
 fn start_pool(model: &Path, threads: NonZeroUsize) -> Result<WorkerPool, ModelError> {

@@ -63,5 +63,5 @@ pub use error::{EngineError, ModelError, ModelErrorKind};
 pub use idle_signal::IdleSignal;
 pub use model_files::EmbeddedFiles;
 pub use stack::STACK_SIZE_BYTES;
-pub use tokenizer::TokenWithOffsets;
+pub use tokenizer::{TextCursor, Token};
 pub use workers::WorkerPool;

@@ -7,7 +7,7 @@ mod golden;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use engine::Embedder;
+use engine::{Embedder, Token};
 use golden::{Golden, fixtures, real_model};
 
 /// The acceptance bounds of the project. The measured errors are about ten times smaller.
@@ -124,10 +124,12 @@ fn a_cancelled_call_fails_and_the_next_call_succeeds() {
 fn tokens_with_offsets_equal_the_golden_tokens_at_their_offsets() {
     for (embedder, golden) in [tiny(), real()] {
         let cancel = engine::Cancel::default();
-        let all = embedder.tokens_with_offsets(&golden.texts, true, &cancel).unwrap();
-        let plain = embedder.tokens_with_offsets(&golden.texts, false, &cancel).unwrap();
+        let tokens_of = |special| -> Vec<Vec<Token>> {
+            golden.texts.iter().map(|text| embedder.tokens(text, special).unwrap()).collect()
+        };
+        let (all, plain) = (tokens_of(true), tokens_of(false));
         for (((text, ids), tokens), plain) in golden.texts.iter().zip(&golden.ids).zip(&all).zip(&plain) {
-            let token_ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
+            let token_ids: Vec<u32> = tokens.iter().map(Token::id).collect();
             if tokens.len() <= golden.max_tokens {
                 assert_eq!(token_ids, *ids, "{text:?}");
             } else {
@@ -136,24 +138,24 @@ fn tokens_with_offsets_equal_the_golden_tokens_at_their_offsets() {
                 assert_eq!(token_ids.last(), ids.last());
             }
             assert_eq!(
-                tokens.iter().filter(|token| !token.special).collect::<Vec<_>>(),
+                tokens.iter().filter(|token| !token.is_special()).collect::<Vec<_>>(),
                 plain.iter().collect::<Vec<_>>()
             );
             for token in plain {
-                let Some((start, stop)) = token.offsets else { continue };
-                let part: String = text.chars().skip(start).take(stop - start).collect();
-                assert_eq!(part, token.text, "{text:?}");
+                let Some((part, (start, stop))) = token.part(text) else { continue };
+                assert_eq!(text.chars().skip(start).take(stop - start).collect::<String>(), part, "{text:?}");
             }
         }
         // More tokens than any model reads, with leading and trailing spaces.
         let long = format!("  {}", "fox ".repeat(3000));
-        let tokens = &embedder.tokens_with_offsets(&[&long], true, &cancel).unwrap()[0];
+        let tokens = embedder.tokens(&long, true).unwrap();
         let cut = &embedder.tokenize(&[&long], &cancel).unwrap()[0];
         assert_eq!(cut.len(), embedder.max_tokens());
-        assert!(tokens.len() >= 3002 && tokens[0].special && tokens[tokens.len() - 1].special);
+        assert!(tokens.len() >= 3002 && tokens[0].is_special() && tokens[tokens.len() - 1].is_special());
         let last = &tokens[tokens.len() - 2];
         assert!(
-            !last.special && last.offsets.is_some_and(|(_, stop)| stop == long.trim_end().chars().count()),
+            !last.is_special()
+                && last.part(&long).is_some_and(|(_, (_, stop))| stop == long.trim_end().chars().count()),
             "{last:?}"
         );
     }
@@ -184,7 +186,7 @@ fn a_long_text_yields_the_ids_of_its_first_words_in_bounded_time() {
         let endless = "x".repeat(4 << 20);
         let error = embedder.tokenize(&[&endless], &cancel).unwrap_err().to_string();
         assert!(error.contains("4194304 bytes"), "{error}");
-        assert!(embedder.tokens_with_offsets(&[&endless], true, &cancel).is_err());
+        assert!(embedder.tokens(&endless, true).is_err());
         assert!(embedder.tokenize(&["x".repeat(100 << 10)], &cancel).is_ok());
     }
 }

@@ -74,6 +74,11 @@ diag::codes! {
         "catches": "a run that is too short, and a load that is not constant",
         "fix": "raise `--minutes`, or run it on an idle machine",
     }
+    /// A client caused more memory than its limit allows.
+    pub BOUNDED_MEMORY = Violation "fault-memory": "a client caused more memory than the limits of the server allow" {
+        "catches": "bytes that are held before or without being counted: responses, tokens, lines of the log",
+        "fix": "compare `inferd_inflight_bytes` with `process_resident_memory_bytes` on /metrics during the run",
+    }
     /// Permits or threads remain after all clients have left.
     pub RESOURCE_LEAK = Violation "fault-resource-leak": "permits or threads remain after all misbehaving clients have left" {
         "catches": "requests whose work does not end with their connection",

@@ -14,6 +14,7 @@ pub struct Client {
     address: SocketAddr,
     source: Option<IpAddr>,
     timeout: Duration,
+    key: Option<&'static str>,
     connection: Option<BufReader<TcpStream>>,
 }
 
@@ -49,7 +50,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 impl Client {
     /// `timeout` applies to connecting and to each read and write.
     pub fn new(address: SocketAddr, timeout: Duration) -> Self {
-        Self { address, source: None, timeout, connection: None }
+        Self { address, source: None, timeout, key: None, connection: None }
     }
 
     /// The same from another address of this machine. The server tells clients apart by their addresses.
@@ -57,12 +58,17 @@ impl Client {
         Self { source: Some(source), ..Self::new(address, timeout) }
     }
 
+    /// Sends this API key with every POST request.
+    pub fn with_key(self, key: &'static str) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
     pub fn get(&mut self, path: &str) -> Result<Response, RequestError> {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes(), Duration::ZERO)
     }
 
     pub fn post(&mut self, path: &str, json: &[u8]) -> Result<Response, RequestError> {
-        self.post_with(path, "", json)
+        self.post_with(path, &self.key.map_or(String::new(), authorization), json)
     }
 
     /// `headers` are whole lines.
@@ -120,7 +126,13 @@ pub fn post_request(path: &str, json: &[u8]) -> Vec<u8> {
     post_request_with(path, "", json)
 }
 
-fn post_request_with(path: &str, headers: &str, json: &[u8]) -> Vec<u8> {
+/// The header of an API key, as a whole line.
+pub fn authorization(key: &str) -> String {
+    format!("authorization: Bearer {key}\r\n")
+}
+
+/// `headers` are whole lines.
+pub fn post_request_with(path: &str, headers: &str, json: &[u8]) -> Vec<u8> {
     let length = json.len();
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\

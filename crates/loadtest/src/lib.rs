@@ -14,6 +14,7 @@
 mod aftermath;
 mod big_host;
 mod big_model;
+mod blocked_log;
 mod check;
 mod codes;
 mod container;
@@ -28,6 +29,7 @@ mod metrics;
 mod overload;
 mod peak;
 mod probe;
+mod process_memory;
 mod report;
 mod rng;
 mod scenario;
@@ -37,7 +39,11 @@ mod slow_body;
 mod soak;
 mod spike;
 mod timeouts;
+mod tokenize_flood;
+mod tokenize_memory;
 mod traffic;
+mod two_clients;
+mod unread_responses;
 mod victim;
 mod workload;
 

@@ -45,6 +45,13 @@ impl Server {
         Self::spawn(command, None)
     }
 
+    /// The same; nobody reads its log after the line with its address.
+    pub fn start_with_unread_log(binary: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let mut command = Command::new(binary);
+        command.env_clear().args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        Self::spawn_with(command, None, false)
+    }
+
     /// `command` runs a container in the foreground, in the network of the host; its client forwards the log.
     pub fn start_container(mut command: Command, name: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         // The engine's client reports no port, so a free one is chosen here.
@@ -53,7 +60,11 @@ impl Server {
         Self::spawn(command, Some(name.to_string()))
     }
 
-    fn spawn(mut command: Command, container: Option<String>) -> anyhow::Result<Self> {
+    fn spawn(command: Command, container: Option<String>) -> anyhow::Result<Self> {
+        Self::spawn_with(command, container, true)
+    }
+
+    fn spawn_with(mut command: Command, container: Option<String>, reads_log: bool) -> anyhow::Result<Self> {
         let quoted = process::quote(&command);
         let not_started = |found: String| {
             Diagnostic::new(&SERVER_NOT_STARTED, "the server did not start")
@@ -78,9 +89,14 @@ impl Server {
         let panics = Arc::new(Mutex::new(Vec::new()));
         let kept_panics = Arc::clone(&panics);
         std::thread::spawn(move || {
-            for line in BufReader::new(lines).lines().map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("listening url=http://") {
-                    let _ = sender.send(address.trim().to_string());
+            let mut lines = BufReader::new(lines).lines();
+            while let Some(Ok(line)) = lines.next() {
+                if let Some(address) = listening_address(&line) {
+                    let _ = sender.send(address);
+                    if !reads_log {
+                        // Keeps the pipe open for the life of the server, which ends before the scenario does.
+                        return std::mem::forget(lines);
+                    }
                 }
                 if PANIC_MARKS.iter().any(|mark| line.contains(mark)) {
                     let mut panics = kept_panics.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,6 +192,14 @@ impl Server {
         }
         Ok(None)
     }
+}
+
+/// The address in the line that reports it, as text or as JSON.
+fn listening_address(line: &str) -> Option<String> {
+    let url = line.split_once("listening url=http://").or_else(|| {
+        line.contains("\"message\":\"listening\"").then(|| line.split_once("\"url\":\"http://")).flatten()
+    });
+    url.map(|(_, address)| address.trim().split('"').next().unwrap_or_default().to_string())
 }
 
 /// 128 + signal when a signal ended the process, as shells report it.

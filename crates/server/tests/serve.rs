@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
+use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 use fake_model::{Fake, address, loader, options, serve, wait_until};
 use http_client::{JSON, check_error, connect, embed, embed_within, get, receive, request, send};
 use inferd::serve::{Loader, Model, Server, Shape};
@@ -167,16 +167,23 @@ fn a_permit_is_held_until_its_work_has_stopped() {
         fn shape(&self) -> Shape {
             Shape { dimension: 1, tokens_max: 8, vocabulary: 9 }
         }
-        fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
-            Ok(vec![vec![1]; texts.len()])
+        fn next_ids(&self, _: &str, cursor: &mut TextCursor, ids: &mut Vec<u32>) -> Result<(), EngineError> {
+            ids.push(1);
+            cursor.finish();
+            Ok(())
         }
-        fn tokens_with_offsets(
+        fn next_tokens(
             &self,
-            _: &[String],
+            _: &str,
             _: bool,
-            _: &Cancel,
-        ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
-            Ok(Vec::new())
+            cursor: &mut TextCursor,
+            _: &mut Vec<Token>,
+        ) -> Result<(), EngineError> {
+            cursor.finish();
+            Ok(())
+        }
+        fn token_name(&self, _: u32) -> Option<String> {
+            None
         }
         fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
             while !self.0.load(Ordering::SeqCst) {

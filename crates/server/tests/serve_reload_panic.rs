@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
+use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 use fake_model::{address, options, wait_until};
 use http_client::{get, post};
 use inferd::serve::{Loader, Model, Server, Shape, run_until_signal};
@@ -27,17 +27,25 @@ impl Model for PanicsWhenDropped {
         Shape { dimension: 1, tokens_max: 8, vocabulary: 8 }
     }
 
-    fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
-        Ok(vec![vec![1]; texts.len()])
+    fn next_ids(&self, _: &str, cursor: &mut TextCursor, ids: &mut Vec<u32>) -> Result<(), EngineError> {
+        ids.push(1);
+        cursor.finish();
+        Ok(())
     }
 
-    fn tokens_with_offsets(
+    fn next_tokens(
         &self,
-        _: &[String],
+        _: &str,
         _: bool,
-        _: &Cancel,
-    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
-        Ok(Vec::new())
+        cursor: &mut TextCursor,
+        _: &mut Vec<Token>,
+    ) -> Result<(), EngineError> {
+        cursor.finish();
+        Ok(())
+    }
+
+    fn token_name(&self, _: u32) -> Option<String> {
+        None
     }
 
     fn step(&self, batch: &[Vec<u32>], _: &Cancel, _: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {

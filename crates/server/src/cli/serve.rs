@@ -256,6 +256,7 @@ fn options(
             batch_tokens,
             batch_delay: flags.batch_delay.duration(),
             request_tokens_max: flags.max_request_tokens,
+            tokenize_max: threads.get(),
         },
     })
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
-use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
+use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -61,6 +61,7 @@ pub fn options() -> Options {
             batch_tokens: 256,
             batch_delay: Duration::ZERO,
             request_tokens_max: 1 << 20,
+            tokenize_max: 2,
         },
     }
 }
@@ -155,17 +156,22 @@ impl Model for GatedModel {
         Model::shape(&*self.model)
     }
 
-    fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
-        Model::tokenize(&*self.model, texts, cancel)
+    fn next_ids(&self, text: &str, cursor: &mut TextCursor, ids: &mut Vec<u32>) -> Result<(), EngineError> {
+        Model::next_ids(&*self.model, text, cursor, ids)
     }
 
-    fn tokens_with_offsets(
+    fn next_tokens(
         &self,
-        texts: &[String],
+        text: &str,
         special_tokens: bool,
-        cancel: &Cancel,
-    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
-        Model::tokens_with_offsets(&*self.model, texts, special_tokens, cancel)
+        cursor: &mut TextCursor,
+        tokens: &mut Vec<Token>,
+    ) -> Result<(), EngineError> {
+        Model::next_tokens(&*self.model, text, special_tokens, cursor, tokens)
+    }
+
+    fn token_name(&self, id: u32) -> Option<String> {
+        Model::token_name(&*self.model, id)
     }
 
     fn step(

@@ -73,7 +73,8 @@ impl Catalog {
             (Some(name), entries) => entries.iter().find(|entry| entry.name == name),
         };
         found.cloned().ok_or_else(|| LookupError::NotFound {
-            name: name.unwrap_or_default().to_owned(),
+            // A name of the client can be as long as a body.
+            name: super::http::cut(name.unwrap_or_default()).into_owned(),
             known: entries.iter().map(|entry| entry.name.clone()).collect(),
         })
     }

@@ -5,12 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, TokenWithOffsets};
+use engine::{Cancel, EngineError, Token};
 use tokio::sync::oneshot;
 
-use super::admission::Permit;
+use super::admission::{Permit, Rejection};
 use super::client::Client;
 use super::model::Model;
+use super::text::Text;
 
 /// The kind of result that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub struct Job {
 struct State {
     vectors: Vec<Vec<f32>>,
     missing: usize,
-    tokenized: Vec<Vec<TokenWithOffsets>>,
+    tokenized: Vec<(Text, Vec<Token>)>,
     token_count: usize,
     submitted: Instant,
     first_step: Option<Instant>,
@@ -44,8 +45,8 @@ struct State {
 pub struct JobOutput {
     /// In the order of the request; empty for [`OutputKind::Tokens`].
     pub vectors: Vec<Vec<f32>>,
-    /// The tokens of each text; empty for [`OutputKind::Embeddings`].
-    pub tokenized: Vec<Vec<TokenWithOffsets>>,
+    /// Each text with its tokens; empty for [`OutputKind::Embeddings`].
+    pub tokenized: Vec<(Text, Vec<Token>)>,
     pub token_count: usize,
     /// Time from submission to the first step, or to the tokenizer for [`OutputKind::Tokens`].
     pub queued: Duration,
@@ -56,10 +57,12 @@ pub struct JobOutput {
 #[derive(Debug)]
 pub enum JobError {
     Engine(EngineError),
+    /// Counting stops above the limit.
     TooManyTokens {
-        tokens: usize,
         tokens_max: usize,
     },
+    /// The tokens exceed the bytes of all requests.
+    Rejected(Rejection),
     /// The server stopped before the request was computed.
     Stopped,
 }
@@ -69,9 +72,10 @@ impl fmt::Display for JobError {
         match self {
             // The hint is for the operator, not for the client.
             Self::Engine(error) => f.write_str(&error.diagnostic().fields().message),
-            Self::TooManyTokens { tokens, tokens_max } => {
-                write!(f, "the request has {tokens} tokens; the limit of this server is {tokens_max}")
+            Self::TooManyTokens { tokens_max } => {
+                write!(f, "the request has more than {tokens_max} tokens, the limit of this server")
             }
+            Self::Rejected(_) => f.write_str("too many requests are in flight"),
             Self::Stopped => f.write_str("the server is stopping"),
         }
     }
@@ -108,9 +112,20 @@ impl Job {
         (Arc::new(job), receiver)
     }
 
-    /// Records the number of tokens.
-    pub fn set_token_count(&self, tokens: usize) {
-        self.lock().token_count = tokens;
+    /// Counts further tokens, and their bytes. Fails above either limit.
+    pub fn add_tokens(
+        &self,
+        tokens: usize,
+        bytes_per_token: usize,
+        tokens_max: usize,
+    ) -> Result<(), JobError> {
+        let mut state = self.lock();
+        state.token_count += tokens;
+        if state.token_count > tokens_max {
+            return Err(JobError::TooManyTokens { tokens_max });
+        }
+        let charged = state.permit.as_mut().map(|permit| permit.charge((tokens * bytes_per_token) as u64));
+        charged.unwrap_or(Ok(())).map_err(JobError::Rejected)
     }
 
     /// Records the start of the first step.
@@ -133,8 +148,8 @@ impl Job {
         }
     }
 
-    /// Adds the tokens of all texts and sends the response.
-    pub fn add_tokens(&self, tokenized: Vec<Vec<TokenWithOffsets>>) {
+    /// Sends the tokens of all texts.
+    pub fn finish_tokens(&self, tokenized: Vec<(Text, Vec<Token>)>) {
         let mut state = self.lock();
         state.tokenized = tokenized;
         Self::respond(state);

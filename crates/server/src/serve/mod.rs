@@ -41,6 +41,8 @@ mod signals;
 mod single_flight;
 mod startup_log;
 pub(crate) mod state;
+mod text;
+mod text_work;
 mod trusted_proxy;
 mod write_timeout;
 

@@ -4,7 +4,7 @@
 //! in one step. A decoder would need one step per token; the scheduler already returns to a request until it has no
 //! sequences left, and checks for cancellation each time.
 
-use engine::{Cancel, Embedder, EngineError, IdleSignal, TokenWithOffsets};
+use engine::{Cancel, Embedder, EngineError, IdleSignal, TextCursor, Token};
 
 /// Sizes of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,16 +22,21 @@ pub trait Model: Send + Sync {
     /// The sizes.
     fn shape(&self) -> Shape;
 
-    /// The token ids of each text, with special tokens, truncated to `tokens_max`.
-    fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError>;
+    /// Adds the token ids of the next piece of a text: with special tokens, truncated to `tokens_max`. Takes some
+    /// milliseconds at most.
+    fn next_ids(&self, text: &str, cursor: &mut TextCursor, ids: &mut Vec<u32>) -> Result<(), EngineError>;
 
-    /// All tokens of each text with their offsets, not truncated.
-    fn tokens_with_offsets(
+    /// Adds the tokens of the next piece of a text, not truncated. Takes some milliseconds at most.
+    fn next_tokens(
         &self,
-        texts: &[String],
+        text: &str,
         special_tokens: bool,
-        cancel: &Cancel,
-    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError>;
+        cursor: &mut TextCursor,
+        tokens: &mut Vec<Token>,
+    ) -> Result<(), EngineError>;
+
+    /// The name of a token in the vocabulary.
+    fn token_name(&self, id: u32) -> Option<String>;
 
     /// Allocates the memory for batches of this size. No other work runs meanwhile.
     fn warm_up(&self, _batch_tokens: usize) -> Result<(), EngineError> {
@@ -58,17 +63,22 @@ impl Model for Embedder {
         Shape { dimension: self.dimension(), tokens_max: self.max_tokens(), vocabulary: self.vocab_size() }
     }
 
-    fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
-        Embedder::tokenize(self, texts, cancel)
+    fn next_ids(&self, text: &str, cursor: &mut TextCursor, ids: &mut Vec<u32>) -> Result<(), EngineError> {
+        Embedder::next_ids(self, text, cursor, ids)
     }
 
-    fn tokens_with_offsets(
+    fn next_tokens(
         &self,
-        texts: &[String],
+        text: &str,
         special_tokens: bool,
-        cancel: &Cancel,
-    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
-        Embedder::tokens_with_offsets(self, texts, special_tokens, cancel)
+        cursor: &mut TextCursor,
+        tokens: &mut Vec<Token>,
+    ) -> Result<(), EngineError> {
+        Embedder::next_tokens(self, text, special_tokens, cursor, tokens)
+    }
+
+    fn token_name(&self, id: u32) -> Option<String> {
+        Embedder::token_name(self, id)
     }
 
     fn warm_up(&self, batch_tokens: usize) -> Result<(), EngineError> {

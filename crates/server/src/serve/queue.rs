@@ -1,22 +1,27 @@
 //! The order of work: first in, first out for each client, round-robin between clients.
 //!
 //! A batch is filled sequence by sequence, so a request of a thousand texts does not delay a request of one text. Texts
-//! are tokenized before any batch is formed, because only tokens tell their cost.
+//! are tokenized before any batch is formed, because only tokens tell their cost. They are tokenized in slices of some
+//! milliseconds, so a request of long texts does not delay others either.
+//!
+//! Requests that only tokenize have a lane of their own: they never delay the embeddings of the same client. A runner
+//! chooses between the lanes by the time that each has taken (`scheduler::shares`).
 //!
 //! This module starts no thread and takes no lock; `scheduler` does both.
 
-use std::collections::{HashMap, VecDeque};
+mod lane;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::client::Client;
-use super::job::Job;
+use super::job::{Job, OutputKind};
 use super::model::Model;
+use super::text_work::TextWork;
+use lane::Lane;
 
-/// Round-robin quantum per client, in tokens.
-const QUANTUM_TOKENS: usize = 256;
-/// Bytes of text for one call of the tokenizer; at least one request per client.
-const TOKENIZE_BYTES: usize = 256 << 10;
+/// Bytes of text of one slice; at least one request.
+const SLICE_BYTES: usize = 16 << 10;
 
 /// A request in the queue.
 pub struct Entry {
@@ -27,18 +32,22 @@ pub struct Entry {
 
 /// The part of a request that is not computed yet.
 pub enum PendingInput {
-    Texts(Vec<String>),
+    Texts(TextWork),
     /// A runner tokenizes the texts; the entry keeps its position.
     Tokenizing,
     /// Each with its index in the request.
     Sequences(VecDeque<(usize, Vec<u32>)>),
 }
 
-/// Work for one runner.
-pub enum Work {
-    Tokenize(Vec<(Arc<Job>, Vec<String>)>),
-    Compute(Batch),
+/// The two kinds of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneKind {
+    Embeddings,
+    TokenizeOnly,
 }
+
+/// Requests whose texts a runner tokenizes for some milliseconds.
+pub type Slice = Vec<(Arc<Job>, TextWork)>;
 
 /// Sequences of one model.
 pub struct Batch {
@@ -56,21 +65,26 @@ pub struct Item {
 /// All requests that wait.
 #[derive(Default)]
 pub struct Queue {
-    clients: HashMap<Client, VecDeque<Entry>>,
-    /// Every client with an entry, once; the first is next.
-    turns: VecDeque<Client>,
+    embeddings: Lane,
+    tokenize_only: Lane,
 }
 
 impl Queue {
     /// Adds a request.
-    pub fn push(&mut self, client: &Client, entry: Entry) {
-        self.entries_of(client).push_back(entry);
+    pub fn push(&mut self, entry: Entry) {
+        self.lane_of(&entry.job).push(entry);
+    }
+
+    /// Returns texts that are not finished. A job that is not in the queue any more is dropped.
+    pub fn put_back(&mut self, job: &Arc<Job>, work: TextWork) {
+        if let Some(entry) = self.lane_of(job).entry(job) {
+            entry.input = PendingInput::Texts(work);
+        }
     }
 
     /// Replaces the texts of a job by sequences. False when the job is not in the queue any more.
     pub fn set_sequences(&mut self, job: &Arc<Job>, sequences: Vec<Vec<u32>>) -> bool {
-        let entries = self.clients.get_mut(&job.client);
-        let entry = entries.and_then(|entries| entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.job, job)));
+        let entry = self.embeddings.entry(job);
         if let Some(entry) = entry {
             entry.input = PendingInput::Sequences(sequences.into_iter().enumerate().collect());
             return true;
@@ -80,49 +94,45 @@ impl Queue {
 
     /// Takes out a job that needs no further work.
     pub fn remove(&mut self, job: &Arc<Job>) -> Option<Entry> {
-        let entries = self.clients.get_mut(&job.client)?;
-        let at = entries.iter().position(|entry| Arc::ptr_eq(&entry.job, job))?;
-        let entry = entries.remove(at);
-        self.remove_idle_clients();
-        entry
+        self.lane_of(job).remove(job)
     }
 
-    fn entries_of(&mut self, client: &Client) -> &mut VecDeque<Entry> {
-        if !self.clients.contains_key(client) {
-            self.turns.push_back(client.clone());
+    fn lane_of(&mut self, job: &Job) -> &mut Lane {
+        match job.output_kind {
+            OutputKind::Embeddings => &mut self.embeddings,
+            OutputKind::Tokens { .. } => &mut self.tokenize_only,
         }
-        self.clients.entry(client.clone()).or_default()
+    }
+
+    fn lane(&self, kind: LaneKind) -> &Lane {
+        match kind {
+            LaneKind::Embeddings => &self.embeddings,
+            LaneKind::TokenizeOnly => &self.tokenize_only,
+        }
     }
 
     /// Takes out cancelled entries. The caller drops them after it has released its lock.
     pub fn remove_cancelled(&mut self) -> Vec<Entry> {
-        let mut cancelled = Vec::new();
-        for entries in self.clients.values_mut() {
-            let mut kept = VecDeque::with_capacity(entries.len());
-            for entry in entries.drain(..) {
-                if entry.job.cancel.is_cancelled() { cancelled.push(entry) } else { kept.push_back(entry) }
-            }
-            *entries = kept;
-        }
-        self.remove_idle_clients();
+        let mut cancelled = self.embeddings.remove_cancelled();
+        cancelled.append(&mut self.tokenize_only.remove_cancelled());
         cancelled
     }
 
     /// Takes out all entries.
     pub fn drain(&mut self) -> Vec<Entry> {
-        self.turns.clear();
-        self.clients.drain().flat_map(|(_, entries)| entries).collect()
+        let lanes = [std::mem::take(&mut self.embeddings), std::mem::take(&mut self.tokenize_only)];
+        lanes.into_iter().flat_map(Lane::into_entries).collect()
     }
 
     /// Number of requests.
     pub fn requests(&self) -> usize {
-        self.clients.values().map(VecDeque::len).sum()
+        self.embeddings.entries().count() + self.tokenize_only.entries().count()
     }
 
     /// Tokens of all sequences; counting stops at `enough`.
     pub fn tokens(&self, enough: usize) -> usize {
         let mut tokens = 0;
-        for entry in self.clients.values().flatten() {
+        for entry in self.embeddings.entries() {
             if let PendingInput::Sequences(sequences) = &entry.input {
                 for (_, sequence) in sequences {
                     tokens += sequence.len();
@@ -137,99 +147,26 @@ impl Queue {
 
     /// Arrival of the oldest request.
     pub fn oldest(&self) -> Option<Instant> {
-        self.clients.values().flatten().map(|entry| entry.since).min()
+        self.embeddings.entries().chain(self.tokenize_only.entries()).map(|entry| entry.since).min()
     }
 
-    /// Whether a request waits for the tokenizer.
-    pub fn has_texts(&self) -> bool {
-        self.clients.values().flatten().any(|entry| matches!(entry.input, PendingInput::Texts(_)))
+    /// Whether a request of this kind waits for the tokenizer.
+    pub fn has_texts(&self, kind: LaneKind) -> bool {
+        self.lane(kind).entries().any(|entry| matches!(entry.input, PendingInput::Texts(_)))
     }
 
-    /// Takes the next work. `may_compute` tells whether a batch may begin.
-    pub fn take(&mut self, batch_tokens: usize, may_compute: bool) -> Option<Work> {
-        let texts = self.take_texts();
-        if !texts.is_empty() {
-            return Some(Work::Tokenize(texts));
-        }
-        if may_compute { self.take_batch(batch_tokens).map(Work::Compute) } else { None }
-    }
-
-    /// Texts of every client, with an equal share of bytes each.
-    fn take_texts(&mut self) -> Vec<(Arc<Job>, Vec<String>)> {
-        let share = TOKENIZE_BYTES / self.turns.len().max(1);
-        let mut taken = Vec::new();
-        for client in &self.turns {
-            let mut bytes = 0;
-            for entry in self.clients.get_mut(client).into_iter().flatten() {
-                if bytes > share {
-                    break;
-                }
-                if let PendingInput::Texts(texts) = &mut entry.input {
-                    let texts = std::mem::take(texts);
-                    bytes += texts.iter().map(String::len).sum::<usize>() + 1;
-                    entry.input = PendingInput::Tokenizing;
-                    taken.push((Arc::clone(&entry.job), texts));
-                }
-            }
-        }
-        taken
-    }
-
-    fn take_batch(&mut self, batch_tokens: usize) -> Option<Batch> {
-        let mut batch: Option<Batch> = None;
-        let (mut tokens, mut passed_over) = (0, 0);
-        while tokens < batch_tokens && passed_over < self.turns.len() {
-            let client = self.turns.pop_front()?;
-            let before = tokens;
-            if let Some(entries) = self.clients.get_mut(&client) {
-                take_turn(entries, &mut batch, &mut tokens, batch_tokens);
-            }
-            passed_over = if tokens == before { passed_over + 1 } else { 0 };
-            self.turns.push_back(client);
-        }
-        self.remove_idle_clients();
-        batch
-    }
-
-    fn remove_idle_clients(&mut self) {
-        self.clients.retain(|_, entries| !entries.is_empty());
-        self.turns.retain(|client| self.clients.contains_key(client));
-    }
-}
-
-/// Moves sequences of one client to the batch: one quantum, of the batch's model only, within the tokens of the batch.
-fn take_turn(
-    entries: &mut VecDeque<Entry>,
-    batch: &mut Option<Batch>,
-    tokens: &mut usize,
-    batch_tokens: usize,
-) {
-    let turn_end = (*tokens + QUANTUM_TOKENS).min(batch_tokens);
-    let mut at = 0;
-    while *tokens < turn_end {
-        let Some(entry) = entries.get_mut(at) else { return };
-        let PendingInput::Sequences(sequences) = &mut entry.input else {
-            at += 1;
-            continue;
+    /// Texts of one slice; empty when no request of this kind waits for the tokenizer.
+    pub fn take_slice(&mut self, kind: LaneKind) -> Slice {
+        let lane = match kind {
+            LaneKind::Embeddings => &mut self.embeddings,
+            LaneKind::TokenizeOnly => &mut self.tokenize_only,
         };
-        let batch =
-            batch.get_or_insert_with(|| Batch { model: Arc::clone(&entry.job.model), items: Vec::new() });
-        if !Arc::ptr_eq(&batch.model, &entry.job.model) {
-            at += 1;
-            continue;
-        }
-        match sequences.front() {
-            // The first sequence is taken at any length, so that a batch is never empty.
-            Some((_, next)) if *tokens > 0 && *tokens + next.len() > batch_tokens => return,
-            _ => {}
-        }
-        if let Some((index, sequence)) = sequences.pop_front() {
-            *tokens += sequence.len();
-            batch.items.push(Item { job: Arc::clone(&entry.job), index, sequence });
-        }
-        if sequences.is_empty() {
-            entries.remove(at);
-        }
+        lane.take_slice(SLICE_BYTES)
+    }
+
+    /// Sequences of one model within the tokens of a batch; at least one if any waits.
+    pub fn take_batch(&mut self, batch_tokens: usize) -> Option<Batch> {
+        self.embeddings.take_batch(batch_tokens)
     }
 }
 

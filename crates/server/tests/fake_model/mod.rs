@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
+use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 use inferd::serve::{
     AdmissionLimits, BatchSettings, ConnectionLimits, Listen, Loader, Model, OptionSources, Options,
     RequestLimits, Server, Shape,
@@ -35,29 +35,33 @@ impl Model for Fake {
         Shape { dimension: 4, tokens_max: 256, vocabulary: 1000 }
     }
 
-    fn tokenize(&self, texts: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
-        let id = |word: &str| if word == "panic" { PANICS } else { 1 };
-        Ok(texts.iter().map(|text| text.split(' ').map(id).collect()).collect())
+    fn next_ids(&self, text: &str, cursor: &mut TextCursor, ids: &mut Vec<u32>) -> Result<(), EngineError> {
+        ids.extend(text.split(' ').map(|word| if word == "panic" { PANICS } else { 1 }));
+        cursor.finish();
+        Ok(())
     }
 
-    fn tokens_with_offsets(
+    fn next_tokens(
         &self,
-        texts: &[String],
+        text: &str,
         special: bool,
-        _: &Cancel,
-    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
-        let mark = || TokenWithOffsets { id: 0, text: "[S]".into(), special: true, offsets: None };
-        let word = |word: &str| TokenWithOffsets {
-            id: 1,
-            text: word.into(),
-            special: false,
-            offsets: Some((0, word.len())),
-        };
-        let one = |text: &String| {
-            let words = text.split(' ').map(word);
-            if special { [mark()].into_iter().chain(words).collect() } else { words.collect() }
-        };
-        Ok(texts.iter().map(one).collect())
+        cursor: &mut TextCursor,
+        tokens: &mut Vec<Token>,
+    ) -> Result<(), EngineError> {
+        if special {
+            tokens.push(Token::new_special(0));
+        }
+        let mut start = 0;
+        for word in text.split(' ') {
+            tokens.push(Token::new(1, Some((start, start + word.len())), start));
+            start += word.len() + 1;
+        }
+        cursor.finish();
+        Ok(())
+    }
+
+    fn token_name(&self, _: u32) -> Option<String> {
+        Some("[S]".into())
     }
 
     fn step(
@@ -113,7 +117,12 @@ pub fn options() -> Options {
             header_timeout: Duration::from_millis(500),
             write_timeout: Duration::from_millis(500),
         },
-        batches: BatchSettings { batch_tokens: 64, batch_delay: Duration::ZERO, request_tokens_max: 5000 },
+        batches: BatchSettings {
+            batch_tokens: 64,
+            batch_delay: Duration::ZERO,
+            request_tokens_max: 5000,
+            tokenize_max: 2,
+        },
     }
 }
 

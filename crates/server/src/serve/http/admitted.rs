@@ -18,12 +18,19 @@ use super::context::{self, Phase, RequestContext};
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::input::Limits;
+use super::stream::BUFFER_BYTES;
 use super::{body, body_reader};
+
+/// Larger bodies are parsed on a thread of their own: the threads of HTTP serve all clients.
+const INLINE_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// JSON of a value of a vector: a sign, eight or nine digits, a point, an exponent, a comma.
+const JSON_BYTES_PER_VALUE: usize = 16;
 
 /// A request that has been admitted, and its body.
 pub struct Admitted {
-    pub request: AdmittedRequest,
-    pub body: Vec<u8>,
+    request: AdmittedRequest,
+    body: Vec<u8>,
 }
 
 /// Holds the permit of a request.
@@ -32,6 +39,7 @@ pub struct AdmittedRequest {
     context: RequestContext,
     deadline: Deadline,
     permit: Permit,
+    body_bytes: u64,
 }
 
 /// The model of a request, in memory.
@@ -68,6 +76,40 @@ impl FromRequest<Arc<AppState>> for Admitted {
     }
 }
 
+impl Admitted {
+    /// Parses the body with `read`. The permit goes along, so that a request whose client has disconnected counts until
+    /// its body is parsed.
+    pub async fn parse<T: Send + 'static>(
+        self,
+        read: impl FnOnce(&Arc<String>, Limits) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<(AdmittedRequest, T), ApiError> {
+        let Self { request, body } = self;
+        let is_large = body.len() > INLINE_BODY_BYTES_MAX;
+        let parse = move || {
+            let body = String::from_utf8(body)
+                .map_err(|error| ApiError::json(format!("the body is not UTF-8: {}", error.utf8_error())))?;
+            let value = read(&Arc::new(body), request.input_limits())?;
+            Ok((request, value))
+        };
+        if !is_large {
+            return parse();
+        }
+        // The runtime has one such thread. A task that waits for it is dropped with its request.
+        let mut task = AbortOnDrop(tokio::task::spawn_blocking(parse));
+        let result = (&mut task.0).await;
+        result.unwrap_or_else(|_| Err(ApiError::internal("the parser of this request panicked")))
+    }
+}
+
+/// Cancels a task that has not begun.
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl AdmittedRequest {
     async fn admit(
         state: &Arc<AppState>,
@@ -87,7 +129,8 @@ impl AdmittedRequest {
         }
         let mut permit = state.admission.admit(&context.client)?;
         let body = deadline.limit(body_reader::read(body, announced, &limits, &mut permit)).await??;
-        Ok((Self { state: Arc::clone(state), context, deadline, permit }, body))
+        let body_bytes = body.len() as u64;
+        Ok((Self { state: Arc::clone(state), context, deadline, permit, body_bytes }, body))
     }
 
     /// The model with this name; loads it when necessary.
@@ -101,6 +144,11 @@ impl AdmittedRequest {
         })?;
         let shape = model.shape();
         Ok(LoadedModel { entry, model, shape })
+    }
+
+    /// Bytes of the body.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes
     }
 
     /// Limits on the inputs of one request.
@@ -122,9 +170,16 @@ impl AdmittedRequest {
         param: &'static str,
     ) -> Result<JobOutput, ApiError> {
         check(&input, loaded.shape, self.state.limits.inputs_max, param)?;
-        if !matches!(input, scheduler::Input::TokenizeOnly { .. }) {
-            self.charge(input.len() * loaded.shape.dimension * size_of::<f32>())?;
-        }
+        // The tokens of `/tokenize` are charged while they are counted.
+        let encoded = match &input {
+            scheduler::Input::TokenizeOnly { .. } => BUFFER_BYTES,
+            _ => {
+                let values = input.len() * loaded.shape.dimension;
+                self.charge(values * size_of::<f32>())?;
+                (values * JSON_BYTES_PER_VALUE).min(BUFFER_BYTES)
+            }
+        };
+        self.charge(encoded)?;
         let (client, model) = (self.context.client.clone(), Arc::clone(&loaded.model));
         let mut response = self.state.scheduler.submit(client, model, input, self.permit);
         self.context.set_phase(Phase::Queue);

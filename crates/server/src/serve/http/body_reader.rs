@@ -13,8 +13,10 @@ use super::error::ApiError;
 
 /// The rate of a body is measured over windows of this length. A client that pauses for less is not cut off.
 const WINDOW: Duration = Duration::from_secs(5);
-/// The first allocation for a body without a length.
+/// The first allocation for a body.
 const CAPACITY_MIN: usize = 4096;
+/// When more of a body with a length has arrived, its whole memory is allocated: growing it by copies holds two buffers.
+const WHOLE_FROM_BYTES: usize = 64 << 10;
 
 /// Reads the body. `announced` is its length, if the client has sent one.
 pub async fn read<B>(
@@ -27,7 +29,7 @@ where
     B: HttpBody<Data = axum::body::Bytes, Error: std::fmt::Display> + Unpin,
 {
     let bytes_max = limits.body_bytes_max;
-    let mut buffer = Buffer::new(announced.unwrap_or(bytes_max), permit);
+    let mut buffer = Buffer::new(announced, bytes_max, permit);
     let end = Instant::now() + limits.body_timeout;
     let mut window = Window::begin();
     loop {
@@ -76,31 +78,59 @@ impl Window {
     }
 }
 
-/// Bytes whose capacity is counted.
+/// Bytes whose memory is counted.
 struct Buffer<'a> {
     bytes: Vec<u8>,
-    capacity_max: usize,
+    announced: Option<usize>,
+    bytes_max: usize,
+    counted: usize,
     permit: &'a mut Permit,
 }
 
 impl<'a> Buffer<'a> {
-    fn new(capacity_max: u64, permit: &'a mut Permit) -> Self {
-        Self { bytes: Vec::new(), capacity_max: usize::try_from(capacity_max).unwrap_or(usize::MAX), permit }
+    fn new(announced: Option<u64>, bytes_max: u64, permit: &'a mut Permit) -> Self {
+        let size = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let announced = announced.map(size);
+        Self { bytes: Vec::new(), announced, bytes_max: size(bytes_max), counted: 0, permit }
     }
 
     fn append(&mut self, data: &[u8]) -> Result<(), ApiError> {
-        let (len, capacity) = (self.bytes.len() + data.len(), self.bytes.capacity());
-        if len > capacity {
-            // Doubles, so that bytes are copied once on average, but never beyond what can arrive.
-            let grown = len.max(capacity.saturating_mul(2)).max(CAPACITY_MIN).min(self.capacity_max.max(len));
-            // Both buffers exist while the bytes are copied.
-            self.permit.charge(grown as u64)?;
-            let reserved = self.bytes.try_reserve_exact(grown - self.bytes.len());
-            reserved.map_err(|_| ApiError::out_of_memory())?;
-            self.permit.release(capacity as u64);
+        let len = self.bytes.len() + data.len();
+        match self.announced {
+            // The kernel backs only pages that are written, so bytes count as they arrive.
+            Some(announced) if len > WHOLE_FROM_BYTES => {
+                self.count(len.next_multiple_of(WHOLE_FROM_BYTES).min(announced.max(len)))?;
+                self.reserve(announced.max(len))?;
+            }
+            _ if len > self.bytes.capacity() => {
+                let capacity = self.bytes.capacity();
+                let bytes_max = self.announced.unwrap_or(self.bytes_max).max(len);
+                // Doubles, so that bytes are copied once on average, but never beyond what can arrive.
+                let grown = len.max(capacity.saturating_mul(2)).max(CAPACITY_MIN).min(bytes_max);
+                // Both buffers exist while the bytes are copied.
+                self.count(capacity + grown)?;
+                self.reserve(grown)?;
+                self.permit.release(capacity as u64);
+                self.counted = grown;
+            }
+            _ => {}
         }
         self.bytes.extend_from_slice(data);
         Ok(())
+    }
+
+    /// Counts that many bytes in total.
+    fn count(&mut self, bytes: usize) -> Result<(), ApiError> {
+        if bytes > self.counted {
+            self.permit.charge((bytes - self.counted) as u64)?;
+            self.counted = bytes;
+        }
+        Ok(())
+    }
+
+    fn reserve(&mut self, capacity: usize) -> Result<(), ApiError> {
+        let additional = capacity.saturating_sub(self.bytes.len());
+        self.bytes.try_reserve_exact(additional).map_err(|_| ApiError::out_of_memory())
     }
 }
 
@@ -168,13 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn counts_the_capacity_and_no_more_than_the_announced_length() {
+    fn counts_the_memory_and_no_more_than_the_announced_length() {
         let (result, _, counted) = receive(10, 1000, 0, false, Some(10_000), &admission());
         assert_eq!((result.unwrap(), counted), (10_000, 10_000));
         let (result, _, counted) = receive(10, 1000, 0, false, None, &admission());
         assert_eq!((result.unwrap(), counted), (10_000, 16_384));
         let (result, _, counted) = receive(1, 30, 0, true, Some(1 << 20), &admission());
         assert_eq!((result.unwrap_err().code(), counted), ("body_timeout", 4096));
+        // The whole length is allocated, and what has arrived counts.
+        let (result, _, counted) = receive(100, 1000, 0, true, Some(1 << 20), &admission());
+        assert_eq!((result.unwrap_err().code(), counted), ("body_timeout", 2 * WHOLE_FROM_BYTES as u64));
+        let (result, _, counted) = receive(100, 1000, 0, false, Some(100_000), &admission());
+        assert_eq!((result.unwrap(), counted), (100_000, 100_000));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::super::admission::Rejection;
 use super::super::catalog::LookupError;
 use super::super::job::JobError;
 use super::super::memory_cap::MemoryFull;
+use super::echo::{cut, cut_message};
 use crate::codes;
 
 /// An error response.
@@ -42,7 +43,7 @@ impl ApiError {
 
     /// The body is not JSON, or not of the expected form.
     pub fn json(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+        Self::new(StatusCode::BAD_REQUEST, "invalid_json", cut_message(&message.into()))
     }
 
     /// Adds the name of the field.
@@ -52,11 +53,12 @@ impl ApiError {
 
     /// No route has this path.
     pub fn not_found(path: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "unknown_url", format!("there is no endpoint `{path}`"))
+        Self::new(StatusCode::NOT_FOUND, "unknown_url", format!("there is no endpoint `{}`", cut(path)))
     }
 
     /// The route has other methods.
     pub fn method_not_allowed(method: &str, path: &str) -> Self {
+        let (method, path) = (cut(method), cut(path));
         let message = format!("`{path}` does not support {method}; the header `Allow` lists the methods");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
@@ -147,6 +149,7 @@ impl ApiError {
         let text = error.to_string();
         match error {
             JobError::Stopped => Self::draining(),
+            JobError::Rejected(rejection) => Self::from(*rejection),
             JobError::TooManyTokens { .. } => Self::invalid(param, text),
             JobError::Engine(
                 EngineError::Tokenize { .. }

@@ -1,22 +1,24 @@
 //! Inputs of a request: a string, strings, token ids, or lists of token ids.
 //!
-//! The parser reads raw JSON under the limits of the server, because a parsed list can take many times the memory of
+//! Texts are parts of the body and are not copied. The parser reads raw JSON under the limits of the server, because a parsed list can take many times the memory of
 //! its text. It stops at the first element above a limit.
 
 use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::scheduler;
+use super::super::text::Text;
 use super::error::ApiError;
 use super::lenient_int::{LenientInt, to_integer};
 
 /// Parsed inputs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Input {
-    Texts(Vec<String>),
+    Texts(Vec<Text>),
     Tokens(Vec<Vec<u32>>),
 }
 
@@ -37,10 +39,15 @@ const IDS_REFUSED: &str = "this server accepts texts, not token ids: ids of anot
     tokenizer of the model, start the server with `--allow-token-ids`";
 
 impl Input {
-    /// Parses the field `param`.
-    pub fn read(raw: &RawValue, param: &'static str, limits: Limits) -> Result<Self, ApiError> {
+    /// Parses the field `param` of a body.
+    pub fn read(
+        body: &Arc<String>,
+        raw: &RawValue,
+        param: &'static str,
+        limits: Limits,
+    ) -> Result<Self, ApiError> {
         let exceeded = Cell::new(None);
-        let reader = Reader { param, limits, exceeded: &exceeded };
+        let reader = Reader { body, param, limits, exceeded: &exceeded };
         let mut json = serde_json::Deserializer::from_str(raw.get());
         json.deserialize_any(reader).map_err(|error| match exceeded.take() {
             Some(message) => ApiError::invalid(param, message),
@@ -77,6 +84,7 @@ impl From<Input> for scheduler::Input {
 
 #[derive(Clone, Copy)]
 struct Reader<'a> {
+    body: &'a Arc<String>,
     param: &'static str,
     limits: Limits,
     /// The limit that stopped the parser, if any.
@@ -117,7 +125,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Input, E> {
-        Ok(Input::Texts(vec![text.to_owned()]))
+        Ok(Input::Texts(vec![Text::of(self.body, text)]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Input, A::Error> {
@@ -152,7 +160,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 }
 
 enum ElementValue {
-    Text(String),
+    Text(Text),
     Id(u32),
     Ids(Vec<u32>),
 }
@@ -178,7 +186,7 @@ impl<'de> Visitor<'de> for Element<'_> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<ElementValue, E> {
-        Ok(ElementValue::Text(text.to_owned()))
+        Ok(ElementValue::Text(Text::of(self.reader.body, text)))
     }
 
     fn visit_u64<E: Error>(self, id: u64) -> Result<ElementValue, E> {
@@ -212,26 +220,30 @@ mod tests {
     use super::*;
 
     fn input(json: &str) -> Result<Input, String> {
-        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        let body = Arc::new(json.to_string());
+        let raw: &RawValue = serde_json::from_str(&body).unwrap();
         let limits = Limits { inputs_max: 3, ids_max: 4, token_ids: true };
-        Input::read(raw, "input", limits).map_err(|error| format!("{error:?}"))
+        Input::read(&body, raw, "input", limits).map_err(|error| format!("{error:?}"))
     }
 
     #[test]
     fn refuses_token_ids_in_every_form_unless_they_are_allowed() {
         let limits = Limits { inputs_max: 3, ids_max: 4, token_ids: false };
+        let read = |json: &str| {
+            let body = Arc::new(json.to_string());
+            Input::read(&body, serde_json::from_str(&body).unwrap(), "input", limits)
+        };
         for json in ["[1]", "[1.0]", "[[1]]", "[[]]", "[\"a\",1]"] {
-            let error = Input::read(serde_json::from_str(json).unwrap(), "input", limits).unwrap_err();
-            let error = format!("{error:?}");
+            let error = format!("{:?}", read(json).unwrap_err());
             assert!(error.contains("invalid_value") && error.contains("not token ids"), "{json}: {error}");
         }
-        assert!(Input::read(serde_json::from_str("[\"a\"]").unwrap(), "input", limits).is_ok());
+        assert!(read("[\"a\"]").is_ok());
     }
 
     #[test]
     fn parses_the_four_forms() {
         assert_eq!(input("\"a\""), Ok(Input::Texts(vec!["a".into()])));
-        assert_eq!(input("[\"a\",\"\"]"), Ok(Input::Texts(vec!["a".into(), String::new()])));
+        assert_eq!(input("[\"a\",\"\"]"), Ok(Input::Texts(vec!["a".into(), "".into()])));
         assert_eq!(input("[1,2]"), Ok(Input::Tokens(vec![vec![1, 2]])));
         assert_eq!(input("[1.0,2]"), input("[1,2.0]"));
         assert_eq!(input("[[1],[2,3.0]]"), Ok(Input::Tokens(vec![vec![1], vec![2, 3]])));

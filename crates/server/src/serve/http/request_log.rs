@@ -57,8 +57,8 @@ impl Drop for LogOnDrop<'_> {
                     target: REQUEST,
                     id = %self.id,
                     client = %self.context.client,
-                    method = %log::excerpt(&self.method),
-                    path = %log::excerpt(&self.path),
+                    method = %self.method,
+                    path = %self.path,
                     status,
                     ms = millis(time),
                     tokens = usage.map(|usage| usage.tokens as u64),
@@ -99,8 +99,8 @@ pub async fn log_request(
         state: &state,
         context: context.clone(),
         id: &id,
-        method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
+        method: log::excerpt(head.method.as_str()).to_owned(),
+        path: log::excerpt(head.uri.path()).to_owned(),
         status: None,
     };
     head.extensions.insert(context);

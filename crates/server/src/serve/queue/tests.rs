@@ -1,8 +1,10 @@
-use engine::{Cancel, EngineError, IdleSignal, TokenWithOffsets};
+use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 
 use super::super::admission::{Admission, Limits};
+use super::super::client::Client;
 use super::super::job::OutputKind;
 use super::super::model::Shape;
+use super::super::text::Text;
 use super::*;
 
 /// A model that computes nothing.
@@ -12,16 +14,22 @@ impl Model for NoModel {
     fn shape(&self) -> Shape {
         Shape { dimension: 1, tokens_max: 1000, vocabulary: 2 }
     }
-    fn tokenize(&self, _: &[String], _: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
+    fn next_ids(&self, _: &str, cursor: &mut TextCursor, ids: &mut Vec<u32>) -> Result<(), EngineError> {
+        ids.push(1);
+        cursor.finish();
+        Ok(())
+    }
+    fn next_tokens(
+        &self,
+        _: &str,
+        _: bool,
+        _: &mut TextCursor,
+        _: &mut Vec<Token>,
+    ) -> Result<(), EngineError> {
         Err(EngineError::Cancelled)
     }
-    fn tokens_with_offsets(
-        &self,
-        _: &[String],
-        _: bool,
-        _: &Cancel,
-    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
-        Err(EngineError::Cancelled)
+    fn token_name(&self, _: u32) -> Option<String> {
+        None
     }
     fn step(&self, _: &[Vec<u32>], _: &Cancel, _: &IdleSignal) -> Result<Vec<Vec<f32>>, EngineError> {
         Err(EngineError::Cancelled)
@@ -29,11 +37,25 @@ impl Model for NoModel {
 }
 
 fn push(queue: &mut Queue, model: &Arc<dyn Model>, client: &str, input: PendingInput) -> Arc<Job> {
+    push_kind(queue, model, client, OutputKind::Embeddings, input)
+}
+
+fn push_kind(
+    queue: &mut Queue,
+    model: &Arc<dyn Model>,
+    client: &str,
+    kind: OutputKind,
+    input: PendingInput,
+) -> Arc<Job> {
     let client = Client::from_name(client);
     let permit = Admission::new(Limits { requests_max: 9, bytes_max: 9 }).admit(&client).ok().unwrap();
-    let (job, _) = Job::new(client.clone(), Arc::clone(model), OutputKind::Embeddings, 1, permit);
-    queue.push(&client, Entry { job: Arc::clone(&job), input, since: Instant::now() });
+    let (job, _) = Job::new(client, Arc::clone(model), kind, 1, permit);
+    queue.push(Entry { job: Arc::clone(&job), input, since: Instant::now() });
     job
+}
+
+fn text(bytes: usize) -> PendingInput {
+    PendingInput::Texts(TextWork::new(vec![Text::from(&*"x".repeat(bytes))]))
 }
 
 fn sequences(count: usize, tokens: usize) -> PendingInput {
@@ -41,10 +63,7 @@ fn sequences(count: usize, tokens: usize) -> PendingInput {
 }
 
 fn step(queue: &mut Queue, tokens: usize) -> Batch {
-    match queue.take(tokens, true) {
-        Some(Work::Compute(batch)) => batch,
-        _ => panic!("no batch"),
-    }
+    queue.take_batch(tokens).unwrap()
 }
 
 fn count_of(batch: &Batch, client: &str) -> usize {
@@ -74,13 +93,12 @@ fn two_large_clients_share_a_batch_evenly() {
 #[test]
 fn tokenizing_keeps_the_position_and_does_not_block_later_requests() {
     let (mut queue, model) = (Queue::default(), Arc::new(NoModel) as Arc<dyn Model>);
-    let first = push(&mut queue, &model, "a", PendingInput::Texts(vec!["x".into()]));
-    push(&mut queue, &model, "a", PendingInput::Texts(vec!["y".into()]));
-    let Some(Work::Tokenize(texts)) = queue.take(100, true) else { panic!("no texts") };
-    assert_eq!(texts.len(), 2);
+    let first = push(&mut queue, &model, "a", text(1));
+    push(&mut queue, &model, "a", text(1));
+    assert_eq!(queue.take_slice(LaneKind::Embeddings).len(), 2);
     push(&mut queue, &model, "a", sequences(1, 10));
     assert_eq!(step(&mut queue, 100).items.len(), 1);
-    assert!(queue.take(100, true).is_none());
+    assert!(queue.take_batch(100).is_none());
     assert!(queue.set_sequences(&first, vec![vec![0]]));
     assert!(Arc::ptr_eq(&step(&mut queue, 100).items[0].job, &first));
     assert!(!queue.set_sequences(&first, vec![vec![0]]));
@@ -97,7 +115,7 @@ fn a_batch_has_one_model_a_bounded_size_and_at_least_one_sequence() {
     assert_eq!((batch.items.len(), count_of(&batch, "a")), (1, 1));
     assert_eq!(count_of(&step(&mut queue, 100), "b"), 1);
     assert_eq!(count_of(&step(&mut queue, 100), "a"), 1);
-    assert!(queue.take(100, true).is_none() && queue.turns.is_empty());
+    assert!(queue.take_batch(100).is_none() && queue.embeddings.is_empty());
 }
 
 /// A second model.
@@ -107,16 +125,22 @@ impl Model for OtherModel {
     fn shape(&self) -> Shape {
         NoModel.shape()
     }
-    fn tokenize(&self, texts: &[String], cancel: &Cancel) -> Result<Vec<Vec<u32>>, EngineError> {
-        NoModel.tokenize(texts, cancel)
+    fn next_ids(&self, _: &str, cursor: &mut TextCursor, ids: &mut Vec<u32>) -> Result<(), EngineError> {
+        ids.push(1);
+        cursor.finish();
+        Ok(())
     }
-    fn tokens_with_offsets(
+    fn next_tokens(
         &self,
-        _: &[String],
+        _: &str,
         _: bool,
-        _: &Cancel,
-    ) -> Result<Vec<Vec<TokenWithOffsets>>, EngineError> {
+        _: &mut TextCursor,
+        _: &mut Vec<Token>,
+    ) -> Result<(), EngineError> {
         Err(EngineError::Cancelled)
+    }
+    fn token_name(&self, _: u32) -> Option<String> {
+        None
     }
     fn step(
         &self,
@@ -136,4 +160,35 @@ fn removes_cancelled_entries() {
     cancelled.cancel.cancel();
     assert_eq!(queue.remove_cancelled().len(), 1);
     assert_eq!((queue.requests(), queue.tokens(100)), (1, 5));
+}
+
+#[test]
+fn a_client_with_long_texts_takes_turns_with_others_at_the_tokenizer() {
+    let (mut queue, model) = (Queue::default(), Arc::new(NoModel) as Arc<dyn Model>);
+    for _ in 0..4 {
+        push(&mut queue, &model, "long", text(100_000));
+    }
+    let short = push(&mut queue, &model, "short", text(10));
+    let first = queue.take_slice(LaneKind::Embeddings);
+    assert_eq!(first.len(), 1);
+    let second = queue.take_slice(LaneKind::Embeddings);
+    assert!(Arc::ptr_eq(&second[0].0, &short));
+    // Texts that are not finished keep their position.
+    for (job, work) in first {
+        queue.put_back(&job, work);
+    }
+    assert!(queue.has_texts(LaneKind::Embeddings) && !queue.has_texts(LaneKind::TokenizeOnly));
+    assert_eq!(queue.requests(), 5);
+}
+
+#[test]
+fn requests_that_only_tokenize_do_not_delay_embeddings_of_the_same_client() {
+    let (mut queue, model) = (Queue::default(), Arc::new(NoModel) as Arc<dyn Model>);
+    for _ in 0..64 {
+        push_kind(&mut queue, &model, "a", OutputKind::Tokens { special_tokens: true }, text(130_000));
+    }
+    let embedding = push(&mut queue, &model, "a", text(10));
+    let slice = queue.take_slice(LaneKind::Embeddings);
+    assert!(slice.len() == 1 && Arc::ptr_eq(&slice[0].0, &embedding));
+    assert_eq!(queue.take_slice(LaneKind::TokenizeOnly).len(), 1);
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use engine::{Cancel, EngineError, IdleSignal};
 
 use super::super::job::{Job, JobError};
-use super::super::queue::{Batch, Item};
+use super::super::queue::{Batch, Item, LaneKind};
 use super::core::Core;
 
 /// Computes a batch that [`Core::next`] has returned.
@@ -25,7 +25,7 @@ fn idle_signal(core: &Arc<Core>) -> IdleSignal {
             return;
         }
         let mut state = core.lock();
-        state.occupying_batches -= 1;
+        state.shares.batch_leaves_a_worker_idle();
         let has_requests = state.queue.requests() > 0;
         drop(state);
         // A thread that wakes without work takes a core at the moment when the GEMMs of a single text need all cores.
@@ -55,9 +55,14 @@ fn step(core: &Core, Batch { model, items }: Batch, idle: &IdleSignal) {
     core.lock().running.extend(jobs.iter().cloned());
     let result = catch_unwind(AssertUnwindSafe(|| model.step(&sequences, &cancel, idle)))
         .unwrap_or(Err(EngineError::WorkerFailed));
+    let time = started.elapsed();
+    let mut state = core.lock();
+    state.running.retain(|running| !jobs.iter().any(|job| Arc::ptr_eq(job, running)));
+    let has_texts = state.queue.has_texts(LaneKind::TokenizeOnly);
+    state.shares.batch_took(time, has_texts);
+    drop(state);
     idle.notify();
-    core.lock().running.retain(|running| !jobs.iter().any(|job| Arc::ptr_eq(job, running)));
-    core.metrics().batch(sequences.len(), tokens, started.elapsed());
+    core.metrics().batch(sequences.len(), tokens, time);
     match result {
         Ok(vectors) => {
             for ((job, index), vector) in targets.into_iter().zip(vectors) {

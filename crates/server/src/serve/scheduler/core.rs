@@ -1,11 +1,12 @@
 //! The state that submitters and runners share.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::job::{Job, JobError};
 use super::super::metrics::Metrics;
-use super::super::queue::{Queue, Work};
+use super::super::queue::{Batch, LaneKind, Queue, Slice};
+use super::shares::{Choice, Shares};
 use crate::memory::collect;
 
 /// Formation of batches.
@@ -17,6 +18,17 @@ pub struct Settings {
     pub batch_delay: Duration,
     /// Tokens of one request.
     pub request_tokens_max: usize,
+    /// Slices of `/tokenize` at the same time: the number of compute threads.
+    pub tokenize_max: usize,
+}
+
+/// Work for one runner.
+pub enum Work {
+    /// Texts of requests that will be embedded. Beside a batch, so that the next one is ready when it ends.
+    Texts(Slice),
+    /// Texts of requests that only tokenize, in the place of a batch.
+    TokenizeOnly(Slice),
+    Compute(Batch),
 }
 
 /// The queue with its lock.
@@ -33,8 +45,9 @@ pub struct State {
     pub queue: Queue,
     /// Jobs of the batches that are being computed.
     pub running: Vec<Arc<Job>>,
-    /// Batches that occupy the engine so that no other batch may begin.
-    pub occupying_batches: usize,
+    pub shares: Shares,
+    /// A runner tokenizes texts of embeddings. One at a time: the other one computes.
+    pub tokenizes: bool,
     pub closed: bool,
 }
 
@@ -91,11 +104,9 @@ impl Core {
                 return None;
             }
             let delay = self.delay(&state.queue);
-            let may_compute = state.occupying_batches == 0;
             if delay.is_zero()
-                && let Some(work) = state.queue.take(self.settings.batch_tokens, may_compute)
+                && let Some(work) = self.take(&mut state)
             {
-                state.occupying_batches += usize::from(matches!(work, Work::Compute(_)));
                 return Some(work);
             }
             // Only without work, and without the lock.
@@ -113,10 +124,51 @@ impl Core {
         }
     }
 
+    fn take(&self, state: &mut State) -> Option<Work> {
+        if !state.tokenizes {
+            let slice = state.queue.take_slice(LaneKind::Embeddings);
+            if !slice.is_empty() {
+                state.tokenizes = true;
+                return Some(Work::Texts(slice));
+            }
+        }
+        let has_sequences = state.queue.tokens(1) > 0;
+        let has_texts = state.queue.has_texts(LaneKind::TokenizeOnly);
+        match state.shares.choose(has_sequences, has_texts, self.settings.tokenize_max) {
+            Choice::Wait => None,
+            Choice::TokenizeSlice => {
+                state.shares.slice_begins();
+                Some(Work::TokenizeOnly(state.queue.take_slice(LaneKind::TokenizeOnly)))
+            }
+            Choice::Batch => {
+                let batch = state.queue.take_batch(self.settings.batch_tokens)?;
+                state.shares.batch_begins();
+                Some(Work::Compute(batch))
+            }
+        }
+    }
+
+    /// Accounts for a slice of texts of embeddings.
+    pub fn texts_done(&self) {
+        self.lock().tokenizes = false;
+        // This runner takes the next work; the other one may wait for what is left.
+        self.wake_runner();
+    }
+
+    /// Accounts for a slice of requests that only tokenize.
+    pub fn slice_done(&self, began: Instant) {
+        self.lock().shares.slice_took(began.elapsed());
+        self.wake_runner();
+    }
+
     /// Time to wait for a fuller batch.
     fn delay(&self, queue: &Queue) -> Duration {
         let Settings { batch_delay, batch_tokens, .. } = self.settings;
-        if batch_delay.is_zero() || queue.has_texts() || queue.tokens(batch_tokens) >= batch_tokens {
+        if batch_delay.is_zero()
+            || queue.has_texts(LaneKind::Embeddings)
+            || queue.has_texts(LaneKind::TokenizeOnly)
+            || queue.tokens(batch_tokens) >= batch_tokens
+        {
             return Duration::ZERO;
         }
         queue.oldest().map_or(Duration::ZERO, |since| batch_delay.saturating_sub(since.elapsed()))
@@ -127,15 +179,5 @@ impl Core {
         let cancelled = self.lock().queue.remove_cancelled();
         // Dropped after the lock is released.
         drop(cancelled);
-    }
-
-    /// Records the tokens of a job. A job with too many tokens fails, and the result is false.
-    pub fn count_tokens(&self, job: &Job, tokens: usize) -> bool {
-        let tokens_max = self.settings.request_tokens_max;
-        job.set_token_count(tokens);
-        if tokens > tokens_max {
-            job.fail(JobError::TooManyTokens { tokens, tokens_max });
-        }
-        tokens <= tokens_max
     }
 }

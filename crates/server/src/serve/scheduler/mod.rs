@@ -10,6 +10,7 @@
 
 mod compute;
 mod core;
+mod shares;
 mod tokenize;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,13 +20,15 @@ use std::time::Instant;
 
 use engine::{Cancel, EngineError};
 
-use self::core::Core;
+use self::core::{Core, Work};
 use super::admission::Permit;
 use super::client::Client;
 use super::job::{Job, JobError, JobOutput, OutputKind, ResponseReceiver};
 use super::metrics::Metrics;
 use super::model::Model;
-use super::queue::{Entry, PendingInput, Work};
+use super::queue::{Entry, PendingInput};
+use super::text::Text;
+use super::text_work::TextWork;
 use crate::compute_thread;
 
 pub use self::core::Settings;
@@ -40,11 +43,11 @@ pub struct Scheduler {
 
 /// Inputs of a request.
 pub enum Input {
-    Texts(Vec<String>),
+    Texts(Vec<Text>),
     Sequences(Vec<Vec<u32>>),
     /// Texts that are tokenized and not embedded.
     TokenizeOnly {
-        texts: Vec<String>,
+        texts: Vec<Text>,
         special_tokens: bool,
     },
 }
@@ -103,13 +106,18 @@ impl Scheduler {
         input: Input,
         permit: Permit,
     ) -> ResponseHandle {
-        let (job, receiver) = Job::new(client.clone(), model, input.output_kind(), input.len(), permit);
+        let (job, receiver) = Job::new(client, model, input.output_kind(), input.len(), permit);
         let (cancel, weak) = (job.cancel.clone(), Arc::downgrade(&job));
         let input = match input {
-            Input::Texts(texts) | Input::TokenizeOnly { texts, .. } => PendingInput::Texts(texts),
+            Input::Texts(texts) | Input::TokenizeOnly { texts, .. } => {
+                PendingInput::Texts(TextWork::new(texts))
+            }
             Input::Sequences(sequences) => {
-                // A job with too many tokens fails here and is then cancelled.
-                self.core.count_tokens(&job, sequences.iter().map(Vec::len).sum());
+                let tokens = sequences.iter().map(Vec::len).sum();
+                let tokens_max = self.request_tokens_max();
+                if let Err(error) = job.add_tokens(tokens, size_of::<u32>(), tokens_max) {
+                    job.fail(error);
+                }
                 PendingInput::Sequences(sequences.into_iter().enumerate().collect())
             }
         };
@@ -117,7 +125,7 @@ impl Scheduler {
         if state.closed {
             job.fail(JobError::Stopped);
         } else if !cancel.is_cancelled() {
-            state.queue.push(&client, Entry { job, input, since: Instant::now() });
+            state.queue.push(Entry { job, input, since: Instant::now() });
         }
         drop(state);
         self.core.wake_runner();
@@ -157,12 +165,25 @@ impl Drop for Scheduler {
 
 fn run(core: &Arc<Core>, work: Work) {
     match work {
-        Work::Tokenize(jobs) => {
-            for group in tokenize::group_by_call(jobs) {
-                tokenize::tokenize(core, group);
-            }
+        Work::Texts(slice) => {
+            let _done = OnDrop(|| core.texts_done());
+            tokenize::tokenize(core, slice);
+        }
+        Work::TokenizeOnly(slice) => {
+            let began = Instant::now();
+            let _done = OnDrop(|| core.slice_done(began));
+            tokenize::tokenize(core, slice);
         }
         Work::Compute(batch) => compute::compute(core, batch),
+    }
+}
+
+/// Runs also after a panic, which would otherwise block the queue for ever.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 

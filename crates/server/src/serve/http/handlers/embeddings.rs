@@ -1,5 +1,7 @@
 //! `POST /v1/embeddings`, compatible with the OpenAI API.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Response;
 use base64::Engine as _;
@@ -9,9 +11,11 @@ use serde_json::value::RawValue;
 
 use super::super::admitted::{Admitted, Usage};
 use super::super::error::ApiError;
-use super::super::input::Input;
-use super::super::json::{counted, parse};
+use super::super::input::{Input, Limits};
+use super::super::json::parse;
 use super::super::lenient_int::LenientInt;
+use super::super::parts::{VectorParts, append};
+use super::super::stream::respond;
 use super::super::vectors::{dimension, truncate};
 
 #[derive(Deserialize)]
@@ -36,48 +40,57 @@ enum Encoding {
 }
 
 #[derive(Serialize)]
-struct EmbeddingsResponse<'a> {
-    object: &'static str,
-    data: Vec<Embedding>,
-    model: &'a str,
-    usage: Usage,
-}
-
-#[derive(Serialize)]
-struct Embedding {
+struct Embedding<'a, N: Serialize + ?Sized> {
     object: &'static str,
     index: usize,
-    embedding: Numbers,
+    embedding: &'a N,
 }
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Numbers {
-    Float(Vec<f32>),
-    Base64(String),
+fn write_float(out: &mut Vec<u8>, index: usize, vector: &[f32]) {
+    append(out, &Embedding { object: "embedding", index, embedding: vector });
+}
+
+fn write_base64(out: &mut Vec<u8>, index: usize, vector: &[f32]) {
+    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+    append(out, &Embedding { object: "embedding", index, embedding: &*BASE64.encode(bytes) });
+}
+
+struct Query {
+    input: Input,
+    model: Option<String>,
+    encoding: Encoding,
+    dimensions: Option<usize>,
+}
+
+fn read(body: &Arc<String>, limits: Limits) -> Result<Query, ApiError> {
+    let EmbeddingsRequest { input, model, encoding_format, dimensions, user: _ } = parse(body)?;
+    let input = Input::read(body, input, "input", limits)?;
+    Ok(Query {
+        input,
+        model,
+        encoding: encoding_format.unwrap_or_default(),
+        dimensions: dimensions.map(|number| number.0),
+    })
 }
 
 /// The handler.
-pub async fn create(Admitted { request, body }: Admitted) -> Result<Response<Body>, ApiError> {
-    let EmbeddingsRequest { input, model, encoding_format, dimensions, user: _ } = parse(&body)?;
-    let input = Input::read(input, "input", request.input_limits())?;
-    drop(body);
-    let loaded = request.model(model.as_deref()).await?;
-    let dimension = dimension(dimensions.map(|number| number.0), loaded.shape)?;
-    let output = request.compute(&loaded, input.into(), "input").await?;
+pub async fn create(admitted: Admitted) -> Result<Response<Body>, ApiError> {
+    let (request, query) = admitted.parse(read).await?;
+    let loaded = request.model(query.model.as_deref()).await?;
+    let dimension = dimension(query.dimensions, loaded.shape)?;
+    let output = request.compute(&loaded, query.input.into(), "input").await?;
 
-    let mut data = Vec::with_capacity(output.vectors.len());
-    for (index, mut vector) in output.vectors.into_iter().enumerate() {
-        truncate(&mut vector, dimension);
-        let embedding = match encoding_format.unwrap_or_default() {
-            Encoding::Float => Numbers::Float(vector),
-            Encoding::Base64 => {
-                let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-                Numbers::Base64(BASE64.encode(bytes))
-            }
-        };
-        data.push(Embedding { object: "embedding", index, embedding });
-    }
-    let (model, usage) = (loaded.entry.name(), Usage::of(output.token_count));
-    counted(&EmbeddingsResponse { object: "list", data, model, usage }, output.permit)
+    let mut vectors = output.vectors;
+    vectors.iter_mut().for_each(|vector| truncate(vector, dimension));
+    let head = br#"{"object":"list","data":["#.to_vec();
+    let mut tail = br#"],"model":"#.to_vec();
+    append(&mut tail, &loaded.entry.name());
+    tail.extend(br#","usage":"#);
+    append(&mut tail, &Usage::of(output.token_count));
+    tail.push(b'}');
+    let write = match query.encoding {
+        Encoding::Float => write_float,
+        Encoding::Base64 => write_base64,
+    };
+    Ok(respond(VectorParts { head, tail, vectors, write }, output.permit).await)
 }

@@ -6,6 +6,8 @@
 //! {"task": "rerank",     "query": "one input", "documents": ["inputs"], "top_n": 3}
 //! ```
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::Response;
 use serde::de::IgnoredAny;
@@ -17,6 +19,8 @@ use super::super::error::ApiError;
 use super::super::input::{Input, Limits};
 use super::super::json::{counted, parse};
 use super::super::lenient_int::LenientInt;
+use super::super::parts::{VectorParts, append};
+use super::super::stream::respond;
 use super::super::vectors::{dimension, rank, similarities, truncate};
 
 /// Parsed first, to select the task. A tagged enum would buffer the whole body as a tree.
@@ -81,7 +85,6 @@ struct InferResponse<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Output {
-    Embeddings(Vec<Vec<f32>>),
     Similarities(Vec<f32>),
     Results(Vec<Ranked>),
 }
@@ -103,16 +106,19 @@ struct Query {
 }
 
 /// The handler.
-pub async fn infer(Admitted { request, body }: Admitted) -> Result<Response<Body>, ApiError> {
-    let query = read(&body, request.input_limits())?;
-    drop(body);
+pub async fn infer(admitted: Admitted) -> Result<Response<Body>, ApiError> {
+    let (request, query) = admitted.parse(read).await?;
     let loaded = request.model(query.model.as_deref()).await?;
     let dimension = dimension(query.dimensions, loaded.shape)?;
     let mut computed = request.compute(&loaded, query.input.into(), query.param).await?;
+    let (model, usage) = (loaded.entry.name(), Usage::of(computed.token_count));
     let output = match query.task {
         Task::Embed => {
             computed.vectors.iter_mut().for_each(|vector| truncate(vector, dimension));
-            Output::Embeddings(computed.vectors)
+            let (head, tail) = around_embeddings(model, &usage);
+            let write = |out: &mut Vec<u8>, _, vector: &[f32]| append(out, &vector);
+            let parts = VectorParts { head, tail, vectors: computed.vectors, write };
+            return Ok(respond(parts, computed.permit).await);
         }
         Task::Similarity => Output::Similarities(similarities(&computed.vectors)),
         Task::Rerank => {
@@ -120,23 +126,33 @@ pub async fn infer(Admitted { request, body }: Admitted) -> Result<Response<Body
             Output::Results(ranked.into_iter().map(|(index, score)| Ranked { index, score }).collect())
         }
     };
-    let (model, usage) = (loaded.entry.name(), Usage::of(computed.token_count));
     counted(&InferResponse { task: query.task, model, output, usage }, computed.permit)
 }
 
-fn read(body: &[u8], limits: Limits) -> Result<Query, ApiError> {
+/// What comes before and after the vectors.
+fn around_embeddings(model: &str, usage: &Usage) -> (Vec<u8>, Vec<u8>) {
+    let mut head = br#"{"task":"embed","model":"#.to_vec();
+    append(&mut head, &model);
+    head.extend(br#","embeddings":["#);
+    let mut tail = br#"],"usage":"#.to_vec();
+    append(&mut tail, usage);
+    tail.push(b'}');
+    (head, tail)
+}
+
+fn read(body: &Arc<String>, limits: Limits) -> Result<Query, ApiError> {
     let task = parse::<Tagged>(body)?.task;
     let plain = |model, input, param| Query { task, model, input, param, dimensions: None, top_n: None };
     match task {
         Task::Embed => {
             let Embed { model, inputs, dimensions, .. } = parse(body)?;
-            let input = Input::read(inputs, "inputs", limits)?;
+            let input = Input::read(body, inputs, "inputs", limits)?;
             let dimensions = dimensions.map(|number| number.0);
             Ok(Query { dimensions, ..plain(model, input, "inputs") })
         }
         Task::Similarity => {
             let Similarity { model, source, targets, .. } = parse(body)?;
-            let input = one_and_many((source, "source"), (targets, "targets"), limits)?;
+            let input = one_and_many(body, (source, "source"), (targets, "targets"), limits)?;
             Ok(plain(model, input, "targets"))
         }
         Task::Rerank => {
@@ -144,7 +160,7 @@ fn read(body: &[u8], limits: Limits) -> Result<Query, ApiError> {
             let top_n = top_n.map(|number| number.0 as usize);
             // Rejects an invalid `top_n` before the computation.
             rank(&[], top_n)?;
-            let input = one_and_many((query, "query"), (documents, "documents"), limits)?;
+            let input = one_and_many(body, (query, "query"), (documents, "documents"), limits)?;
             Ok(Query { top_n, ..plain(model, input, "documents") })
         }
     }
@@ -152,16 +168,21 @@ fn read(body: &[u8], limits: Limits) -> Result<Query, ApiError> {
 
 type Field<'a> = (&'a RawValue, &'static str);
 
-fn one_and_many(one: Field<'_>, many: Field<'_>, limits: Limits) -> Result<Input, ApiError> {
+fn one_and_many(
+    body: &Arc<String>,
+    one: Field<'_>,
+    many: Field<'_>,
+    limits: Limits,
+) -> Result<Input, ApiError> {
     let ((one, one_name), (many, many_name)) = (one, many);
     let is_list = is_list_of_inputs(one);
-    let one = Input::read(one, one_name, limits)?;
+    let one = Input::read(body, one, one_name, limits)?;
     if is_list || one.len() != 1 {
         let message =
             format!("`{one_name}` must be one text or the token ids of one, not a list of {}", one.len());
         return Err(ApiError::invalid(one_name, message));
     }
-    let many = Input::read(many, many_name, limits)?;
+    let many = Input::read(body, many, many_name, limits)?;
     if many.len() == 0 {
         return Err(ApiError::invalid(many_name, format!("`{many_name}` is empty")));
     }
