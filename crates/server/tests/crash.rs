@@ -155,7 +155,7 @@ fn a_server_without_memory_answers_503_and_recovers() {
     limit_address_space(id, 1 << 20);
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
     let length = 256 << 20;
-    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    let head = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     write!(stream, "{head}content-length: {length}\r\n\r\n").unwrap();
     let block = vec![b' '; 1 << 20];
     for _ in 0..length / block.len() {

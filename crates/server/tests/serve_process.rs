@@ -25,7 +25,7 @@ fn serves_the_vectors_of_the_embed_command_and_drains_at_sigterm() {
     INFO model_loaded name=tiny load_ms=…
     INFO start version=… commit=… pid=… config=none
     INFO compute threads=2 threads_source=--threads stack_bytes=… blas=… blas_source="CPU detection" allocator=… batch_tokens=2048 batch_delay_ms=0
-    INFO memory check=… anonymous_mib=… weights_mib=…
+    INFO memory check=… anonymous_mib=… weights_mib=… max_mib=… max_source=…
     INFO limits max_inflight=256 max_inflight_bytes=67108864 max_body_bytes=8388608 max_inputs=2048 max_request_tokens=262144 max_connections=1024 request_timeout="60000 ms" token_ids=refused
     INFO access authentication=none reason="no `--api-keys`"
     INFO model name=tiny dir=… loaded=true
@@ -205,7 +205,7 @@ fn a_lazy_load_without_enough_memory_is_a_503_and_not_the_end_of_the_server() {
         assert!(response.header("retry-after").is_some());
     }
     let line = server.wait_for("model_does_not_fit");
-    assert!(line.contains("model=tiny") && line.contains("900000"), "{line}");
+    assert!(line.contains("model=tiny") && line.contains("921600000 MiB headroom"), "{line}");
     assert_eq!(get(server.address, "/healthz").status, 200);
 }
 
@@ -232,7 +232,11 @@ fn a_model_that_cannot_be_loaded_ends_the_start_unless_weights_are_lazy() {
     assert!(ran.stderr.contains("/does/not/exist"), "{}", ran.stderr);
 
     let server = Running::start(&["--model", &tiny(), "--lazy-weights"]);
-    assert!(server.start.contains("not checked, because of `--lazy-weights`"), "{}", server.start);
+    assert!(
+        server.start.contains("check=\"at the first request of each model: `--lazy-weights`\""),
+        "{}",
+        server.start
+    );
     assert!(get(server.address, "/metrics").text().contains("inferd_model_loaded{model=\"tiny\"} 0"));
     assert_eq!(embed(server.address, "{\"input\":\"fox\"}").status, 200);
     assert!(get(server.address, "/metrics").text().contains("inferd_model_loaded{model=\"tiny\"} 1"));
@@ -341,7 +345,7 @@ fn the_start_logs_each_decision_and_its_source() {
     INFO start version=… commit=… pid=… config=FOLDER/inferd.toml
     WARN config reason="there is no variable `INFERD_MAX_INFLITE`; did you mean `INFERD_MAX_INFLIGHT`?"
     INFO compute threads=2 threads_source=--threads stack_bytes=… blas=… blas_source="CPU detection" allocator=… batch_tokens=2048 batch_delay_ms=0
-    INFO memory check=… anonymous_mib=… weights_mib=…
+    INFO memory check=… anonymous_mib=… weights_mib=… max_mib=… max_source=…
     INFO limits max_inflight=7 max_inflight_bytes=67108864 max_body_bytes=8388608 max_inputs=2048 max_request_tokens=262144 max_connections=1024 request_timeout="60000 ms" token_ids=refused
     INFO access authentication=api-key keys=1 metrics=open
     WARN api_keys_readable reason="every user of this machine can read FOLDER/keys (mode 644); run `chmod o= FOLDER/keys`"

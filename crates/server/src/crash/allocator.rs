@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn a_failure_uses_the_reserve_once_and_is_recorded_when_that_does_not_help() {
         // SAFETY: the block is not used; a size that no machine has is not allocated.
-        let allocate = || unsafe { Allocator.alloc(Layout::from_size_align(1 << 46, 8).unwrap()) };
+        let allocate = || unsafe { Allocator.alloc(Layout::from_size_align(1 << 50, 8).unwrap()) };
         assert!(hold_reserve() && !is_exhausted());
         assert!(allocate().is_null());
-        assert_eq!((is_exhausted(), failure_of_this_abort().unwrap().bytes), (true, 1 << 46));
+        assert_eq!((is_exhausted(), failure_of_this_abort().unwrap().bytes), (true, 1 << 50));
         assert_eq!(RESERVE.load(Ordering::Acquire), 0);
         assert!(hold_reserve() && !is_exhausted());
     }

@@ -133,7 +133,9 @@ mod tests {
           expected: 501 MiB anonymous + 10 MiB of weights + 0 MiB headroom
           found:    500 MiB free of 600 MiB (cgroup)
           because:  the kernel would kill the server
-        hint: raise the limit, serve fewer or smaller models, lower `--threads`, `--max-inflight-bytes` or `--batch-tokens`, or pass `--no-memory-check`
+        hint: any one of these is enough:
+                a limit of 512 MiB
+                `--no-memory-check`
         ");
         assert!(
             report(assess_mib(100, 450, 0))

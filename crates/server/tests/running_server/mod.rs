@@ -52,6 +52,8 @@ impl Running {
             "memory check",
             "anonymous_mib",
             "weights_mib",
+            "max_mib",
+            "max_source",
             "stack_bytes",
         ];
         let address = self.address.to_string();
