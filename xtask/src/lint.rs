@@ -117,7 +117,7 @@ impl Step {
     fn hint(self) -> &'static str {
         match self {
             Step::Format => {
-                "cargo fmt --all; for benches/alloc, fuzz and fixtures/workspace: cargo fmt --manifest-path FILE"
+                "cargo fmt --all; for benches/alloc, fuzz and fixtures/workspace: cargo fmt --all --manifest-path FILE"
             }
             Step::LockFiles => "cargo tree --depth 0 --manifest-path FILE, and commit the changed Cargo.lock",
             Step::Typos => "correct the word, or add it to typos.toml with the reason",
@@ -139,7 +139,7 @@ impl Step {
                 let mut status =
                     check(context, "check the format", cargo(context, &["fmt", "--all", "--check"]), &[1])?;
                 for workspace in OTHER_WORKSPACES {
-                    let fmt = cargo(context, &["fmt", "--check", "--manifest-path", workspace]);
+                    let fmt = cargo(context, &["fmt", "--all", "--check", "--manifest-path", workspace]);
                     status =
                         status.and(check(context, &format!("check the format of {workspace}"), fmt, &[1])?);
                 }
