@@ -22,7 +22,7 @@ use self::cuts::Cuts;
 
 /// Pieces of a text; a longer one reaches the tokenizer only when it has no cut. A piece should take at most some
 /// milliseconds, and blocks that the allocator reuses rather than returns.
-const PIECE_BYTES: usize = 2 << 10;
+const PIECE_BYTES: usize = 512;
 /// Longest text for a tokenizer whose texts cannot be cut. Measured: it allocates up to 170 bytes per byte of text.
 const UNCUT_TEXT_BYTES_MAX: usize = 32 << 10;
 
