@@ -196,7 +196,7 @@ mod tests {
     fn checked(name: &str) -> (std::path::PathBuf, File, ContentCheck) {
         let path = std::env::temp_dir().join(format!("muslin-content-{name}-{}", std::process::id()));
         let writer = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        writer.write_all_at(&[7; CHUNK_BYTES + 100], 0).unwrap();
+        writer.write_all_at(&vec![7; CHUNK_BYTES + 100], 0).unwrap();
         let check = ContentCheck::new(File::open(&path).unwrap()).unwrap();
         check.remember();
         wait_until(|| check.0.lock().digest.is_some());

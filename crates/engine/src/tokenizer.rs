@@ -5,8 +5,10 @@
 //! passes one text at a time to the `tokenizers` crate, whose batch call would start a thread pool beside the workers.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokenizers::{
     Encoding, Model as _, OffsetType, PostProcessor as _, PostProcessorWrapper, PreTokenizer as _, Tokenizer,
     TruncationParams,
@@ -117,9 +119,8 @@ impl TextTokenizer {
     pub fn open(file: &ModelFile, config: &ModelConfig) -> Result<TextTokenizer, ModelError> {
         let bytes = file.read()?;
         let expected = "a tokenizer as the `tokenizers` crate 0.23 reads it";
-        // The crate panics on JSON that is malformed inside `decoder`.
-        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
-            .map_err(|error| ModelError::malformed(file, expected, error))?;
+        let malformed = |error| ModelError::malformed(file, expected, error);
+        let bytes = without_decoder(&bytes).map_err(malformed)?;
         let mut tokenizer =
             Tokenizer::from_bytes(bytes).map_err(|error| ModelError::malformed(file, expected, error))?;
         if let Some(problem) = tokenizer.get_post_processor().and_then(template_problem) {
@@ -262,6 +263,14 @@ impl TextTokenizer {
     fn apply_case<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.lower_case { text.to_lowercase().into() } else { text.into() }
     }
+}
+
+/// The document without the field `decoder`, which turns ids into text: the engine does not need it, and the crate panics
+/// when it is malformed.
+fn without_decoder(json: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let mut fields: BTreeMap<String, &RawValue> = serde_json::from_slice(json)?;
+    fields.remove("decoder");
+    serde_json::to_vec(&fields)
 }
 
 /// An unresolved reference in a template. The crate does not check these references and would panic at the first text.

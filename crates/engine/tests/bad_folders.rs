@@ -190,7 +190,6 @@ fn states_the_position_of_malformed_json() {
         let copy = Copy::new(&format!("json-{}", file.replace('/', "-")));
         rejections.add(file, copy.edit_bytes(file, |bytes| bytes.truncate(5)));
     }
-    // The `tokenizers` crate panics on this input.
     let copy = Copy::new("json-decoder").edit_bytes("tokenizer.json", |bytes| {
         let decoder = bytes.windows(10).position(|word| word == b"\"decoder\":").unwrap();
         let prefix = decoder + bytes[decoder..].windows(9).position(|word| word == b"\"prefix\":").unwrap();
@@ -198,6 +197,22 @@ fn states_the_position_of_malformed_json() {
     });
     rejections.add("an invalid byte inside `decoder`", copy);
     insta::assert_snapshot!(rejections.0);
+}
+
+/// The `tokenizers` crate panics on such decoders, and the engine needs none.
+#[test]
+fn ignores_the_decoder_of_a_tokenizer() {
+    for decoder in [json!({ "type": "WordPiece", "prefix": 1 }), json!({ "type": "unknown" }), json!([])] {
+        let copy =
+            Copy::new("no-decoder").edit_json("tokenizer.json", |tokenizer| tokenizer["decoder"] = decoder);
+        copy.open().unwrap();
+    }
+    let copy = Copy::new("surrogate").edit_bytes("tokenizer.json", |bytes| {
+        let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+        assert!(text.contains(r###""prefix": "##""###));
+        *bytes = text.replace(r###""prefix": "##""###, r#""prefix": "\ud800""#).into_bytes();
+    });
+    copy.open().unwrap();
 }
 
 /// The `tokenizers` crate does not check these references and panics at the first text.

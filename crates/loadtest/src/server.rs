@@ -1,10 +1,10 @@
 //! The server under test: a process of this machine, or a container with its image.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ pub struct Server {
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     panics: Arc<Mutex<Vec<String>>>,
+    /// Kept open and not read.
+    _unread: Arc<Mutex<Option<BufReader<ChildStderr>>>>,
     container: Option<String>,
 }
 
@@ -88,14 +90,16 @@ impl Server {
         let kept = Arc::clone(&log);
         let panics = Arc::new(Mutex::new(Vec::new()));
         let kept_panics = Arc::clone(&panics);
+        let unread = Arc::new(Mutex::new(None));
+        let kept_unread = Arc::clone(&unread);
         std::thread::spawn(move || {
-            let mut lines = BufReader::new(lines).lines();
-            while let Some(Ok(line)) = lines.next() {
+            let mut lines = BufReader::new(lines);
+            while let Some(Ok(line)) = lines.by_ref().lines().next() {
                 if let Some(address) = listening_address(&line) {
                     let _ = sender.send(address);
                     if !reads_log {
-                        // Keeps the pipe open for the life of the server, which ends before the scenario does.
-                        return std::mem::forget(lines);
+                        *kept_unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(lines);
+                        return;
                     }
                 }
                 if PANIC_MARKS.iter().any(|mark| line.contains(mark)) {
@@ -111,8 +115,14 @@ impl Server {
             }
         });
         // Made before the address is known, so that a server that does not listen is killed.
-        let mut server =
-            Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log, panics, container };
+        let mut server = Self {
+            child,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            log,
+            panics,
+            _unread: unread,
+            container,
+        };
         match receiver.recv_timeout(START_TIMEOUT).ok().and_then(|address| address.parse().ok()) {
             Some(address) => server.address = address,
             None => return Err(not_started(server.log()).into()),

@@ -59,7 +59,7 @@ const EXCERPT_CHARS: usize = 300;
 /// Time before the first load, in which the idle level is measured.
 const SETTLE: Duration = Duration::from_secs(3);
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+const RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 const STACK_BYTES: usize = 256 << 10;
 /// The requirement: memory is back this long after the last response.
 const RETURN_SECONDS_MAX: f64 = 10.0;

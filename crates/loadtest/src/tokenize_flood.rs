@@ -19,7 +19,7 @@ const CONNECTIONS: usize = 64;
 const TEXT_BYTES: usize = 130_000;
 const UNLOADED: Duration = Duration::from_secs(5);
 const LOADED: Duration = Duration::from_secs(15);
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// A full batch: the default is 1024 tokens per thread.
 const BATCH_TEXTS: usize = 16;
 const BATCHES: usize = 7;
@@ -41,7 +41,7 @@ pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Ch
             (0..CONNECTIONS).map(|number| scope.spawn(move || tokenize(address, number, runner))).collect();
         // The measurement begins when the queue is full.
         std::thread::sleep(Duration::from_secs(1));
-        let measured = LOADED - Duration::from_secs(2);
+        let measured = LOADED.saturating_sub(Duration::from_secs(2));
         let same = scope.spawn(move || embed(address, LOAD, measured, runner));
         let other = embed(address, OTHER, measured, runner);
         let mut all = Outcomes::default();

@@ -11,7 +11,7 @@ use crate::{BOUNDED_MEMORY, Check, FAULT_RESPONSE};
 const TEXTS: usize = 63;
 const WORDS: usize = 65_535;
 const GROWTH_MIB_MAX: f64 = 16.0;
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
     let server = Server::start(binary, &["--model", model])?;

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// `--max-inflight-bytes`, at its default value.
 const INFLIGHT_BYTES: &str = "64 MiB";
 const INFLIGHT_MIB: f64 = 64.0;
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Check>> {
     let keys = KeyFile::create()?;

@@ -115,10 +115,21 @@ impl Library {
     ) -> i32 {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(test);
-        let linked = Command::new(input("MUSLIN_CC"))
-            .args(["-O2", "-static"])
+        // An object of its own: `zig cc` puts sources behind the archive, and then the linker takes members of the archive for
+        // what the test itself defines.
+        let object = folder.path().join("test.o");
+        let compiled = Command::new(input("MUSLIN_CC"))
+            .args(["-O2", "-c"])
             .arg(format!("-DSTACK_SIZE_BYTES={}", config().stack_size.0))
             .arg(self.vendor.join("tests").join(format!("{test}.c")))
+            .arg("-o")
+            .arg(&object)
+            .output()
+            .unwrap();
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let linked = Command::new(input("MUSLIN_CC"))
+            .arg("-static")
+            .arg(&object)
             .args(objects)
             .arg(self.input("DIR").join(&self.vendored.build.archive))
             .arg(format!("-Wl,-z,stack-size={stack_size}"))

@@ -64,7 +64,7 @@ fn the_option_selects_kernels_and_slower_ones_cause_a_warning() {
     let printed = |kernels: &[&str]| {
         run(inferd().args(["embed", "--model"]).arg(tiny_bert()).args(kernels).args(["--", "fox"])).stdout
     };
-    assert!(printed(&["--blas-core", "Haswell"]).starts_with("{"));
+    assert!(printed(&["--blas-core", "Haswell"]).starts_with('{'));
     let ran = run(inferd().args(["serve", "--model", &tiny(), "--blas-core", "Abacus"]));
     assert_eq!(ran.code, Some(2));
     insta::assert_snapshot!(ran.stderr, @r"

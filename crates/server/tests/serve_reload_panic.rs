@@ -63,9 +63,10 @@ fn the_next_reload_after_a_panic_runs() {
     let at = address(&server);
     let running = std::thread::spawn(move || run_until_signal(server, Duration::from_secs(5)));
     assert_eq!(post(at, "/v1/embeddings", r#"{"input":"a"}"#).status, 200);
+    let process = std::process::id().cast_signed();
     let send = |signal| {
         // SAFETY: raises a signal that the server handles; `run_until_signal` serves, because it has answered a request.
-        assert_eq!(unsafe { libc::kill(libc::getpid(), signal) }, 0);
+        assert_eq!(unsafe { libc::kill(process, signal) }, 0);
     };
     // The handlers are installed shortly after the listener is bound; before that, SIGHUP would end the process.
     wait_until("the server handles SIGHUP", || {

@@ -9,6 +9,7 @@ fn tokenizer(dir: PathBuf) -> TextTokenizer {
     TextTokenizer::open(&files.file("tokenizer.json"), &config).unwrap()
 }
 
+#[expect(clippy::disallowed_methods, reason = "the runner of the tests names the folder")]
 fn tokenizers() -> Vec<TextTokenizer> {
     let tiny = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/models/tiny-bert"));
     let mut all = vec![

@@ -1,12 +1,31 @@
 //! A text of a request: a part of the body, so that parsing does not copy it.
 
+use std::ops::Deref;
 use std::sync::Arc;
+
+/// The body of a request as text. Not `Arc<str>`, because that would copy the bytes.
+#[derive(Debug)]
+pub struct BodyText(String);
+
+impl From<String> for BodyText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Deref for BodyText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A text. Parts keep the whole body in memory, which the permit of the request counts.
 #[derive(Debug, Clone)]
 pub enum Text {
     Part {
-        body: Arc<String>,
+        body: Arc<BodyText>,
         start: usize,
         end: usize,
     },
@@ -16,7 +35,7 @@ pub enum Text {
 
 impl Text {
     /// `part` as a part of `body`; a copy when it is not one.
-    pub fn of(body: &Arc<String>, part: &str) -> Self {
+    pub fn of(body: &Arc<BodyText>, part: &str) -> Self {
         let start = (part.as_ptr() as usize).wrapping_sub(body.as_ptr() as usize);
         let end = start.wrapping_add(part.len());
         match body.get(start..end) {
@@ -60,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_part_of_the_body_is_not_copied_and_another_string_is() {
-        let body = Arc::new("{\"input\":\"a \u{e9} b\"}".to_string());
+        let body = Arc::new(BodyText::from("{\"input\":\"a \u{e9} b\"}".to_string()));
         let part = &body[10..body.len() - 2];
         let text = Text::of(&body, part);
         assert!(std::ptr::eq(text.as_str(), part) && matches!(text, Text::Part { .. }));

@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn each_rule_on_images_has_a_mutant_and_a_rule_that_accepts_it_is_a_failure() {
-        let rules: Vec<&str> = elf_gate::image::RULES.iter().map(|rule| rule.id()).collect();
+        // The last rule judges the policy, not the image.
+        let ids = elf_gate::image::RULES.iter().map(|rule| rule.id());
+        let rules: Vec<&str> = ids.filter(|id| *id != "image-acknowledgements").collect();
         assert_eq!(rules, MUTANTS.map(|mutant| mutant.rule));
 
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/elf/linked");

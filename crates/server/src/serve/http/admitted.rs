@@ -14,6 +14,7 @@ use super::super::job::JobOutput;
 use super::super::model::{Model, Shape};
 use super::super::scheduler;
 use super::super::state::AppState;
+use super::super::text::BodyText;
 use super::context::{self, Phase, RequestContext};
 use super::deadline::Deadline;
 use super::error::ApiError;
@@ -81,14 +82,14 @@ impl Admitted {
     /// its body is parsed.
     pub async fn parse<T: Send + 'static>(
         self,
-        read: impl FnOnce(&Arc<String>, Limits) -> Result<T, ApiError> + Send + 'static,
+        read: impl FnOnce(&Arc<BodyText>, Limits) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<(AdmittedRequest, T), ApiError> {
         let Self { request, body } = self;
         let is_large = body.len() > INLINE_BODY_BYTES_MAX;
         let parse = move || {
             let body = String::from_utf8(body)
                 .map_err(|error| ApiError::json(format!("the body is not UTF-8: {}", error.utf8_error())))?;
-            let value = read(&Arc::new(body), request.input_limits())?;
+            let value = read(&Arc::new(body.into()), request.input_limits())?;
             Ok((request, value))
         };
         if !is_large {

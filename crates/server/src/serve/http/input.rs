@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Unexpected, Vis
 use serde_json::value::RawValue;
 
 use super::super::scheduler;
-use super::super::text::Text;
+use super::super::text::{BodyText, Text};
 use super::error::ApiError;
 use super::lenient_int::{LenientInt, to_integer};
 
@@ -41,7 +41,7 @@ const IDS_REFUSED: &str = "this server accepts texts, not token ids: ids of anot
 impl Input {
     /// Parses the field `param` of a body.
     pub fn read(
-        body: &Arc<String>,
+        body: &Arc<BodyText>,
         raw: &RawValue,
         param: &'static str,
         limits: Limits,
@@ -84,7 +84,7 @@ impl From<Input> for scheduler::Input {
 
 #[derive(Clone, Copy)]
 struct Reader<'a> {
-    body: &'a Arc<String>,
+    body: &'a Arc<BodyText>,
     param: &'static str,
     limits: Limits,
     /// The limit that stopped the parser, if any.
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn input(json: &str) -> Result<Input, String> {
-        let body = Arc::new(json.to_string());
+        let body = Arc::new(BodyText::from(json.to_string()));
         let raw: &RawValue = serde_json::from_str(&body).unwrap();
         let limits = Limits { inputs_max: 3, ids_max: 4, token_ids: true };
         Input::read(&body, raw, "input", limits).map_err(|error| format!("{error:?}"))
@@ -230,7 +230,7 @@ mod tests {
     fn refuses_token_ids_in_every_form_unless_they_are_allowed() {
         let limits = Limits { inputs_max: 3, ids_max: 4, token_ids: false };
         let read = |json: &str| {
-            let body = Arc::new(json.to_string());
+            let body = Arc::new(BodyText::from(json.to_string()));
             Input::read(&body, serde_json::from_str(&body).unwrap(), "input", limits)
         };
         for json in ["[1]", "[1.0]", "[[1]]", "[[]]", "[\"a\",1]"] {

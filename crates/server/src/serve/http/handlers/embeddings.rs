@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::super::super::text::BodyText;
 use super::super::admitted::{Admitted, Usage};
 use super::super::error::ApiError;
 use super::super::input::{Input, Limits};
@@ -62,7 +63,7 @@ struct Query {
     dimensions: Option<usize>,
 }
 
-fn read(body: &Arc<String>, limits: Limits) -> Result<Query, ApiError> {
+fn read(body: &Arc<BodyText>, limits: Limits) -> Result<Query, ApiError> {
     let EmbeddingsRequest { input, model, encoding_format, dimensions, user: _ } = parse(body)?;
     let input = Input::read(body, input, "input", limits)?;
     Ok(Query {

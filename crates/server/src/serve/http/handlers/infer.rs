@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::super::super::text::BodyText;
 use super::super::admitted::{Admitted, Usage};
 use super::super::error::ApiError;
 use super::super::input::{Input, Limits};
@@ -140,7 +141,7 @@ fn around_embeddings(model: &str, usage: &Usage) -> (Vec<u8>, Vec<u8>) {
     (head, tail)
 }
 
-fn read(body: &Arc<String>, limits: Limits) -> Result<Query, ApiError> {
+fn read(body: &Arc<BodyText>, limits: Limits) -> Result<Query, ApiError> {
     let task = parse::<Tagged>(body)?.task;
     let plain = |model, input, param| Query { task, model, input, param, dimensions: None, top_n: None };
     match task {
@@ -169,7 +170,7 @@ fn read(body: &Arc<String>, limits: Limits) -> Result<Query, ApiError> {
 type Field<'a> = (&'a RawValue, &'static str);
 
 fn one_and_many(
-    body: &Arc<String>,
+    body: &Arc<BodyText>,
     one: Field<'_>,
     many: Field<'_>,
     limits: Limits,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::super::super::scheduler;
-use super::super::super::text::Text;
+use super::super::super::text::{BodyText, Text};
 use super::super::admitted::{Admitted, Usage};
 use super::super::error::ApiError;
 use super::super::input::Limits;
@@ -43,7 +43,7 @@ struct Query {
     return_documents: bool,
 }
 
-fn read(body: &Arc<String>, limits: Limits) -> Result<Query, ApiError> {
+fn read(body: &Arc<BodyText>, limits: Limits) -> Result<Query, ApiError> {
     let RerankRequest { model, query, documents, top_n, return_documents } = parse(body)?;
     let top_n = top_n.map(|number| number.0 as usize);
     // Rejects an invalid `top_n` before the computation.
@@ -75,7 +75,7 @@ pub async fn rerank(admitted: Admitted) -> Result<Response<Body>, ApiError> {
 }
 
 /// Parses at least one document. Stops at the first one above the limit; the query counts as an input.
-fn read_documents(body: &Arc<String>, raw: &RawValue, inputs_max: usize) -> Result<Vec<Text>, ApiError> {
+fn read_documents(body: &Arc<BodyText>, raw: &RawValue, inputs_max: usize) -> Result<Vec<Text>, ApiError> {
     let too_many = Cell::new(false);
     let mut json = serde_json::Deserializer::from_str(raw.get());
     let documents = json.deserialize_seq(Documents { body, inputs_max, too_many: &too_many });
@@ -93,7 +93,7 @@ fn read_documents(body: &Arc<String>, raw: &RawValue, inputs_max: usize) -> Resu
 }
 
 struct Documents<'a> {
-    body: &'a Arc<String>,
+    body: &'a Arc<BodyText>,
     inputs_max: usize,
     too_many: &'a Cell<bool>,
 }
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     fn documents(json: &str) -> Result<Vec<Text>, String> {
-        let body = Arc::new(json.to_string());
+        let body = Arc::new(BodyText::from(json.to_string()));
         let raw: &RawValue = serde_json::from_str(&body).unwrap();
         read_documents(&body, raw, 4).map_err(|error| format!("{error:?}"))
     }
