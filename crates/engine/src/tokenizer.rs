@@ -77,6 +77,11 @@ impl Token {
         Some((part, (first, first + part.chars().count())))
     }
 
+    /// Bytes of the part of the text that the token stands for.
+    pub fn text_bytes(&self) -> usize {
+        self.bytes().map_or(0, |(start, end)| end.saturating_sub(start))
+    }
+
     fn bytes(&self) -> Option<(usize, usize)> {
         (self.start < Self::SPECIAL).then_some((self.start as usize, self.end as usize))
     }

@@ -73,6 +73,8 @@ const PEAK_MIB_MIN: f64 = 32.0;
 /// Long texts, large responses and many connections, for a model with few layers.
 pub fn mixed_requests() -> Vec<Kind> {
     let words = |bytes: usize| "seven old bridges carry a quiet river over stone ".repeat(bytes / 49);
+    // A word of this length is one token: memory, and little time. The server holds the body until its response is read.
+    let long_words = serde_json::json!({ "inputs": vec!["a".repeat(127 << 10); 31] });
     let long_texts = serde_json::json!({ "inputs": vec![words(100 << 10); 8] });
     let many_inputs = serde_json::json!({ "input": vec!["a"; 1000] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
@@ -86,6 +88,7 @@ pub fn mixed_requests() -> Vec<Kind> {
     vec![
         kind(12, "/tokenize", long_texts, 0, 0),
         kind(12, "/v1/embeddings", many_inputs, 0, 3000),
+        kind(12, "/tokenize", long_words, 0, 3000),
         kind(150, "/v1/embeddings", short, 500, 0),
     ]
 }
