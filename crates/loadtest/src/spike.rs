@@ -76,7 +76,7 @@ pub fn mixed_requests() -> Vec<Kind> {
     // A word of this length is one token: memory, and little time. The server holds the body until its response is read.
     let long_words = serde_json::json!({ "inputs": vec!["a".repeat(127 << 10); 31] });
     let long_texts = serde_json::json!({ "inputs": vec![words(100 << 10); 8] });
-    let many_inputs = serde_json::json!({ "input": vec!["a"; 1000] });
+    let many_inputs = serde_json::json!({ "input": vec!["a"; 500] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
     let kind = |clients, path, body: serde_json::Value, pause_ms, read_after_ms| Kind {
         clients,
@@ -88,7 +88,7 @@ pub fn mixed_requests() -> Vec<Kind> {
     vec![
         kind(12, "/tokenize", long_texts, 0, 0),
         kind(12, "/v1/embeddings", many_inputs, 0, 3000),
-        kind(12, "/tokenize", long_words, 0, 3000),
+        kind(16, "/tokenize", long_words, 0, 3000),
         kind(150, "/v1/embeddings", short, 500, 0),
     ]
 }
