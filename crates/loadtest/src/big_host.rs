@@ -18,10 +18,10 @@ const PEAK_BYTES_MIN: f64 = 6e9;
 const LOAD: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(15);
 /// `--max-inflight-bytes`: bodies and responses.
-const REQUEST_BYTES: &str = "1536 MiB";
+const REQUEST_BYTES: &str = "1792 MiB";
 
 /// Clients with bodies of almost 8 MiB, the default of `--max-body-bytes`; the words are below the limit of the tokenizer.
-const HOLDERS: usize = 120;
+const HOLDERS: usize = 150;
 const WORDS: usize = 63;
 const WORD_BYTES: usize = 127 << 10;
 
