@@ -12,7 +12,8 @@ use crate::server::Server;
 
 /// One MiB, as a divisor.
 pub const MIB: f64 = 1048576.0;
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(50);
+/// A list of tokens lives for some tens of milliseconds.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Resident memory of a process, in bytes.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use process::Runner;
 
 use crate::curve::Curve;
-use crate::http_client::{Client, RequestError};
+use crate::http_client::{Client, RequestError, Response};
 use crate::server::Server;
 use crate::{Check, SPIKE_PEAK_GROWTH, SPIKE_RETURN, SPIKE_TOO_SMALL, UNEXPECTED_RESPONSE};
 
@@ -47,9 +47,14 @@ pub struct Measurement {
     /// Begin and end of each load, in seconds of the curve.
     loads: Vec<(f64, f64)>,
     statuses: Vec<u16>,
+    /// Begin of the first response of each unexpected status.
+    unexpected: Vec<(u16, String)>,
     without_retry_after: usize,
     lost: Vec<String>,
 }
+
+/// Of the body of an unexpected response, in a report.
+const EXCERPT_CHARS: usize = 300;
 
 /// Time before the first load, in which the idle level is measured.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -68,8 +73,10 @@ const PEAK_MIB_MIN: f64 = 32.0;
 /// Long texts, large responses and many connections, for a model with few layers.
 pub fn mixed_requests() -> Vec<Kind> {
     let words = |bytes: usize| "seven old bridges carry a quiet river over stone ".repeat(bytes / 49);
+    // A word of this length is one token: memory, and little time. The server holds the body until its response is read.
+    let long_words = serde_json::json!({ "inputs": vec!["a".repeat(127 << 10); 31] });
     let long_texts = serde_json::json!({ "inputs": vec![words(100 << 10); 8] });
-    let many_inputs = serde_json::json!({ "input": vec!["a"; 1000] });
+    let many_inputs = serde_json::json!({ "input": vec!["a"; 500] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
     let kind = |clients, path, body: serde_json::Value, pause_ms, read_after_ms| Kind {
         clients,
@@ -81,6 +88,7 @@ pub fn mixed_requests() -> Vec<Kind> {
     vec![
         kind(12, "/tokenize", long_texts, 0, 0),
         kind(12, "/v1/embeddings", many_inputs, 0, 3000),
+        kind(16, "/tokenize", long_words, 0, 3000),
         kind(150, "/v1/embeddings", short, 500, 0),
     ]
 }
@@ -129,6 +137,7 @@ fn run_phases(
         curve: Curve::default(),
         loads: Vec::new(),
         statuses: Vec::new(),
+        unexpected: Vec::new(),
         without_retry_after: 0,
         lost: Vec::new(),
     };
@@ -181,7 +190,7 @@ fn run_load(
                             // As `Retry-After` asks, shortened.
                             _ => kind.pause.max(Duration::from_millis(200)),
                         };
-                        results.push(response.map(|response| (response.status, response.has_retry_after)));
+                        results.push(response.map(Outcome::of));
                         std::thread::sleep(pause.min(until.saturating_duration_since(Instant::now())));
                     }
                     (client, results)
@@ -197,11 +206,7 @@ fn run_load(
             connections.push(client);
             for result in results {
                 match result {
-                    Ok((status, has_retry_after)) => {
-                        measurement.statuses.push(status);
-                        measurement.without_retry_after +=
-                            usize::from(matches!(status, 429 | 503) && !has_retry_after);
-                    }
+                    Ok(outcome) => measurement.add(outcome),
                     Err(RequestError::NotConnected(reason) | RequestError::Lost(reason)) => {
                         measurement.lost.push(reason);
                     }
@@ -210,6 +215,38 @@ fn run_load(
         }
     });
     connections
+}
+
+/// What a run keeps of a response.
+struct Outcome {
+    status: u16,
+    has_retry_after: bool,
+    /// Of an unexpected response.
+    excerpt: Option<String>,
+}
+
+impl Outcome {
+    fn of(response: Response) -> Self {
+        let Response { status, has_retry_after, body, .. } = response;
+        let excerpt = || String::from_utf8_lossy(&body).chars().take(EXCERPT_CHARS).collect();
+        Self { status, has_retry_after, excerpt: (!is_expected(status)).then(excerpt) }
+    }
+}
+
+impl Measurement {
+    fn add(&mut self, Outcome { status, has_retry_after, excerpt }: Outcome) {
+        self.statuses.push(status);
+        self.without_retry_after += usize::from(matches!(status, 429 | 503) && !has_retry_after);
+        if let Some(excerpt) = excerpt
+            && !self.unexpected.iter().any(|(known, _)| *known == status)
+        {
+            self.unexpected.push((status, excerpt));
+        }
+    }
+}
+
+fn is_expected(status: u16) -> bool {
+    matches!(status, 200 | 429 | 503)
 }
 
 fn resident_mib(status: &PathBuf) -> anyhow::Result<f64> {
@@ -272,17 +309,20 @@ fn judge_return(curve: &Curve, number: usize, idle: f64, end: f64) -> Check {
 fn judge_responses(measurement: &Measurement) -> Check {
     let count = |status: u16| measurement.statuses.iter().filter(|found| **found == status).count();
     let (accepted, throttled, full) = (count(200), count(429), count(503));
-    let others = measurement.statuses.len() - accepted - throttled - full;
+    let others = measurement.statuses.iter().filter(|status| !is_expected(**status)).count();
+    let excerpts =
+        measurement.unexpected.iter().map(|(status, text)| format!("; the first {status}: {text}"));
     Check::new(
         &UNEXPECTED_RESPONSE,
         "no error but 429 and 503",
         accepted > 0 && others == 0 && measurement.lost.is_empty() && measurement.without_retry_after == 0,
         "200, and 429 or 503 with Retry-After",
         format!(
-            "{accepted} accepted (200), {throttled} throttled (429), {full} refused (503), {others} others, {} lost, {} without Retry-After{}",
+            "{accepted} accepted (200), {throttled} throttled (429), {full} refused (503), {others} others, {} lost, {} without Retry-After{}{}",
             measurement.lost.len(),
             measurement.without_retry_after,
             measurement.lost.first().map(|reason| format!(" ({reason})")).unwrap_or_default(),
+            excerpts.collect::<String>(),
         ),
     )
 }
@@ -312,7 +352,14 @@ mod tests {
             curve.push(second, mib);
         }
         let loads = vec![(3.0, 18.0), (31.0, 46.0)];
-        Measurement { curve, loads, statuses: vec![200, 429], without_retry_after: 0, lost: Vec::new() }
+        Measurement {
+            curve,
+            loads,
+            statuses: vec![200, 429],
+            unexpected: Vec::new(),
+            without_retry_after: 0,
+            lost: Vec::new(),
+        }
     }
 
     fn violated(measurement: &Measurement) -> Vec<String> {

@@ -5,15 +5,20 @@
 //! bytes of its response count until they are sent.
 //!
 //! Bytes count when memory is allocated for them. The announced length of a body counts nothing: it costs a client
-//! nothing to announce. A request that needs more bytes than there are is rejected and does not wait, because two
+//! nothing to announce. After each [`CHECK_BYTES`] the memory of the process is compared with `--memory-max`, because an
+//! admitted request grows: tokens and responses have no announced length. A request that needs more bytes than there are is rejected and does not wait, because two
 //! requests that wait for each other's bytes would hold them until a time limit.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::client::Client;
+use super::memory_cap::{MemoryCap, MemoryFull};
 use super::share;
+
+/// Bytes that a request charges between two comparisons with `--memory-max`.
+const CHECK_BYTES: u64 = 1 << 20;
 
 /// Limits on all concurrent requests.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +44,15 @@ pub enum Rejection {
     Full {
         retry_after_s: u64,
     },
+    /// The process has reached `--memory-max`.
+    Memory(MemoryFull),
 }
 
 /// Issues permits.
 pub struct Admission {
     limits: Limits,
     state: Mutex<State>,
+    memory_cap: OnceLock<Arc<MemoryCap>>,
 }
 
 struct State {
@@ -72,7 +80,12 @@ impl Admission {
     pub fn new(limits: Limits) -> Arc<Self> {
         let state =
             State { phase: Phase::Ready, requests: 0, bytes: 0, clients: HashMap::new(), mean_s: 0.0 };
-        Arc::new(Self { limits, state: Mutex::new(state) })
+        Arc::new(Self { limits, state: Mutex::new(state), memory_cap: OnceLock::new() })
+    }
+
+    /// Bounds the memory of the process. Later calls change nothing.
+    pub fn set_memory_cap(&self, cap: Arc<MemoryCap>) {
+        let _ = self.memory_cap.set(cap);
     }
 
     /// Admits a request of `client`. Its bytes are counted by [`Permit::charge`].
@@ -95,6 +108,7 @@ impl Admission {
             client: client.clone(),
             has_slot: true,
             bytes: 0,
+            unchecked: 0,
             since: Instant::now(),
         })
     }
@@ -143,13 +157,17 @@ pub struct Permit {
     /// False after the slot has been released; only bytes count then.
     has_slot: bool,
     bytes: u64,
+    /// Charged since the last comparison with `--memory-max`.
+    unchecked: u64,
     since: Instant,
 }
 
 impl Permit {
     /// Counts further bytes of the request; call it before the memory is allocated. Fails when they exceed the limit or
-    /// the share of the client. While no other request holds bytes there is no limit but those on one request.
+    /// the share of the client, or when the process has no memory for them. While no other request holds bytes there is no
+    /// limit on bytes but those on one request.
     pub fn charge(&mut self, bytes: u64) -> Result<(), Rejection> {
+        self.check_memory(bytes)?;
         let mut state = self.admission.lock();
         let others = state.bytes.saturating_sub(self.bytes);
         let own = state.held(&self.client).bytes;
@@ -160,6 +178,17 @@ impl Permit {
         state.held(&self.client).bytes += bytes;
         drop(state);
         self.bytes += bytes;
+        Ok(())
+    }
+
+    fn check_memory(&mut self, bytes: u64) -> Result<(), Rejection> {
+        self.unchecked = self.unchecked.saturating_add(bytes);
+        if self.unchecked >= CHECK_BYTES {
+            self.unchecked = 0;
+            if let Some(cap) = self.admission.memory_cap.get() {
+                cap.check(bytes).map_err(Rejection::Memory)?;
+            }
+        }
         Ok(())
     }
 

@@ -61,7 +61,7 @@ pub enum JobError {
     TooManyTokens {
         tokens_max: usize,
     },
-    /// The tokens exceed the bytes of all requests.
+    /// The tokens exceed the bytes of all requests, or the memory of the process.
     Rejected(Rejection),
     /// The server stopped before the request was computed.
     Stopped,
@@ -75,6 +75,7 @@ impl fmt::Display for JobError {
             Self::TooManyTokens { tokens_max } => {
                 write!(f, "the request has more than {tokens_max} tokens, the limit of this server")
             }
+            Self::Rejected(Rejection::Memory(_)) => f.write_str("the server has reached its bound on memory"),
             Self::Rejected(_) => f.write_str("too many requests are in flight"),
             Self::Stopped => f.write_str("the server is stopping"),
         }

@@ -2,7 +2,7 @@
 //!
 //! Compared is the resident memory of the process, anonymous and mapped: what `ps` shows, and what the kernel counts against
 //! a limit, except for page cache that it can drop without loss. The usage of the cgroup would include the cache of files
-//! of other processes, and reading it costs 50 times as much.
+//! of other processes; to subtract it, one more file has to be read and parsed.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

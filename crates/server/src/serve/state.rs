@@ -38,7 +38,7 @@ pub struct AppState {
     pub threads: usize,
     pub started: Instant,
     /// `None`: memory has no bound at run time.
-    pub memory_cap: Option<MemoryCap>,
+    pub memory_cap: Option<Arc<MemoryCap>>,
     memory: OnceLock<MemoryReport>,
 }
 
@@ -64,6 +64,10 @@ impl AppState {
 
     /// Bounds the memory of the process.
     pub fn with_memory_cap(self, memory_cap: Option<MemoryCap>) -> Self {
+        let memory_cap = memory_cap.map(Arc::new);
+        if let Some(cap) = &memory_cap {
+            self.admission.set_memory_cap(Arc::clone(cap));
+        }
         Self { memory_cap, ..self }
     }
 

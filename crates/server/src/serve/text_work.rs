@@ -13,6 +13,9 @@ use super::text::Text;
 const ID_BYTES: usize = size_of::<u32>();
 const TOKEN_BYTES: usize = size_of::<Token>();
 
+/// Tokens of the template around a text, in most models.
+const SPECIAL_TOKENS: usize = 2;
+
 /// Progress of one request.
 pub struct TextWork {
     /// Texts that are not finished; the cursor is that of the first.
@@ -22,6 +25,12 @@ pub struct TextWork {
     bytes: usize,
     ids: Vec<Vec<u32>>,
     tokens: Vec<(Text, Vec<Token>)>,
+}
+
+/// Tokens that fit into the list of one text. A list that grows by doubling is copied, and leaves freed blocks of all sizes;
+/// the kernel backs only the part of this one that is written.
+fn tokens_at_most(text_bytes: usize, tokens_max: usize) -> usize {
+    text_bytes.saturating_add(SPECIAL_TOKENS).min(tokens_max)
 }
 
 /// State after some pieces.
@@ -63,7 +72,8 @@ impl TextWork {
                 }
                 OutputKind::Tokens { special_tokens } => {
                     if started {
-                        self.tokens.push((text.clone(), Vec::new()));
+                        self.tokens
+                            .push((text.clone(), Vec::with_capacity(tokens_at_most(text.len(), tokens_max))));
                     }
                     let Some((text, tokens)) = self.tokens.last_mut() else { break };
                     let before = tokens.len();

@@ -75,3 +75,19 @@ fn draining_rejects_requests() {
     admission.drain();
     assert_eq!(admission.admit(&client("a")).err(), Some(Rejection::Draining));
 }
+
+#[test]
+fn an_admitted_request_that_grows_is_rejected_at_the_bound_on_memory() {
+    use super::super::purge::PurgeRequest;
+    use crate::memory::memory_max::MemoryBound;
+
+    let admission = Admission::new(Limits { requests_max: 4, bytes_max: 1 << 40 });
+    let bound = MemoryBound { bytes: 1, source: "test".into(), is_explicit: true };
+    admission.set_memory_cap(Arc::new(MemoryCap::new(bound, PurgeRequest::default()).unwrap()));
+    let mut permit = admission.admit(&client("a")).unwrap();
+    let piece = CHECK_BYTES / 4;
+    // Comparing costs more than counting, so small amounts are added up.
+    (0..3).for_each(|_| permit.charge(piece).unwrap());
+    assert!(matches!(permit.charge(piece), Err(Rejection::Memory(MemoryFull { bound: 1, .. }))));
+    assert_eq!(admission.inflight(), (1, 3 * piece));
+}

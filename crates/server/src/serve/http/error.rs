@@ -184,6 +184,7 @@ impl From<Rejection> for ApiError {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::Draining => Self::draining(),
+            Rejection::Memory(full) => Self::memory_full(full),
             Rejection::Full { retry_after_s } => {
                 let message = format!("too many requests are in flight; retry in {retry_after_s} s");
                 Self {

@@ -69,8 +69,8 @@ impl Parts for VectorParts {
 pub struct TokenParts {
     model: Arc<dyn Model>,
     texts: Vec<(Text, Vec<Token>)>,
-    /// Text and its first token of each part.
-    parts: Vec<(usize, usize)>,
+    /// Of each part: the text, its first token, and one past its last.
+    parts: Vec<(usize, usize, usize)>,
     body_bytes: u64,
 }
 
@@ -89,7 +89,15 @@ impl TokenParts {
     pub fn new(model: Arc<dyn Model>, texts: Vec<(Text, Vec<Token>)>, body_bytes: u64) -> Self {
         let mut parts = Vec::new();
         for (index, (_, tokens)) in texts.iter().enumerate() {
-            parts.extend((0..tokens.len().max(1)).step_by(TOKENS_PER_PART).map(|first| (index, first)));
+            let mut first = 0;
+            loop {
+                let end = part_end(tokens, first);
+                parts.push((index, first, end));
+                first = end;
+                if end == tokens.len() {
+                    break;
+                }
+            }
         }
         Self { model, texts, parts, body_bytes }
     }
@@ -108,18 +116,29 @@ impl TokenParts {
     }
 }
 
+/// End of the part that begins with the token `first`. The text of one token can be longer than [`TEXT_BYTES_PER_PART`].
+fn part_end(tokens: &[Token], first: usize) -> usize {
+    let mut bytes = 0;
+    let rest = tokens[first..].iter().take(TOKENS_PER_PART).enumerate();
+    let full = rest.skip_while(|(at, token)| {
+        bytes += token.text_bytes();
+        *at == 0 || bytes <= TEXT_BYTES_PER_PART
+    });
+    let end = full.map(|(at, _)| first + at).next();
+    end.unwrap_or_else(|| (first + TOKENS_PER_PART).min(tokens.len()))
+}
+
 impl Parts for TokenParts {
     fn count(&self) -> usize {
         self.parts.len()
     }
 
     fn write(&self, part: usize, out: &mut Vec<u8>) {
-        let (index, first) = self.parts[part];
+        let (index, first, end) = self.parts[part];
         let (text, tokens) = &self.texts[index];
         if first == 0 {
             out.extend(if index == 0 { &b"[["[..] } else { &b",["[..] });
         }
-        let end = (first + TOKENS_PER_PART).min(tokens.len());
         for (at, token) in tokens.iter().enumerate().take(end).skip(first) {
             if at > 0 {
                 out.push(b',');
@@ -132,10 +151,10 @@ impl Parts for TokenParts {
     }
 
     fn free(&mut self, part: usize) -> u64 {
-        let (index, first) = self.parts[part];
+        let (index, _, end) = self.parts[part];
         let tokens = &mut self.texts[index].1;
         // The tokens of a text are freed with the last part of it.
-        if first + TOKENS_PER_PART < tokens.len() {
+        if end < tokens.len() {
             return 0;
         }
         // The next parts only need the number of texts.
@@ -250,6 +269,23 @@ mod tests {
         assert_eq!(parts.held_bytes(), 16);
         assert_eq!([0, 1, 2, 3].map(|part| parts.free(part)), [0, 8, 8, 0]);
         assert_eq!(parts.held_bytes(), 0);
+    }
+
+    #[test]
+    fn a_part_has_a_bounded_number_of_tokens_and_of_bytes() {
+        let token = |bytes: usize| Token::new(1, Some((0, bytes)), 0);
+        let ends = |tokens: &[Token]| {
+            let mut ends = vec![part_end(tokens, 0)];
+            while ends[ends.len() - 1] < tokens.len() {
+                ends.push(part_end(tokens, ends[ends.len() - 1]));
+            }
+            ends
+        };
+        assert_eq!(ends(&[]), [0]);
+        assert_eq!(ends(&[token(1); 600]), [256, 512, 600]);
+        assert_eq!(ends(&[token(TEXT_BYTES_PER_PART * 8); 3]), [1, 2, 3]);
+        assert_eq!(ends(&[token(TEXT_BYTES_PER_PART / 4); 6]), [4, 6]);
+        assert_eq!(ends(&[Token::new_special(1); 3]), [3]);
     }
 
     #[test]

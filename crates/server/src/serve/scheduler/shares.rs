@@ -2,14 +2,16 @@
 //!
 //! Both use the same cores, and a slice of the tokenizer that runs beside a batch of one text makes the threads of that
 //! batch wait for each other. So they take turns: after a batch, slices may run for as long as the batch took, up to
-//! [`IN_A_ROW_MAX`]; then the next batch begins. Time is measured, because the cost of a byte of text varies by a factor
-//! of ten.
+//! [`IN_A_ROW_MAX`] or a part of that time; then the next batch begins. Time is measured, because the cost of a byte of
+//! text varies by a factor of ten, and the time of a batch by a factor of a thousand.
 
 use std::time::Duration;
 
-/// Longest time of slices between two batches. An embedding that arrives meanwhile waits at most this long, and tokenizing
-/// gets at least this much time per batch.
+/// Longest time of slices between two short batches. An embedding that arrives meanwhile waits at most this long.
 const IN_A_ROW_MAX: Duration = Duration::from_millis(30);
+/// After a longer batch slices may run for this part of its time: with a batch of seconds, [`IN_A_ROW_MAX`] would leave
+/// tokenizing less than a hundredth of the time.
+const PART_OF_BATCH: u32 = 4;
 
 /// What a runner may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,8 @@ impl Shares {
 
     /// Accounts for a batch. Without waiting texts nothing is owed: an idle kind of request does not save up time.
     pub fn batch_took(&mut self, time: Duration, has_texts: bool) {
-        self.owed = if has_texts { (self.owed + time).min(IN_A_ROW_MAX) } else { Duration::ZERO };
+        let owed_max = IN_A_ROW_MAX.max(time / PART_OF_BATCH);
+        self.owed = if has_texts { (self.owed + time).min(owed_max) } else { Duration::ZERO };
     }
 
     pub fn slice_begins(&mut self) {
@@ -82,7 +85,7 @@ mod tests {
 
     #[test]
     fn texts_get_the_time_of_the_last_batch_up_to_a_bound() {
-        for (batch, slices) in [(10, 2), (1000, 6)] {
+        for (batch, slices) in [(10, 2), (100, 6), (4000, 200)] {
             let mut shares = Shares::default();
             shares.batch_took(batch * MS, true);
             let mut found = 0;
