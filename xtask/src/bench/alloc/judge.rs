@@ -37,8 +37,8 @@ const SMALL_8: Load = Load { threads: 8, sizes: "small" };
 const LARGE_2: Load = Load { threads: 2, sizes: "large" };
 const LARGE_8: Load = Load { threads: 8, sizes: "large" };
 
-const PAGES_OF_THREADS: &str = "mimalloc keeps free pages of each thread, and returns them after 1 s; with a delay of 0 the peak \
-     is a third, still above the limit, and the throughput less than a tenth";
+const PAGES_OF_THREADS: &str = "mimalloc keeps free pages of each thread, and returns them after 1 s; with a delay of 0 the \
+     peak of 8 threads is a third, still above the limit, and the throughput less than a tenth";
 
 const KNOWN: [Known; 3] = [
     Known {
