@@ -1,4 +1,7 @@
 //! The allocators of the comparison, each as a global allocator of Rust with the same few functions.
+//!
+//! All functions are `#[inline]`: they are then compiled in the program that uses them. Compiled here, several would be in one
+//! object, and each program would link the archives of allocators that it does not use.
 #![warn(missing_docs)]
 
 mod musl;
@@ -25,6 +28,7 @@ pub trait Peer: GlobalAlloc {
 impl Peer for Libc {
     const NAME: &str = "libc";
 
+    #[inline]
     fn purge() -> bool {
         false
     }
@@ -33,6 +37,7 @@ impl Peer for Libc {
 impl Peer for Mallocng {
     const NAME: &str = "mallocng";
 
+    #[inline]
     fn purge() -> bool {
         false
     }
@@ -41,6 +46,7 @@ impl Peer for Mallocng {
 impl Peer for Oldmalloc {
     const NAME: &str = "oldmalloc";
 
+    #[inline]
     fn purge() -> bool {
         false
     }
@@ -49,6 +55,7 @@ impl Peer for Oldmalloc {
 impl Peer for MiMalloc {
     const NAME: &str = "mimalloc";
 
+    #[inline]
     fn purge() -> bool {
         mimalloc_sys::collect();
         true
@@ -58,6 +65,7 @@ impl Peer for MiMalloc {
 impl Peer for Jemalloc {
     const NAME: &str = "jemalloc";
 
+    #[inline]
     fn purge() -> bool {
         // 4096 is MALLCTL_ARENAS_ALL.
         let name = c"arena.4096.purge";
@@ -70,6 +78,7 @@ impl Peer for Jemalloc {
 impl Peer for Snmalloc {
     const NAME: &str = "snmalloc";
 
+    #[inline]
     fn purge() -> bool {
         false
     }

@@ -28,6 +28,7 @@ macro_rules! global_allocator {
         // SAFETY: the functions have the contract of `malloc`, `realloc`, `free` and `aligned_alloc` of C: null, or a block
         // of the size and alignment. A block that is more aligned is moved by hand, because `realloc` would not keep that.
         unsafe impl GlobalAlloc for $name {
+            #[inline]
             unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
                 match layout.align() {
                     // SAFETY: any size is valid.
@@ -37,11 +38,13 @@ macro_rules! global_allocator {
                 }
             }
 
+            #[inline]
             unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
                 // SAFETY: the caller guarantees that this allocator returned the block and that nothing uses it.
                 unsafe { $free(block.cast()) }
             }
 
+            #[inline]
             unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
                 if layout.align() <= ALIGNMENT {
                     // SAFETY: the caller guarantees that this allocator returned the block.

@@ -13,6 +13,8 @@ pub struct Report {
     pub remote_frees: u64,
     /// From the first operation to the end of the last thread.
     pub elapsed: Duration,
+    /// Of all threads in that time. Less than `elapsed` times the processors: other programs ran, or threads waited for a lock.
+    pub processor_time: Duration,
     /// Threads that ran, one after another in each lane.
     pub threads_started: u64,
     /// Allocations that returned null, and blocks whose content changed while they were allocated.
@@ -41,10 +43,10 @@ impl Report {
         let Report { operations, remote_frees, threads_started, failures, live, idle, peak, .. } = self;
         let Report { mappings, at_end, after_1_s, after_10_s, .. } = self;
         let Arguments { threads, sizes, .. } = arguments;
-        let seconds = self.elapsed.as_secs_f64();
+        let (seconds, processor) = (self.elapsed.as_secs_f64(), self.processor_time.as_secs_f64());
         let after_purge = self.after_purge.map_or("null".to_owned(), |bytes| bytes.to_string());
         format!(
-            "{{\"allocator\":\"{allocator}\",\"threads\":{threads},\"sizes\":\"{sizes}\",\"seconds\":{seconds:.3},\
+            "{{\"allocator\":\"{allocator}\",\"threads\":{threads},\"sizes\":\"{sizes}\",\"seconds\":{seconds:.3},\"processor_seconds\":{processor:.2},\
              \"operations\":{operations},\"remote_frees\":{remote_frees},\"threads_started\":{threads_started},\
              \"failures\":{failures},\"live_bytes\":{live},\"resident_idle\":{idle},\"resident_peak\":{peak},\
              \"resident_at_end\":{at_end},\"resident_after_1_s\":{after_1_s},\"resident_after_10_s\":{after_10_s},\

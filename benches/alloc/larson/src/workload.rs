@@ -108,7 +108,7 @@ pub fn run(arguments: &Arguments) -> std::io::Result<(Report, Vec<Slots>)> {
         threads_started: AtomicU64::new(0),
     });
     let arrays = (0..arguments.threads).map(|_| fill()).collect::<std::io::Result<Vec<_>>>()?;
-    let started = Instant::now();
+    let (started, processor_time) = (Instant::now(), proc_self::processor_time()?);
     for (lane, slots) in arrays.into_iter().enumerate() {
         start(&shared, slots, Random::new(lane as u64 + 1))?;
     }
@@ -122,13 +122,14 @@ pub fn run(arguments: &Arguments) -> std::io::Result<(Report, Vec<Slots>)> {
     while finished.len() < arguments.threads {
         finished = shared.lane_finished.wait(finished).unwrap_or_else(PoisonError::into_inner);
     }
-    let elapsed = started.elapsed();
+    let (elapsed, processor_time) = (started.elapsed(), proc_self::processor_time()? - processor_time);
     let mut blocks = std::mem::take(&mut *finished);
     blocks.extend(std::mem::take(&mut *lock(&shared.waiting)));
     let report = Report {
         operations: shared.operations.load(Ordering::Relaxed),
         remote_frees: shared.remote_frees.load(Ordering::Relaxed),
         elapsed,
+        processor_time,
         threads_started: shared.threads_started.load(Ordering::Relaxed),
         failures: shared.failures.load(Ordering::Relaxed),
         live: blocks.iter().flatten().map(|block| block.size as u64).sum(),

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::Outcome;
 use crate::stdout;
-use run::{Allocator, Load, Run};
+use run::{Allocator, Load, Missing, Run};
 
 diag::codes! {
     /// The allocator that ships breaks a requirement.
@@ -83,23 +83,32 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     for allocator in &allocators {
         run::check_symbols(*allocator, &folder)?;
     }
-    let mut runs: Vec<Run> = Vec::new();
+    let (mut runs, mut missing) = (Vec::new(), Vec::new());
     for load in Load::ALL {
-        for allocator in &allocators {
+        for &allocator in &allocators {
             context.events().step(format!("{load}: {}", allocator.name()));
-            runs.push(run::run(*allocator, load, Duration::from_secs(seconds), &folder, context)?);
+            match run::run(allocator, load, Duration::from_secs(seconds), &folder, context) {
+                Ok(run) => runs.push(run),
+                // A peer that crashes or does not end is a row; the one that ships is the subject.
+                Err(error) if allocator != Allocator::SHIPPED && has_no_result(&error) => {
+                    missing.push(Missing { allocator, load, reason: format!("{error:#}") });
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     let checks = judge::judge(&runs);
     let machine = super::machine();
     let maximum = run::max_map_count();
     let text = match args.format {
-        Format::Human => table::human(&runs, &checks, &machine, seconds, maximum),
+        Format::Human => table::human(&runs, &missing, &checks, &machine, seconds, maximum),
         Format::Json => {
             let checks: Vec<_> = checks.iter().map(judge::Check::json).collect();
             let runs: Vec<_> = runs.iter().map(Run::json).collect();
+            let missing: Vec<_> = missing.iter().map(Missing::json).collect();
             let document = json!({
-                "machine": machine, "seconds": seconds, "max_map_count": maximum, "runs": runs, "checks": checks,
+                "machine": machine, "seconds": seconds, "max_map_count": maximum, "runs": runs, "not_measured": missing,
+                "checks": checks,
             });
             format!("{document:#}\n")
         }
@@ -107,6 +116,10 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     stdout::print(&text)?;
     let violated: Diagnostics = checks.iter().filter(|check| check.is_violated()).map(violation).collect();
     violated.into_result().map(|()| Outcome::Pass)
+}
+
+fn has_no_result(error: &anyhow::Error) -> bool {
+    [&process::COMMAND_TIMEOUT, &super::NOT_MEASURED].iter().any(|code| diag::has_code(error, code))
 }
 
 fn serve(

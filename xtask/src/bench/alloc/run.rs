@@ -88,6 +88,8 @@ pub struct Run {
     pub load: Load,
     /// Replacements of a block per second: one free and one allocation each.
     pub operations_per_second: f64,
+    /// Processors that the run had: processor time by time.
+    pub processors: f64,
     /// Share of frees by another thread than the one that allocated.
     pub remote_share: f64,
     /// Failed allocations, overwritten blocks, or an end by a signal.
@@ -101,6 +103,23 @@ pub struct Run {
     pub mappings: u64,
 }
 
+/// A run without a result: the program ended by a signal, did not end, or could not map its memory.
+#[derive(Debug)]
+pub struct Missing {
+    pub allocator: Allocator,
+    pub load: Load,
+    pub reason: String,
+}
+
+impl Missing {
+    pub fn json(&self) -> Value {
+        serde_json::json!({
+            "allocator": self.allocator.name(), "threads": self.load.threads, "sizes": self.load.sizes,
+            "reason": self.reason,
+        })
+    }
+}
+
 const PAGE: u64 = 4096;
 
 impl Run {
@@ -109,10 +128,17 @@ impl Run {
         self.at_end.saturating_sub(self.after_purge.unwrap_or(self.after_10_s).min(self.after_10_s)) / PAGE
     }
 
+    /// Replacements per second of processor time: other programs on the machine change it little. Time in which threads wait
+    /// for a lock is not part of it.
+    pub fn operations_per_processor_second(&self) -> f64 {
+        self.operations_per_second / self.processors.max(f64::MIN_POSITIVE)
+    }
+
     pub fn json(&self) -> Value {
         serde_json::json!({
             "allocator": self.allocator.name(), "threads": self.load.threads, "sizes": self.load.sizes,
-            "operations_per_second": self.operations_per_second, "remote_share": self.remote_share,
+            "operations_per_second": self.operations_per_second, "processors": self.processors,
+            "operations_per_processor_second": self.operations_per_processor_second(), "remote_share": self.remote_share,
             "failures": self.failures, "resident_peak": self.peak, "resident_at_end": self.at_end,
             "resident_after_1_s": self.after_1_s, "resident_after_10_s": self.after_10_s,
             "resident_after_purge": self.after_purge, "pages_returned": self.pages_returned(), "mappings": self.mappings,
@@ -123,10 +149,12 @@ impl Run {
         let value: Value = serde_json::from_str(line).ok()?;
         let number = |name: &str| value.get(name)?.as_u64();
         let operations = number("operations")? as f64;
+        let seconds = value.get("seconds")?.as_f64()?;
         Some(Self {
             allocator,
             load,
-            operations_per_second: operations / value.get("seconds")?.as_f64()?,
+            operations_per_second: operations / seconds,
+            processors: value.get("processor_seconds")?.as_f64()? / seconds,
             remote_share: number("remote_frees")? as f64 / operations.max(1.0),
             failures: number("failures")?,
             peak: number("resident_peak")?,
@@ -205,7 +233,7 @@ pub fn max_map_count() -> u64 {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"allocator":"libc","threads":8,"sizes":"small","seconds":2.5,"operations":5000,"remote_frees":2500,
+    const LINE: &str = r#"{"allocator":"libc","threads":8,"sizes":"small","seconds":2.5,"processor_seconds":1.25,"operations":5000,"remote_frees":2500,
         "threads_started":8,"failures":0,"live_bytes":1,"resident_idle":1,"resident_peak":90112,"resident_at_end":81920,
         "resident_after_1_s":8192,"resident_after_10_s":8192,"resident_after_purge":null,"mappings":20}"#;
 
@@ -213,6 +241,7 @@ mod tests {
     fn reads_the_report_of_a_program() {
         let run = Run::parse(Allocator::Libc, Load::ALL[1], LINE).unwrap();
         assert_eq!((run.operations_per_second, run.remote_share, run.after_purge), (2000.0, 0.5, None));
+        assert_eq!((run.processors, run.operations_per_processor_second()), (0.5, 4000.0));
         assert_eq!(run.pages_returned(), 18);
     }
 

@@ -35,9 +35,7 @@ pub fn measure(
 ) -> anyhow::Result<Vec<Served>> {
     let names = allocators.iter().map(|allocator| allocator.name().to_owned());
     let again = allocators.contains(&Allocator::SHIPPED).then(|| Allocator::SHIPPED.name().to_owned());
-    // C code and Rust with the one that ships.
-    let with_c = allocators.contains(&Allocator::SHIPPED).then(|| "c-mimalloc".to_owned());
-    let names: Vec<String> = names.chain(with_c).chain(again).collect();
+    let names: Vec<String> = names.chain(again).collect();
     let mut served = Vec::new();
     for name in names {
         context.events().step(format!("{} clients: inferd-{name}", load.clients));

@@ -3,11 +3,18 @@
 use std::fmt::Write;
 
 use super::judge::{Check, State};
-use super::run::{Load, Run};
+use super::run::{Load, Missing, Run};
 
 const MIB: f64 = 1_048_576.0;
 
-pub fn human(runs: &[Run], checks: &[Check], machine: &str, seconds: u64, max_map_count: u64) -> String {
+pub fn human(
+    runs: &[Run],
+    missing: &[Missing],
+    checks: &[Check],
+    machine: &str,
+    seconds: u64,
+    max_map_count: u64,
+) -> String {
     let mut text = format!("{machine}; {seconds} s for each run\n");
     for load in Load::ALL {
         let of_load: Vec<&Run> = runs.iter().filter(|run| run.load == load).collect();
@@ -16,17 +23,30 @@ pub fn human(runs: &[Run], checks: &[Check], machine: &str, seconds: u64, max_ma
         let _ = writeln!(text, "\n{load}; {remote:.0} % of the frees are remote; resident memory in MiB");
         let _ = writeln!(
             text,
-            "  {:<10}{:>10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>10}{:>10}  failures",
-            "", "M ops/s", "of best", "peak", "at end", "1 s", "10 s", "purged", "returned", "mappings"
+            "  {:<10}{:>9}{:>9}{:>7}{:>12}{:>9}{:>9}{:>9}{:>9}{:>9}{:>10}{:>10}  failures",
+            "",
+            "M ops/s",
+            "of best",
+            "CPUs",
+            "M ops/CPU s",
+            "peak",
+            "at end",
+            "1 s",
+            "10 s",
+            "purged",
+            "returned",
+            "mappings"
         );
         for run in of_load {
             let purged = run.after_purge.map_or("-".to_owned(), |bytes| format!("{:.1}", bytes as f64 / MIB));
             let _ = writeln!(
                 text,
-                "  {:<10}{:>10.3}{:>8.0}%{:>9.1}{:>9.1}{:>9.1}{:>9.1}{purged:>9}{:>10}{:>10}  {}",
+                "  {:<10}{:>9.3}{:>8.0}%{:>7.2}{:>12.3}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{purged:>9}{:>10}{:>10}  {}",
                 run.allocator.name(),
                 run.operations_per_second / 1e6,
                 run.operations_per_second / best * 100.0,
+                run.processors,
+                run.operations_per_processor_second() / 1e6,
                 run.peak as f64 / MIB,
                 run.at_end as f64 / MIB,
                 run.after_1_s as f64 / MIB,
@@ -35,6 +55,9 @@ pub fn human(runs: &[Run], checks: &[Check], machine: &str, seconds: u64, max_ma
                 run.mappings,
                 run.failures,
             );
+        }
+        for one in missing.iter().filter(|one| one.load == load) {
+            let _ = writeln!(text, "  {:<10}not measured: {}", one.allocator.name(), one.reason);
         }
     }
     let _ = writeln!(text, "\nreturned: pages; mappings: vm.max_map_count is {max_map_count}\n");
