@@ -1,7 +1,7 @@
 //! mimalloc as Rust's global allocator. The crate declares the C functions that it uses; it builds nothing (see
 //! `build.rs`).
 //!
-//! musl's own allocator has one lock for all threads. C code of the program (OpenBLAS, libc) continues to use it: mimalloc
+//! The libc has an allocator of its own; docs/allocator.md compares both. C code of the program (OpenBLAS, libc) uses that one: mimalloc
 //! is compiled without its override of `malloc`, so no block passes from one allocator to the other.
 //!
 //! ```no_run

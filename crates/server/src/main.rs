@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// musl's own allocator serializes all threads on one lock.
+/// mimalloc, with a report when an allocation fails. docs/allocator.md compares it with the allocator of the libc.
 #[global_allocator]
 static ALLOCATOR: inferd::crash::Allocator = inferd::crash::Allocator;
 
