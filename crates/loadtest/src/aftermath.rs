@@ -12,8 +12,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Compares a server with its state before the load, when no client but this one is left.
 pub fn checks(server: &mut Server, before: &Sample) -> anyhow::Result<[Check; 3]> {
-    // OpenBLAS starts its workers, one less than the threads of the server, when a computation first needs them.
-    let lazy_threads = std::thread::available_parallelism().map_or(1, usize::from) as f64 - 1.0;
+    let lazy_threads = lazy_threads();
     let recovers = wait_until(TIMEOUT, || is_healthy(server.address()));
     let mut after = server.sample();
     let is_settled = wait_until(TIMEOUT, || {
@@ -57,6 +56,11 @@ pub fn checks(server: &mut Server, before: &Sample) -> anyhow::Result<[Check; 3]
             },
         ),
     ])
+}
+
+/// OpenBLAS starts its workers, one less than the threads of the server, when a computation first needs them.
+pub fn lazy_threads() -> f64 {
+    std::thread::available_parallelism().map_or(1, usize::from) as f64 - 1.0
 }
 
 /// The connection that reads the sample is the only one.

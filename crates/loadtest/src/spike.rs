@@ -88,7 +88,7 @@ pub fn mixed_requests() -> Vec<Kind> {
     vec![
         kind(12, "/tokenize", long_texts, 0, 0),
         kind(12, "/v1/embeddings", many_inputs, 0, 3000),
-        kind(16, "/tokenize", long_words, 0, 3000),
+        kind(32, "/tokenize", long_words, 0, 3000),
         kind(150, "/v1/embeddings", short, 500, 0),
     ]
 }

@@ -184,7 +184,7 @@ fn responses(all: &mut Map<String, Value>) {
     }));
     let error = closed_object(json!({
         "message": text,
-        "type": { "enum": ["invalid_request_error", "rate_limit_error", "server_error"] },
+        "type": { "enum": ["invalid_request_error", "rate_limit_error", "server_error", "timeout_error"] },
         "param": { "type": ["string", "null"] },
         "code": text,
     }));
