@@ -2,7 +2,8 @@
 //!
 //! OpenBLAS detects the CPU before main. The environment has no influence (a patch removes it), so only
 //! [`select_blas_kernels`] changes the detected set. `kernels` in release.toml has the sets of a build. Every build also has one
-//! for CPUs without AVX2, which nobody has a reason to select.
+//! for CPUs without AVX2 (PRESCOTT). It cannot be selected: on a CPU with AVX-512 its sgemm overwrote its stack, for a cause
+//! that is not known.
 
 use std::ffi::CStr;
 use std::fmt;

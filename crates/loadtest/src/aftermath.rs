@@ -63,10 +63,15 @@ pub fn lazy_threads() -> f64 {
     std::thread::available_parallelism().map_or(1, usize::from) as f64 - 1.0
 }
 
+/// No permit, and no thread but `lazy_threads`.
+pub fn holds_nothing(after: &Sample, before: &Sample, lazy_threads: f64) -> bool {
+    let more_threads = after.threads - before.threads;
+    after.requests_held == 0.0 && (0.0..=lazy_threads).contains(&more_threads)
+}
+
 /// The connection that reads the sample is the only one.
 fn is_unused(after: &Sample, before: &Sample, lazy_threads: f64) -> bool {
-    let more_threads = after.threads - before.threads;
-    (after.connections, after.requests_held) == (1.0, 0.0) && (0.0..=lazy_threads).contains(&more_threads)
+    after.connections == 1.0 && holds_nothing(after, before, lazy_threads)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use diag::Diagnostic;
 
-use crate::aftermath::lazy_threads;
+use crate::aftermath::{holds_nothing, lazy_threads};
 use crate::http_client::post_request;
 use crate::probe::{TIMEOUT, is_healthy, wait_until};
 use crate::server::Server;
@@ -50,10 +50,7 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
     let mut after = server.sample();
     let is_settled = wait_until(SETTLE_TIMEOUT, || {
         after = server.sample();
-        after.as_ref().is_ok_and(|after| {
-            let more_threads = after.threads - before.threads;
-            after.requests_held == 0.0 && (0.0..=lazy_threads()).contains(&more_threads)
-        })
+        after.as_ref().is_ok_and(|after| holds_nothing(after, &before, lazy_threads()))
     });
     let after = after?;
     checks.push(Check::new(

@@ -47,7 +47,7 @@ impl Server {
         Self::spawn(command, None)
     }
 
-    /// The same; nobody reads its log after the line with its address.
+    /// The same; its log is not read after the line with its address.
     pub fn start_with_unread_log(binary: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let mut command = Command::new(binary);
         command.env_clear().args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);

@@ -110,7 +110,7 @@ fn a_server_that_gets_a_fatal_signal_reports_its_sender_and_ends_by_it() {
 }
 
 #[test]
-fn a_stderr_that_nobody_reads_does_not_keep_a_crashed_process() {
+fn an_unread_stderr_does_not_keep_a_crashed_process() {
     let (_reader, mut writer) = std::io::pipe().unwrap();
     // SAFETY: fcntl on an open descriptor; the flags are those of a new pipe, and O_NONBLOCK.
     unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_WRONLY | libc::O_NONBLOCK) };

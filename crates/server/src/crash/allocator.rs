@@ -1,7 +1,7 @@
 //! The global allocator: mimalloc, with a reserve for the time when memory runs out.
 //!
 //! Most code cannot handle a failed allocation: `Vec::push` ends the process. Therefore [`hold_reserve`] maps a range that
-//! nobody uses. The first allocation that fails unmaps it and is tried again, so that the requests in the server can finish
+//! stays unused. The first allocation that fails unmaps it and is tried again, so that the requests in the server can finish
 //! from that memory; [`is_exhausted`] then makes the server reject new ones until [`has_recovered`].
 //!
 //! When even that does not help, a small allocation ends the process here. No code handles its failure, and std would first
@@ -87,7 +87,7 @@ fn release_reserve() -> bool {
         return false;
     }
     IS_EXHAUSTED.store(true, Ordering::Release);
-    // SAFETY: the swap made this thread the only owner of the mapping, which nobody uses.
+    // SAFETY: the swap made this thread the only owner of the mapping, which has no user.
     unsafe { libc::munmap(start as *mut libc::c_void, RESERVE_BYTES) };
     true
 }

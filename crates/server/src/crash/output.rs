@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_that_nobody_reads_delays_a_write_until_the_deadline_only() {
+    fn an_unread_pipe_delays_a_write_until_the_deadline_only() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let mut output = Output { sink: Sink::of(writer.as_raw_fd(), 300), ..Output::stderr() };
         for _ in 0..200 {

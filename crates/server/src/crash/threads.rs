@@ -65,7 +65,7 @@ pub fn own_stack() -> Option<Stack> {
     }
 }
 
-/// Prepares the main thread, which nobody creates.
+/// Prepares the main thread, which the kernel starts and not `pthread_create`.
 pub fn prepare_main() {
     if let Some(alternate) = AlternateStack::map() {
         alternate.enable();
