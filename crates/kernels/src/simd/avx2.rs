@@ -1,0 +1,124 @@
+//! Two registers of AVX2.
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Simd};
+
+/// Evidence that the CPU has AVX2 and FMA.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        Avx2(())
+    }
+}
+
+/// Registers of a vector.
+const REGISTERS: usize = 2;
+/// Lanes of a register.
+const WIDTH: usize = LANES / REGISTERS;
+
+/// Calls an intrinsic for each register, in a method that has `self` as evidence for its instructions.
+macro_rules! each {
+    ($i:ident => $call:expr) => {
+        std::array::from_fn(
+            #[inline(always)]
+            |$i| {
+                // SAFETY: a value of the token exists only when the CPU has the instructions.
+                unsafe { $call }
+            },
+        )
+    };
+}
+
+impl Simd for Avx2 {
+    type F32 = [__m256; REGISTERS];
+    const TILE_VECTORS: usize = 6;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F32 {
+        each!(_i => _mm256_set1_ps(value))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::F32 {
+        each!(i => _mm256_loadu_ps(from.add(i * WIDTH)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, from: *const f32, len: usize) -> Self::F32 {
+        let mut lanes = [0.0f32; LANES];
+        debug_assert!(len <= LANES);
+        // SAFETY: as the caller promises; the array has 16 floats.
+        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len) };
+        // SAFETY: the array has 16 floats.
+        unsafe { self.load(lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Self::F32) {
+        let _: [(); REGISTERS] = each!(i => _mm256_storeu_ps(to.add(i * WIDTH), value[i]));
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, to: *mut f32, value: Self::F32, len: usize) {
+        debug_assert!(len <= LANES);
+        let lanes = self.to_array(value);
+        // SAFETY: as the caller promises; the array has 16 floats.
+        unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, len) };
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm256_add_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm256_sub_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm256_mul_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm256_div_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        each!(i => _mm256_fmadd_ps(a[i], b[i], c[i]))
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm256_max_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm256_min_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, rounded: Self::F32) -> Self::F32 {
+        each!(i => _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(
+            _mm256_castps_si256(rounded[i]),
+            _mm256_set1_epi32(127)
+        ))))
+    }
+
+    #[inline(always)]
+    fn to_array(self, value: Self::F32) -> [f32; LANES] {
+        // SAFETY: both types have 64 bytes, and every bit pattern is a value.
+        unsafe { std::mem::transmute(value) }
+    }
+}

@@ -1,0 +1,117 @@
+//! One register of AVX-512.
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Simd};
+
+/// Evidence that the CPU has AVX-512 F, VL, BW and DQ.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// # Safety
+    ///
+    /// The CPU has the instructions.
+    #[inline(always)]
+    pub unsafe fn new() -> Self {
+        Avx512(())
+    }
+}
+
+/// The first `len` lanes.
+#[inline(always)]
+fn mask(len: usize) -> __mmask16 {
+    debug_assert!(len <= LANES);
+    ((1u32 << len) - 1) as __mmask16
+}
+
+/// Calls intrinsics in a method that has `self` as evidence for their instructions.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: a value of the token exists only when the CPU has the instructions.
+        unsafe { $call }
+    };
+}
+
+impl Simd for Avx512 {
+    type F32 = __m512;
+    const TILE_VECTORS: usize = 28;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        intrinsic!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, from: *const f32, len: usize) -> __m512 {
+        // SAFETY: as the caller promises; masked lanes are not read.
+        unsafe { _mm512_maskz_loadu_ps(mask(len), from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: __m512) {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, to: *mut f32, value: __m512, len: usize) {
+        // SAFETY: as the caller promises; masked lanes are not written.
+        unsafe { _mm512_mask_storeu_ps(to, mask(len), value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        intrinsic!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, rounded: __m512) -> __m512 {
+        intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
+            _mm512_castps_si512(rounded),
+            _mm512_set1_epi32(127)
+        ))))
+    }
+
+    #[inline(always)]
+    fn to_array(self, value: __m512) -> [f32; LANES] {
+        // SAFETY: both types have 64 bytes, and every bit pattern is a value.
+        unsafe { std::mem::transmute(value) }
+    }
+}

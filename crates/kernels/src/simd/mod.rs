@@ -1,0 +1,151 @@
+//! Vectors of 16 lanes on each instruction set.
+//!
+//! A kernel is written once, generic over [`Simd`], and compiled once for each set by [`dispatch`]. A vector always has 16 lanes:
+//! one register of AVX-512, two of AVX2, four of SSE2. Lane-wise results and the order of sums are therefore the same on
+//! every set; only multiply-add differs, which is rounded once with FMA and twice without.
+//!
+//! The implementations are tokens: a value exists only when the CPU has the instructions, so arithmetic is safe to call. Functions
+//! of a kernel that take a token must be `#[inline(always)]`, otherwise they are compiled without the instructions.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(not(target_arch = "x86_64"))]
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
+#[cfg(test)]
+mod tests;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) use portable::Portable as Baseline;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use sse2::Sse2 as Baseline;
+
+use crate::isa::{Isa, Level};
+
+/// Lanes of a vector.
+pub(crate) const LANES: usize = 16;
+
+/// The vectors of an instruction set.
+pub(crate) trait Simd: Copy {
+    /// 16 lanes of f32.
+    type F32: Copy;
+    /// Vectors that a tile of a product can hold besides two operands, by the number of registers.
+    const TILE_VECTORS: usize;
+
+    /// All lanes `value`.
+    fn splat(self, value: f32) -> Self::F32;
+    /// # Safety
+    ///
+    /// 16 floats can be read at `from`, of any alignment.
+    unsafe fn load(self, from: *const f32) -> Self::F32;
+    /// Zero in the lanes from `len` on, whose memory is not read.
+    ///
+    /// # Safety
+    ///
+    /// `len` floats can be read at `from`; `len` is at most 16.
+    unsafe fn load_partial(self, from: *const f32, len: usize) -> Self::F32;
+    /// # Safety
+    ///
+    /// 16 floats can be written at `to`.
+    unsafe fn store(self, to: *mut f32, value: Self::F32);
+    /// Writes the first `len` lanes.
+    ///
+    /// # Safety
+    ///
+    /// `len` floats can be written at `to`; `len` is at most 16.
+    unsafe fn store_partial(self, to: *mut f32, value: Self::F32, len: usize);
+    /// `a + b`
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b`
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a / b`
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a * b + c`
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `if a > b { a } else { b }`: `b` when one of them is NaN.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `if a < b { a } else { b }`: `b` when one of them is NaN.
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `2^n` for a lane `1.5 * 2^23 + n`, which is how adding the constant rounds to an integer; n from -126 to 127.
+    fn power_of_two(self, rounded: Self::F32) -> Self::F32;
+    /// The lanes as an array.
+    fn to_array(self, value: Self::F32) -> [f32; LANES];
+
+    /// The sum of the lanes, in pairs of lanes 8, 4, 2 and 1 apart.
+    #[inline(always)]
+    fn reduce_add(self, value: Self::F32) -> f32 {
+        fold_in_pairs(self.to_array(value), |a, b| a + b)
+    }
+
+    /// The largest lane, by the comparison of [`Simd::max`].
+    #[inline(always)]
+    fn reduce_max(self, value: Self::F32) -> f32 {
+        fold_in_pairs(self.to_array(value), |a, b| if a > b { a } else { b })
+    }
+}
+
+#[inline(always)]
+fn fold_in_pairs(mut lanes: [f32; LANES], fold: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = fold(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+/// A function over the vectors of any instruction set; the fields are its arguments.
+pub(crate) trait Kernel {
+    /// The result.
+    type Output;
+    /// Must be `#[inline(always)]`.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Runs the copy of a kernel that is compiled for the vectors of `isa`.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
+        kernel.run(simd)
+    }
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+    fn avx512<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
+        kernel.run(simd)
+    }
+    match isa.level() {
+        Level::Baseline => kernel.run(Baseline::new()),
+        Level::Avx2 => {
+            // SAFETY: the value of `isa` shows that the CPU has the instructions.
+            let simd = unsafe { Avx2::new() };
+            // SAFETY: as above.
+            unsafe { avx2(kernel, simd) }
+        }
+        Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 | Level::Amx => {
+            // SAFETY: the value of `isa` shows that the CPU has the instructions.
+            let simd = unsafe { Avx512::new() };
+            // SAFETY: as above.
+            unsafe { avx512(kernel, simd) }
+        }
+    }
+}
+
+/// Runs a kernel; there is one instruction set.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    debug_assert!(isa.level() == Level::Baseline);
+    kernel.run(Baseline::new())
+}

@@ -1,0 +1,101 @@
+//! Arrays, which the compiler maps to the registers of the architecture.
+
+use super::{LANES, Simd};
+
+/// The baseline of an architecture without kernels of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable(());
+
+impl Portable {
+    /// Every CPU of the architecture has the instructions.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Portable(())
+    }
+}
+
+/// Whether the architecture has a fused multiply-add. Without one, `f32::mul_add` is a call into libm for each lane.
+const FMA: bool = cfg!(target_arch = "aarch64");
+
+impl Simd for Portable {
+    type F32 = [f32; LANES];
+    const TILE_VECTORS: usize = 4;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F32 {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::F32 {
+        // SAFETY: as the caller promises.
+        unsafe { from.cast::<[f32; LANES]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, from: *const f32, len: usize) -> Self::F32 {
+        let mut lanes = [0.0; LANES];
+        debug_assert!(len <= LANES);
+        // SAFETY: as the caller promises; the array has 16 floats.
+        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len) };
+        lanes
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Self::F32) {
+        // SAFETY: as the caller promises.
+        unsafe { to.cast::<[f32; LANES]>().write_unaligned(value) };
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, to: *mut f32, value: Self::F32, len: usize) {
+        debug_assert!(len <= LANES);
+        // SAFETY: as the caller promises; the array has 16 floats.
+        unsafe { std::ptr::copy_nonoverlapping(value.as_ptr(), to, len) };
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        std::array::from_fn(|i| a[i] / b[i])
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        std::array::from_fn(|i| if FMA { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        std::array::from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] })
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, rounded: Self::F32) -> Self::F32 {
+        rounded.map(|r| f32::from_bits(r.to_bits().wrapping_add(127) << 23))
+    }
+
+    #[inline(always)]
+    fn to_array(self, value: Self::F32) -> [f32; LANES] {
+        value
+    }
+}

@@ -1,0 +1,122 @@
+//! Four registers of SSE2, which every x86-64 CPU has. There is no fused multiply-add.
+
+use std::arch::x86_64::*;
+
+use super::{LANES, Simd};
+
+/// The baseline of x86-64.
+#[derive(Clone, Copy)]
+pub(crate) struct Sse2(());
+
+impl Sse2 {
+    /// Every CPU of the architecture has the instructions.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Sse2(())
+    }
+}
+
+/// Registers of a vector.
+const REGISTERS: usize = 4;
+/// Lanes of a register.
+const WIDTH: usize = LANES / REGISTERS;
+
+/// Calls an intrinsic for each register, in a method that has `self` as evidence for its instructions.
+macro_rules! each {
+    ($i:ident => $call:expr) => {
+        std::array::from_fn(
+            #[inline(always)]
+            |$i| {
+                // SAFETY: a value of the token exists only when the CPU has the instructions.
+                unsafe { $call }
+            },
+        )
+    };
+}
+
+impl Simd for Sse2 {
+    type F32 = [__m128; REGISTERS];
+    const TILE_VECTORS: usize = 2;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::F32 {
+        each!(_i => _mm_set1_ps(value))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> Self::F32 {
+        each!(i => _mm_loadu_ps(from.add(i * WIDTH)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_partial(self, from: *const f32, len: usize) -> Self::F32 {
+        let mut lanes = [0.0f32; LANES];
+        debug_assert!(len <= LANES);
+        // SAFETY: as the caller promises; the array has 16 floats.
+        unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len) };
+        // SAFETY: the array has 16 floats.
+        unsafe { self.load(lanes.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: Self::F32) {
+        let _: [(); REGISTERS] = each!(i => _mm_storeu_ps(to.add(i * WIDTH), value[i]));
+    }
+
+    #[inline(always)]
+    unsafe fn store_partial(self, to: *mut f32, value: Self::F32, len: usize) {
+        debug_assert!(len <= LANES);
+        let lanes = self.to_array(value);
+        // SAFETY: as the caller promises; the array has 16 floats.
+        unsafe { std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, len) };
+    }
+
+    #[inline(always)]
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm_add_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm_sub_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm_mul_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm_div_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32 {
+        each!(i => _mm_add_ps(_mm_mul_ps(a[i], b[i]), c[i]))
+    }
+
+    #[inline(always)]
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm_max_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn min(self, a: Self::F32, b: Self::F32) -> Self::F32 {
+        each!(i => _mm_min_ps(a[i], b[i]))
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, rounded: Self::F32) -> Self::F32 {
+        each!(i => _mm_castsi128_ps(_mm_slli_epi32::<23>(_mm_add_epi32(
+            _mm_castps_si128(rounded[i]),
+            _mm_set1_epi32(127)
+        ))))
+    }
+
+    #[inline(always)]
+    fn to_array(self, value: Self::F32) -> [f32; LANES] {
+        // SAFETY: both types have 64 bytes, and every bit pattern is a value.
+        unsafe { std::mem::transmute(value) }
+    }
+}
