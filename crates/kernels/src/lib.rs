@@ -10,9 +10,11 @@
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
 //! | [`matrix`] | views of row-major matrices, and their split by columns |
+//! | [`peak_rate`] | rate of multiply-adds that the cores reach at this moment, for benchmarks |
 #![warn(missing_docs)]
 
 pub mod buffer;
 pub mod isa;
 pub mod matrix;
+pub mod peak_rate;
 mod simd;
