@@ -23,5 +23,5 @@ pub use codes::{
 pub use cpu_time::CpuTime;
 pub use namespaces::{FailedStep, Namespaces};
 pub use quote::quote;
-pub use runner::Runner;
+pub use runner::{Runner, end_with_parent};
 pub use task::{Output, Task};

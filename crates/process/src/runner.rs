@@ -221,8 +221,8 @@ fn create_log(path: &Path) -> anyhow::Result<File> {
 
 /// A run that is killed (`kill -9`, the OOM killer) cannot end its children, so the kernel sends them a signal: make then ends
 /// its compilers, and no process writes into a staging folder that the next run removes. The kernel sends it when the *thread*
-/// that started the child ends; that thread waits for the child.
-fn end_with_parent(command: &mut Command) {
+/// that started the child ends, so that thread must outlive the child.
+pub fn end_with_parent(command: &mut Command) {
     let parent = rustix::process::getpid();
     let request_signal = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?;
