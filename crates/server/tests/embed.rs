@@ -107,6 +107,18 @@ fn the_index_continues_across_batches() {
 }
 
 #[test]
+fn rounds_print_one_time_each_and_no_vectors() {
+    let input: String = (0..100).map(|number| format!("fox {number}\n")).collect();
+    let ran = run_with_stdin(embed().args(["--rounds", "3"]), input.as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().map(|line| line["round"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(lines.iter().all(|line| line["seconds"].as_f64().unwrap() > 0.0), "{}", ran.stdout);
+    let ran = run(embed().args(["--rounds", "0", "--", "fox"]));
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+}
+
+#[test]
 fn the_thread_count_does_not_change_the_vectors() {
     let one = vectors(&run(embed().args(["--threads", "1", "--", "the lazy dog", "fox"])));
     let four = vectors(&run(embed().args(["--threads", "4", "--", "the lazy dog", "fox"])));

@@ -1,14 +1,17 @@
 //! `inferd embed`: reads texts, prints one JSON object per line.
 //!
+//! With `--rounds` it measures: all texts are one call of the engine, in a process that is warm, without reading and printing.
+//!
 //! A filter: it holds one batch of texts, prints the vectors of a batch before it reads the next one, and prints all
 //! vectors before it reports that a later line is invalid. The model is opened first, so that a bad folder is reported
 //! before any text is read.
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use diag::Diagnostic;
 use engine::{BlasKernels, Embedder, EngineError};
@@ -32,6 +35,9 @@ pub struct Flags {
     /// Kernels of OpenBLAS: Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
     #[arg(long, value_name = "NAME")]
     blas_core: Option<BlasKernels>,
+    /// Measure instead: embed all texts in one call, N times after a first one that does not count; prints the seconds of each
+    #[arg(long, value_name = "N")]
+    rounds: Option<NonZeroU32>,
     /// Texts; without `--`, texts are read from stdin, one per line
     #[arg(last = true, value_name = "TEXT")]
     texts: Vec<OsString>,
@@ -52,7 +58,7 @@ pub fn run(flags: Flags, args: &[OsString]) -> CommandResult {
     };
     let threads = flags.threads.unwrap_or_else(|| threads::available().threads);
     blas_core::select(flags.blas_core)?;
-    let job = move || embed_all(&flags.model, threads, source);
+    let job = move || embed_all(&flags.model, threads, source, flags.rounds);
     let thread = compute_thread::spawn(job)
         .map_err(|error| codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the compute thread", &error))?;
     match thread.join() {
@@ -73,8 +79,16 @@ fn to_strings(texts: Vec<OsString>) -> Result<Vec<String>, Diagnostic> {
     texts.into_iter().enumerate().map(text).collect()
 }
 
-fn embed_all(model: &Path, threads: NonZeroUsize, source: Source) -> Result<(), Stop> {
+fn embed_all(
+    model: &Path,
+    threads: NonZeroUsize,
+    source: Source,
+    rounds: Option<NonZeroU32>,
+) -> Result<(), Stop> {
     let embedder = Embedder::open(model, threads).map_err(|error| Stop::Failed(error.diagnostic()))?;
+    if let Some(rounds) = rounds {
+        return measure(&embedder, &source.all()?, rounds);
+    }
     let mut lines = EmbeddingLines { embedder, output: Output::stdout(), next_index: 0, buffer: Vec::new() };
     match source {
         Source::Arguments(texts) => {
@@ -97,6 +111,52 @@ fn embed_all(model: &Path, threads: NonZeroUsize, source: Source) -> Result<(), 
         }
     }
     Ok(())
+}
+
+impl Source {
+    /// All texts, however many there are.
+    fn all(self) -> Result<Vec<String>, Stop> {
+        match self {
+            Self::Arguments(texts) => Ok(texts),
+            Self::Stdin => {
+                let mut lines = TextLines::new(std::io::stdin().lock());
+                let mut texts = Vec::new();
+                while let Some(batch) =
+                    lines.next_batch().map_err(|error| Stop::Failed(input_error(&error)))?
+                {
+                    texts.extend(batch);
+                }
+                Ok(texts)
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Round {
+    round: u32,
+    /// From the texts to their vectors.
+    seconds: f64,
+}
+
+/// Prints the time of each round as one JSON object per line.
+fn measure(embedder: &Embedder, texts: &[String], rounds: NonZeroU32) -> Result<(), Stop> {
+    let mut output = Output::stdout();
+    for round in 0..=rounds.get() {
+        let started = Instant::now();
+        let vectors = embedder.embed(texts).map_err(|error| Stop::Failed(error.diagnostic()))?;
+        let seconds = started.elapsed().as_secs_f64();
+        drop(vectors);
+        // Round 0 is the first call.
+        if round > 0 {
+            let line = serde_json::to_vec(&Round { round, seconds });
+            let line = line.map_err(|error| {
+                Stop::Failed(codes::caused(&codes::INTERNAL_ERROR, "cannot encode a time as JSON", &error))
+            })?;
+            output.line(&line)?;
+        }
+    }
+    output.flush()
 }
 
 fn input_error(error: &LineError) -> Diagnostic {
