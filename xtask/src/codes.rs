@@ -35,6 +35,7 @@ pub fn all() -> Vec<(&'static str, Vec<&'static Code>)> {
                 of(crate::api_test::CODES),
                 of(crate::bench::CODES),
                 of(crate::bench::alloc::CODES),
+                of(crate::bench::encode::CODES),
                 of(crate::cache::CODES),
                 of(crate::difftest::kernel::codes::CODES),
                 of(crate::docker::CODES),

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures beside a reference in one run, and prints ratios. It judges equal vectors and the allocator.
 
 pub mod alloc;
+pub mod encode;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -59,6 +60,8 @@ enum What {
         #[arg(long, value_name = "PYTHON")]
         python: Option<PathBuf>,
     },
+    /// Time of 256 texts and of one text beside onnxruntime, OpenVINO and torch, for each precision, in-process and over HTTP
+    Encode(encode::Args),
     /// Throughput and latency of `inferd serve` beside sentence-transformers, batch 1 and 32
     Serve {
         /// A Python with sentence-transformers [default: one in the cache, about 6 GB]
@@ -78,6 +81,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (plan, context) = (&setup.plan, &setup.context);
     match args.what {
         What::Alloc(args) => return alloc::run(args, plan, context),
+        What::Encode(args) => return encode::run(args, plan, context),
         What::Embed { python } => {
             beside_reference(plan, context, python, "embed.py", &["embed", "--model"])?;
         }
