@@ -16,6 +16,7 @@ const AREAS: [&[Rule]; 14] = [
     layout::RULES,
     link::RULES,
     symbols::RULES,
+    vector_loops::RULES,
     runtimes::RULES,
     hardening::RULES,
     isa::RULES,
