@@ -16,7 +16,7 @@ const PRODUCTS: [(usize, usize, Epilogue); 4] = [
     (1536, 384, Epilogue::Gelu),
     (384, 1536, Epilogue::AddTo),
 ];
-const RUNS: usize = 40;
+const RUNS: usize = 20;
 
 /// Prints the least time of the products of all layers, divided by columns between `threads` threads, which wait for each other
 /// after each product.
