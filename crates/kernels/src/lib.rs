@@ -6,13 +6,17 @@
 //!
 //! | module | purpose |
 //! |---|---|
+//! | [`activation`] | GELU, SiLU and exp |
+//! | [`gemm`] | products with packed weights, and of two row-major matrices |
 //! | [`isa`] | instruction sets of this CPU, and the choice of one |
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
 //! | [`matrix`] | views of row-major matrices, and their split by columns |
 #![warn(missing_docs)]
 
+pub mod activation;
 pub mod buffer;
+pub mod gemm;
 pub mod isa;
 pub mod matrix;
 mod simd;

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd};
+use super::{Kernel, LANES, Simd};
 
 /// Evidence that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -23,22 +23,36 @@ const REGISTERS: usize = 2;
 /// Lanes of a register.
 const WIDTH: usize = LANES / REGISTERS;
 
-/// Calls an intrinsic for each register, in a method that has `self` as evidence for its instructions.
+/// Calls an intrinsic for each register, in a method that has `self` as evidence for its instructions. Repeats the code instead of
+/// calling a closure: the function that would call it, such as `array::from_fn`, is compiled without the instructions.
 macro_rules! each {
     ($i:ident => $call:expr) => {
-        std::array::from_fn(
-            #[inline(always)]
-            |$i| {
-                // SAFETY: a value of the token exists only when the CPU has the instructions.
-                unsafe { $call }
-            },
-        )
+        [
+            each!(@ $i = 0, $call),
+            each!(@ $i = 1, $call),
+        ]
     };
+    (@ $i:ident = $register:literal, $call:expr) => {{
+        let $i = $register;
+        // SAFETY: a value of the token exists only when the CPU has the instructions.
+        unsafe { $call }
+    }};
 }
 
 impl Simd for Avx2 {
     type F32 = [__m256; REGISTERS];
     const TILE_VECTORS: usize = 6;
+
+    // Not inlined here, because Rust 1.95 ignores `inline(never)` on a function with `target_feature`.
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn run<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: a value of the token exists only when the CPU has the instructions.
+        unsafe { run(kernel, self) }
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F32 {
