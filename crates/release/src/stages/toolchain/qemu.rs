@@ -94,7 +94,7 @@ pub(super) fn install(context: &BuildContext, resolution: &Resolution<Tool>) -> 
         return super::installed(context, resolution);
     };
     let entry = context.store.get_or_create(ENTRY, |staging| {
-        let fits = |version: &str| upstream(version).split('.').next() == Some(series);
+        let fits = |version: &str| upstream(version).split('.').next() == Some(series.as_str());
         let package = apt::fetch_binary(context, staging, package, &fits)?;
         keep_program(staging)?;
         let line = context.version_line(&staging.join(PROGRAM), "--version");
