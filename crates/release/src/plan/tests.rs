@@ -136,7 +136,7 @@ fn a_missing_emulator_is_a_problem_unless_its_proofs_may_be_left_out() {
         let context = BuildContext::new(&host(), Runner::without_signals(), true, 1).unwrap();
         let inputs = inputs::read(&config, &host(), &options, &context).unwrap();
         let mut tools = Plan::new(config, &host(), &options, inputs).unwrap().tools;
-        let problem = diag::Diagnostic::new(&codes::TOOL_MISSING, "no emulator").rule("qemu");
+        let problem = Diagnostic::new(&codes::TOOL_MISSING, "no emulator").rule("qemu");
         if let Some(emulator) = &mut tools.emulator {
             emulator.tool = Resolution::Missing { problem };
         }
