@@ -66,7 +66,7 @@ pub struct Flags {
     /// Compute threads [default: the CPUs that the machine and the CPU quota allow]
     #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<NonZeroUsize>,
-    /// Kernels of OpenBLAS: Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
+    /// Kernels of OpenBLAS: Prescott, Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
     #[arg(long, value_name = "NAME")]
     blas_core: Option<BlasKernels>,
     /// Load a model at its first request; the start then skips the memory check
