@@ -9,10 +9,12 @@
 //! | [`isa`] | instruction sets of this CPU, and the choice of one |
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
+//! | [`convert`] | bf16, f16 and int8 to and from f32 |
 //! | [`matrix`] | views of row-major matrices, and their split by columns |
 #![warn(missing_docs)]
 
 pub mod buffer;
+pub mod convert;
 pub mod isa;
 pub mod matrix;
 mod simd;
