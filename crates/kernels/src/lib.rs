@@ -6,6 +6,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
+//! | [`activation`] | GELU, SiLU and exp |
 //! | [`isa`] | instruction sets of this CPU, and the choice of one |
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
@@ -13,6 +14,7 @@
 //! | [`matrix`] | views of row-major matrices, and their split by columns |
 #![warn(missing_docs)]
 
+pub mod activation;
 pub mod buffer;
 pub mod convert;
 pub mod isa;

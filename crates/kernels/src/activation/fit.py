@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Computes the coefficients of `gelu.rs` and `softmax.rs`: near-minimax polynomials by iteratively reweighted least squares
+"""Computes the coefficients of `gelu` and `exp` in `mod.rs`: near-minimax polynomials by iteratively reweighted least squares
 (Lawson) on Chebyshev nodes, in f64. Requires numpy. Prints the coefficients, lowest power first, and the largest weighted
 error.
 """
@@ -33,10 +33,10 @@ def show(name, coefficients, error):
 CLAMP = 5.5
 x_of = lambda s: np.sqrt(np.maximum((s + 1) * CLAMP**2 / 2, 1e-12))
 erf = np.vectorize(math.erf)
-show("gelu.rs P", *fit(lambda s: erf(x_of(s) / math.sqrt(2)) / 2 / x_of(s),
+show("gelu P", *fit(lambda s: erf(x_of(s) / math.sqrt(2)) / 2 / x_of(s),
                        lambda s: x_of(s) * np.maximum(x_of(s), 0.3), 15))
 
 # e^r over |r| <= ln 2 / 2, relative error.
 HALF = math.log(2) / 2
 c, e = fit(lambda s: np.exp(s * HALF), lambda s: np.exp(-s * HALF), 6)
-show("softmax.rs E", c / HALF ** np.arange(7), e)
+show("exp E", c / HALF ** np.arange(7), e)
