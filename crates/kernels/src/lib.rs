@@ -7,6 +7,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`activation`] | GELU, SiLU and exp |
+//! | [`gemm`] | products with packed weights, and of two row-major matrices |
 //! | [`isa`] | instruction sets of this CPU, and the choice of one |
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
@@ -17,6 +18,7 @@
 pub mod activation;
 pub mod buffer;
 pub mod convert;
+pub mod gemm;
 pub mod isa;
 pub mod matrix;
 mod simd;
