@@ -39,7 +39,7 @@ pub fn round_rows(isa: Isa, x: Matrix<'_, f32>, to: MatrixMut<'_, u16>) {
 /// difference is zero where the rounded value is not finite, so that infinities and NaN spread as in f32.
 pub fn split_rows(isa: Isa, x: Matrix<'_, f32>, to: MatrixMut<'_, u16>) {
     assert!(
-        x.rows() == to.rows() && 2 * x.columns() <= to.columns() && to.columns() % 2 == 0,
+        x.rows() == to.rows() && 2 * x.columns() <= to.columns() && to.columns().is_multiple_of(2),
         "[{}, {}] split to [{}, {}]",
         x.rows(),
         x.columns(),

@@ -67,15 +67,24 @@ impl Kernel for QuantizeRows<'_, '_> {
     }
 }
 
+/// Up to 16 values, and zeros.
+#[inline(always)]
+fn load<S: Simd>(s: S, values: &[f32]) -> S::F32 {
+    if values.len() == LANES {
+        // SAFETY: 16 elements.
+        unsafe { s.load(values.as_ptr()) }
+    } else {
+        // SAFETY: these elements.
+        unsafe { s.load_partial(values.as_ptr(), values.len()) }
+    }
+}
+
 /// The scale of a row with these values.
 #[inline(always)]
 fn row_scale<S: Simd>(s: S, values: &[f32]) -> RowScale {
     let (mut low, mut high, mut check) = (s.splat(0.0), s.splat(0.0), s.splat(0.0));
     for chunk in values.chunks(LANES) {
-        // SAFETY: the chunk has these elements.
-        let x = unsafe {
-            if chunk.len() == LANES { s.load(chunk.as_ptr()) } else { s.load_partial(chunk.as_ptr(), chunk.len()) }
-        };
+        let x = load(s, chunk);
         low = s.min(x, low);
         high = s.max(x, high);
         // Zero, or NaN when a lane is not finite; comparisons would lose a NaN.
@@ -97,7 +106,7 @@ pub(crate) fn weight_scale(weights: impl Iterator<Item = f32>) -> f32 {
     let (mut largest, mut check) = (0.0, 0.0);
     for weight in weights {
         largest = f32::max(largest, weight.abs());
-        check += weight - weight;
+        check += weight * 0.0;
     }
     largest / 127.0 + check
 }

@@ -11,7 +11,7 @@ mod int8;
 mod tests;
 
 pub use bf16::{bf16_from_f32, bf16_to_f32, round_rows, split_rows};
-pub(crate) use bf16::{round, split, widen};
+pub(crate) use bf16::{round, split};
 pub use f16::f16_to_f32;
 pub use int8::{RowScale, quantize_rows};
 pub(crate) use int8::{quantize_weight, weight_scale};

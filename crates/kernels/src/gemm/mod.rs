@@ -16,6 +16,7 @@
 
 mod block;
 mod epilogue;
+mod low_precision;
 mod packed;
 mod prefetch;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::ops::Range;
 
 use block::Block;
 pub use epilogue::Epilogue;
+pub use low_precision::{PackedBf16, PackedInt8, Terms, gemm_bf16, gemm_int8, int8_row_elements};
 pub use packed::{PackedF32, Part};
 pub use unpacked::gemm_unpacked;
 

@@ -180,10 +180,7 @@ impl Integers for Avx512 {
 
     #[inline(always)]
     fn unsigned_bytes(self, lanes: __m512i) -> [__m512i; 2] {
-        intrinsic!([
-            _mm512_and_si512(lanes, _mm512_set1_epi32(0x00ff_00ff)),
-            _mm512_srli_epi16::<8>(lanes)
-        ])
+        intrinsic!([_mm512_and_si512(lanes, _mm512_set1_epi32(0x00ff_00ff)), _mm512_srli_epi16::<8>(lanes)])
     }
 
     #[inline(always)]

@@ -156,7 +156,10 @@ impl Integers for Portable {
 
     #[inline(always)]
     fn signed_bytes(self, lanes: Self::I32) -> [Self::I32; 2] {
-        [lanes.map(|l| halves(l, |h| i32::from(h as i8))), lanes.map(|l| halves(l >> 8, |h| i32::from(h as i8)))]
+        [
+            lanes.map(|l| halves(l, |h| i32::from(h as i8))),
+            lanes.map(|l| halves(l >> 8, |h| i32::from(h as i8))),
+        ]
     }
 
     #[inline(always)]
