@@ -35,7 +35,7 @@ pub fn round_rows(isa: Isa, x: Matrix<'_, f32>, to: MatrixMut<'_, u16>) {
 /// Writes the rows of `x` as two bf16 each: the left half of a row of `to` has the rounded values, the right half the rounded
 /// differences. Columns of a half after those of `x` become zero. Panics when `to` has other rows, or halves with fewer columns.
 ///
-/// The sum of both differs from the value by 2^-18 of it at most, except close to the smallest and the largest values. The
+/// The sum of both differs from the value by 2^-16 of it at most, except close to the smallest and the largest values. The
 /// difference is zero where the rounded value is not finite, so that infinities and NaN spread as in f32.
 pub fn split_rows(isa: Isa, x: Matrix<'_, f32>, to: MatrixMut<'_, u16>) {
     assert!(

@@ -20,7 +20,7 @@ mod low_precision;
 mod packed;
 mod prefetch;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod tile;
 mod unpacked;
 

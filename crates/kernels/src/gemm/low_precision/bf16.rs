@@ -1,7 +1,7 @@
 //! Products of bf16 with sums in f32.
 //!
 //! With two terms an operand is the sum of two bf16, which have 16 bits together. The product is then three products of bf16:
-//! both mixed ones and that of the first terms. What is lost is below 3 * 2^-18 of the sum of magnitudes. On AMX that is faster than a
+//! both mixed ones and that of the first terms. What is lost is below 3 * 2^-16 of the sum of magnitudes. On AMX that is faster than a
 //! product of f32; on other sets it is not, and is there as reference.
 
 use std::io;
@@ -118,7 +118,11 @@ pub fn gemm_bf16(
     epilogue: Epilogue,
     out: MatrixMut<'_, f32>,
 ) {
-    let product = product(x, w, panels, epilogue, out);
+    compute(isa, product(x, w, panels, epilogue, out));
+}
+
+/// Computes a product whose shapes are checked.
+pub(super) fn compute(isa: Isa, product: Product<'_, '_, Sums>) {
     // SAFETY of the calls of `compute`: `product` has checked the shapes.
     match isa.level() {
         Level::Baseline => {

@@ -37,7 +37,7 @@ pub struct PackedInt8 {
 /// What turns the sums of 16 columns into values.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct PanelScales {
+pub(super) struct PanelScales {
     /// Value of a step of a weight.
     scale: [f32; LANES],
     /// Sum of the bytes of a column.
@@ -103,7 +103,11 @@ pub fn gemm_int8(
     epilogue: Epilogue,
     out: MatrixMut<'_, f32>,
 ) {
-    let product = product(x, rows, w, panels, epilogue, out);
+    compute(isa, product(x, rows, w, panels, epilogue, out));
+}
+
+/// Computes a product whose shapes are checked.
+pub(super) fn compute(isa: Isa, product: Product<'_, '_, Dequantize<'_>>) {
     // SAFETY of the calls of `compute`: `product` has checked the shapes.
     match isa.level() {
         Level::Baseline => {
@@ -166,8 +170,8 @@ pub(super) fn product<'a, 'b>(
 /// Turns sums of bytes into values.
 #[derive(Clone, Copy)]
 pub(super) struct Dequantize<'a> {
-    rows: &'a [RowScale],
-    panels: &'a [PanelScales],
+    pub rows: &'a [RowScale],
+    pub panels: &'a [PanelScales],
 }
 
 impl Scale for Dequantize<'_> {
