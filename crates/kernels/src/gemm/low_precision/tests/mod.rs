@@ -2,4 +2,4 @@
 
 pub mod case;
 mod mutants;
-mod shapes;
+pub mod shapes;
