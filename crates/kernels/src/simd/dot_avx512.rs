@@ -55,9 +55,9 @@ impl Dot for Avx512Vnni {
         self.0
     }
 
-    #[inline(always)]
+    // Not inlined here, because Rust 1.95 ignores `inline(never)` on a function with `target_feature`.
+    #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma")]
         fn run<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
             kernel.run(simd)
@@ -114,9 +114,9 @@ impl Dot for Avx512Bf16 {
         self.0
     }
 
-    #[inline(always)]
+    // Not inlined here, because Rust 1.95 ignores `inline(never)` on a function with `target_feature`.
+    #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma")]
         fn run<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
             kernel.run(simd)

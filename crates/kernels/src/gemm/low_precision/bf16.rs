@@ -180,9 +180,13 @@ pub(super) struct Sums;
 
 impl Scale for Sums {
     const IS_IDENTITY: bool = true;
+    type Columns<S: Integers> = ();
 
     #[inline(always)]
-    unsafe fn values<S: Integers>(&self, _: S, _: usize, _: usize, sums: S::F32) -> S::F32 {
+    fn columns<S: Integers>(&self, _: S, _: usize) {}
+
+    #[inline(always)]
+    fn values<S: Integers>(&self, _: S, _: usize, (): (), sums: S::F32) -> S::F32 {
         sums
     }
 }

@@ -176,19 +176,33 @@ pub(super) struct Dequantize<'a> {
 
 impl Scale for Dequantize<'_> {
     const IS_IDENTITY: bool = false;
+    type Columns<S: Integers> = Columns<S>;
 
     #[inline(always)]
-    unsafe fn values<S: Integers>(&self, s: S, row: usize, column: usize, sums: S::F32) -> S::F32 {
-        let RowScale { scale, zero_point } = self.rows[row];
+    fn columns<S: Integers>(&self, s: S, column: usize) -> Columns<S> {
         let panel = &self.panels[column / LANES];
         // SAFETY: 16 elements.
-        let column_sums = unsafe { s.load_bytes(panel.sum.as_ptr().cast()) };
-        let zero = s.mul_i32(column_sums, s.splat_i32(zero_point));
-        let sums = s.to_f32(s.sub_i32(s.to_bits(sums), zero));
+        let sum = unsafe { s.load_bytes(panel.sum.as_ptr().cast()) };
         // SAFETY: 16 elements.
-        let column_scales = unsafe { s.load(panel.scale.as_ptr()) };
+        let scale = unsafe { s.load(panel.scale.as_ptr()) };
         // SAFETY: 16 elements.
         let bias = unsafe { s.load(panel.bias.as_ptr()) };
-        s.add(s.mul(sums, s.mul(s.splat(scale), column_scales)), bias)
+        Columns { scale, sum, bias }
     }
+
+    #[inline(always)]
+    fn values<S: Integers>(&self, s: S, row: usize, columns: Columns<S>, sums: S::F32) -> S::F32 {
+        let RowScale { scale, zero_point } = self.rows[row];
+        let zero = s.mul_i32(columns.sum, s.splat_i32(zero_point));
+        let sums = s.to_f32(s.sub_i32(s.to_bits(sums), zero));
+        s.add(s.mul(sums, s.mul(s.splat(scale), columns.scale)), columns.bias)
+    }
+}
+
+/// [`PanelScales`] in registers.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<S: Integers> {
+    scale: S::F32,
+    sum: S::I32,
+    bias: S::F32,
 }

@@ -75,12 +75,12 @@ pub(super) trait Unit: Copy {
 pub(super) trait Scale: Copy {
     /// Whether the sums are the values.
     const IS_IDENTITY: bool;
+    /// What the values of 16 columns have in common.
+    type Columns<S: Integers>: Copy;
+    /// For the 16 columns from `column` on, counted in whole panels.
+    fn columns<S: Integers>(&self, s: S, column: usize) -> Self::Columns<S>;
     /// The values of 16 sums of a row.
-    ///
-    /// # Safety
-    ///
-    /// The product has the row and the 16 columns from `column` on, counted in whole panels.
-    unsafe fn values<S: Integers>(&self, s: S, row: usize, column: usize, sums: S::F32) -> S::F32;
+    fn values<S: Integers>(&self, s: S, row: usize, columns: Self::Columns<S>, sums: S::F32) -> S::F32;
 }
 
 /// Some rows of a product.
@@ -168,12 +168,12 @@ impl Tile {
         unsafe { unit.sums(rows, operands, sums.0, sums.1) };
         let vectors = columns.div_ceil(LANES);
         if !F::IS_IDENTITY {
-            for i in 0..rows {
-                for v in 0..vectors {
+            for v in 0..vectors {
+                let columns = product.scale.columns(s, column + v * LANES);
+                for i in 0..rows {
                     // SAFETY: `sums` has written the vector.
                     let sum = unsafe { s.load(sums.0.wrapping_add(i * sums.1 + v * LANES)) };
-                    // SAFETY: as the caller of `Product::compute` promises.
-                    let value = unsafe { product.scale.values(s, row + i, column + v * LANES, sum) };
+                    let value = product.scale.values(s, row + i, columns, sum);
                     // SAFETY: a whole vector of the scratch, or of `out` when the tile is inside of it.
                     unsafe { s.store(values.0.wrapping_add(i * values.1 + v * LANES), value) };
                 }
