@@ -11,12 +11,16 @@
 //! | [`isa`] | instruction sets of this CPU, and the choice of one |
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
+//! | [`convert`] | bf16, f16 and int8 to and from f32 |
+//! | [`linear`] | layers in a precision that is chosen at load |
 //! | [`matrix`] | views of row-major matrices, and their split by columns |
 #![warn(missing_docs)]
 
 pub mod activation;
 pub mod buffer;
+pub mod convert;
 pub mod gemm;
 pub mod isa;
+pub mod linear;
 pub mod matrix;
 mod simd;

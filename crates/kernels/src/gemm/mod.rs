@@ -17,10 +17,11 @@
 
 mod block;
 mod epilogue;
+mod low_precision;
 mod packed;
 mod prefetch;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod tile;
 mod unpacked;
 
@@ -28,6 +29,7 @@ use std::ops::Range;
 
 use block::Block;
 pub use epilogue::Epilogue;
+pub use low_precision::{PackedBf16, PackedInt8, Terms, gemm_bf16, gemm_int8, int8_row_elements};
 pub use packed::{PackedF32, Part};
 pub use unpacked::gemm_unpacked;
 

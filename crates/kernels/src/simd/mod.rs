@@ -11,6 +11,10 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod dot;
+#[cfg(target_arch = "x86_64")]
+mod dot_avx512;
+mod integers;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -22,6 +26,10 @@ mod tests;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+pub(crate) use dot::{Bf16Fma, Dot, Int8Widened};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use dot_avx512::{Avx512Bf16, Avx512Vnni};
+pub(crate) use integers::Integers;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) use portable::Portable as Baseline;
 #[cfg(target_arch = "x86_64")]

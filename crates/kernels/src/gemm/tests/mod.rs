@@ -1,8 +1,8 @@
 //! Products against f64, their independence of the division of work, and wrong products that the checks report.
 
-mod case;
+pub(crate) mod case;
 mod exact;
-mod guarded;
+pub(crate) mod guarded;
 mod mutants;
 mod shapes;
 
