@@ -7,6 +7,9 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`activation`] | GELU, SiLU and exp |
+//! | [`attention`] | attention of one sequence |
+//! | [`norm`] | layer norm, RMS norm, unit length |
+//! | [`softmax`] | softmax of rows |
 //! | [`isa`] | instruction sets of this CPU, and the choice of one |
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
@@ -14,7 +17,10 @@
 #![warn(missing_docs)]
 
 pub mod activation;
+pub mod attention;
 pub mod buffer;
 pub mod isa;
 pub mod matrix;
+pub mod norm;
 mod simd;
+pub mod softmax;

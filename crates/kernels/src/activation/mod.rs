@@ -8,7 +8,7 @@
 mod tests;
 
 use crate::isa::Isa;
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{self, Kernel, LANES, Simd, dispatch};
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,16 +158,9 @@ impl<F: Function> Kernel for Map<'_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (blocks, rest) = self.values.as_chunks_mut::<LANES>();
-        for block in blocks {
-            // SAFETY: the block has 16 floats.
-            let x = unsafe { s.load(block.as_ptr()) };
-            // SAFETY: as above.
-            unsafe { s.store(block.as_mut_ptr(), self.function.call(s, x)) };
+        for at in (0..self.values.len()).step_by(LANES) {
+            let x = simd::load_at(s, self.values, at);
+            simd::store_at(s, self.values, at, self.function.call(s, x));
         }
-        // SAFETY: the rest has fewer than 16 floats, all readable.
-        let x = unsafe { s.load_partial(rest.as_ptr(), rest.len()) };
-        // SAFETY: as above, and writable.
-        unsafe { s.store_partial(rest.as_mut_ptr(), self.function.call(s, x), rest.len()) };
     }
 }

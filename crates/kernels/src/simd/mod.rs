@@ -13,6 +13,7 @@ mod avx2;
 mod avx512;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
+mod slices;
 #[cfg(target_arch = "x86_64")]
 mod sse2;
 #[cfg(test)]
@@ -26,6 +27,8 @@ pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable as Baseline;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use sse2::Sse2 as Baseline;
+
+pub(crate) use slices::{load, load_at, store, store_at};
 
 use crate::isa::{Isa, Level};
 
