@@ -10,6 +10,7 @@
 //! | [`attention`] | attention of one sequence |
 //! | [`norm`] | layer norm, RMS norm, unit length |
 //! | [`softmax`] | softmax of rows |
+//! | [`gemm`] | products with packed weights, and of two row-major matrices |
 //! | [`isa`] | instruction sets of this CPU, and the choice of one |
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
@@ -19,6 +20,7 @@
 pub mod activation;
 pub mod attention;
 pub mod buffer;
+pub mod gemm;
 pub mod isa;
 pub mod matrix;
 pub mod norm;

@@ -16,7 +16,7 @@ pub(super) struct Vectors<'a> {
     pub column_stride: usize,
     /// Rows.
     pub rows: usize,
-    /// Vectors of 16 columns that each row has from here on.
+    /// Vectors of 16 columns of a row.
     pub count: usize,
     memory: PhantomData<&'a [f32]>,
 }
@@ -66,10 +66,10 @@ impl<'a> Operands<'a> {
         self.values.rows().div_ceil(LANES) * self.values.columns()
     }
 
-    /// The keys from `panel * 16` on as columns; the rows are the columns of the head.
-    pub fn keys(&self, panel: usize) -> Vectors<'a> {
+    /// The keys as columns; the rows are the columns of the head.
+    pub fn keys(&self) -> Vectors<'a> {
         let head_size = self.values.columns();
-        let panels = &self.panels[panel * head_size..self.key_vectors()];
+        let panels = &self.panels[..self.key_vectors()];
         Vectors {
             start: panels.as_ptr().cast(),
             row_stride: LANES,
@@ -80,15 +80,14 @@ impl<'a> Operands<'a> {
         }
     }
 
-    /// The columns of the values from `vector * 16` on, without those that fill no vector.
-    pub fn values(&self, vector: usize) -> Vectors<'a> {
-        let columns = self.values.part(0..self.values.rows(), vector * LANES..self.values.columns());
+    /// The columns of the values, without the last ones that fill no vector.
+    pub fn values(&self) -> Vectors<'a> {
         Vectors {
-            start: columns.as_ptr(),
-            row_stride: columns.stride(),
+            start: self.values.as_ptr(),
+            row_stride: self.values.stride(),
             column_stride: LANES,
-            rows: columns.rows(),
-            count: columns.columns() / LANES,
+            rows: self.values.rows(),
+            count: self.values.columns() / LANES,
             memory: PhantomData,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd};
+use super::{Kernel, LANES, Simd};
 
 /// Evidence that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -39,6 +39,17 @@ macro_rules! each {
 impl Simd for Avx2 {
     type F32 = [__m256; REGISTERS];
     const TILE_VECTORS: usize = 6;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx2,fma")]
+        fn run<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: a value of the token exists only when the CPU has the instructions.
+        unsafe { run(kernel, self) }
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F32 {

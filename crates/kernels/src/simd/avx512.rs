@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd};
+use super::{Kernel, LANES, Simd};
 
 /// Evidence that the CPU has AVX-512 F, VL, BW and DQ.
 #[derive(Clone, Copy)]
@@ -36,6 +36,17 @@ macro_rules! intrinsic {
 impl Simd for Avx512 {
     type F32 = __m512;
     const TILE_VECTORS: usize = 28;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+        fn run<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: a value of the token exists only when the CPU has the instructions.
+        unsafe { run(kernel, self) }
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {

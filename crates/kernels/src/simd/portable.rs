@@ -1,6 +1,6 @@
 //! Arrays, which the compiler maps to the registers of the architecture.
 
-use super::{LANES, Simd};
+use super::{Kernel, LANES, Simd};
 
 /// The baseline of an architecture without kernels of its own.
 #[derive(Clone, Copy)]
@@ -20,6 +20,11 @@ const FMA: bool = cfg!(target_arch = "aarch64");
 impl Simd for Portable {
     type F32 = [f32; LANES];
     const TILE_VECTORS: usize = 4;
+
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F32 {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd};
+use super::{Kernel, LANES, Simd};
 
 /// The baseline of x86-64.
 #[derive(Clone, Copy)]
@@ -37,6 +37,11 @@ macro_rules! each {
 impl Simd for Sse2 {
     type F32 = [__m128; REGISTERS];
     const TILE_VECTORS: usize = 2;
+
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F32 {
