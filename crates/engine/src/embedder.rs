@@ -10,6 +10,7 @@ use crate::batch;
 use crate::bert::PackedSequences;
 use crate::cancel::Cancel;
 use crate::error::{EngineError, ModelError, ModelErrorKind};
+use crate::gemm_backend::GemmBackend;
 use crate::idle_signal::IdleSignal;
 use crate::model::Model;
 use crate::model_files::{EmbeddedFiles, ModelFiles};
@@ -28,15 +29,16 @@ pub struct Embedder {
 }
 
 impl Embedder {
-    /// Opens a model folder and starts `threads` workers. Weights are mapped, not read: the first call loads their pages.
-    pub fn open(dir: &Path, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
-        let model = Model::open(&ModelFiles::in_folder(dir)?)?;
+    /// Opens a model folder and starts `threads` workers. Weights are mapped; own kernels pack those of the layers here, and what
+    /// is used in place is read by the first call.
+    pub fn open(dir: &Path, gemm: GemmBackend, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
+        let model = Model::open(&ModelFiles::in_folder(dir)?, gemm)?;
         Ok(Embedder { model: Arc::new(model), pool: start_pool(dir, threads)? })
     }
 
     /// Opens a model folder on the threads of a pool that other models use, too.
-    pub fn open_with_pool(dir: &Path, pool: &WorkerPool) -> Result<Embedder, ModelError> {
-        let model = Model::open(&ModelFiles::in_folder(dir)?)?;
+    pub fn open_with_pool(dir: &Path, gemm: GemmBackend, pool: &WorkerPool) -> Result<Embedder, ModelError> {
+        let model = Model::open(&ModelFiles::in_folder(dir)?, gemm)?;
         Ok(Embedder { model: Arc::new(model), pool: pool.clone() })
     }
 
@@ -44,9 +46,10 @@ impl Embedder {
     pub fn from_embedded(
         name: &str,
         files: EmbeddedFiles,
+        gemm: GemmBackend,
         threads: NonZeroUsize,
     ) -> Result<Embedder, ModelError> {
-        let model = Model::open(&ModelFiles::embedded(name, files))?;
+        let model = Model::open(&ModelFiles::embedded(name, files), gemm)?;
         Ok(Embedder { model: Arc::new(model), pool: start_pool(Path::new(name), threads)? })
     }
 
@@ -98,7 +101,7 @@ impl Embedder {
             .map(|chunk| PackedSequences::new(chunk.iter().map(|i| &sequences[*i][..])))
             .collect();
 
-        // A single chunk leaves the other workers idle, so OpenBLAS can use their cores.
+        // A single chunk leaves the other workers idle, so its products can use their cores.
         let is_single_chunk = chunks.len() == 1 && workers > 1;
         let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
         let outputs = self.pool.map_with_signal(packed, idle, move |chunk: PackedSequences, scratch| {

@@ -6,7 +6,7 @@
 //! ```text
 //! texts -> tokenizer   on the workers, one share of the texts per job
 //!       -> batch       divided into chunks of equal work, packed without padding
-//!       -> bert        one forward pass per chunk, on the workers; products in OpenBLAS, the rest in kernels
+//!       -> bert        one forward pass per chunk, on the workers; kernels of the crate `kernels`, or OpenBLAS
 //!       -> vectors     in the order of the texts
 //! ```
 //!
@@ -14,7 +14,8 @@
 //! |---|---|
 //! | `model_files`, `config`, `weights` | strict parsing of a model folder |
 //! | `tokenizer` | text to token ids |
-//! | `bert`, `kernels` | the forward pass |
+//! | `bert` | the forward pass |
+//! | [`GemmBackend`] | what computes the products |
 //! | `workers`, `blas`, `blas_kernels`, `cost_model` | compute threads; thread count and kernels of OpenBLAS |
 //! | `model`, `embedder` | one model; calls on it |
 //! | [`memory`] | memory budget of a model before it is opened |
@@ -26,7 +27,7 @@
 //! ```no_run
 //! use std::num::NonZeroUsize;
 //!
-//! let embedder = engine::Embedder::open("models/all-MiniLM-L6-v2".as_ref(), NonZeroUsize::MIN)?;
+//! let embedder = engine::Embedder::open("models/all-MiniLM-L6-v2".as_ref(), engine::GemmBackend::default(), NonZeroUsize::MIN)?;
 //! let vectors = embedder.embed(&["a text", "another text"])?;
 //! assert_eq!((vectors.len(), vectors[0].len()), (2, embedder.dimension()));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -44,8 +45,8 @@ mod content_check;
 mod cost_model;
 mod embedder;
 mod error;
+mod gemm_backend;
 mod idle_signal;
-mod kernels;
 pub mod memory;
 mod model;
 mod model_files;
@@ -60,7 +61,9 @@ pub use blas_kernels::{BlasKernels, KernelError, better_blas_kernels, select_bla
 pub use cancel::Cancel;
 pub use embedder::Embedder;
 pub use error::{EngineError, ModelError, ModelErrorKind};
+pub use gemm_backend::GemmBackend;
 pub use idle_signal::IdleSignal;
+pub use kernels::isa::{Isa, IsaError};
 pub use model_files::EmbeddedFiles;
 pub use stack::STACK_SIZE_BYTES;
 pub use tokenizer::{TextCursor, Token};

@@ -9,6 +9,7 @@ use crate::cancel::Cancel;
 use crate::config::ModelConfig;
 use crate::cost_model::{CostModel, Threading};
 use crate::error::{EngineError, ModelError};
+use crate::gemm_backend::GemmBackend;
 use crate::model_files::ModelFiles;
 use crate::tokenizer::TextTokenizer;
 use crate::weights::Weights;
@@ -24,10 +25,10 @@ pub(crate) struct Model {
 
 impl Model {
     /// Opens all files of a model.
-    pub fn open(files: &ModelFiles) -> Result<Model, ModelError> {
+    pub fn open(files: &ModelFiles, gemm: GemmBackend) -> Result<Model, ModelError> {
         let config = ModelConfig::load(files)?;
         let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &config)?;
-        let bert = Bert::open(&files.file("model.safetensors"), &config)?;
+        let bert = Bert::open(&files.file("model.safetensors"), &config, gemm)?;
         Ok(Model { config, tokenizer, bert, times: Mutex::default(), cost_model: Mutex::default() })
     }
 
@@ -49,14 +50,14 @@ impl Model {
         lock(&self.times).named().collect()
     }
 
-    /// The vectors of a chunk that runs beside other chunks, with one OpenBLAS thread.
+    /// The vectors of a chunk that runs beside other chunks, on this thread only.
     pub fn forward(
         &self,
         chunk: &PackedSequences,
         scratch: &mut Scratch,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
-        let _guard = blas::acquire(1);
+        let _guard = (self.bert.gemm() == GemmBackend::OpenBlas).then(|| blas::acquire(1));
         self.run(chunk, scratch, cancel)
     }
 
@@ -68,6 +69,9 @@ impl Model {
         cancel: &Cancel,
         cores: usize,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
+        if self.bert.gemm() != GemmBackend::OpenBlas {
+            return self.forward(chunk, scratch, cancel);
+        }
         let threading = lock(&self.cost_model).choose();
         let guard = blas::acquire(if threading == Threading::Multi { cores } else { 1 });
         let start = Instant::now();

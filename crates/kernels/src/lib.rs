@@ -7,6 +7,9 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`activation`] | GELU, SiLU and exp |
+//! | [`attention`] | attention of one sequence |
+//! | [`norm`] | layer norm, RMS norm, unit length |
+//! | [`softmax`] | softmax of rows |
 //! | [`gemm`] | products with packed weights, and of two row-major matrices |
 //! | [`isa`] | instruction sets of this CPU, and the choice of one |
 //! | `simd` | vectors of 16 lanes on each instruction set |
@@ -17,10 +20,13 @@
 #![warn(missing_docs)]
 
 pub mod activation;
+pub mod attention;
 pub mod buffer;
 pub mod convert;
 pub mod gemm;
 pub mod isa;
 pub mod linear;
 pub mod matrix;
+pub mod norm;
 mod simd;
+pub mod softmax;

@@ -31,6 +31,7 @@ use block::Block;
 pub use epilogue::Epilogue;
 pub use low_precision::{PackedBf16, PackedInt8, Terms, gemm_bf16, gemm_int8, int8_row_elements};
 pub use packed::{PackedF32, Part};
+pub(crate) use prefetch::Prefetch;
 pub use unpacked::gemm_unpacked;
 
 use crate::isa::Isa;

@@ -82,6 +82,12 @@ impl PackedF32 {
         self.inner
     }
 
+    /// [`PackedF32::bytes`] of a layer with these columns and inner elements.
+    pub fn bytes_of(columns: usize, inner: usize) -> usize {
+        let panels = columns.div_ceil(LANES) * LANES;
+        Buffer::<f32>::bytes_of(panels * inner) + Buffer::<f32>::bytes_of(panels)
+    }
+
     /// Bytes of anonymous memory.
     pub fn bytes(&self) -> usize {
         self.panels.bytes() + self.bias.bytes()

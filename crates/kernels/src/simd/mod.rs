@@ -17,6 +17,7 @@ mod dot_avx512;
 mod integers;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
+mod slices;
 #[cfg(target_arch = "x86_64")]
 mod sse2;
 #[cfg(test)]
@@ -34,6 +35,8 @@ pub(crate) use integers::Integers;
 pub(crate) use portable::Portable as Baseline;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use sse2::Sse2 as Baseline;
+
+pub(crate) use slices::{load, load_at, store, store_at};
 
 use crate::isa::{Isa, Level};
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use diag::Diagnostic;
-use engine::{BlasKernels, Embedder, EngineError};
+use engine::{BlasKernels, Embedder, EngineError, GemmBackend};
 use serde::Serialize;
 
 use super::exit::{self, CommandResult};
@@ -74,7 +74,8 @@ fn to_strings(texts: Vec<OsString>) -> Result<Vec<String>, Diagnostic> {
 }
 
 fn embed_all(model: &Path, threads: NonZeroUsize, source: Source) -> Result<(), Stop> {
-    let embedder = Embedder::open(model, threads).map_err(|error| Stop::Failed(error.diagnostic()))?;
+    let embedder = Embedder::open(model, GemmBackend::default(), threads)
+        .map_err(|error| Stop::Failed(error.diagnostic()))?;
     let mut lines = EmbeddingLines { embedder, output: Output::stdout(), next_index: 0, buffer: Vec::new() };
     match source {
         Source::Arguments(texts) => {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use diag::Diagnostic;
+use engine::GemmBackend;
 use engine::memory::{self, MemoryBudget, Workload};
 
 use crate::memory::limits::{self, MemoryLimit};
@@ -86,7 +87,8 @@ impl Check<'_> {
     }
 
     fn footprint(&self, need: Need) -> Result<Footprint, Diagnostic> {
-        let workload = Workload { threads: need.threads, batch_tokens: need.batch_tokens };
+        let workload =
+            Workload { threads: need.threads, batch_tokens: need.batch_tokens, gemm: GemmBackend::default() };
         let models = Breakdown::of_models(self.models, workload)?.footprint();
         Ok(Footprint {
             anonymous: models.anonymous.saturating_add(need.request_bytes),
@@ -119,7 +121,11 @@ impl LazyCheck {
     ) -> Result<T, Diagnostic> {
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         let models = [(name.to_owned(), dir.to_owned())];
-        let weights = Breakdown::of_models(&models, Workload { threads: 1, batch_tokens: 1 })?.weights;
+        let weights = Breakdown::of_models(
+            &models,
+            Workload { threads: 1, batch_tokens: 1, gemm: GemmBackend::default() },
+        )?
+        .weights;
         let mapped_weights =
             admitted.iter().filter(|(other, _)| *other != name).map(|(_, bytes)| bytes).sum();
         let check = Check { models: &models, need: self.need, headroom: self.headroom, mapped_weights };

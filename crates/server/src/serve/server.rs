@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use diag::Diagnostic;
 use engine::memory::Workload;
-use engine::{Embedder, STACK_SIZE_BYTES, WorkerPool};
+use engine::{Embedder, GemmBackend, STACK_SIZE_BYTES, WorkerPool};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -61,7 +61,8 @@ impl Server {
             batch_tokens: options.batches.batch_tokens,
             request_bytes: options.admission.bytes_max,
         };
-        let workload = Workload { threads: need.threads, batch_tokens: need.batch_tokens };
+        let workload =
+            Workload { threads: need.threads, batch_tokens: need.batch_tokens, gemm: GemmBackend::default() };
         let estimate = Breakdown::of_models(&options.models, workload)?;
         let footprint = estimate.footprint();
         let mut limits = limits::read_limits(Path::new("/"));
@@ -83,7 +84,7 @@ impl Server {
         let pool_of_models = pool.clone();
         let loader: Loader = Arc::new(move |name, dir| {
             let open = || {
-                let embedder = Embedder::open_with_pool(dir, &pool_of_models);
+                let embedder = Embedder::open_with_pool(dir, GemmBackend::default(), &pool_of_models);
                 let embedder = embedder.map_err(|error| error.diagnostic())?;
                 embedder.remember_weights();
                 Ok(Arc::new(embedder) as Arc<dyn Model>)
