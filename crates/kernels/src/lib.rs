@@ -10,9 +10,11 @@
 //! | `simd` | vectors of 16 lanes on each instruction set |
 //! | [`buffer`] | aligned anonymous memory |
 //! | [`matrix`] | views of row-major matrices, and their split by columns |
+//! | [`team`] | the threads that compute one text or one batch together |
 #![warn(missing_docs)]
 
 pub mod buffer;
 pub mod isa;
 pub mod matrix;
 mod simd;
+pub mod team;
