@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 use kernels::team::{Team, TeamConfig};
 
-const RUNS: usize = 21;
-const BARRIERS: u32 = 2_000;
-const REGIONS: u32 = 2_000;
-const WAKES: usize = 201;
+/// Short runs, so that most of them are not preempted.
+const RUNS: usize = 501;
+const PER_RUN: u32 = 200;
+const WAKES: usize = 501;
 
 fn main() {
     let members = std::env::args().find_map(|argument| argument.parse().ok());
     let members = members.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let team = Team::start(&TeamConfig { members, ..TeamConfig::default() }).expect("threads");
 
-    let barrier = (0..RUNS).map(|_| time_of_barriers(&team) / BARRIERS).collect();
-    let hot = (0..RUNS).map(|_| time_of_regions(&team) / REGIONS).collect();
+    let barrier = (0..RUNS).map(|_| time_of_barriers(&team) / PER_RUN).collect();
+    let hot = (0..RUNS).map(|_| time_of_regions(&team) / PER_RUN).collect();
     let parked = (0..WAKES).map(|_| time_of_a_wake(&team)).collect();
     println!("{members} members         min   median      p90 ns");
     print_row("barrier", barrier);
@@ -31,7 +31,7 @@ fn time_of_barriers(team: &Team) -> Duration {
     let times = team.run(|member| {
         member.barrier().expect("no member leaves");
         let start = Instant::now();
-        for _ in 0..BARRIERS {
+        for _ in 0..PER_RUN {
             member.barrier().expect("no member leaves");
         }
         start.elapsed()
@@ -41,7 +41,7 @@ fn time_of_barriers(team: &Team) -> Duration {
 
 fn time_of_regions(team: &Team) -> Duration {
     let start = Instant::now();
-    for _ in 0..REGIONS {
+    for _ in 0..PER_RUN {
         team.run(|_| ()).expect("no panic");
     }
     start.elapsed()

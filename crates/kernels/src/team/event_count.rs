@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Time of busy waiting with `pause`. Most waits of a running region are shorter, and another thread may not need the core.
-const PAUSE_TIME: Duration = Duration::from_micros(10);
+const PAUSE_TIME: Duration = Duration::from_micros(5);
 /// Time after which a waiter sleeps. Up to then it offers its core to other threads, because the thread that it waits for
 /// may be preempted on this very core.
 const SPIN_TIME: Duration = Duration::from_micros(50);
@@ -69,6 +69,11 @@ impl EventCount {
                 event.wake();
             }
         }
+    }
+
+    #[cfg(test)]
+    pub fn has_sleeper(&self) -> bool {
+        self.sleepers.load(Ordering::Relaxed) > 0
     }
 
     #[cold]

@@ -11,13 +11,17 @@
 //! | file | decision |
 //! |---|---|
 //! | `event_count` | how long a waiting thread spins, and how it sleeps |
+//! | `shared` | the order of regions and of their callers |
 //! | `slot` | how a region is announced, synchronized and ended |
 //! | `member` | what the closure can do |
+//! | `panicked` | what is left of a panic |
 //! | `units` | dynamic division of work |
 //! | `threads` | life of the threads, and work for idle ones |
 
 mod event_count;
 mod member;
+mod panicked;
+mod shared;
 mod slot;
 mod threads;
 mod units;
@@ -25,21 +29,19 @@ mod units;
 #[cfg(test)]
 mod tests;
 
-use std::any::Any;
 use std::cell::Cell;
-use std::fmt;
 use std::io;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 pub use self::member::{Broken, Member};
+pub use self::panicked::MemberPanicked;
 pub use self::units::Units;
 
-use self::event_count::EventCount;
-use self::slot::{MEMBERS_MAX, Region, Slot};
+use self::shared::Shared;
+use self::slot::{MEMBERS_MAX, Region};
 use self::threads::Threads;
 
 /// Size and threads of a [`Team`].
@@ -47,7 +49,7 @@ use self::threads::Threads;
 pub struct TeamConfig<'a> {
     /// Members including the caller, so one more than threads that the team starts. At most 1024.
     pub members: NonZeroUsize,
-    /// Stack of each started thread, in bytes. The stack of a caller is its own business.
+    /// Stack of each started thread, in bytes. A caller computes on the stack of its own thread.
     pub stack_bytes: usize,
     /// Threads are named `name-1`, `name-2`, and so on. Linux shows 15 bytes.
     pub name: &'a str,
@@ -61,40 +63,26 @@ impl Default for TeamConfig<'_> {
 }
 
 /// A fixed number of threads that run regions together with their callers. Dropping the team ends and joins the threads.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use kernels::team::{Team, TeamConfig};
+///
+/// let team = Team::start(&TeamConfig { members: 2.try_into().unwrap(), ..TeamConfig::default() })?;
+/// let parts = [AtomicUsize::new(0), AtomicUsize::new(0)];
+/// let results = team.run(|member| {
+///     parts[member.index()].store(member.share(10).sum(), Ordering::Relaxed);
+///     // After the barrier each member sees the parts of all.
+///     member.barrier()?;
+///     Ok::<_, kernels::team::Broken>(parts.iter().map(|part| part.load(Ordering::Relaxed)).sum::<usize>())
+/// });
+/// assert_eq!(results, Ok(vec![Ok(45), Ok(45)]));
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Team {
     threads: Threads,
 }
-
-/// What the threads and the callers of a team share.
-struct Shared {
-    slots: [Slot; 2],
-    /// Where each member waits for its next region. Not used by member 0, which is the caller.
-    idle: Box<[IdleMember]>,
-    turns: Turns,
-}
-
-#[repr(align(128))]
-#[derive(Default)]
-struct IdleMember {
-    event: EventCount,
-}
-
-/// The order of callers.
-#[repr(align(128))]
-struct Turns {
-    /// Number of the next region. Regions are numbered from [`FIRST_REGION`] in the order of arrival of their callers.
-    next_arrival: AtomicU64,
-    /// Number of the region that is announced next. In order, because a member that looks for one region sleeps until that
-    /// region or a later one that needs it is announced.
-    next_announcement: AtomicU64,
-    /// Number of the region whose caller may compute as member 0: one caller at a time.
-    computing: AtomicU64,
-    /// Callers wait here for a slot and for their turn to compute.
-    event: EventCount,
-}
-
-/// Not 0, the number in a slot without a region.
-const FIRST_REGION: u64 = 1;
 
 thread_local! {
     static IS_IN_REGION: Cell<bool> = const { Cell::new(false) };
@@ -108,16 +96,7 @@ impl Team {
             let message = format!("{members} members, at most {MEMBERS_MAX} are possible");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let turns = Turns {
-            next_arrival: AtomicU64::new(FIRST_REGION),
-            next_announcement: AtomicU64::new(FIRST_REGION),
-            computing: AtomicU64::new(FIRST_REGION),
-            event: EventCount::default(),
-        };
-        // Region n uses slot n modulo 2.
-        let slots = [Slot::new(members, FIRST_REGION + 1), Slot::new(members, FIRST_REGION)];
-        let idle = (0..members).map(|_| IdleMember::default()).collect();
-        Ok(Team { threads: Threads::start(config, Shared { slots, idle, turns })? })
+        Ok(Team { threads: Threads::start(config, Shared::new(members))? })
     }
 
     /// Members including the caller.
@@ -144,6 +123,25 @@ impl Team {
         members: usize,
         work: impl Fn(&Member<'_>) -> R + Sync,
     ) -> Result<Vec<R>, MemberPanicked> {
+        self.run_region(members, &|| false, work)
+    }
+
+    /// Runs `work`, which takes units until none is left, on the members. When the team is idle, on no more members than there
+    /// are units.
+    ///
+    /// The caller takes no part when all units are taken before its turn to compute. So a short call that the other members
+    /// complete does not wait for the caller of the previous region. `work` must not use barriers.
+    pub fn run_units(&self, units: &Units, work: impl Fn(&Member<'_>) + Sync) -> Result<(), MemberPanicked> {
+        let members = if self.is_idle() { units.count() } else { self.members() };
+        self.run_region(members, &|| units.are_taken(), work).map(drop)
+    }
+
+    fn run_region<R: Send>(
+        &self,
+        members: usize,
+        is_done: &dyn Fn() -> bool,
+        work: impl Fn(&Member<'_>) -> R + Sync,
+    ) -> Result<Vec<R>, MemberPanicked> {
         assert!(!IS_IN_REGION.get(), "a member of a thread team called `run` inside of a region");
         let members = members.clamp(1, self.members());
         let outcomes: Vec<Mutex<Option<thread::Result<R>>>> =
@@ -156,11 +154,11 @@ impl Team {
             // The caller drops the payload of a panic, because that can panic again.
             *outcomes[member.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         };
-        self.shared().run_region(members, &Region { work: &work });
-        let outcomes = outcomes.into_iter().map(|outcome| {
-            let outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-            outcome.unwrap_or_else(|| Err(Box::new("no result")))
-        });
+        self.shared().run_region(members, &Region { work: &work }, is_done);
+        // Only a caller that took no part has no outcome.
+        let outcomes = outcomes
+            .into_iter()
+            .filter_map(|outcome| outcome.into_inner().unwrap_or_else(PoisonError::into_inner));
         outcomes.collect::<thread::Result<Vec<R>>>().map_err(MemberPanicked::new)
     }
 
@@ -174,75 +172,10 @@ impl Team {
 
     /// Whether no region waits or runs. Outdated as soon as it is read, when there are other callers.
     pub fn is_idle(&self) -> bool {
-        let turns = &self.shared().turns;
-        turns.computing.load(Ordering::Relaxed) == turns.next_arrival.load(Ordering::Relaxed)
+        self.shared().is_idle()
     }
 
     fn shared(&self) -> &Shared {
         self.threads.shared()
     }
 }
-
-impl Shared {
-    fn slot(&self, region: u64) -> &Slot {
-        &self.slots[(region % 2) as usize]
-    }
-
-    /// Runs a region with the calling thread as member 0. Returns when no other member uses `region`.
-    ///
-    /// Nothing here unwinds after the announcement: `Region::work` does not, waiting recovers poisoned locks. So no member
-    /// can use the region after this call.
-    fn run_region(&self, members: usize, region: &Region<'_>) {
-        // Relaxed: the number is all that is passed on.
-        let number = self.turns.next_arrival.fetch_add(1, Ordering::Relaxed);
-        let slot = self.slot(number);
-        self.turns.event.wait_until(|| {
-            // Acquire: a member that sees this announcement sees those before it.
-            self.turns.next_announcement.load(Ordering::Acquire) == number && slot.is_free_for(number)
-        });
-        slot.announce(number, members, region);
-        self.turns.next_announcement.store(number + 1, Ordering::Release);
-        EventCount::notify_each(self.idle[1..members].iter().map(|member| &member.event));
-        self.turns.event.notify();
-        // Acquire: this caller computes after the previous one, so data of member 0 can be used by both.
-        self.turns.event.wait_until(|| self.turns.computing.load(Ordering::Acquire) == number);
-        let member = Member::new(slot, 0, members);
-        (region.work)(&member);
-        member.leave_barriers();
-        self.turns.computing.store(number + 1, Ordering::Release);
-        self.turns.event.notify();
-        slot.wait_for_others(members, number);
-        slot.end_region(number + self.slots.len() as u64);
-        self.turns.event.notify();
-    }
-}
-
-/// A member of a region panicked. The panic hook has reported the place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberPanicked {
-    message: Option<String>,
-}
-
-impl MemberPanicked {
-    fn new(payload: Box<dyn Any + Send>) -> MemberPanicked {
-        let message = match payload.downcast::<String>() {
-            Ok(message) => Some(*message),
-            Err(payload) => payload.downcast_ref::<&str>().map(|message| (*message).to_owned()),
-        };
-        MemberPanicked { message }
-    }
-
-    /// The message of the first member that panicked, when it is a text.
-    pub fn message(&self) -> Option<&str> {
-        self.message.as_deref()
-    }
-}
-
-impl fmt::Display for MemberPanicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member of the thread team panicked")?;
-        self.message.iter().try_for_each(|message| write!(f, ": {message}"))
-    }
-}
-
-impl std::error::Error for MemberPanicked {}

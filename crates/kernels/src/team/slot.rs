@@ -18,8 +18,8 @@ pub(super) struct Region<'a> {
     pub work: &'a (dyn Fn(&Member<'_>) + Sync),
 }
 
-/// Announces regions to the members. Each slot serves one region after the other; a team has two, so that a member that has
-/// finished its part of one region starts the next region while others still work.
+/// Announces regions to the members. Each slot serves one region after the other; a team has several, so that a member that
+/// has finished its part of one region starts the next ones while others still work.
 ///
 /// Aligned to two cache lines, because CPUs prefetch the neighbour of a line.
 #[repr(align(128))]
@@ -30,6 +30,8 @@ pub(super) struct Slot {
     region: AtomicPtr<Region<'static>>,
     /// Number of the region that may use this slot next.
     next_region: AtomicU64,
+    /// Number of the last region whose caller has computed, or does not need to.
+    turn_ended: AtomicU64,
     /// Epochs of barriers increase over all regions of the slot, so the flags need no reset. A region starts with this one.
     first_epoch: AtomicU64,
     /// The last epoch that all members of the region can complete. A member that leaves lowers it to its own epoch.
@@ -39,7 +41,8 @@ pub(super) struct Slot {
     seats: Box<[Seat]>,
 }
 
-/// The lines of one member in a slot. It waits here at barriers; the caller also for the end of the region.
+/// The lines of one member in a slot. It waits here at barriers; the caller also for its turn and for the end of
+/// the region.
 #[repr(align(128))]
 #[derive(Default)]
 struct Seat {
@@ -64,6 +67,7 @@ impl Slot {
             announced: AtomicU64::new(0),
             region: AtomicPtr::default(),
             next_region: AtomicU64::new(first),
+            turn_ended: AtomicU64::new(first - 1),
             first_epoch: AtomicU64::new(0),
             reachable_epoch: AtomicU64::new(u64::MAX),
             decisions: Default::default(),
@@ -96,6 +100,22 @@ impl Slot {
     /// The announced region. Valid for its members until they leave it.
     pub fn region(&self) -> *const Region<'static> {
         self.region.load(Ordering::Relaxed)
+    }
+
+    /// Where the caller waits.
+    pub fn caller_event(&self) -> &EventCount {
+        &self.seats[0].event
+    }
+
+    /// Whether the caller of the region computes no more.
+    pub fn has_turn_ended(&self, number: u64) -> bool {
+        // Acquire: the next caller computes after this one, so both can use data of member 0.
+        self.turn_ended.load(Ordering::Acquire) >= number
+    }
+
+    /// Lets the caller of the next region compute.
+    pub fn end_turn(&self, number: u64) {
+        self.turn_ended.store(number, Ordering::Release);
     }
 
     /// The epoch of the members before the first barrier of the region.
@@ -155,13 +175,13 @@ impl Slot {
     pub fn leave(&self, member: usize, number: u64) {
         // Release: the caller returns after all effects of the member.
         self.seats[member].left.store(number, Ordering::Release);
-        self.seats[0].event.notify();
+        self.caller_event().notify();
     }
 
     /// Waits until members `1..members` have left the region.
     pub fn wait_for_others(&self, members: usize, number: u64) {
         let mut waits_for = 1;
-        self.seats[0].event.wait_until(|| {
+        self.caller_event().wait_until(|| {
             while waits_for < members && self.seats[waits_for].left.load(Ordering::Acquire) == number {
                 waits_for += 1;
             }

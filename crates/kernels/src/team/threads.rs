@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use super::TeamConfig;
 use super::event_count::EventCount;
 use super::member::Member;
-use super::{FIRST_REGION, Shared, TeamConfig};
+use super::shared::{FIRST_REGION, SLOTS, Shared};
 
 /// The threads of a team. They end when this is dropped.
 pub(super) struct Threads {
@@ -115,9 +116,9 @@ impl State {
         let slot = self.shared.slot(number);
         let announced = slot.announcement();
         if announced.number > number {
-            // The slot is in use again, so region `number` ended without this member. Announcements are in order: the one
-            // before this is in the other slot, and the regions before both have ended.
-            return announced.number - 1;
+            // The slot is in use again, so region `number` ended without this member. Announcements are in order: those before
+            // it are in the other slots, and all regions before these have ended.
+            return announced.number - (SLOTS as u64 - 1);
         }
         if member < announced.members {
             // SAFETY: `run_region` keeps the region alive until this member calls `leave`.

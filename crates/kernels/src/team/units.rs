@@ -20,10 +20,20 @@ impl Units {
         Units { next: AtomicUsize::new(0), count }
     }
 
+    /// Number of units, taken or not.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Whether all units are taken.
+    pub fn are_taken(&self) -> bool {
+        self.next.load(Ordering::Relaxed) >= self.count
+    }
+
     /// The next unit; `None` when all are taken. Each unit is taken once.
     pub fn take(&self) -> Option<usize> {
         // The check keeps the counter from wrapping. Relaxed: a unit is a number; the region orders the data.
-        if self.next.load(Ordering::Relaxed) >= self.count {
+        if self.are_taken() {
             return None;
         }
         let unit = self.next.fetch_add(1, Ordering::Relaxed);

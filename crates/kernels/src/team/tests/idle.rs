@@ -62,6 +62,8 @@ fn idle_work_runs_once_on_each_thread_and_does_not_wait_for_a_region() {
     let threads_at_least = |count| wait_until("idle work", || THREADS.lock().unwrap().len() >= count);
     let work = || THREADS.lock().unwrap().push(thread::current().id());
     let team = team(3);
+    let all_sleep = || team.shared().idle[1..].iter().all(|member| member.event.has_sleeper());
+    wait_until("sleeping threads", all_sleep);
     team.run_on_each_idle_member(work);
     threads_at_least(2);
     // Thread 1 is busy: thread 2 does the work at once, thread 1 later.

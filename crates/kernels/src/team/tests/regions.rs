@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use super::{team, wait_until};
+use crate::team::shared::SLOTS;
 use crate::team::{Team, TeamConfig, Units};
 
 #[test]
@@ -91,6 +92,36 @@ fn a_member_that_has_finished_begins_the_next_region() {
     });
 }
 
+/// The thread of the team completes the only unit of the second call while the first caller computes.
+#[test]
+fn a_call_whose_units_are_taken_does_not_wait_for_its_turn() {
+    let team = team(2);
+    let (first_runs, second_ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            team.run_with(1, |_| {
+                first_runs.store(true, Ordering::Relaxed);
+                wait_until("end of the second call", || second_ended.load(Ordering::Relaxed));
+            })
+        });
+        wait_until("start of the first call", || first_runs.load(Ordering::Relaxed));
+        // As many as there are slots besides that of the first call.
+        for _ in 1..SLOTS {
+            let (units, runner) = (Units::new(1), AtomicUsize::new(9));
+            let work = |member: &crate::team::Member<'_>| {
+                if units.take().is_some() {
+                    runner.store(member.index(), Ordering::Relaxed);
+                }
+            };
+            team.run_units(&units, work).unwrap();
+            assert_eq!(runner.into_inner(), 1);
+        }
+        second_ended.store(true, Ordering::Relaxed);
+    });
+    let units = Units::new(1);
+    team.run_units(&units, |member| assert!(units.take().is_some() && member.index() == 0)).unwrap();
+}
+
 #[test]
 fn concurrent_callers_never_share_a_member_and_complete_all_units() {
     const CALLERS: usize = 4;
@@ -111,7 +142,11 @@ fn concurrent_callers_never_share_a_member_and_complete_all_units() {
                             *data += 1;
                         }
                     };
-                    team.run_with(1 + (caller + region) % 3, work).unwrap();
+                    if region % 4 == 0 {
+                        team.run_with(1 + (caller + region) % 3, work).map(drop).unwrap();
+                    } else {
+                        team.run_units(&units, work).unwrap();
+                    }
                     assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == 1));
                 }
             });
