@@ -4,9 +4,9 @@
 //! reference within 1e-5 (see the golden tests). The flow of a call:
 //!
 //! ```text
-//! texts -> tokenizer   on the workers, one share of the texts per job
+//! texts -> tokenizer   on the thread team, one share of the texts per unit
 //!       -> batch       divided into chunks of equal work, packed without padding
-//!       -> bert        one forward pass per chunk, on the workers; kernels of the crate `kernels`, or OpenBLAS
+//!       -> bert        one forward pass per chunk, on the team; kernels of the crate `kernels`, or OpenBLAS
 //!       -> vectors     in the order of the texts
 //! ```
 //!
@@ -16,7 +16,7 @@
 //! | `tokenizer` | text to token ids |
 //! | `bert` | the forward pass |
 //! | [`GemmBackend`] | what computes the products |
-//! | `workers`, `blas`, `blas_kernels`, `cost_model` | compute threads; thread count and kernels of OpenBLAS |
+//! | `compute_team`, `blas`, `blas_kernels`, `cost_model` | compute threads; thread count and kernels of OpenBLAS |
 //! | `model`, `embedder` | one model; calls on it |
 //! | [`memory`] | memory budget of a model before it is opened |
 //! | [`codes`] | stable codes of all errors |
@@ -40,6 +40,7 @@ mod blas;
 mod blas_kernels;
 mod cancel;
 pub mod codes;
+mod compute_team;
 mod config;
 mod content_check;
 mod cost_model;
@@ -54,11 +55,11 @@ mod sigbus_guard;
 mod stack;
 mod tokenizer;
 mod weights;
-mod workers;
 
 pub use blas::{BlasInfo, blas_info, threads_max};
 pub use blas_kernels::{BlasKernels, KernelError, better_blas_kernels, select_blas_kernels};
 pub use cancel::Cancel;
+pub use compute_team::ComputeTeam;
 pub use embedder::Embedder;
 pub use error::{EngineError, ModelError, ModelErrorKind};
 pub use gemm_backend::GemmBackend;
@@ -67,4 +68,3 @@ pub use kernels::isa::{Isa, IsaError};
 pub use model_files::EmbeddedFiles;
 pub use stack::STACK_SIZE_BYTES;
 pub use tokenizer::{TextCursor, Token};
-pub use workers::WorkerPool;

@@ -1,4 +1,4 @@
-//! An open model: tokenizer, encoder, and the measurements of its calls. The workers share it.
+//! An open model: tokenizer, encoder, and the measurements of its calls. The members of the thread team share it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::model_files::ModelFiles;
 use crate::tokenizer::TextTokenizer;
 use crate::weights::Weights;
 
-/// What the workers use of a model. Jobs can outlive the call that created them, but not the embedder.
+/// What the members of the thread team use of a model.
 pub(crate) struct Model {
     config: ModelConfig,
     tokenizer: TextTokenizer,
@@ -45,7 +45,7 @@ impl Model {
         self.bert.weights()
     }
 
-    /// Time per stage since the model was opened, summed over the workers.
+    /// Time per stage since the model was opened, summed over the members.
     pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
         lock(&self.times).named().collect()
     }

@@ -17,6 +17,7 @@
 //! | [`convert`] | bf16, f16 and int8 to and from f32 |
 //! | [`linear`] | layers in a precision that is chosen at load |
 //! | [`matrix`] | views of row-major matrices, and their split by columns |
+//! | [`team`] | the threads that compute one text or one batch together |
 #![warn(missing_docs)]
 
 pub mod activation;
@@ -30,3 +31,4 @@ pub mod matrix;
 pub mod norm;
 mod simd;
 pub mod softmax;
+pub mod team;

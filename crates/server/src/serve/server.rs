@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use diag::Diagnostic;
 use engine::memory::Workload;
-use engine::{Embedder, GemmBackend, STACK_SIZE_BYTES, WorkerPool};
+use engine::{ComputeTeam, Embedder, GemmBackend, STACK_SIZE_BYTES};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -77,14 +77,14 @@ impl Server {
                 Check { models: &options.models, need, headroom, mapped_weights: 0 }.run(&limits)?
             }
         };
-        let pool =
-            WorkerPool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
+        let team =
+            ComputeTeam::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
         let lazy_check = options.memory_headroom.filter(|_| options.lazy_weights);
         let lazy_check = lazy_check.map(|headroom| LazyCheck::new(need, headroom, bound.clone()));
-        let pool_of_models = pool.clone();
+        let team_of_models = team.clone();
         let loader: Loader = Arc::new(move |name, dir| {
             let open = || {
-                let embedder = Embedder::open_with_pool(dir, GemmBackend::default(), &pool_of_models);
+                let embedder = Embedder::open_with_team(dir, GemmBackend::default(), &team_of_models);
                 let embedder = embedder.map_err(|error| error.diagnostic())?;
                 embedder.remember_weights();
                 Ok(Arc::new(embedder) as Arc<dyn Model>)
@@ -94,7 +94,7 @@ impl Server {
                 None => open(),
             }
         });
-        let (server, readings) = Self::start(options, loader, Some(pool), bound)?;
+        let (server, readings) = Self::start(options, loader, Some(team), bound)?;
         let addresses = (server.addresses(), server.admin_addresses());
         startup_log::all(&server.options, &server.state, addresses, &check, footprint);
         if !server.options.lazy_weights {
@@ -118,7 +118,7 @@ impl Server {
     fn start(
         options: Options,
         loader: Loader,
-        pool: Option<WorkerPool>,
+        team: Option<ComputeTeam>,
         bound: Option<MemoryBound>,
     ) -> Result<(Self, AnonymousReadings), Diagnostic> {
         let runtime = http_runtime(&options)?;
@@ -161,7 +161,7 @@ impl Server {
             listeners.spawn_on(connections::serve(listener, endpoint, phase.clone()), runtime.handle());
         }
         let options = Arc::new(options);
-        let threads = purge::Threads { pool, http: runtime.handle().clone() };
+        let threads = purge::Threads { team, http: runtime.handle().clone() };
         let purger = Purger::start(&state, threads, purge_request)
             .map_err(|error| thread_error("thread that returns memory", &error))?;
         let server = Self {
