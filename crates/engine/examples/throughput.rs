@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use engine::GemmBackend;
+use engine::{GemmBackend, OwnKernels};
 
 const ROUNDS_DEFAULT: usize = 5;
 const SINGLE_TEXTS: usize = 100;
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds: usize = next("ROUNDS").map_or(Ok(ROUNDS_DEFAULT), |n| n.parse())?;
     let gemm = match next("GEMM") {
         Ok(name) if name == "openblas" => GemmBackend::OpenBlas,
-        Ok(isa) => GemmBackend::Own(isa.parse()?),
+        Ok(isa) => GemmBackend::Own(OwnKernels::automatic(isa.parse()?)),
         Err(_) => GemmBackend::default(),
     };
     let texts: Vec<&str> = texts.lines().collect();

@@ -156,7 +156,8 @@ fn budget_of(files: ModelFiles<'_>, workload: Workload) -> Result<MemoryBudget, 
     let threads = workload.threads.max(1);
     let chunk_tokens = batch::chunk_tokens_bound(workload.batch_tokens, longest, threads);
     let gemm = workload.gemm;
-    let scratch_bytes = size_of::<f32>() * bert::scratch_floats(&config.bert, gemm, chunk_tokens, longest);
+    let scratch_bytes = size_of::<f32>() * bert::scratch_floats(&config.bert, gemm, chunk_tokens, longest)
+        + bert::operand_bytes(&config.bert, gemm, chunk_tokens, longest);
     let products = bert::openblas_products(&config.bert, gemm);
     let blas_bytes = blas::packed_bytes(&openblas_sys::core_name(), &products, chunk_tokens);
     let (packed, released) = bert::packed_and_released_bytes(&config.bert, gemm);

@@ -7,7 +7,7 @@ mod golden;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use engine::{Embedder, GemmBackend, Isa, Token};
+use engine::{Embedder, GemmBackend, Isa, OwnKernels, Token};
 use golden::{Golden, fixtures, real_model};
 
 /// The acceptance bounds of the project. The measured errors are about ten times smaller.
@@ -34,7 +34,10 @@ fn open(dir: PathBuf, gemm: GemmBackend, threads: usize) -> Embedder {
 
 /// Own kernels with every instruction set of this CPU, and OpenBLAS.
 fn backends() -> impl Iterator<Item = GemmBackend> {
-    Isa::available().iter().map(|isa| GemmBackend::Own(*isa)).chain([GemmBackend::OpenBlas])
+    Isa::available()
+        .iter()
+        .map(|isa| GemmBackend::Own(OwnKernels::automatic(*isa)))
+        .chain([GemmBackend::OpenBlas])
 }
 
 fn assert_vectors_match(dir: PathBuf, golden: Golden) {

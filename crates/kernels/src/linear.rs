@@ -86,6 +86,16 @@ impl Linear {
         each!(&self.packed, w => w.panels())
     }
 
+    /// Bytes of memory of a layer, before it is packed.
+    pub fn bytes_of(precision: Precision, columns: usize, inner: usize) -> usize {
+        match precision {
+            Precision::F32 => PackedF32::bytes_of(columns, inner),
+            Precision::Bf16 => PackedBf16::bytes_of(columns, inner, Terms::One),
+            Precision::Bf16x3 => PackedBf16::bytes_of(columns, inner, Terms::Two),
+            Precision::Int8 => PackedInt8::bytes_of(columns, inner),
+        }
+    }
+
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         each!(&self.packed, w => w.bytes())

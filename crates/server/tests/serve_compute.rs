@@ -52,8 +52,8 @@ fn variables_of_openblas_have_no_effect_and_are_reported() {
 
 #[test]
 fn the_option_selects_kernels_and_slower_ones_cause_a_warning() {
-    let server = Running::start(&["--model", &tiny(), "--blas-core", "haswell"]);
-    assert_eq!((field(&server, "blas"), field(&server, "blas_source")), ("Haswell", "--blas-core"));
+    let server = Running::start(&["--model", &tiny(), "--gemm", "openblas", "--blas-core", "haswell"]);
+    assert_eq!((field(&server, "blas"), field(&server, "kernels_source")), ("Haswell", "--blas-core"));
     // A CPU without AVX-512 has no faster kernels.
     let warning = server.start.lines().find_map(|line| Some(line.split_once(" WARN ")?.1));
     assert_eq!(warning.is_some(), engine::BlasKernels::SkylakeX.run_here());
@@ -65,7 +65,7 @@ fn the_option_selects_kernels_and_slower_ones_cause_a_warning() {
         run(inferd().args(["embed", "--model"]).arg(tiny_bert()).args(kernels).args(["--", "fox"])).stdout
     };
     for kernels in engine::BlasKernels::ALL.into_iter().filter(|kernels| kernels.run_here()) {
-        assert!(printed(&["--blas-core", kernels.name()]).starts_with('{'), "{kernels}");
+        assert!(printed(&["--gemm", "openblas", "--blas-core", kernels.name()]).starts_with('{'), "{kernels}");
     }
     let ran = run(inferd().args(["serve", "--model", &tiny(), "--blas-core", "Abacus"]));
     assert_eq!(ran.code, Some(2));

@@ -40,9 +40,11 @@ impl Bert {
     pub fn open(file: &ModelFile, config: &ModelConfig, gemm: GemmBackend) -> Result<Bert, ModelError> {
         let Tensors { weights, embeddings, layers } = load::load(file, &config.bert)?;
         let layers = match gemm {
-            GemmBackend::Own(isa) => own::Encoder::pack(isa, &weights, &layers, &config.bert)
-                .map(Layers::Own)
-                .map_err(|error| no_memory(file, &config.bert, &error))?,
+            GemmBackend::Own(kernels) => {
+                own::Encoder::pack(kernels, &weights, &layers, &config.bert).map(Layers::Own).map_err(
+                    |error| no_memory(file, own::packed_bytes(&config.bert, kernels.precision), &error),
+                )?
+            }
             GemmBackend::OpenBlas => {
                 Layers::OpenBlas(openblas::Encoder::plan(gemm.isa(), &weights, layers, &config.bert))
             }
@@ -76,7 +78,7 @@ impl Bert {
         let hidden = self.config.hidden_size;
         let (tokens, longest) = (packed.token_count(), packed.longest());
         let floats = scratch_floats(&self.config, self.gemm, tokens, longest);
-        let (mut arena, clock) = scratch.for_chunk(floats);
+        let (mut arena, operand, clock) = scratch.for_chunk(floats);
         let x = arena.take(tokens * hidden);
 
         self.embed_tokens(packed, x)?;
@@ -85,7 +87,7 @@ impl Bert {
         normalizer.apply(x, &self.embeddings.norm);
         clock.lap(ForwardStage::Embed);
         match &self.layers {
-            Layers::Own(layers) => layers.run(packed, x, &mut arena, cancel, clock)?,
+            Layers::Own(layers) => layers.run(packed, x, &mut arena, operand, cancel, clock)?,
             Layers::OpenBlas(layers) => layers.run(&self.weights, packed, x, &mut arena, cancel, clock)?,
         }
         let states = packed.ranges().map(|range| &x[range.start * hidden..range.end * hidden]);
@@ -150,8 +152,8 @@ impl Bert {
     }
 }
 
-fn no_memory(file: &ModelFile, config: &BertConfig, error: &std::io::Error) -> ModelError {
-    let expected = format!("{} bytes of memory for the packed weights", own::packed_bytes(config));
+fn no_memory(file: &ModelFile, bytes: usize, error: &std::io::Error) -> ModelError {
+    let expected = format!("{bytes} bytes of memory for the packed weights");
     ModelError::new(ModelErrorKind::Unreadable, file, expected, error.to_string(), "ulimit -v; free -m")
 }
 

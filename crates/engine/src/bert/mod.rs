@@ -41,10 +41,20 @@ pub(crate) fn scratch_floats(config: &BertConfig, gemm: GemmBackend, tokens: usi
     encoder::hidden_floats(config, tokens) + layers
 }
 
+/// Upper bound of the memory of one worker besides [`scratch_floats`]: activations in the precision of the products.
+pub(crate) fn operand_bytes(config: &BertConfig, gemm: GemmBackend, tokens: usize, longest: usize) -> usize {
+    match gemm {
+        GemmBackend::Own(kernels) => own::operand_bytes(config, kernels.precision, tokens, longest),
+        GemmBackend::OpenBlas => 0,
+    }
+}
+
 /// Bytes of weights that a model has packed, and of those in the file that it does not use any more.
 pub(crate) fn packed_and_released_bytes(config: &BertConfig, gemm: GemmBackend) -> (usize, usize) {
     match gemm {
-        GemmBackend::Own(_) => (own::packed_bytes(config), own::released_bytes(config)),
+        GemmBackend::Own(kernels) => {
+            (own::packed_bytes(config, kernels.precision), own::released_bytes(config))
+        }
         GemmBackend::OpenBlas => (0, 0),
     }
 }

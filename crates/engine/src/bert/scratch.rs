@@ -4,6 +4,7 @@
 //! holds less.
 
 use kernels::buffer::{ALIGNMENT, Buffer};
+use kernels::linear::Operand;
 
 use super::stage_times::{StageClock, StageTimes};
 
@@ -11,6 +12,7 @@ use super::stage_times::{StageClock, StageTimes};
 #[derive(Default)]
 pub(crate) struct Scratch {
     memory: Buffer<f32>,
+    operand: Operand,
     clock: StageClock,
 }
 
@@ -18,15 +20,15 @@ pub(crate) struct Scratch {
 pub(super) struct Arena<'a>(&'a mut [f32]);
 
 impl Scratch {
-    /// `floats` of memory with any content, and the clock, which starts now.
-    pub(super) fn for_chunk(&mut self, floats: usize) -> (Arena<'_>, &mut StageClock) {
+    /// `floats` of memory with any content, memory for activations in another precision, and the clock, which starts now.
+    pub(super) fn for_chunk(&mut self, floats: usize) -> (Arena<'_>, &mut Operand, &mut StageClock) {
         if self.memory.len() < floats {
             self.memory = Buffer::default(); // freed first: the old content is not needed
             self.memory = Buffer::zeroed(floats)
                 .unwrap_or_else(|error| panic!("{floats} floats for the matrices of a chunk: {error}"));
         }
         self.clock.start();
-        (Arena(&mut self.memory[..floats]), &mut self.clock)
+        (Arena(&mut self.memory[..floats]), &mut self.operand, &mut self.clock)
     }
 
     /// The first floats of the memory: the hidden states of the last chunk.

@@ -13,7 +13,7 @@ use super::packed::PackedSequences;
 use super::scratch::Scratch;
 use crate::cancel::Cancel;
 use crate::config::ModelConfig;
-use crate::gemm_backend::GemmBackend;
+use crate::gemm_backend::{GemmBackend, OwnKernels};
 use crate::model_files::ModelFiles;
 use crate::stack::STACK_SIZE_BYTES;
 use crate::tokenizer::TextTokenizer;
@@ -31,7 +31,7 @@ pub(super) fn tiny_model() -> PathBuf {
 }
 
 fn backends() -> impl Iterator<Item = GemmBackend> {
-    let own = Isa::available().iter().map(|isa| GemmBackend::Own(*isa));
+    let own = Isa::available().iter().map(|isa| GemmBackend::Own(OwnKernels::automatic(*isa)));
     own.chain([GemmBackend::OpenBlas])
 }
 
@@ -77,7 +77,7 @@ fn real_model_matches_the_reference_after_every_layer() {
 fn a_vector_does_not_depend_on_its_chunk() {
     let golden = Golden::read("tiny-bert");
     for isa in Isa::available() {
-        let (_, bert) = open(&tiny_model(), GemmBackend::Own(*isa));
+        let (_, bert) = open(&tiny_model(), GemmBackend::Own(OwnKernels::automatic(*isa)));
         let mut scratch = Scratch::default();
         let mut run = |ids: &[&[u32]]| {
             let packed = PackedSequences::new(ids.iter().copied());
@@ -99,7 +99,7 @@ fn sets_with_fma_yield_equal_vectors() {
     let packed = PackedSequences::new(golden.ids.iter().map(Vec::as_slice));
     let fma = Isa::available().iter().filter(|isa| **isa != Isa::BASELINE);
     let mut vectors = fma.map(|isa| {
-        let (_, bert) = open(&tiny_model(), GemmBackend::Own(*isa));
+        let (_, bert) = open(&tiny_model(), GemmBackend::Own(OwnKernels::automatic(*isa)));
         bert.forward(&packed, &mut Scratch::default(), &Cancel::default()).unwrap()
     });
     let first = vectors.next();

@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use diag::Diagnostic;
-use engine::{BlasKernels, Embedder, EngineError, GemmBackend};
+use engine::{Embedder, EngineError, GemmBackend};
 use serde::Serialize;
 
 use super::exit::{self, CommandResult};
 use super::output::{Output, Stop};
-use super::{blas_core, threads};
+use super::{compute, threads};
 use crate::text_lines::{BATCH_TEXTS_MAX, LineError, TextLines};
 use crate::{codes, compute_thread};
 
@@ -29,9 +29,8 @@ pub struct Flags {
     /// Compute threads [default: the CPUs that the machine and the CPU quota allow]
     #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<NonZeroUsize>,
-    /// Kernels of OpenBLAS: Prescott, Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
-    #[arg(long, value_name = "NAME")]
-    blas_core: Option<BlasKernels>,
+    #[command(flatten)]
+    compute: compute::Flags,
     /// Texts; without `--`, texts are read from stdin, one per line
     #[arg(last = true, value_name = "TEXT")]
     texts: Vec<OsString>,
@@ -51,8 +50,8 @@ pub fn run(flags: Flags, args: &[OsString]) -> CommandResult {
         Source::Stdin
     };
     let threads = flags.threads.unwrap_or_else(|| threads::available().threads);
-    blas_core::select(flags.blas_core)?;
-    let job = move || embed_all(&flags.model, threads, source);
+    let backend = flags.compute.select(|option| format!("--{option}"))?.backends.default;
+    let job = move || embed_all(&flags.model, backend, threads, source);
     let thread = compute_thread::spawn(job)
         .map_err(|error| codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the compute thread", &error))?;
     match thread.join() {
@@ -73,9 +72,9 @@ fn to_strings(texts: Vec<OsString>) -> Result<Vec<String>, Diagnostic> {
     texts.into_iter().enumerate().map(text).collect()
 }
 
-fn embed_all(model: &Path, threads: NonZeroUsize, source: Source) -> Result<(), Stop> {
-    let embedder = Embedder::open(model, GemmBackend::default(), threads)
-        .map_err(|error| Stop::Failed(error.diagnostic()))?;
+fn embed_all(model: &Path, backend: GemmBackend, threads: NonZeroUsize, source: Source) -> Result<(), Stop> {
+    let embedder =
+        Embedder::open(model, backend, threads).map_err(|error| Stop::Failed(error.diagnostic()))?;
     let mut lines = EmbeddingLines { embedder, output: Output::stdout(), next_index: 0, buffer: Vec::new() };
     match source {
         Source::Arguments(texts) => {

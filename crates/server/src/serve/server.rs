@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use diag::Diagnostic;
-use engine::memory::Workload;
-use engine::{ComputeTeam, Embedder, GemmBackend, STACK_SIZE_BYTES};
+use engine::{ComputeTeam, Embedder, STACK_SIZE_BYTES};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -61,9 +60,8 @@ impl Server {
             batch_tokens: options.batches.batch_tokens,
             request_bytes: options.admission.bytes_max,
         };
-        let workload =
-            Workload { threads: need.threads, batch_tokens: need.batch_tokens, gemm: GemmBackend::default() };
-        let estimate = Breakdown::of_models(&options.models, workload)?;
+        let size = (need.threads, need.batch_tokens);
+        let estimate = Breakdown::of_models(&options.models, &options.backends, size)?;
         let footprint = estimate.footprint();
         let mut limits = limits::read_limits(Path::new("/"));
         let need_bytes = (footprint.anonymous + footprint.file_backed).saturating_add(need.request_bytes);
@@ -73,18 +71,24 @@ impl Server {
         let check = match options.memory_headroom {
             _ if options.lazy_weights => "at the first request of each model: `--lazy-weights`".to_string(),
             None => "not checked, because of `--no-memory-check`".to_string(),
-            Some(headroom) => {
-                Check { models: &options.models, need, headroom, mapped_weights: 0 }.run(&limits)?
+            Some(headroom) => Check {
+                models: &options.models,
+                backends: &options.backends,
+                need,
+                headroom,
+                mapped_weights: 0,
             }
+            .run(&limits)?,
         };
         let team =
             ComputeTeam::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
         let lazy_check = options.memory_headroom.filter(|_| options.lazy_weights);
-        let lazy_check = lazy_check.map(|headroom| LazyCheck::new(need, headroom, bound.clone()));
-        let team_of_models = team.clone();
+        let lazy_check = lazy_check
+            .map(|headroom| LazyCheck::new(need, options.backends.clone(), headroom, bound.clone()));
+        let (team_of_models, backends) = (team.clone(), options.backends.clone());
         let loader: Loader = Arc::new(move |name, dir| {
             let open = || {
-                let embedder = Embedder::open_with_team(dir, GemmBackend::default(), &team_of_models);
+                let embedder = Embedder::open_with_team(dir, backends.of(name), &team_of_models);
                 let embedder = embedder.map_err(|error| error.diagnostic())?;
                 embedder.remember_weights();
                 Ok(Arc::new(embedder) as Arc<dyn Model>)

@@ -5,26 +5,28 @@ use std::io;
 use std::ops::Range;
 
 use kernels::attention::{AttentionShape, attention};
-use kernels::gemm::{Epilogue, PackedF32, Part, gemm_f32};
+use kernels::gemm::{Epilogue, Part};
 use kernels::isa::Isa;
+use kernels::linear::{Input, Linear as PackedLinear};
 use kernels::matrix::{Matrix, MatrixMut};
 use kernels::norm::layer_norm;
 
 use crate::bert::layout::{LayerTensors, Linear, Norm};
 use crate::config::BertConfig;
+use crate::gemm_backend::OwnKernels;
 use crate::weights::Weights;
 
 /// The weights of a layer.
 pub(super) struct Layer {
     isa: Isa,
     /// Query, key and value.
-    pub qkv: PackedF32,
+    pub qkv: PackedLinear,
     /// The output of attention.
-    pub attention_out: PackedF32,
+    pub attention_out: PackedLinear,
     /// The first product of the feed-forward part.
-    pub up: PackedF32,
+    pub up: PackedLinear,
     /// The second one.
-    pub down: PackedF32,
+    pub down: PackedLinear,
     attention_norm: LayerNorm,
     output_norm: LayerNorm,
     shape: AttentionShape,
@@ -40,7 +42,7 @@ struct LayerNorm {
 impl Layer {
     /// Packs the weights. Fails when the kernel refuses the memory.
     pub fn pack(
-        isa: Isa,
+        OwnKernels { isa, precision }: OwnKernels,
         weights: &Weights,
         tensors: &LayerTensors,
         config: &BertConfig,
@@ -59,12 +61,13 @@ impl Layer {
         let query_scale = 1.0 / (head_size as f32).sqrt();
         let [query, key, value] =
             [part(&tensors.query, query_scale), part(&tensors.key, 1.0), part(&tensors.value, 1.0)];
+        let pack = |parts: &[Part<'_>]| PackedLinear::pack(isa, precision, parts);
         Ok(Layer {
             isa,
-            qkv: PackedF32::pack(&[query, key, value])?,
-            attention_out: PackedF32::pack(&[part(&tensors.attention_out, 1.0)])?,
-            up: PackedF32::pack(&[part(&tensors.up, 1.0)])?,
-            down: PackedF32::pack(&[part(&tensors.down, 1.0)])?,
+            qkv: pack(&[query, key, value])?,
+            attention_out: pack(&[part(&tensors.attention_out, 1.0)])?,
+            up: pack(&[part(&tensors.up, 1.0)])?,
+            down: pack(&[part(&tensors.down, 1.0)])?,
             attention_norm: norm(&tensors.attention_norm),
             output_norm: norm(&tensors.output_norm),
             shape: AttentionShape {
@@ -79,8 +82,8 @@ impl Layer {
     }
 
     /// Query, key and value of hidden states.
-    pub fn project_qkv(&self, x: Matrix<'_, f32>, panels: Range<usize>, out: MatrixMut<'_, f32>) {
-        gemm_f32(self.isa, x, &self.qkv, panels, Epilogue::Store, out);
+    pub fn project_qkv(&self, x: Input<'_>, panels: Range<usize>, out: MatrixMut<'_, f32>) {
+        self.qkv.apply(x, panels, Epilogue::Store, out);
     }
 
     /// Attention of one sequence, whose rows `qkv` has.
@@ -95,8 +98,8 @@ impl Layer {
     }
 
     /// Adds the output of attention to the hidden states.
-    pub fn add_attention(&self, context: Matrix<'_, f32>, panels: Range<usize>, x: MatrixMut<'_, f32>) {
-        gemm_f32(self.isa, context, &self.attention_out, panels, Epilogue::AddTo, x);
+    pub fn add_attention(&self, context: Input<'_>, panels: Range<usize>, x: MatrixMut<'_, f32>) {
+        self.attention_out.apply(context, panels, Epilogue::AddTo, x);
     }
 
     /// The layer norm after attention; rows are whole.
@@ -105,13 +108,13 @@ impl Layer {
     }
 
     /// The first half of the feed-forward part, with GELU.
-    pub fn widen(&self, x: Matrix<'_, f32>, panels: Range<usize>, wide: MatrixMut<'_, f32>) {
-        gemm_f32(self.isa, x, &self.up, panels, Epilogue::Gelu, wide);
+    pub fn widen(&self, x: Input<'_>, panels: Range<usize>, wide: MatrixMut<'_, f32>) {
+        self.up.apply(x, panels, Epilogue::Gelu, wide);
     }
 
     /// Adds the second half of the feed-forward part to the hidden states.
-    pub fn add_feed_forward(&self, wide: Matrix<'_, f32>, panels: Range<usize>, x: MatrixMut<'_, f32>) {
-        gemm_f32(self.isa, wide, &self.down, panels, Epilogue::AddTo, x);
+    pub fn add_feed_forward(&self, wide: Input<'_>, panels: Range<usize>, x: MatrixMut<'_, f32>) {
+        self.down.apply(wide, panels, Epilogue::AddTo, x);
     }
 
     /// The layer norm after the feed-forward part; rows are whole.

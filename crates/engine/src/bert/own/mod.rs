@@ -19,8 +19,7 @@ mod layer;
 use std::io;
 use std::ops::Range;
 
-use kernels::gemm::PackedF32;
-use kernels::isa::Isa;
+use kernels::linear::{Input, Linear, Operand, Precision};
 use kernels::matrix::{Matrix, MatrixMut};
 
 use super::layout::LayerTensors;
@@ -30,12 +29,14 @@ use super::stage_times::{ForwardStage, StageClock};
 use crate::cancel::Cancel;
 use crate::config::BertConfig;
 use crate::error::EngineError;
+use crate::gemm_backend::OwnKernels;
 use crate::weights::Weights;
 use buffers::{BLOCK_ROWS_MAX, Buffers, GROUP_ROWS_MAX, Widths};
 use layer::Layer;
 
 /// The layers of a model.
 pub(super) struct Encoder {
+    kernels: OwnKernels,
     layers: Vec<Layer>,
     heads: usize,
     widths: Widths,
@@ -44,20 +45,20 @@ pub(super) struct Encoder {
 impl Encoder {
     /// Packs the weights, and returns the memory of the mapped ones to the kernel. Fails when it refuses memory for the copies.
     pub fn pack(
-        isa: Isa,
+        kernels: OwnKernels,
         weights: &Weights,
         tensors: &[LayerTensors],
         config: &BertConfig,
     ) -> io::Result<Encoder> {
         let mut layers = Vec::with_capacity(tensors.len());
         for tensors in tensors {
-            layers.push(Layer::pack(isa, weights, tensors, config)?);
+            layers.push(Layer::pack(kernels, weights, tensors, config)?);
             // Layer by layer, so that at no time both copies of a model are resident.
             for linear in tensors.linears() {
                 weights.release_pages(linear.weight);
             }
         }
-        Ok(Encoder { layers, heads: config.num_attention_heads, widths: Widths::of(config) })
+        Ok(Encoder { kernels, layers, heads: config.num_attention_heads, widths: Widths::of(config) })
     }
 
     /// Replaces hidden states after the embeddings by those after the last layer.
@@ -66,6 +67,7 @@ impl Encoder {
         packed: &PackedSequences,
         x: &mut [f32],
         arena: &mut Arena<'_>,
+        operand: &mut Operand,
         cancel: &Cancel,
         clock: &mut StageClock,
     ) -> Result<(), EngineError> {
@@ -76,8 +78,8 @@ impl Encoder {
             for bounds in packed.groups(GROUP_ROWS_MAX) {
                 let rows = bounds[0]..bounds[bounds.len() - 1];
                 let x = &mut x[rows.start * hidden..rows.end * hidden];
-                self.run_attention(layer, bounds, x, &mut buffers, clock);
-                self.run_rows(layer, x, &mut buffers, clock);
+                self.run_attention(layer, bounds, x, &mut buffers, operand, clock);
+                self.run_rows(layer, x, &mut buffers, operand, clock);
             }
         }
         Ok(())
@@ -90,12 +92,14 @@ impl Encoder {
         bounds: &[usize],
         x: &[f32],
         buffers: &mut Buffers<'_>,
+        operand: &mut Operand,
         clock: &mut StageClock,
     ) {
         let Widths { hidden, qkv: width, .. } = self.widths;
         let rows = x.len() / hidden;
         let qkv = MatrixMut::new(buffers.qkv, rows, width, width);
-        layer.project_qkv(Matrix::new(x, rows, hidden, hidden), 0..layer.qkv.panels(), qkv);
+        let x = self.input(operand, Matrix::new(x, rows, hidden, hidden));
+        layer.project_qkv(x, 0..layer.qkv.panels(), qkv);
         clock.lap(ForwardStage::Qkv);
         let qkv = Matrix::new(buffers.qkv, rows, width, width);
         let mut context = MatrixMut::new(buffers.context, rows, hidden, hidden);
@@ -108,26 +112,41 @@ impl Encoder {
     }
 
     /// The remaining steps of a layer, in which rows do not depend on each other.
-    fn run_rows(&self, layer: &Layer, x: &mut [f32], buffers: &mut Buffers<'_>, clock: &mut StageClock) {
+    fn run_rows(
+        &self,
+        layer: &Layer,
+        x: &mut [f32],
+        buffers: &mut Buffers<'_>,
+        operand: &mut Operand,
+        clock: &mut StageClock,
+    ) {
         let Widths { hidden, wide: inner, .. } = self.widths;
         for rows in even_blocks(x.len() / hidden, BLOCK_ROWS_MAX) {
             let (count, floats) = (rows.len(), rows.start * hidden..rows.end * hidden);
             let x = &mut x[floats.clone()];
-            let context = Matrix::new(&buffers.context[floats], count, hidden, hidden);
+            let context = self.input(operand, Matrix::new(&buffers.context[floats], count, hidden, hidden));
             layer.add_attention(context, 0..layer.attention_out.panels(), rows_of(x, hidden));
             clock.lap(ForwardStage::AttentionOut);
             layer.normalize_attention(rows_of(x, hidden));
             clock.lap(ForwardStage::Norm);
 
             let wide = MatrixMut::new(buffers.wide, count, inner, inner);
-            layer.widen(Matrix::new(x, count, hidden, hidden), 0..layer.up.panels(), wide);
+            let x_in = self.input(operand, Matrix::new(x, count, hidden, hidden));
+            layer.widen(x_in, 0..layer.up.panels(), wide);
             clock.lap(ForwardStage::Up);
-            let wide = Matrix::new(buffers.wide, count, inner, inner);
+            let wide = self.input(operand, Matrix::new(buffers.wide, count, inner, inner));
             layer.add_feed_forward(wide, 0..layer.down.panels(), rows_of(x, hidden));
             clock.lap(ForwardStage::Down);
             layer.normalize_output(rows_of(x, hidden));
             clock.lap(ForwardStage::Norm);
         }
+    }
+
+    /// Rows in the precision of the products.
+    fn input<'a>(&self, operand: &'a mut Operand, x: Matrix<'a, f32>) -> Input<'a> {
+        let OwnKernels { isa, precision } = self.kernels;
+        let input = operand.prepare(isa, precision, x);
+        input.unwrap_or_else(|error| panic!("memory for activations in {precision:?}: {error}"))
     }
 
     #[cfg(test)]
@@ -153,11 +172,25 @@ pub(super) fn scratch_floats(config: &BertConfig, tokens: usize, longest: usize)
     Widths::of(config).floats(tokens, longest)
 }
 
+/// Bytes of the activations of a group and of a block in the precision of the products.
+pub(super) fn operand_bytes(
+    config: &BertConfig,
+    precision: Precision,
+    tokens: usize,
+    longest: usize,
+) -> usize {
+    let Widths { hidden, wide, .. } = Widths::of(config);
+    let group = tokens.min(longest.max(GROUP_ROWS_MAX));
+    let of_group = Operand::bytes_for(precision, group, hidden);
+    of_group.max(Operand::bytes_for(precision, group.min(BLOCK_ROWS_MAX), wide))
+}
+
 /// Bytes of the packed layers: anonymous memory.
-pub(super) fn packed_bytes(config: &BertConfig) -> usize {
+pub(super) fn packed_bytes(config: &BertConfig, precision: Precision) -> usize {
     let Widths { hidden, qkv, wide, .. } = Widths::of(config);
     let products = [(qkv, hidden), (hidden, hidden), (wide, hidden), (hidden, wide)];
-    let packed: usize = products.map(|(columns, inner)| PackedF32::bytes_of(columns, inner)).iter().sum();
+    let packed: usize =
+        products.map(|(columns, inner)| Linear::bytes_of(precision, columns, inner)).iter().sum();
     let norms = size_of::<f32>() * 4 * hidden;
     config.num_hidden_layers * (packed + norms)
 }

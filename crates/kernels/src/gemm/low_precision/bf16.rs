@@ -94,6 +94,12 @@ impl PackedBf16 {
         self.panels.panels()
     }
 
+    /// Bytes of anonymous memory of a layer, before it is packed.
+    pub fn bytes_of(columns: usize, inner: usize, terms: Terms) -> usize {
+        Panels::<u16>::bytes_of(columns, inner, terms.count())
+            + Buffer::<f32>::bytes_of(columns.next_multiple_of(LANES))
+    }
+
     /// Bytes of anonymous memory.
     pub fn bytes(&self) -> usize {
         self.panels.bytes() + self.bias.bytes()

@@ -83,6 +83,11 @@ impl PackedInt8 {
         self.panels.panels()
     }
 
+    /// Bytes of memory of a layer, before it is packed.
+    pub fn bytes_of(columns: usize, inner: usize) -> usize {
+        Panels::<i8>::bytes_of(columns, inner, 1) + columns.div_ceil(LANES) * size_of::<PanelScales>()
+    }
+
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         self.panels.bytes() + size_of_val(&*self.scales)

@@ -96,6 +96,11 @@ impl<T: Element> Panels<T> {
         self.columns.div_ceil(LANES)
     }
 
+    /// Bytes of memory of a layer with so many columns, `k` and terms.
+    pub fn bytes_of(columns: usize, inner: usize, terms: usize) -> usize {
+        Buffer::<T>::bytes_of(padded::<T>(inner) * terms * columns.next_multiple_of(LANES))
+    }
+
     pub fn bytes(&self) -> usize {
         self.data.bytes()
     }
