@@ -37,6 +37,7 @@ impl Block<'_, '_> {
         let columns = self.out.columns();
         let vectors = columns.div_ceil(LANES);
         assert!(vectors <= tile::vectors::<S>() && vectors * LANES <= self.bias.len());
+        assert!(self.a.rows() == self.out.rows());
         let tiles = row_tiles::<S>(self.out.rows());
         let count = tiles.len();
         for (i, rows) in tiles.enumerate() {

@@ -23,26 +23,29 @@ const REGISTERS: usize = 2;
 /// Lanes of a register.
 const WIDTH: usize = LANES / REGISTERS;
 
-/// Calls an intrinsic for each register, in a method that has `self` as evidence for its instructions.
+/// Calls an intrinsic for each register, in a method that has `self` as evidence for its instructions. Repeats the code instead of
+/// calling a closure: the function that would call it, such as `array::from_fn`, is compiled without the instructions.
 macro_rules! each {
     ($i:ident => $call:expr) => {
-        std::array::from_fn(
-            #[inline(always)]
-            |$i| {
-                // SAFETY: a value of the token exists only when the CPU has the instructions.
-                unsafe { $call }
-            },
-        )
+        [
+            each!(@ $i = 0, $call),
+            each!(@ $i = 1, $call),
+        ]
     };
+    (@ $i:ident = $register:literal, $call:expr) => {{
+        let $i = $register;
+        // SAFETY: a value of the token exists only when the CPU has the instructions.
+        unsafe { $call }
+    }};
 }
 
 impl Simd for Avx2 {
     type F32 = [__m256; REGISTERS];
     const TILE_VECTORS: usize = 6;
 
-    #[inline(always)]
+    // Not inlined here, because Rust 1.95 ignores `inline(never)` on a function with `target_feature`.
+    #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
         #[target_feature(enable = "avx2,fma")]
         fn run<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
             kernel.run(simd)

@@ -37,9 +37,9 @@ impl Simd for Avx512 {
     type F32 = __m512;
     const TILE_VECTORS: usize = 28;
 
-    #[inline(always)]
+    // Not inlined here, because Rust 1.95 ignores `inline(never)` on a function with `target_feature`.
+    #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        #[inline(never)]
         #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
         fn run<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
             kernel.run(simd)

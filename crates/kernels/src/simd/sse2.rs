@@ -21,17 +21,22 @@ const REGISTERS: usize = 4;
 /// Lanes of a register.
 const WIDTH: usize = LANES / REGISTERS;
 
-/// Calls an intrinsic for each register, in a method that has `self` as evidence for its instructions.
+/// Calls an intrinsic for each register, in a method that has `self` as evidence for its instructions. Repeats the code instead of
+/// calling a closure: the function that would call it, such as `array::from_fn`, is compiled without the instructions.
 macro_rules! each {
     ($i:ident => $call:expr) => {
-        std::array::from_fn(
-            #[inline(always)]
-            |$i| {
-                // SAFETY: a value of the token exists only when the CPU has the instructions.
-                unsafe { $call }
-            },
-        )
+        [
+            each!(@ $i = 0, $call),
+            each!(@ $i = 1, $call),
+            each!(@ $i = 2, $call),
+            each!(@ $i = 3, $call),
+        ]
     };
+    (@ $i:ident = $register:literal, $call:expr) => {{
+        let $i = $register;
+        // SAFETY: a value of the token exists only when the CPU has the instructions.
+        unsafe { $call }
+    }};
 }
 
 impl Simd for Sse2 {
