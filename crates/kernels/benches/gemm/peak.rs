@@ -1,6 +1,8 @@
 //! The multiply-add peak of one core.
 
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    _mm_add_ps, _mm_mul_ps, _mm_set1_ps, _mm256_fmadd_ps, _mm256_set1_ps, _mm512_fmadd_ps, _mm512_set1_ps,
+};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -21,7 +21,6 @@ fn pack(weight: Matrix<'_, f32>, bias: &[f32]) -> PackedF32 {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a test report says which sets were not tested")]
 fn the_report_names_the_sets_that_this_cpu_lacks() {
     let lacks = |level: &Level| Isa::of_level(*level).is_err();
     let missing: Vec<&str> = Level::ALL.into_iter().filter(lacks).map(Level::name).collect();

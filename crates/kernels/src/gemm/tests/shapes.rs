@@ -52,7 +52,7 @@ fn unpacked_products_are_within_the_bound_on_every_set() {
                     let of_k = |k: usize| (0..columns).map(move |column| weight.row(column)[k]);
                     let b: Vec<f32> = (0..case.inner).flat_map(of_k).chain(bias.iter().copied()).collect();
                     let a = Matrix::new(&a, rows, case.inner + 1, case.inner + 1);
-                    let b = super::guarded::Guarded::new(&b);
+                    let b = guarded::Guarded::new(&b);
                     gemm_unpacked(*isa, a, Matrix::new(&b, case.inner + 1, columns, columns), out);
                 });
                 assert_eq!(checked, Ok(()), "{isa}: {case}");
