@@ -65,7 +65,10 @@ fn the_option_selects_kernels_and_slower_ones_cause_a_warning() {
         run(inferd().args(["embed", "--model"]).arg(tiny_bert()).args(kernels).args(["--", "fox"])).stdout
     };
     for kernels in engine::BlasKernels::ALL.into_iter().filter(|kernels| kernels.run_here()) {
-        assert!(printed(&["--gemm", "openblas", "--blas-core", kernels.name()]).starts_with('{'), "{kernels}");
+        assert!(
+            printed(&["--gemm", "openblas", "--blas-core", kernels.name()]).starts_with('{'),
+            "{kernels}"
+        );
     }
     let ran = run(inferd().args(["serve", "--model", &tiny(), "--blas-core", "Abacus"]));
     assert_eq!(ran.code, Some(2));
@@ -85,10 +88,11 @@ fn blas_workers(server: &Running) -> usize {
 
 /// Not by the CPUs of the machine: a container with a quota of one CPU would have a worker for every CPU.
 #[test]
-fn openblas_has_no_more_workers_than_the_server_has_threads_beside_the_caller() {
-    for (threads, workers_max) in [("1", 0), ("2", 1)] {
+fn openblas_has_workers_only_when_it_computes_and_no_more_than_the_server_has_threads_beside_the_caller() {
+    for (gemm, threads, workers_max) in [("openblas", "1", 0), ("openblas", "2", 1), ("own", "2", 0)] {
         let mut command = inferd();
         command.args(["serve", "--listen", "127.0.0.1:0", "--threads", threads, "--model", &tiny()]);
+        command.args(["--gemm", gemm]);
         let server = Running::of(command);
         assert_eq!(embed(server.address, "{\"input\":\"fox\"}").status, 200);
         assert!(blas_workers(&server) <= workers_max, "{} workers", blas_workers(&server));

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 use inferd::serve::{
-    AdmissionLimits, Backends, BatchSettings, ConnectionLimits, Listen, Loader, Model, OptionSources, Options,
-    RequestLimits, Server, Shape,
+    AdmissionLimits, Backends, BatchSettings, ConnectionLimits, Listen, Loader, Model, OptionSources,
+    Options, RequestLimits, Server, Shape,
 };
 
 /// A model of 4 dimensions. Each word of a text is one token; the vector is [words, sequences of the batch, 0, 1].
