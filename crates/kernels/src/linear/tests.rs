@@ -175,3 +175,28 @@ fn rows_of_another_length_are_refused() {
     let input = operand.prepare(Isa::BASELINE, Precision::Bf16, Matrix::new(&[0.0; 8], 1, 8, 8)).unwrap();
     layer.apply(input, 0..1, Epilogue::Store, MatrixMut::new(&mut [0.0; 16], 1, 16, 16));
 }
+
+fn int8_of_ones(isa: Isa, inner: usize) -> io::Result<Linear> {
+    let ones = vec![1.0; inner];
+    let part = Part { weight: Matrix::new(&ones, 1, inner, inner), bias: None, scale: 1.0 };
+    Linear::pack(isa, Precision::Int8, &[part])
+}
+
+/// All bytes have the largest values: instructions that saturate sums of 16 bits give less.
+#[test]
+fn the_largest_sums_of_int8_are_exact() {
+    let inner = 66_311;
+    let sum = 255 * 127 * i32::try_from(inner).unwrap();
+    let expected = sum as f32 * (1.0 / 255.0 * (1.0 / 127.0));
+    for isa in Isa::available() {
+        let found = product(*isa, &int8_of_ones(*isa, inner).unwrap(), &vec![1.0; inner], Epilogue::Store);
+        assert_eq!(found, [expected.to_bits()], "{isa}");
+    }
+}
+
+#[test]
+fn int8_refuses_sums_that_could_overflow() {
+    let error = int8_of_ones(Isa::BASELINE, 66_312).err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(error.to_string(), "int8 products are exact up to 66311 terms, not 66312");
+}

@@ -66,11 +66,39 @@ impl Amx {
     /// As for [`Product::compute`].
     pub unsafe fn compute<F: Scale>(self, product: Product<'_, '_, F>) {
         for_each_part(product, |configuration, part| {
-            configure(configuration);
+            self.configure(configuration);
             // SAFETY: as the caller promises.
             unsafe { part.compute(Tiles(self)) };
         });
-        release();
+        self.release();
+    }
+
+    /// Configures the tile registers of this thread, and clears them. Neither the compiler nor the standard library uses them, so
+    /// their state lasts until [`Amx::release`].
+    fn configure(self, configuration: &Configuration) {
+        // SAFETY: the value shows that the CPU has the instruction; it reads 64 bytes.
+        unsafe {
+            asm!(
+                "ldtilecfg [{}]",
+                in(reg) configuration,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, readonly, preserves_flags)
+            );
+        }
+    }
+
+    /// Returns the tile registers to their initial state, in which a switch of threads need not save them.
+    fn release(self) {
+        // SAFETY: the value shows that the CPU has the instruction; it accesses no memory.
+        unsafe {
+            asm!(
+                "tilerelease",
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack, nomem, preserves_flags)
+            );
+        }
     }
 }
 
@@ -111,35 +139,6 @@ impl Configuration {
         row_bytes[..8].fill(BLOCK_BYTES as u16);
         let rows = [upper, upper, lower, lower, upper, lower, all, all, 0, 0, 0, 0, 0, 0, 0, 0];
         Configuration { palette: 1, start_row: 0, reserved: [0; 14], row_bytes, rows }
-    }
-}
-
-/// Configures the tile registers of this thread, and clears them.
-///
-/// Neither the compiler nor the standard library uses the registers, so their state lasts until [`release`].
-fn configure(configuration: &Configuration) {
-    // SAFETY: a value of `Amx` shows that the CPU has the instruction; it reads 64 bytes.
-    unsafe {
-        asm!(
-            "ldtilecfg [{}]",
-            in(reg) configuration,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack, readonly, preserves_flags)
-        );
-    }
-}
-
-/// Returns the tile registers to their initial state, in which a switch of threads need not save them.
-fn release() {
-    // SAFETY: a value of `Amx` shows that the CPU has the instruction; it accesses no memory.
-    unsafe {
-        asm!(
-            "tilerelease",
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack, nomem, preserves_flags)
-        );
     }
 }
 
