@@ -43,13 +43,28 @@ fn a_region_can_have_fewer_members() {
     assert_eq!(team.run_with(9, |_| ()).unwrap().len(), 4);
 }
 
+/// A member that is not needed for more regions than there are slots finds its place again.
+#[test]
+fn a_member_joins_again_after_any_number_of_regions_without_it() {
+    let team = team(3);
+    for gap in (0..3 * SLOTS).cycle().take(1_000) {
+        for _ in 0..gap {
+            assert_eq!(team.run_with(1, |member| member.count()).unwrap(), [1]);
+        }
+        assert_eq!(team.run_with(2, |member| member.index()).unwrap(), [0, 1]);
+        assert_eq!(team.run(|member| member.index()).unwrap(), [0, 1, 2]);
+    }
+}
+
 #[test]
 fn callers_are_served_in_order_of_arrival() {
+    // More than there are slots, so some wait for a slot.
+    const CALLERS: usize = 3 * SLOTS;
     let team = team(2);
     let (order, is_released) = (Mutex::new(Vec::new()), AtomicBool::new(false));
     let arrivals = || team.shared().turns.next_arrival.load(Ordering::Relaxed);
     thread::scope(|scope| {
-        for caller in 0..5 {
+        for caller in 0..CALLERS {
             let before = arrivals();
             let (team, order, is_released) = (&team, &order, &is_released);
             scope.spawn(move || {
@@ -65,7 +80,7 @@ fn callers_are_served_in_order_of_arrival() {
         assert!(!team.is_idle());
         is_released.store(true, Ordering::Relaxed);
     });
-    assert_eq!(order.into_inner().unwrap(), [0, 1, 2, 3, 4]);
+    assert_eq!(order.into_inner().unwrap(), (0..CALLERS).collect::<Vec<_>>());
     assert!(team.is_idle());
 }
 
