@@ -95,8 +95,14 @@ impl Embedder {
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let members = self.team.members();
         let chunks = batch::split_into_chunks(&lengths, self.max_tokens(), members);
-        // A single chunk leaves the other members idle, so its products can use their cores.
+        // A single chunk would leave the other members idle.
         let is_single_chunk = chunks.len() == 1 && members > 1;
+        if is_single_chunk {
+            let chunk = PackedSequences::new(chunks[0].iter().map(|i| &sequences[*i][..]));
+            if let Some(vectors) = self.model.forward_on_team(&chunk, &self.team, cancel) {
+                return Ok(in_order(sequences.len(), &chunks, vectors?));
+            }
+        }
         let outputs = self.team.map(chunks.len(), idle, |i, scratch| {
             let chunk = PackedSequences::new(chunks[i].iter().map(|i| &sequences[*i][..]));
             if is_single_chunk {
@@ -106,11 +112,7 @@ impl Embedder {
             }
         })?;
 
-        let mut vectors = vec![Vec::new(); sequences.len()];
-        for (i, vector) in chunks.iter().flatten().zip(outputs.into_iter().flatten()) {
-            vectors[*i] = vector;
-        }
-        Ok(vectors)
+        Ok(in_order(sequences.len(), &chunks, outputs.into_iter().flatten()))
     }
 
     /// The token ids of each text including special tokens, truncated to [`Embedder::max_tokens`].
@@ -214,7 +216,11 @@ impl Embedder {
             member.barrier().map_err(|_| EngineError::WorkerFailed)?;
             self.model.forward(&chunk, scratch, &Cancel::default()).map(drop)
         })?;
-        results.into_iter().collect()
+        results.into_iter().collect::<Result<(), EngineError>>()?;
+        if members > 1 {
+            self.forward(&[vec![0; longest]], &Cancel::default(), &IdleSignal::default())?;
+        }
+        Ok(())
     }
 
     /// The length of a vector.
@@ -258,6 +264,19 @@ impl Embedder {
     pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
         self.model.stage_times()
     }
+}
+
+/// The vectors of chunks, which list the positions of their sequences, in the order of the sequences.
+fn in_order(
+    count: usize,
+    chunks: &[Vec<usize>],
+    vectors: impl IntoIterator<Item = Vec<f32>>,
+) -> Vec<Vec<f32>> {
+    let mut ordered = vec![Vec::new(); count];
+    for (i, vector) in chunks.iter().flatten().zip(vectors) {
+        ordered[*i] = vector;
+    }
+    ordered
 }
 
 /// As on a member: a panic of the tokenizer fails this call only.

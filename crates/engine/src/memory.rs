@@ -158,6 +158,8 @@ fn budget_of(files: ModelFiles<'_>, workload: Workload) -> Result<MemoryBudget, 
     let gemm = workload.gemm;
     let scratch_bytes = size_of::<f32>() * bert::scratch_floats(&config.bert, gemm, chunk_tokens, longest)
         + bert::operand_bytes(&config.bert, gemm, chunk_tokens, longest);
+    // One text of full length on all threads together.
+    let shared_floats = if threads > 1 { bert::shared_floats(&config.bert, gemm, longest) } else { 0 };
     let products = bert::openblas_products(&config.bert, gemm);
     let blas_bytes = blas::packed_bytes(&openblas_sys::core_name(), &products, chunk_tokens);
     let (packed, released) = bert::packed_and_released_bytes(&config.bert, gemm);
@@ -165,7 +167,7 @@ fn budget_of(files: ModelFiles<'_>, workload: Workload) -> Result<MemoryBudget, 
         weights: weights.tensor_bytes().saturating_sub(released as u64),
         packed: packed as u64,
         kv_cache: 0,
-        scratch: scratch_bytes as u64 * threads as u64,
+        scratch: scratch_bytes as u64 * threads as u64 + (size_of::<f32>() * shared_floats) as u64,
         blas: blas_bytes as u64 * threads as u64,
         tokenizer: tokenizer_bytes * measured::TOKENIZER_QUARTERS_PER_BYTE / 4,
         stacks: measured::STACK_BYTES_PER_THREAD * threads as u64,

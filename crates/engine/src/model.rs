@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::bert::{Bert, PackedSequences, Scratch, StageTimes};
 use crate::blas;
 use crate::cancel::Cancel;
+use crate::compute_team::ComputeTeam;
 use crate::config::ModelConfig;
 use crate::cost_model::{CostModel, Threading};
 use crate::error::{EngineError, ModelError};
@@ -21,6 +22,8 @@ pub(crate) struct Model {
     bert: Bert,
     times: Mutex<StageTimes>,
     cost_model: Mutex<CostModel>,
+    /// For chunks that the members of a team compute together, one at a time.
+    shared: Mutex<Scratch>,
 }
 
 impl Model {
@@ -29,7 +32,14 @@ impl Model {
         let config = ModelConfig::load(files)?;
         let tokenizer = TextTokenizer::open(&files.file("tokenizer.json"), &config)?;
         let bert = Bert::open(&files.file("model.safetensors"), &config, gemm)?;
-        Ok(Model { config, tokenizer, bert, times: Mutex::default(), cost_model: Mutex::default() })
+        Ok(Model {
+            config,
+            tokenizer,
+            bert,
+            times: Mutex::default(),
+            cost_model: Mutex::default(),
+            shared: Mutex::default(),
+        })
     }
 
     pub fn config(&self) -> &ModelConfig {
@@ -59,6 +69,21 @@ impl Model {
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let _guard = (self.bert.gemm() == GemmBackend::OpenBlas).then(|| blas::acquire(1));
         self.run(chunk, scratch, cancel)
+    }
+
+    /// The vectors of the only chunk of a call, by all members of the team together; `None` with OpenBLAS, which has threads of its own.
+    pub fn forward_on_team(
+        &self,
+        chunk: &PackedSequences,
+        team: &ComputeTeam,
+        cancel: &Cancel,
+    ) -> Option<Result<Vec<Vec<f32>>, EngineError>> {
+        let layers = self.bert.own_layers()?;
+        let mut shared = lock(&self.shared);
+        let vectors = self.bert.forward_on_team(layers, chunk, &mut shared, team, cancel);
+        lock(&self.times).add(&shared.take_times());
+        // First: an error that results from modified weights would be misleading.
+        Some(self.weights().check().and(vectors))
     }
 
     /// The vectors of the only chunk of a call. OpenBLAS can use `cores` threads if the cost model chooses them.

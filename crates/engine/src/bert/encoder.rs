@@ -12,6 +12,7 @@ use super::scratch::{Scratch, aligned};
 use super::stage_times::ForwardStage;
 use super::{openblas, own, scratch_floats};
 use crate::cancel::Cancel;
+use crate::compute_team::ComputeTeam;
 use crate::config::{BertConfig, ModelConfig, Pooling};
 use crate::error::{EngineError, ModelError, ModelErrorKind};
 use crate::gemm_backend::GemmBackend;
@@ -82,9 +83,7 @@ impl Bert {
         let x = arena.take(tokens * hidden);
 
         self.embed_tokens(packed, x)?;
-        let normalizer =
-            Normalizer { isa: self.gemm.isa(), weights: &self.weights, epsilon: self.config.layer_norm_eps };
-        normalizer.apply(x, &self.embeddings.norm);
+        self.normalize_embeddings(x);
         clock.lap(ForwardStage::Embed);
         match &self.layers {
             Layers::Own(layers) => layers.run(packed, x, &mut arena, operand, cancel, clock)?,
@@ -94,6 +93,58 @@ impl Bert {
         let vectors = states.map(|states| self.pool(states)).collect();
         clock.lap(ForwardStage::Pool);
         Ok(vectors)
+    }
+
+    /// As [`Bert::forward`], computed by all members of a team together, with own kernels. `shared` is the memory that the members
+    /// share.
+    pub fn forward_on_team(
+        &self,
+        layers: &own::Encoder,
+        packed: &PackedSequences,
+        shared: &mut Scratch,
+        team: &ComputeTeam,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let hidden = self.config.hidden_size;
+        let (tokens, longest) = (packed.token_count(), packed.longest());
+        let floats = hidden_floats(&self.config, tokens) + own::shared_floats(&self.config, tokens);
+        let (mut arena, _, clock) = shared.for_chunk(floats);
+        let x = arena.take(tokens * hidden);
+        self.embed_tokens(packed, x)?;
+        self.normalize_embeddings(x);
+        clock.lap(ForwardStage::Embed);
+
+        let buffers = layers.shared_buffers(x, &mut arena);
+        let attention_floats = own::attention_floats(&self.config, longest);
+        let outcomes = team.run_with(team.members(), |member, scratch| {
+            let (mut arena, operand, _) = scratch.for_chunk(attention_floats);
+            let attention = arena.take(attention_floats);
+            layers.run_part(member, packed, &buffers, attention, operand, || cancel.check().is_err())
+        })?;
+        clock.lap(ForwardStage::Together);
+        for outcome in outcomes {
+            // A barrier breaks only when a member panics, which `run_with` reports.
+            if outcome.unwrap_or(true) {
+                return Err(cancel.check().err().unwrap_or(EngineError::WorkerFailed));
+            }
+        }
+        drop(buffers);
+        let x = shared.hidden_states(tokens * hidden);
+        let states = packed.ranges().map(|range| &x[range.start * hidden..range.end * hidden]);
+        Ok(states.map(|states| self.pool(states)).collect())
+    }
+
+    /// The layers, when own kernels compute them.
+    pub fn own_layers(&self) -> Option<&own::Encoder> {
+        match &self.layers {
+            Layers::Own(layers) => Some(layers),
+            Layers::OpenBlas(_) => None,
+        }
+    }
+
+    fn normalize_embeddings(&self, x: &mut [f32]) {
+        let (isa, epsilon) = (self.gemm.isa(), self.config.layer_norm_eps);
+        Normalizer { isa, weights: &self.weights, epsilon }.apply(x, &self.embeddings.norm);
     }
 
     /// Word + position + token type; the token type is 0 for a single text.

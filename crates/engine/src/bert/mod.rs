@@ -49,6 +49,14 @@ pub(crate) fn operand_bytes(config: &BertConfig, gemm: GemmBackend, tokens: usiz
     }
 }
 
+/// Floats that the members of a team share when they compute one chunk together; 0 with OpenBLAS.
+pub(crate) fn shared_floats(config: &BertConfig, gemm: GemmBackend, tokens: usize) -> usize {
+    match gemm {
+        GemmBackend::Own(_) => encoder::hidden_floats(config, tokens) + own::shared_floats(config, tokens),
+        GemmBackend::OpenBlas => 0,
+    }
+}
+
 /// Bytes of weights that a model has packed, and of those in the file that it does not use any more.
 pub(crate) fn packed_and_released_bytes(config: &BertConfig, gemm: GemmBackend) -> (usize, usize) {
     match gemm {

@@ -32,7 +32,6 @@ impl Scratch {
     }
 
     /// The first floats of the memory: the hidden states of the last chunk.
-    #[cfg(test)]
     pub(super) fn hidden_states(&self, len: usize) -> &[f32] {
         &self.memory[..len]
     }

@@ -9,7 +9,7 @@ use crate::policy::rules::symbols::display_name;
 
 rules! {
     "vector-loops" at COMPILED, enabled by "`vector_loops`: a table from a pattern of functions to an instruction and its registers, such as `vfmadd231ps zmm`" if |policy| !policy.vector_loops.is_empty() => loops {
-        detects: "a kernel whose innermost loops do not have the instruction, or load and store vector registers on the stack; of x86-64 only",
+        detects: "kernels of which no innermost loop has the instruction, and loops with it that load and store vector registers on the stack; of x86-64 only. Instances of a generic function have one name: one of them must have the instruction",
         rationale: "another version of a compiler, or a small change of the source, makes a kernel several times slower, and its results stay the same",
         incident: "LLVM spilled accumulators of tiles that need all 32 registers; the program computed the same at a fraction of the speed (llvm/llvm-project#62527)",
         other_tools: "`objdump -d` shows the loop; cargo-show-asm shows that of one function; neither judges it",
@@ -35,24 +35,24 @@ fn loops(input: &RuleInput) -> CheckResult {
                 return CheckResult::cannot_tell(expected, problem.to_string(), hint);
             }
         };
+        let with: Vec<(&FunctionLoops, &VectorLoop)> = functions
+            .iter()
+            .flat_map(|function| function.loops.iter().map(move |found| (function, found)))
+            .filter(|(_, found)| found.count(mnemonic, width) > 0)
+            .collect();
         if functions.is_empty() {
             violations.push(format!("no function matches `{pattern}`"));
+        } else if with.is_empty() {
+            violations.push(format!("no innermost loop of `{pattern}` has `{wanted}`"));
         }
-        violations
-            .extend(functions.iter().filter_map(|function| violation(function, wanted, mnemonic, width)));
+        violations.extend(with.iter().filter_map(|(function, found)| spills(function, found)));
     }
     CheckResult::pass_if_none(violations, expected)
 }
 
-fn violation(function: &FunctionLoops, wanted: &str, mnemonic: &str, width: VectorWidth) -> Option<String> {
+fn spills(function: &FunctionLoops, found: &VectorLoop) -> Option<String> {
     let name = function.names.first().map_or_else(String::new, |name| display_name(name.as_bytes()));
-    let with: Vec<&VectorLoop> =
-        function.loops.iter().filter(|found| found.count(mnemonic, width) > 0).collect();
-    if with.is_empty() {
-        return Some(format!("`{name}` at {:#x} has no innermost loop with `{wanted}`", function.address));
-    }
-    let spills: Vec<String> =
-        with.iter().flat_map(|found| &found.spills).map(|address| format!("{address:#x}")).collect();
+    let spills: Vec<String> = found.spills.iter().map(|address| format!("{address:#x}")).collect();
     (!spills.is_empty()).then(|| format!("`{name}`: vector registers on the stack at {}", list(&spills)))
 }
 

@@ -10,15 +10,18 @@
 //!
 //! | module | purpose |
 //! |---|---|
+//! | `split` | one chunk on several threads |
 //! | `layer` | packed weights, and the steps of a layer |
 //! | `buffers` | the matrices of a group and of a block |
 
 mod buffers;
 mod layer;
+mod split;
 
 use std::io;
 use std::ops::Range;
 
+use kernels::attention::attention_scratch_floats;
 use kernels::linear::{Input, Linear, Operand, Precision};
 use kernels::matrix::{Matrix, MatrixMut};
 
@@ -165,6 +168,16 @@ fn rows_of(x: &mut [f32], columns: usize) -> MatrixMut<'_, f32> {
 fn even_blocks(rows: usize, rows_max: usize) -> impl Iterator<Item = Range<usize>> {
     let blocks = rows.div_ceil(rows_max);
     (0..blocks).map(move |block| block * rows / blocks..(block + 1) * rows / blocks)
+}
+
+/// Floats that the members share when several compute one chunk, without the hidden states.
+pub(super) fn shared_floats(config: &BertConfig, tokens: usize) -> usize {
+    split::shared_floats(Widths::of(config), tokens)
+}
+
+/// Floats of attention for one sequence.
+pub(super) fn attention_floats(config: &BertConfig, longest: usize) -> usize {
+    attention_scratch_floats(longest, config.head_size())
 }
 
 /// Floats that [`Encoder::run`] takes of its arena.
