@@ -257,7 +257,6 @@ mod tests {
     }
 
     /// Pages of the map in the page table of this process: `Rss` in /proc/self/smaps.
-    #[expect(clippy::disallowed_methods, reason = "a file of the kernel")]
     fn resident_pages(mapped: &MappedFile) -> usize {
         let start = format!("{:x}-", mapped.as_ptr().addr());
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();

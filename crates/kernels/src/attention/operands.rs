@@ -24,8 +24,9 @@ pub(super) struct Vectors<'a> {
 /// The keys and values of a head.
 pub(super) struct Operands<'a> {
     values: Matrix<'a, f32>,
-    /// The keys transposed, in panels of 16 keys: `[tokens / 16][head_size][16]`, zero for keys beyond the last token. Then the last
-    /// columns of the values, when they are no full vector: `[tokens][16]`, padded with zeros.
+    /// The keys transposed, in panels of 16 keys: `[tokens / 16][head_size][16]`, with any content for keys beyond the last
+    /// token: softmax does not read their scores. Then the last columns of the values, when they are no full vector:
+    /// `[tokens][16]`, padded with zeros.
     panels: &'a [[f32; LANES]],
 }
 
@@ -35,9 +36,6 @@ pub(super) fn pack(keys: Matrix<'_, f32>, values: Matrix<'_, f32>, panels: &mut 
     let (key_panels, last_values) = panels.split_at_mut(tokens.div_ceil(LANES) * head_size);
     for (panel, vectors) in key_panels.chunks_exact_mut(head_size).enumerate() {
         let first = panel * LANES;
-        if tokens - first < LANES {
-            vectors.fill([0.0; LANES]);
-        }
         for (lane, key) in (first..tokens.min(first + LANES)).enumerate() {
             for (vector, value) in vectors.iter_mut().zip(keys.row(key)) {
                 vector[lane] = *value;
