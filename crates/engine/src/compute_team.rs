@@ -154,7 +154,12 @@ mod tests {
     fn counting_signal() -> (IdleSignal, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let counts = Arc::clone(&count);
-        (IdleSignal::new(move || drop(counts.fetch_add(1, Ordering::SeqCst))), count)
+        (
+            IdleSignal::new(move || {
+                counts.fetch_add(1, Ordering::SeqCst);
+            }),
+            count,
+        )
     }
 
     /// Unit 0 occupies one member, the other one computes units 1 and 2. The signal must come when unit 2 has ended, although
@@ -189,7 +194,9 @@ mod tests {
     fn the_next_call_uses_a_member_that_is_idle() {
         let (team, second_ended) = (two(), AtomicBool::new(false));
         let (notify, notified) = mpsc::channel();
-        let idle = IdleSignal::new(move || drop(notify.send(())));
+        let idle = IdleSignal::new(move || {
+            let _ = notify.send(());
+        });
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 team.map(2, &idle, |i, _| {

@@ -51,6 +51,7 @@ impl<'a, T: Element> Matrix<'a, T> {
     }
 
     /// The view of some rows and columns.
+    #[must_use]
     pub fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
         assert!(rows.end <= self.rows && columns.end <= self.columns, "{rows:?}, {columns:?}");
         let start = rows.start * self.stride + columns.start;
@@ -100,8 +101,9 @@ impl<'a, T: Element> MatrixMut<'a, T> {
     /// One row.
     pub fn row_mut(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
+        let start = self.start.wrapping_add(row * self.stride);
         // SAFETY: the row is inside of the borrowed slice, and its columns belong to this view only.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.columns) }
+        unsafe { std::slice::from_raw_parts_mut(start, self.columns) }
     }
 
     /// The same elements for a shorter time.

@@ -95,16 +95,19 @@ impl Bert {
         Ok(vectors)
     }
 
-    /// As [`Bert::forward`], computed by all members of a team together, with own kernels. `shared` is the memory that the members
-    /// share.
+    /// As [`Bert::forward`], computed by all members of a team together. `shared` is the memory that the members share. Only with own
+    /// kernels: [`Bert::forward`] computes with OpenBLAS, which has threads of its own.
     pub fn forward_on_team(
         &self,
-        layers: &own::Encoder,
         packed: &PackedSequences,
         shared: &mut Scratch,
         team: &ComputeTeam,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let layers = match &self.layers {
+            Layers::Own(layers) => layers,
+            Layers::OpenBlas(_) => return self.forward(packed, shared, cancel),
+        };
         let hidden = self.config.hidden_size;
         let (tokens, longest) = (packed.token_count(), packed.longest());
         let floats = hidden_floats(&self.config, tokens) + own::shared_floats(&self.config, tokens);
@@ -128,18 +131,9 @@ impl Bert {
                 return Err(cancel.check().err().unwrap_or(EngineError::WorkerFailed));
             }
         }
-        drop(buffers);
         let x = shared.hidden_states(tokens * hidden);
         let states = packed.ranges().map(|range| &x[range.start * hidden..range.end * hidden]);
         Ok(states.map(|states| self.pool(states)).collect())
-    }
-
-    /// The layers, when own kernels compute them.
-    pub fn own_layers(&self) -> Option<&own::Encoder> {
-        match &self.layers {
-            Layers::Own(layers) => Some(layers),
-            Layers::OpenBlas(_) => None,
-        }
     }
 
     fn normalize_embeddings(&self, x: &mut [f32]) {

@@ -1,5 +1,6 @@
 //! The peak of one core for the instruction of a precision.
 
+#[expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction")]
 use std::arch::x86_64::*;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -67,8 +68,9 @@ fn vnni() {
 
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn bf16() {
+    let x = black_box(_mm512_set1_epi32(0x3f00_3f00));
     // SAFETY: both types have 64 bytes, and every bit pattern is a value.
-    let x: __m512bh = unsafe { std::mem::transmute(black_box(_mm512_set1_epi32(0x3f00_3f00))) };
+    let x: __m512bh = unsafe { std::mem::transmute(x) };
     let mut sums = black_box([_mm512_set1_ps(0.5); CHAINS]);
     for _ in 0..STEPS {
         for sum in &mut sums {

@@ -86,14 +86,14 @@ impl Kernel for Packed<'_, '_> {
             let columns = (count * LANES).min(out.columns());
             let (block, rest) = out.split_columns(columns);
             out = rest;
-            let weights = w.from_panel(panel);
+            let weights = w.weights_from(panel);
             let next = tile::vectors::<S>().min(end - panel - count) * of_panel;
             let block = Block {
                 a: x,
                 b: weights.as_ptr(),
                 b_step: LANES,
                 b_next: of_panel,
-                bias: w.bias_from_panel(panel),
+                bias: w.bias_from(panel),
                 epilogue,
                 out: block,
                 next: &weights[count * of_panel..][..next],

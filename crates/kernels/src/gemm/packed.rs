@@ -99,12 +99,12 @@ impl PackedF32 {
     }
 
     /// The weights from a panel on.
-    pub(super) fn from_panel(&self, panel: usize) -> &[f32] {
+    pub(super) fn weights_from(&self, panel: usize) -> &[f32] {
         &self.panels[panel * LANES * self.inner..]
     }
 
     /// The bias of the columns from a panel on, zero for columns after the last one.
-    pub(super) fn bias_from_panel(&self, panel: usize) -> &[f32] {
+    pub(super) fn bias_from(&self, panel: usize) -> &[f32] {
         &self.bias[panel * LANES..]
     }
 }

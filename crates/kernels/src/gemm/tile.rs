@@ -93,6 +93,10 @@ fn call_instance<S: Simd, const VECTORS: usize>(s: S, rows: usize, tile: Tile) {
 /// The tile of a fixed size. Made by [`compute`] only, which has the promise that the pointers are valid.
 struct Instance<const ROWS: usize, const VECTORS: usize>(Tile);
 
+#[expect(
+    clippy::needless_range_loop,
+    reason = "loops over constant ranges are unrolled, and sums stay in registers"
+)]
 impl<const ROWS: usize, const VECTORS: usize> Kernel for Instance<ROWS, VECTORS> {
     type Output = ();
 

@@ -18,6 +18,7 @@ pub(crate) trait Integers: Simd {
     /// The bits of the lanes.
     fn to_bits(self, value: Self::F32) -> Self::I32;
     /// Lanes of these bits.
+    #[expect(clippy::wrong_self_convention, reason = "`self` is the evidence for the instructions")]
     fn from_bits(self, bits: Self::I32) -> Self::F32;
     /// The nearest f32 of each lane, ties to even.
     fn to_f32(self, value: Self::I32) -> Self::F32;

@@ -8,17 +8,33 @@
 //! of a kernel that take a token must be `#[inline(always)]`, otherwise they are compiled without the instructions.
 
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
+)]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
+)]
 mod avx512;
 mod dot;
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
+)]
 mod dot_avx512;
 mod integers;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
 mod slices;
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
+)]
 mod sse2;
 #[cfg(test)]
 mod tests;

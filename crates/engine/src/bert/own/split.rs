@@ -78,14 +78,17 @@ impl Encoder {
 
         let (panels, columns) = part(member, &layer.qkv);
         // SAFETY: this phase writes own columns of `qkv` and no element of `x`.
-        let (input, out) = unsafe { (x.read(), qkv.columns_mut(columns)) };
+        let input = unsafe { x.read() };
+        // SAFETY: as above.
+        let out = unsafe { qkv.columns_mut(columns) };
         layer.project_qkv(self.input(operand, input), panels, out);
         member.barrier()?;
 
         let heads = member.share(self.heads);
         // SAFETY: this phase writes the columns of own heads of `context` and no element of `qkv`.
-        let (input, mut out) =
-            unsafe { (qkv.read(), context.columns_mut(heads.start * head_size..heads.end * head_size)) };
+        let input = unsafe { qkv.read() };
+        // SAFETY: as above.
+        let mut out = unsafe { context.columns_mut(heads.start * head_size..heads.end * head_size) };
         for rows in packed.ranges() {
             let qkv = input.part(rows.clone(), 0..self.widths.qkv);
             layer.attend(qkv, heads.clone(), out.rows_mut(rows), attention);
@@ -94,7 +97,9 @@ impl Encoder {
 
         let (panels, columns) = part(member, &layer.attention_out);
         // SAFETY: this phase writes own columns of `x` and no element of `context`.
-        let (input, out) = unsafe { (context.read(), x.columns_mut(columns)) };
+        let input = unsafe { context.read() };
+        // SAFETY: as above.
+        let out = unsafe { x.columns_mut(columns) };
         layer.add_attention(self.input(operand, input), panels, out);
         member.barrier()?;
         // SAFETY: this phase accesses own rows only.
@@ -103,13 +108,17 @@ impl Encoder {
 
         let (panels, columns) = part(member, &layer.up);
         // SAFETY: this phase writes own columns of `wide` and no element of `x`.
-        let (input, out) = unsafe { (x.read(), wide.columns_mut(columns)) };
+        let input = unsafe { x.read() };
+        // SAFETY: as above.
+        let out = unsafe { wide.columns_mut(columns) };
         layer.widen(self.input(operand, input), panels, out);
         member.barrier()?;
 
         let (panels, columns) = part(member, &layer.down);
         // SAFETY: this phase writes own columns of `x` and no element of `wide`.
-        let (input, out) = unsafe { (wide.read(), x.columns_mut(columns)) };
+        let input = unsafe { wide.read() };
+        // SAFETY: as above.
+        let out = unsafe { x.columns_mut(columns) };
         layer.add_feed_forward(self.input(operand, input), panels, out);
         member.barrier()?;
         // SAFETY: this phase accesses own rows only.

@@ -75,6 +75,7 @@ impl Amx {
 
     /// Configures the tile registers of this thread, and clears them. Neither the compiler nor the standard library uses them, so
     /// their state lasts until [`Amx::release`].
+    #[expect(clippy::unused_self, reason = "the value is the evidence for the instruction")]
     fn configure(self, configuration: &Configuration) {
         // SAFETY: the value shows that the CPU has the instruction; it reads 64 bytes.
         unsafe {
@@ -89,6 +90,7 @@ impl Amx {
     }
 
     /// Returns the tile registers to their initial state, in which a switch of threads need not save them.
+    #[expect(clippy::unused_self, reason = "the value is the evidence for the instruction")]
     fn release(self) {
         // SAFETY: the value shows that the CPU has the instruction; it accesses no memory.
         unsafe {
