@@ -77,10 +77,14 @@ pub struct Setup {
     pub context: BuildContext,
 }
 
-/// The folder of the workspace that this xtask was compiled in.
+/// The folder of the workspace: of the one that `cargo run` has started, otherwise of the one in which this xtask was compiled.
+///
+/// The two differ when a target folder was copied from another checkout: cargo takes the program in it as its own, because
+/// the sources are the same.
 pub fn workspace_root() -> PathBuf {
-    let xtask = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_path_buf()
+    let compiled = env!("CARGO_MANIFEST_DIR").into();
+    let xtask: PathBuf = std::env::var_os("CARGO_MANIFEST_DIR").map_or(compiled, PathBuf::from);
+    xtask.parent().map_or(xtask.clone(), std::path::Path::to_path_buf)
 }
 
 impl Common {

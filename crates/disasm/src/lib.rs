@@ -18,10 +18,12 @@
 mod aarch64;
 mod baseline;
 mod functions;
+mod loops;
 mod scan;
 mod vectors;
 mod x86_64;
 
 pub use baseline::{Baseline, UnknownFeature};
+pub use loops::{FunctionLoops, VectorLoop, vector_loops};
 pub use scan::{CodeFacts, CodeProblem, FunctionFacts, beyond_baseline};
 pub use vectors::{VectorWidth, widest_registers};

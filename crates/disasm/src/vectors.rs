@@ -33,7 +33,7 @@ pub fn widest_registers(code: &[u8]) -> VectorWidth {
     widest
 }
 
-fn width(register: Register) -> VectorWidth {
+pub(crate) fn width(register: Register) -> VectorWidth {
     match register as usize {
         r if (Register::XMM0 as usize..=Register::XMM31 as usize).contains(&r) => VectorWidth::Xmm,
         r if (Register::YMM0 as usize..=Register::YMM31 as usize).contains(&r) => VectorWidth::Ymm,

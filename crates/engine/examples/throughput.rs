@@ -1,13 +1,15 @@
-//! Time split of a batch: `throughput MODEL_DIR TEXTS_FILE [THREADS] [ROUNDS]`, one text per line.
+//! Time split of a batch: `throughput MODEL_DIR TEXTS_FILE [THREADS] [ROUNDS] [GEMM]`, one text per line. GEMM is
+//! `openblas` or an instruction set.
 //!
-//! For tuning of kernels and chunk sizes. `cargo xtask bench embed` compares the released binary with the reference, and
-//! `benches/kernels.rs` measures single kernels.
+//! For tuning of kernels and chunk sizes. `cargo xtask bench embed` compares the released binary with the reference.
 #![expect(clippy::print_stdout, reason = "a program")]
 
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+use engine::{GemmBackend, OwnKernels};
 
 const ROUNDS_DEFAULT: usize = 5;
 const SINGLE_TEXTS: usize = 100;
@@ -20,11 +22,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok()
         .map_or(std::thread::available_parallelism(), |n| n.parse().map_err(std::io::Error::other))?;
     let rounds: usize = next("ROUNDS").map_or(Ok(ROUNDS_DEFAULT), |n| n.parse())?;
+    let gemm = match next("GEMM") {
+        Ok(name) if name == "openblas" => GemmBackend::OpenBlas,
+        Ok(isa) => GemmBackend::Own(OwnKernels::automatic(isa.parse()?)),
+        Err(_) => GemmBackend::default(),
+    };
     let texts: Vec<&str> = texts.lines().collect();
 
     let start = Instant::now();
-    let embedder = engine::Embedder::open(&model, threads)?;
-    println!("{:?}", engine::blas_info());
+    let embedder = engine::Embedder::open(&model, gemm, threads)?;
+    println!("{gemm:?}; {:?}", engine::blas_info());
     println!("open: {:.1} ms", start.elapsed().as_secs_f64() * 1e3);
     embedder.embed(&texts[..texts.len().min(32)])?;
 

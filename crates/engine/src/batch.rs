@@ -1,25 +1,25 @@
-//! Divides one call into chunks: the unit of work of a worker, and the bound of its memory.
+//! Divides one call into chunks: the unit of work of a member, and the bound of its memory.
 //!
-//! Without padding a chunk can mix lengths freely, so there are two objectives only: equal work per worker, and chunks
+//! Without padding a chunk can mix lengths freely, so there are two objectives only: equal work per member, and chunks
 //! large enough to amortize that OpenBLAS repacks the weights once per product.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Upper bound of the tokens of a chunk, and so of the scratch memory of a worker. Measured with MiniLM on two cores, in
+/// Upper bound of the tokens of a chunk, and so of the scratch memory of a member. Measured with MiniLM on two cores, in
 /// texts per second: 512: 159, 1024: 171, 2048: 157, 4096: 150. Smaller chunks repack the weights too often, larger ones
 /// exceed the second-level cache.
 pub(crate) const CHUNK_TOKENS_MAX: usize = 1024;
 
 /// The indices of the texts of each chunk, given the token count of each text, none above `longest_max`.
-pub(crate) fn split_into_chunks(lengths: &[usize], longest_max: usize, workers: usize) -> Vec<Vec<usize>> {
+pub(crate) fn split_into_chunks(lengths: &[usize], longest_max: usize, members: usize) -> Vec<Vec<usize>> {
     if lengths.is_empty() {
         return Vec::new();
     }
     // Filling the lightest chunk first exceeds the average by at most one text, so the target is that much lower.
     let target_tokens = CHUNK_TOKENS_MAX.saturating_sub(longest_max).max(1);
     let total: usize = lengths.iter().sum();
-    let count = total.div_ceil(target_tokens).next_multiple_of(workers.max(1)).min(lengths.len());
+    let count = total.div_ceil(target_tokens).next_multiple_of(members.max(1)).min(lengths.len());
 
     // Longest processing time first: the longest remaining text goes to the chunk with the least work.
     let mut longest_first: Vec<usize> = (0..lengths.len()).collect();
@@ -37,8 +37,8 @@ pub(crate) fn split_into_chunks(lengths: &[usize], longest_max: usize, workers: 
 }
 
 /// Upper bound of the tokens of a chunk in calls of at most `call_tokens`.
-pub(crate) fn chunk_tokens_bound(call_tokens: usize, longest_max: usize, workers: usize) -> usize {
-    let even_share = call_tokens.div_ceil(workers.max(1)) + longest_max;
+pub(crate) fn chunk_tokens_bound(call_tokens: usize, longest_max: usize, members: usize) -> usize {
+    let even_share = call_tokens.div_ceil(members.max(1)) + longest_max;
     even_share.min(call_tokens.max(longest_max)).min(CHUNK_TOKENS_MAX.max(longest_max))
 }
 
@@ -52,26 +52,26 @@ mod tests {
 
     #[test]
     fn places_every_text_in_one_chunk_within_the_bound() {
-        for (texts, workers) in [(1, 1), (1, 8), (2, 2), (7, 3), (256, 2), (5000, 4)] {
+        for (texts, members) in [(1, 1), (1, 8), (2, 2), (7, 3), (256, 2), (5000, 4)] {
             let lengths: Vec<usize> = (0..texts).map(|i| 2 + (i * 7919) % 255).collect();
-            let chunks = split_into_chunks(&lengths, 256, workers);
+            let chunks = split_into_chunks(&lengths, 256, members);
             let mut seen: Vec<usize> = chunks.concat();
             seen.sort_unstable();
             assert_eq!(seen, (0..texts).collect::<Vec<_>>());
             for chunk in &chunks {
                 assert!(!chunk.is_empty());
-                assert!(tokens(chunk, &lengths) <= CHUNK_TOKENS_MAX, "{texts} texts, {workers} workers");
+                assert!(tokens(chunk, &lengths) <= CHUNK_TOKENS_MAX, "{texts} texts, {members} members");
             }
         }
     }
 
     #[test]
     fn no_chunk_exceeds_the_bound_that_the_memory_budget_uses() {
-        for (texts, workers) in [(1, 1), (1, 8), (3, 2), (40, 3), (300, 2)] {
+        for (texts, members) in [(1, 1), (1, 8), (3, 2), (40, 3), (300, 2)] {
             let lengths: Vec<usize> = (0..texts).map(|i| 2 + (i * 7919) % 255).collect();
-            let bound = chunk_tokens_bound(lengths.iter().sum(), 256, workers);
-            for chunk in split_into_chunks(&lengths, 256, workers) {
-                assert!(tokens(&chunk, &lengths) <= bound, "{texts} texts, {workers} workers");
+            let bound = chunk_tokens_bound(lengths.iter().sum(), 256, members);
+            for chunk in split_into_chunks(&lengths, 256, members) {
+                assert!(tokens(&chunk, &lengths) <= bound, "{texts} texts, {members} members");
             }
         }
     }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_each_worker_a_chunk_when_there_are_enough_texts() {
+    fn gives_each_member_a_chunk_when_there_are_enough_texts() {
         assert_eq!(split_into_chunks(&[100, 90], 256, 2).len(), 2);
         assert_eq!(split_into_chunks(&[100], 256, 2).len(), 1);
         assert!(split_into_chunks(&[], 256, 2).is_empty());

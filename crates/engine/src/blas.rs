@@ -1,11 +1,11 @@
 //! Sole owner of the thread count of OpenBLAS, which is one number for the whole process.
 //!
-//! While several workers compute, OpenBLAS runs in each of them without threads of its own. A worker that computes alone,
-//! on work that cannot be divided among workers, can request more threads (`cost_model` decides). Every worker goes
+//! While several members of the thread team compute, OpenBLAS runs in each of them without threads of its own. A member
+//! that computes alone, on work that cannot be divided, can request more threads (`cost_model` decides). Every member goes
 //! through [`acquire`], so this holds also between several models in one process. The lock is held for the few
 //! instructions of acquire and release, never across a forward pass.
 //!
-//! Level-3 calls can keep large arrays on the stack of the caller. The only callers are the threads of `workers`, which
+//! Level-3 calls can keep large arrays on the stack of the caller. The only callers are the members of `compute_team`, which
 //! have an explicit stack of [`crate::stack::STACK_SIZE_BYTES`].
 
 use std::num::NonZeroUsize;

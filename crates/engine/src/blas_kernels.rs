@@ -1,9 +1,8 @@
 //! The kernel sets of OpenBLAS: which one runs, which one this CPU should run, and the choice of another one.
 //!
 //! OpenBLAS detects the CPU before main. The environment has no influence (a patch removes it), so only
-//! [`select_blas_kernels`] changes the detected set. `kernels` in release.toml has the sets of a build. Every build also has one
-//! for CPUs without AVX2 (PRESCOTT). It cannot be selected: on a CPU with AVX-512 its sgemm overwrote its stack, for a cause
-//! that is not known.
+//! [`select_blas_kernels`] changes the detected set. `kernels` in release.toml has the sets of a build. Every build also has the
+//! one for CPUs without AVX2.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -14,6 +13,8 @@ use crate::blas;
 /// A kernel set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlasKernels {
+    /// SSE3: for every CPU without AVX2.
+    Prescott,
     /// AVX2, tuned for Intel.
     Haswell,
     /// AVX2, tuned for AMD.
@@ -34,10 +35,12 @@ enum Level {
 
 impl BlasKernels {
     /// All sets, in ascending order.
-    pub const ALL: [Self; 4] = [Self::Haswell, Self::Zen, Self::SkylakeX, Self::SapphireRapids];
+    pub const ALL: [Self; 5] =
+        [Self::Prescott, Self::Haswell, Self::Zen, Self::SkylakeX, Self::SapphireRapids];
 
     fn c_name(self) -> &'static CStr {
         match self {
+            Self::Prescott => c"Prescott",
             Self::Haswell => c"Haswell",
             Self::Zen => c"Zen",
             Self::SkylakeX => c"SkylakeX",
@@ -53,11 +56,17 @@ impl BlasKernels {
 
     /// Whether the CPU and the operating system support the instructions of the set.
     pub fn run_here(self) -> bool {
-        self.level() <= Level::of_cpu() && (self != Self::SapphireRapids || cpu::has_amx())
+        match self {
+            Self::Prescott => cpu::has_sse3(),
+            Self::Haswell | Self::Zen => cpu::has_avx2(),
+            Self::SkylakeX => cpu::has_avx512(),
+            Self::SapphireRapids => cpu::has_amx(),
+        }
     }
 
     fn level(self) -> Level {
         match self {
+            Self::Prescott => Level::Sse3,
             Self::Haswell | Self::Zen => Level::Avx2,
             Self::SkylakeX | Self::SapphireRapids => Level::Avx512,
         }
@@ -97,6 +106,10 @@ impl Level {
 /// Features as OpenBLAS requires them; the operating system must have enabled the registers.
 #[cfg(target_arch = "x86_64")]
 mod cpu {
+    pub fn has_sse3() -> bool {
+        is_x86_feature_detected!("sse3")
+    }
+
     pub fn has_avx2() -> bool {
         is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
     }
@@ -121,6 +134,10 @@ mod cpu {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod cpu {
+    pub fn has_sse3() -> bool {
+        false
+    }
+
     pub fn has_avx2() -> bool {
         false
     }
@@ -186,7 +203,6 @@ pub fn select_blas_kernels(wanted: BlasKernels) -> Result<(), KernelError> {
 
 /// The set that would be faster on this CPU than the one that OpenBLAS uses, if there is one.
 pub fn better_blas_kernels() -> Option<BlasKernels> {
-    // Other sets are those for older CPUs.
     better(BlasKernels::current().map_or(Level::Sse3, BlasKernels::level), Level::of_cpu())
 }
 
@@ -205,9 +221,9 @@ mod tests {
 
     #[test]
     fn a_set_with_narrower_registers_than_the_cpu_is_not_the_best() {
-        use BlasKernels::{Haswell, SapphireRapids, SkylakeX, Zen};
+        use BlasKernels::{Haswell, Prescott, SapphireRapids, SkylakeX, Zen};
         assert_eq!(better(Haswell.level(), Level::Avx512), Some(SkylakeX));
-        assert_eq!(better(Level::Sse3, Level::Avx2), Some(Haswell));
+        assert_eq!(better(Prescott.level(), Level::Avx2), Some(Haswell));
         assert_eq!(better(Level::Sse3, Level::Sse3), None);
         assert_eq!(better(Zen.level(), Level::Avx2), None);
         assert_eq!(better(SapphireRapids.level(), Level::Avx512), None);
@@ -237,6 +253,6 @@ mod tests {
     fn names_are_those_of_openblas_in_any_case() {
         assert_eq!("skylakex".parse(), Ok(BlasKernels::SkylakeX));
         let error = "sandybridge".parse::<BlasKernels>().unwrap_err();
-        assert_eq!(error, "expected one of Haswell, Zen, SkylakeX, SapphireRapids");
+        assert_eq!(error, "expected one of Prescott, Haswell, Zen, SkylakeX, SapphireRapids");
     }
 }

@@ -17,9 +17,9 @@ const RETRY_CALLS_MAX: u32 = 4096;
 /// How many threads OpenBLAS uses in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Threading {
-    /// The calling worker only.
+    /// The calling thread only.
     Single,
-    /// All cores of the worker pool.
+    /// As many as the thread team has members.
     Multi,
 }
 

@@ -1,53 +1,55 @@
-//! The public interface of a model: calls that tokenize and embed, divided among the workers.
+//! The public interface of a model: calls that tokenize and embed, divided among the members of the thread team.
 
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crate::batch;
 use crate::bert::PackedSequences;
 use crate::cancel::Cancel;
+use crate::compute_team::ComputeTeam;
 use crate::error::{EngineError, ModelError, ModelErrorKind};
+use crate::gemm_backend::GemmBackend;
 use crate::idle_signal::IdleSignal;
 use crate::model::Model;
 use crate::model_files::{EmbeddedFiles, ModelFiles};
 use crate::tokenizer::{TextCursor, TextTokenizer, Token};
-use crate::workers::WorkerPool;
 
-/// Tokenizer jobs per worker and call: more than one, so that a worker with short texts takes over work of the others.
-const SHARES_PER_WORKER: usize = 4;
-/// Calls of at most this much text, some milliseconds of work, are tokenized by the caller while the workers are busy.
+/// Tokenizer units per member and call: more than one, so that a member with short texts takes over work of the others.
+const SHARES_PER_MEMBER: usize = 4;
+/// Calls of at most this much text, some milliseconds of work, are tokenized by the caller while the members are busy.
 const CALLER_TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// A sentence-embedding model. Any number of callers can share it by reference.
 pub struct Embedder {
-    model: Arc<Model>,
-    pool: WorkerPool,
+    model: Model,
+    team: ComputeTeam,
 }
 
 impl Embedder {
-    /// Opens a model folder and starts `threads` workers. Weights are mapped, not read: the first call loads their pages.
-    pub fn open(dir: &Path, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
-        let model = Model::open(&ModelFiles::in_folder(dir)?)?;
-        Ok(Embedder { model: Arc::new(model), pool: start_pool(dir, threads)? })
+    /// Opens a model folder with a team of `threads` members, callers included. Weights are mapped; own kernels pack those of the
+    /// layers here, and what is used in place is read by the first call.
+    pub fn open(dir: &Path, gemm: GemmBackend, threads: NonZeroUsize) -> Result<Embedder, ModelError> {
+        let model = Model::open(&ModelFiles::in_folder(dir)?, gemm)?;
+        Ok(Embedder { model, team: start_team(dir, threads)? })
     }
 
-    /// Opens a model folder on the threads of a pool that other models use, too.
-    pub fn open_with_pool(dir: &Path, pool: &WorkerPool) -> Result<Embedder, ModelError> {
-        let model = Model::open(&ModelFiles::in_folder(dir)?)?;
-        Ok(Embedder { model: Arc::new(model), pool: pool.clone() })
+    /// Opens a model folder on a team that other models use, too.
+    pub fn open_with_team(dir: &Path, gemm: GemmBackend, team: &ComputeTeam) -> Result<Embedder, ModelError> {
+        let model = Model::open(&ModelFiles::in_folder(dir)?, gemm)?;
+        Ok(Embedder { model, team: team.clone() })
     }
 
     /// Opens a model that is part of the program; `name` replaces the path of the folder in messages.
     pub fn from_embedded(
         name: &str,
         files: EmbeddedFiles,
+        gemm: GemmBackend,
         threads: NonZeroUsize,
     ) -> Result<Embedder, ModelError> {
-        let model = Model::open(&ModelFiles::embedded(name, files))?;
-        Ok(Embedder { model: Arc::new(model), pool: start_pool(Path::new(name), threads)? })
+        let model = Model::open(&ModelFiles::embedded(name, files), gemm)?;
+        Ok(Embedder { model, team: start_team(Path::new(name), threads)? })
     }
 
     /// One vector per text, in order. The empty text is a valid text; an empty list yields an empty list.
@@ -91,31 +93,26 @@ impl Embedder {
         idle: &IdleSignal,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
-        let workers = self.pool.threads();
-        let chunks = batch::split_into_chunks(&lengths, self.max_tokens(), workers);
-        let packed = chunks
-            .iter()
-            .map(|chunk| PackedSequences::new(chunk.iter().map(|i| &sequences[*i][..])))
-            .collect();
-
-        // A single chunk leaves the other workers idle, so OpenBLAS can use their cores.
-        let is_single_chunk = chunks.len() == 1 && workers > 1;
-        let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
-        let outputs = self.pool.map_with_signal(packed, idle, move |chunk: PackedSequences, scratch| {
-            if is_single_chunk {
-                model.forward_single_chunk(&chunk, scratch, &cancel, workers)
-            } else {
-                model.forward(&chunk, scratch, &cancel)
-            }
-        });
-
-        let mut vectors = vec![Vec::new(); sequences.len()];
-        for (chunk, output) in chunks.iter().zip(outputs) {
-            for (i, vector) in chunk.iter().zip(output.ok_or(EngineError::WorkerFailed)??) {
-                vectors[*i] = vector;
+        let members = self.team.members();
+        let chunks = batch::split_into_chunks(&lengths, self.max_tokens(), members);
+        // A single chunk would leave the other members idle.
+        let is_single_chunk = chunks.len() == 1 && members > 1;
+        if is_single_chunk {
+            let chunk = PackedSequences::new(chunks[0].iter().map(|i| &sequences[*i][..]));
+            if let Some(vectors) = self.model.forward_on_team(&chunk, &self.team, cancel) {
+                return Ok(in_order(sequences.len(), &chunks, vectors?));
             }
         }
-        Ok(vectors)
+        let outputs = self.team.map(chunks.len(), idle, |i, scratch| {
+            let chunk = PackedSequences::new(chunks[i].iter().map(|i| &sequences[*i][..]));
+            if is_single_chunk {
+                self.model.forward_single_chunk(&chunk, scratch, cancel, members)
+            } else {
+                self.model.forward(&chunk, scratch, cancel)
+            }
+        })?;
+
+        Ok(in_order(sequences.len(), &chunks, outputs.into_iter().flatten()))
     }
 
     /// The token ids of each text including special tokens, truncated to [`Embedder::max_tokens`].
@@ -171,67 +168,59 @@ impl Embedder {
         self.model.tokenizer().token_name(id)
     }
 
-    /// Runs the tokenizer on the workers, one share of the texts per job. While the workers compute chunks, which take
+    /// Runs the tokenizer on the members, one share of the texts per unit. While the members compute chunks, which take
     /// long, the caller tokenizes a small call itself, so that its texts are ready for the next batch.
-    fn map_texts<S: AsRef<str>, T: Send + 'static>(
+    fn map_texts<S: AsRef<str>, T: Send>(
         &self,
         texts: &[S],
         cancel: &Cancel,
-        run: impl Fn(&TextTokenizer, &str, &Cancel) -> Result<T, EngineError> + Send + Sync + 'static,
+        run: impl Fn(&TextTokenizer, &str, &Cancel) -> Result<T, EngineError> + Sync,
     ) -> Result<Vec<T>, EngineError> {
-        let run_share =
-            move |model: &Model, texts: &mut dyn Iterator<Item = (usize, &str)>, cancel: &Cancel| {
-                let results = texts.map(|(index, text)| {
-                    run(model.tokenizer(), text, cancel).map_err(|error| match error {
-                        EngineError::Tokenize { reason, .. } => EngineError::Tokenize { index, reason },
-                        other => other,
-                    })
-                });
-                results.collect::<Result<Vec<_>, EngineError>>()
-            };
-        let bytes = texts.iter().map(|text| text.as_ref().len()).sum::<usize>();
-        if bytes <= CALLER_TEXT_BYTES_MAX && !self.pool.is_idle() {
-            let mut texts = texts.iter().map(AsRef::as_ref).enumerate();
-            // As on a worker: a panic of the tokenizer fails this call only.
-            let on_caller = AssertUnwindSafe(|| run_share(&self.model, &mut texts, cancel));
+        // The elements may not be shareable between threads, the texts are.
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        let run_share = |first: usize, texts: &[&str]| {
+            let results = (first..).zip(texts).map(|(index, text)| {
+                run(self.model.tokenizer(), text, cancel).map_err(|error| match error {
+                    EngineError::Tokenize { reason, .. } => EngineError::Tokenize { index, reason },
+                    other => other,
+                })
+            });
+            results.collect::<Result<Vec<_>, EngineError>>()
+        };
+        let bytes = texts.iter().map(|text| text.len()).sum::<usize>();
+        if bytes <= CALLER_TEXT_BYTES_MAX && !self.team.is_idle() {
+            // As on a member: a panic of the tokenizer fails this call only.
+            let on_caller = AssertUnwindSafe(|| run_share(0, &texts));
             return catch_unwind(on_caller).unwrap_or(Err(EngineError::WorkerFailed));
         }
-        let share = texts.len().div_ceil(self.pool.threads() * SHARES_PER_WORKER).max(1);
-        let shares = texts.chunks(share).enumerate();
-        let shares: Vec<(usize, Vec<String>)> = shares
-            .map(|(n, texts)| (n * share, texts.iter().map(|t| t.as_ref().to_owned()).collect()))
-            .collect();
-        let (model, cancel) = (Arc::clone(&self.model), cancel.clone());
-        let outputs = self.pool.map(shares, move |(first, texts): (usize, Vec<String>), _| {
-            let mut texts = texts.iter().enumerate().map(|(i, text)| (first + i, text.as_str()));
-            run_share(&model, &mut texts, &cancel)
-        });
-        let mut results = Vec::with_capacity(texts.len());
-        for output in outputs {
-            results.extend(output.ok_or(EngineError::WorkerFailed)??);
-        }
-        Ok(results)
+        let share = texts.len().div_ceil(self.team.members() * SHARES_PER_MEMBER).max(1);
+        let shares: Vec<&[&str]> = texts.chunks(share).collect();
+        let results =
+            self.team.map(shares.len(), &IdleSignal::default(), |n, _| run_share(n * share, shares[n]))?;
+        Ok(results.into_iter().flatten().collect())
     }
 
-    /// Computes the largest chunk that calls of `call_tokens` can yield on every worker and discards the result. Loads the
-    /// pages of the weights and allocates all memory that calls will need. Requires a pool without other work.
+    /// Computes the largest chunk that calls of `call_tokens` can yield on every member and discards the result. Loads the
+    /// pages of the weights and allocates all memory that calls will need. Requires a team without other work.
     pub fn warm_up(&self, call_tokens: usize) -> Result<(), EngineError> {
-        let (workers, longest) = (self.pool.threads(), self.max_tokens());
-        let mut tokens = batch::chunk_tokens_bound(call_tokens, longest, workers);
+        let (members, longest) = (self.team.members(), self.max_tokens());
+        let mut tokens = batch::chunk_tokens_bound(call_tokens, longest, members);
         let mut sequences = Vec::new();
         while tokens > 0 {
             sequences.push(vec![0; tokens.min(longest)]);
             tokens -= tokens.min(longest);
         }
-        let chunk = || PackedSequences::new(sequences.iter().map(|sequence| &sequence[..]));
-        let chunks = (0..workers).map(|_| chunk()).collect();
-        // Each worker takes one chunk and waits for the others, so none takes two.
-        let (all_workers, model) = (Barrier::new(workers), Arc::clone(&self.model));
-        let outputs = self.pool.map(chunks, move |chunk: PackedSequences, scratch| {
-            all_workers.wait();
-            model.forward(&chunk, scratch, &Cancel::default()).map(drop)
-        });
-        outputs.into_iter().try_for_each(|output| output.unwrap_or(Err(EngineError::WorkerFailed)))
+        let results = self.team.run_with(members, |member, scratch| {
+            let chunk = PackedSequences::new(sequences.iter().map(|sequence| &sequence[..]));
+            // All at once, so that OpenBLAS allocates a buffer for each.
+            member.barrier().map_err(|_| EngineError::WorkerFailed)?;
+            self.model.forward(&chunk, scratch, &Cancel::default()).map(drop)
+        })?;
+        results.into_iter().collect::<Result<(), EngineError>>()?;
+        if members > 1 {
+            self.forward(&[vec![0; longest]], &Cancel::default(), &IdleSignal::default())?;
+        }
+        Ok(())
     }
 
     /// The length of a vector.
@@ -271,20 +260,33 @@ impl Embedder {
         &self.model.config().name
     }
 
-    /// Time of the workers per stage of the forward pass since the model was opened, summed over the workers.
+    /// Time of the members per stage of the forward pass since the model was opened, summed over the members.
     pub fn stage_times(&self) -> Vec<(&'static str, Duration)> {
         self.model.stage_times()
     }
 }
 
-/// As on a worker: a panic of the tokenizer fails this call only.
+/// The vectors of chunks, which list the positions of their sequences, in the order of the sequences.
+fn in_order(
+    count: usize,
+    chunks: &[Vec<usize>],
+    vectors: impl IntoIterator<Item = Vec<f32>>,
+) -> Vec<Vec<f32>> {
+    let mut ordered = vec![Vec::new(); count];
+    for (i, vector) in chunks.iter().flatten().zip(vectors) {
+        ordered[*i] = vector;
+    }
+    ordered
+}
+
+/// As on a member: a panic of the tokenizer fails this call only.
 fn caught(run: impl FnOnce() -> Result<(), String>) -> Result<(), EngineError> {
     let result = catch_unwind(AssertUnwindSafe(run)).map_err(|_| EngineError::WorkerFailed)?;
     result.map_err(|reason| EngineError::Tokenize { index: 0, reason })
 }
 
-fn start_pool(model: &Path, threads: NonZeroUsize) -> Result<WorkerPool, ModelError> {
-    WorkerPool::start(threads).map_err(|error| {
+fn start_team(model: &Path, threads: NonZeroUsize) -> Result<ComputeTeam, ModelError> {
+    ComputeTeam::start(threads).map_err(|error| {
         let (expected, hint) =
             (format!("{threads} worker threads"), "ulimit -u; ulimit -v; or configure fewer threads");
         ModelError::new(ModelErrorKind::ThreadsUnavailable, model, expected, error.to_string(), hint)

@@ -1,13 +1,13 @@
-//! Notification that a running call has left a worker idle.
+//! Notification that a running call has left a member of the thread team idle.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A callback that a call runs when it leaves a worker idle: all of its chunks have started and at least one worker has
-/// nothing to do.
+/// A callback that a call runs when it leaves a member of the thread team idle: all of its chunks have started and at
+/// least one member has nothing to do.
 ///
-/// A scheduler forms the next batch at this moment. A batch that is formed earlier only waits in the queue of the
-/// workers, where requests that arrive later can neither join nor overtake it.
+/// A scheduler forms the next batch at this moment. A batch that is formed earlier only waits for the
+/// members, where requests that arrive later can neither join nor overtake it.
 ///
 /// The default signal has no callback.
 ///

@@ -8,9 +8,11 @@
 //! Not here: limits (the server reads them) and the memory of the server itself (queues, HTTP threads).
 //!
 //! ```no_run
+//! use engine::GemmBackend;
 //! use engine::memory::{Workload, budget};
 //!
-//! let budget = budget("models/all-MiniLM-L6-v2".as_ref(), Workload { threads: 2, batch_tokens: 2048 })?;
+//! let workload = Workload { threads: 2, batch_tokens: 2048, gemm: GemmBackend::default() };
+//! let budget = budget("models/all-MiniLM-L6-v2".as_ref(), workload)?;
 //! println!("{} bytes of weights, {} anonymous", budget.weights, budget.anonymous());
 //! # Ok::<(), engine::ModelError>(())
 //! ```
@@ -22,6 +24,7 @@ use crate::bert;
 use crate::blas;
 use crate::config::ModelConfig;
 use crate::error::ModelError;
+use crate::gemm_backend::GemmBackend;
 use crate::model_files::{EmbeddedFiles, ModelFiles};
 use crate::weights::WeightsReader;
 
@@ -85,13 +88,17 @@ pub struct Workload {
     pub threads: usize,
     /// Upper bound of the tokens of one call.
     pub batch_tokens: usize,
+    /// What computes the products.
+    pub gemm: GemmBackend,
 }
 
 /// Bytes by purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryBudget {
-    /// Mapped from files.
+    /// Mapped from files and used there: without the weights of layers that are packed.
     pub weights: u64,
+    /// Packed copies of the weights of layers; 0 with OpenBLAS.
+    pub packed: u64,
     /// Keys and values of all slots; 0 for a model without state between calls.
     pub kv_cache: u64,
     /// Matrices of the chunk that each worker computes.
@@ -107,7 +114,7 @@ pub struct MemoryBudget {
 impl MemoryBudget {
     /// All parts except the weights.
     pub fn anonymous(&self) -> u64 {
-        self.kv_cache + self.scratch + self.blas + self.tokenizer + self.stacks
+        self.packed + self.kv_cache + self.scratch + self.blas + self.tokenizer + self.stacks
     }
 
     /// The parts that belong to the threads. Models on one pool share them and need the largest.
@@ -148,13 +155,19 @@ fn budget_of(files: ModelFiles<'_>, workload: Workload) -> Result<MemoryBudget, 
 
     let threads = workload.threads.max(1);
     let chunk_tokens = batch::chunk_tokens_bound(workload.batch_tokens, longest, threads);
-    let scratch_bytes = size_of::<f32>() * bert::scratch_floats(&config.bert, chunk_tokens, longest);
-    let blas_bytes =
-        blas::packed_bytes(&openblas_sys::core_name(), &bert::products(&config.bert), chunk_tokens);
+    let gemm = workload.gemm;
+    let scratch_bytes = size_of::<f32>() * bert::scratch_floats(&config.bert, gemm, chunk_tokens, longest)
+        + bert::operand_bytes(&config.bert, gemm, chunk_tokens, longest);
+    // One text of full length on all threads together.
+    let shared_floats = if threads > 1 { bert::shared_floats(&config.bert, gemm, longest) } else { 0 };
+    let products = bert::openblas_products(&config.bert, gemm);
+    let blas_bytes = blas::packed_bytes(&openblas_sys::core_name(), &products, chunk_tokens);
+    let (packed, released) = bert::packed_and_released_bytes(&config.bert, gemm);
     Ok(MemoryBudget {
-        weights: weights.tensor_bytes(),
+        weights: weights.tensor_bytes().saturating_sub(released as u64),
+        packed: packed as u64,
         kv_cache: 0,
-        scratch: scratch_bytes as u64 * threads as u64,
+        scratch: scratch_bytes as u64 * threads as u64 + (size_of::<f32>() * shared_floats) as u64,
         blas: blas_bytes as u64 * threads as u64,
         tokenizer: tokenizer_bytes * measured::TOKENIZER_QUARTERS_PER_BYTE / 4,
         stacks: measured::STACK_BYTES_PER_THREAD * threads as u64,
@@ -189,13 +202,22 @@ mod tests {
     #[test]
     fn weights_are_the_sum_of_the_tensors_and_scratch_grows_with_threads() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models/tiny-bert");
-        let one = budget(&dir, Workload { threads: 1, batch_tokens: 1024 }).unwrap();
-        let four = budget(&dir, Workload { threads: 4, batch_tokens: 4096 }).unwrap();
+        let gemm = GemmBackend::OpenBlas;
+        let one = budget(&dir, Workload { threads: 1, batch_tokens: 1024, gemm }).unwrap();
+        let four = budget(&dir, Workload { threads: 4, batch_tokens: 4096, gemm }).unwrap();
         let file = std::fs::metadata(dir.join("model.safetensors")).unwrap().len();
         assert!(one.weights <= file && one.weights + 8192 > file, "{} of {file}", one.weights);
         assert_eq!(one.weights, four.weights);
         assert_eq!((4 * one.scratch, 4 * one.stacks), (four.scratch, four.stacks));
         assert!(one.scratch >= 4 * 1024 * 32);
-        assert_eq!(one.kv_cache, 0);
+        assert_eq!((one.kv_cache, one.packed), (0, 0));
+
+        let gemm = GemmBackend::default();
+        let own = budget(&dir, Workload { threads: 1, batch_tokens: 1024, gemm }).unwrap();
+        // Two layers of the widths 32 and 128.
+        let floats = 2 * (4 * 32 * 32 + 2 * 32 * 128);
+        assert_eq!(own.weights, one.weights - 4 * floats);
+        assert!(own.packed >= 4 * floats && own.packed < 8 * floats, "{}", own.packed);
+        assert!(own.scratch < one.scratch && own.blas == 0);
     }
 }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
 use crate::error::{ModelError, ModelErrorKind as Kind};
@@ -121,6 +121,13 @@ impl WeightBytes {
     pub fn read_ahead(&self) {
         if let Self::Mapped(file) = self {
             file.read_ahead();
+        }
+    }
+
+    /// Drops the pages of a range from memory, unless they are part of the program.
+    pub fn release_pages(&self, bytes: Range<usize>) {
+        if let Self::Mapped(file) = self {
+            file.release_pages(bytes);
         }
     }
 

@@ -10,7 +10,7 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -56,6 +56,15 @@ impl MappedFile {
     /// Advises the kernel to read the pages ahead of use. A failure has no effect.
     pub fn read_ahead(&self) {
         let _ = self.map.advise(memmap2::Advice::WillNeed);
+    }
+
+    /// Drops the pages of a range from the memory of the process. A later access reads them again, so this changes no result. A
+    /// failure has no effect.
+    pub fn release_pages(&self, bytes: Range<usize>) {
+        let advice = memmap2::UncheckedAdvice::DontNeed;
+        // SAFETY: the map is read-only, so every page has the content of the file, or zeros after a loss, which is recorded; both
+        // are there again at the next access.
+        let _ = unsafe { self.map.unchecked_advise_range(advice, bytes.start, bytes.len()) };
     }
 
     fn lost_bytes(&self) -> bool {
@@ -224,6 +233,38 @@ mod tests {
         assert!(!mapped.is_intact());
         assert!(other.is_intact());
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn released_pages_are_read_again_and_a_change_is_still_detected() {
+        let (path, writer) = file("release", 1 << 20);
+        let mapped = MappedFile::open(File::open(&path).unwrap()).unwrap();
+        let sum = |mapped: &MappedFile| mapped.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+        assert_eq!(sum(&mapped), 7 << 20);
+        let before = resident_pages(&mapped);
+        mapped.release_pages(5000..(1 << 20) - 5000);
+        assert!(resident_pages(&mapped) * 4 < before, "{} of {before} pages", resident_pages(&mapped));
+        assert_eq!(sum(&mapped), 7 << 20);
+        assert!(mapped.is_intact());
+        mapped.release_pages(0..1 << 20);
+        writer.set_len(4096).unwrap();
+        assert_eq!(sum(&mapped), 7 * 4096, "the remaining bytes, and zero pages");
+        assert!(!mapped.is_intact());
+        mapped.release_pages(0..1 << 20);
+        assert_eq!(sum(&mapped), 7 * 4096);
+        assert!(!mapped.is_intact());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    /// Pages of the map in the page table of this process: `Rss` in /proc/self/smaps.
+    fn resident_pages(mapped: &MappedFile) -> usize {
+        let start = format!("{:x}-", mapped.as_ptr().addr());
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let rss = maps
+            .lines()
+            .skip_while(|line| !line.starts_with(&start))
+            .find_map(|line| line.strip_prefix("Rss:"));
+        rss.unwrap().trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 4
     }
 
     #[test]

@@ -45,6 +45,12 @@ impl Weights {
         self.bytes.remember_content();
     }
 
+    /// Drops the pages of a tensor from memory; a later access reads them from the file again.
+    pub fn release_pages(&self, tensor: TensorRef) {
+        self.bytes.release_pages(tensor.offset_bytes..tensor.offset_bytes + 4 * tensor.len);
+    }
+
+    /// The floats of a tensor.
     pub fn floats(&self, tensor: TensorRef) -> &[f32] {
         let bytes = &self.bytes[tensor.offset_bytes..tensor.offset_bytes + 4 * tensor.len];
         // SAFETY: every bit pattern is a valid f32, and the middle part that `align_to` returns is aligned.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use engine::{Embedder, ModelError};
+use engine::{Embedder, GemmBackend, ModelError};
 use serde_json::{Value, json};
 
 /// A copy of the tiny model, removed when dropped.
@@ -57,7 +57,7 @@ impl Copy {
     }
 
     fn open(&self) -> Result<Embedder, ModelError> {
-        Embedder::open(&self.0, NonZeroUsize::MIN)
+        Embedder::open(&self.0, GemmBackend::default(), NonZeroUsize::MIN)
     }
 }
 
@@ -82,7 +82,7 @@ impl Rejections {
 /// The text of the diagnostic.
 #[track_caller]
 fn rejection(dir: &Path) -> String {
-    match Embedder::open(dir, NonZeroUsize::MIN) {
+    match Embedder::open(dir, GemmBackend::default(), NonZeroUsize::MIN) {
         Ok(_) => panic!("the engine accepted {}", dir.display()),
         Err(error) => diag::render::human(&[error.diagnostic()], diag::render::Style::default()),
     }

@@ -9,6 +9,8 @@ use std::ptr::NonNull;
 
 /// Alignment of small buffers: a cache line, which is also one register of AVX-512.
 pub const ALIGNMENT: usize = 64;
+/// The kernel maps whole pages.
+const PAGE: usize = 4096;
 /// Buffers of at least this size ask for huge pages.
 const HUGE_PAGE: usize = 2 << 20;
 
@@ -55,7 +57,7 @@ impl<T: Element> Buffer<T> {
         if len == 0 {
             return Ok(Buffer::default());
         }
-        let bytes = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_next_multiple_of(4096));
+        let bytes = len.checked_mul(size_of::<T>()).and_then(|bytes| bytes.checked_next_multiple_of(PAGE));
         let Some(mapped_bytes) = bytes else { return Err(io::ErrorKind::OutOfMemory.into()) };
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -71,6 +73,11 @@ impl<T: Element> Buffer<T> {
         }
         let Some(start) = NonNull::new(start.cast()) else { return Err(io::ErrorKind::OutOfMemory.into()) };
         Ok(Buffer { start, len, mapped_bytes, element: PhantomData })
+    }
+
+    /// [`Buffer::bytes`] of a buffer with `len` elements, which is a possible length.
+    pub fn bytes_of(len: usize) -> usize {
+        (len * size_of::<T>()).next_multiple_of(PAGE)
     }
 
     /// Bytes of anonymous memory.
@@ -117,6 +124,7 @@ mod tests {
             buffer[len - 1] = 1.0;
             assert_eq!(buffer.len(), len);
             assert!(buffer.bytes() >= 4 * len);
+            assert_eq!(buffer.bytes(), Buffer::<f32>::bytes_of(len));
         }
         assert!(Buffer::<f32>::zeroed(0).unwrap().is_empty());
     }

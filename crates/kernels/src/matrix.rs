@@ -51,6 +51,7 @@ impl<'a, T: Element> Matrix<'a, T> {
     }
 
     /// The view of some rows and columns.
+    #[must_use]
     pub fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
         assert!(rows.end <= self.rows && columns.end <= self.columns, "{rows:?}, {columns:?}");
         let start = rows.start * self.stride + columns.start;
@@ -100,8 +101,9 @@ impl<'a, T: Element> MatrixMut<'a, T> {
     /// One row.
     pub fn row_mut(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
+        let start = self.start.wrapping_add(row * self.stride);
         // SAFETY: the row is inside of the borrowed slice, and its columns belong to this view only.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(row * self.stride), self.columns) }
+        unsafe { std::slice::from_raw_parts_mut(start, self.columns) }
     }
 
     /// The same elements for a shorter time.
@@ -126,6 +128,80 @@ impl<'a, T: Element> MatrixMut<'a, T> {
             ..MatrixMut { borrow: PhantomData, ..self }
         };
         (MatrixMut { columns: column, ..self }, right)
+    }
+}
+
+/// A matrix of which several threads read and write parts, in phases that a barrier separates.
+#[derive(Clone, Copy)]
+pub struct SharedMatrix<'a, T> {
+    start: *mut T,
+    rows: usize,
+    columns: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the elements are accessed by unsafe methods only, whose callers rule out conflicts.
+unsafe impl<T: Send> Send for SharedMatrix<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SharedMatrix<'_, T> {}
+
+impl<'a, T: Element> SharedMatrix<'a, T> {
+    /// All of `data` as rows of `columns` elements.
+    pub fn new(data: &'a mut [T], columns: usize) -> Self {
+        assert!(
+            columns > 0 && data.len().is_multiple_of(columns),
+            "{} elements in rows of {columns}",
+            data.len()
+        );
+        Self { start: data.as_mut_ptr(), rows: data.len() / columns, columns, borrow: PhantomData }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// All elements, to read.
+    ///
+    /// # Safety
+    ///
+    /// No thread writes to the matrix before the next barrier.
+    pub unsafe fn read(&self) -> Matrix<'a, T> {
+        // SAFETY: the borrow of `new` covers the elements; the caller rules out writes.
+        let data = unsafe { std::slice::from_raw_parts(self.start, self.rows * self.columns) };
+        Matrix::new(data, self.rows, self.columns, self.columns)
+    }
+
+    /// Some columns of all rows, to write.
+    ///
+    /// # Safety
+    ///
+    /// No other thread accesses these columns before the next barrier.
+    pub unsafe fn columns_mut(&self, columns: Range<usize>) -> MatrixMut<'a, T> {
+        assert!(
+            columns.start <= columns.end && columns.end <= self.columns,
+            "{columns:?} of {}",
+            self.columns
+        );
+        let start = self.start.wrapping_add(columns.start);
+        MatrixMut {
+            start,
+            rows: self.rows,
+            columns: columns.len(),
+            stride: self.columns,
+            borrow: PhantomData,
+        }
+    }
+
+    /// Some rows, to write.
+    ///
+    /// # Safety
+    ///
+    /// No other thread accesses these rows before the next barrier.
+    pub unsafe fn rows_mut(&self, rows: Range<usize>) -> MatrixMut<'a, T> {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "{rows:?} of {}", self.rows);
+        let (start, columns) = (self.start.wrapping_add(rows.start * self.columns), self.columns);
+        MatrixMut { start, rows: rows.len(), columns, stride: columns, borrow: PhantomData }
     }
 }
 
@@ -156,6 +232,26 @@ mod tests {
         right.rows_mut(1..3).row_mut(1).copy_from_slice(&[2, 3, 4]);
         assert_eq!((left.columns(), right.columns()), (1, 3));
         assert_eq!(data[9..], [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn threads_write_their_columns_and_read_all_after_they_met() {
+        let mut data = vec![0i32; 12];
+        let shared = SharedMatrix::new(&mut data, 4);
+        std::thread::scope(|scope| {
+            for half in 0..2 {
+                scope.spawn(move || {
+                    // SAFETY: each thread has columns of its own, and nothing is read before the threads end.
+                    let mut own = unsafe { shared.columns_mut(2 * half..2 * half + 2) };
+                    (0..3).for_each(|row| own.row_mut(row).fill(half as i32 + 1));
+                });
+            }
+        });
+        // SAFETY: no other thread has access any more.
+        assert_eq!(unsafe { shared.read() }.row(2), [1, 1, 2, 2]);
+        // SAFETY: as above.
+        unsafe { shared.rows_mut(1..2) }.row_mut(0).fill(9);
+        assert_eq!(data, [1, 1, 2, 2, 9, 9, 9, 9, 1, 1, 2, 2]);
     }
 
     #[test]

@@ -143,8 +143,8 @@ diag::codes! {
     }
     /// A proof could not be made on this machine.
     pub PROOF_NOT_MEASURED = NotMeasured "proof-not-measured": "a proof could not be made, which is not a pass" {
-        "cause": "the kernel or the container forbids namespaces, or the program starts no thread with default attributes",
-        "fix": "run it where namespaces are allowed, declare [prove.thread_stack], or give a reason in [prove.allow_not_measured]",
+        "cause": "the kernel or the container forbids namespaces, the program starts no thread with default attributes, or qemu-user is missing",
+        "fix": "run it where namespaces are allowed, declare [prove.thread_stack], install qemu-user, or give a reason in [prove.allow_not_measured]",
     }
     /// An input of a declared proof cannot be used.
     pub PROOF_INPUT = Environment "proof-input": "an input of a proof is missing or malformed" {

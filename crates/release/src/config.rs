@@ -4,6 +4,7 @@
 //! column. The module knows nothing of this machine and reads no other file: that is the Plan's task.
 
 mod check;
+mod cpu;
 mod located;
 mod proofs;
 #[cfg(test)]
@@ -20,11 +21,13 @@ use crate::codes::{CONFIG_SYNTAX, CONFIG_UNREADABLE, CONFIG_VALUE};
 use diag::{Diagnostic, Diagnostics};
 use units::ByteSize;
 
+pub use cpu::Cpu;
 pub use located::Located;
 use located::SourceText;
 use proofs::RawProve;
 pub use proofs::{
-    ArgsFrom, JsonLines, JsonNumbers, OPTIONAL_PROOFS, ProofCommand, Prove, ThreadStack, WorkingDirectory,
+    ArgsFrom, EMULATED_PROOFS, JsonLines, JsonNumbers, OPTIONAL_PROOFS, ProofCommand, Prove, ThreadStack,
+    WorkingDirectory,
 };
 
 /// musl takes no more than this from PT_GNU_STACK (`DEFAULT_STACK_MAX`).

@@ -179,6 +179,15 @@ pub struct SourceArchive {
     pub entry: Option<Entry>,
 }
 
+/// qemu-user, for proofs on emulated processors.
+#[derive(Debug, Clone, Serialize)]
+pub struct Emulator {
+    /// Where it comes from.
+    pub tool: Resolution<Tool>,
+    /// Whether a run without it is an error; otherwise its proofs are not measured.
+    pub is_required: bool,
+}
+
 /// One resolution for each tool of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Resolutions {
@@ -192,6 +201,8 @@ pub struct Resolutions {
     pub objcopy: Resolution<Tool>,
     /// The machine's own C compiler, for programs that a build runs.
     pub host_cc: Resolution<Tool>,
+    /// Runs the packed file on other processors; `None` when no proof needs it.
+    pub emulator: Option<Emulator>,
     /// Compiler and standard library.
     pub rust: Resolution<Rust>,
     /// By the name of the library.
@@ -313,6 +324,8 @@ impl fmt::Display for Summary {
 
 /// Name of the rows of source archives.
 pub const SOURCE: &str = "source";
+/// Name of the row of the emulator.
+pub const EMULATOR: &str = "qemu";
 
 impl Resolutions {
     /// One row for each tool, in the order of use.
@@ -331,6 +344,7 @@ impl Resolutions {
             tool("objcopy", &self.objcopy),
             tool("cc", &self.host_cc),
         ];
+        rows.extend(self.emulator.iter().map(|emulator| tool(EMULATOR, &emulator.tool)));
         rows.extend(self.sources.values().map(|source| {
             Summary::of(SOURCE, source, |found| (found.library.clone(), found.path.clone(), found.origin))
         }));
@@ -338,13 +352,17 @@ impl Resolutions {
         rows
     }
 
-    /// All missing tools.
+    /// All missing tools that the run requires.
     ///
     /// A missing source archive alone is no problem yet: the compiled library may be in the cache, and only the fingerprint
     /// of the installed tools names its entry.
     pub fn problems(&self) -> Vec<Diagnostic> {
         let rows = self.summaries();
-        let missing: Vec<&Summary> = rows.iter().filter(|row| row.problem().is_some()).collect();
+        let is_required = |row: &&Summary| {
+            row.name != EMULATOR || self.emulator.as_ref().is_some_and(|emulator| emulator.is_required)
+        };
+        let missing: Vec<&Summary> =
+            rows.iter().filter(|row| row.problem().is_some()).filter(is_required).collect();
         if missing.iter().all(|row| row.name == SOURCE) {
             return Vec::new();
         }

@@ -55,7 +55,7 @@ pub static STAGES: [StageInfo; 10] = [
         id: StageId::Toolchain,
         name: "toolchain",
         returns: "Toolchain",
-        description: "installs zig, UPX and a Rust standard library for musl, from the machine, the cache or a download",
+        description: "installs zig, UPX, qemu-user for emulated proofs, and a Rust standard library for musl, from the machine, the cache or a download",
         must_hold: "each tool has its pinned version; a download has its pinned digest",
     },
     StageInfo {

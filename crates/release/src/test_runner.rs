@@ -269,6 +269,7 @@ fn inputs(command: &mut Command, plan: &Plan, packed: &Packed) {
         .env("MUSLIN_STRIPPED", packed.stripped().file().path())
         .env("MUSLIN_PACKED", packed.file().path())
         .env("MUSLIN_UPX", &toolchain.upx().path)
+        .envs(toolchain.emulator().map(|tool| ("MUSLIN_QEMU", &tool.path)))
         .env("MUSLIN_OBJCOPY", &toolchain.objcopy().path)
         .env("MUSLIN_CC", toolchain.wrappers().cc())
         .env("MUSLIN_AR", toolchain.wrappers().ar())

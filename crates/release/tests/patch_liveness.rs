@@ -34,6 +34,11 @@ fn build() -> Build {
     let entered = log.split("Entering directory '").nth(1).unwrap();
     let built_in = entered[..entered.find("/interface'").unwrap()].to_owned();
     let log = log.replace(&built_in, tree.to_str().unwrap());
+    // Files of the kernels that make derives from others.
+    let derive: Vec<&str> = log.lines().filter(|line| line.starts_with("sed ")).collect();
+    let derived =
+        Command::new("sh").arg("-ec").arg(derive.join("\n")).current_dir(tree.join("kernel")).status();
+    assert!(derived.unwrap().success(), "{derive:?}");
     Build { folder, prepared, log }
 }
 

@@ -73,6 +73,8 @@ pub fn long() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let info = get();
         let mut text = format!("{}\ncommit: {}\ntarget: {}", info.version, info.commit, info.target);
+        let sets: Vec<String> = engine::Isa::available().iter().map(ToString::to_string).collect();
+        text.push_str(&format!("\nkernels: {} (of {})", engine::Isa::best(), sets.join(", ")));
         if info.native.is_empty() {
             text.push_str("\nnative libraries: unknown");
         }

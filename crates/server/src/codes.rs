@@ -51,6 +51,11 @@ diag::codes! {
         "cause": "this CPU lacks their instructions, or the build does not have them",
         "fix": "leave `--blas-core` out: OpenBLAS then uses the best kernels for this CPU",
     }
+    /// Options of the computation exclude each other.
+    pub COMPUTE_OPTIONS = Usage "compute-options": "options of the computation exclude each other" {
+        "cause": "OpenBLAS computes in f32 only, and its kernels are chosen only when it computes",
+        "fix": "leave `--gemm openblas` out for other precisions",
+    }
     /// An address or a socket cannot be bound.
     pub LISTEN_FAILED = Environment "listen-failed": "the server cannot listen on an address" {
         "cause": "another process uses the address, a file is in the way, or permissions are missing",

@@ -52,8 +52,8 @@ fn variables_of_openblas_have_no_effect_and_are_reported() {
 
 #[test]
 fn the_option_selects_kernels_and_slower_ones_cause_a_warning() {
-    let server = Running::start(&["--model", &tiny(), "--blas-core", "haswell"]);
-    assert_eq!((field(&server, "blas"), field(&server, "blas_source")), ("Haswell", "--blas-core"));
+    let server = Running::start(&["--model", &tiny(), "--gemm", "openblas", "--blas-core", "haswell"]);
+    assert_eq!((field(&server, "blas"), field(&server, "kernels_source")), ("Haswell", "--blas-core"));
     // A CPU without AVX-512 has no faster kernels.
     let warning = server.start.lines().find_map(|line| Some(line.split_once(" WARN ")?.1));
     assert_eq!(warning.is_some(), engine::BlasKernels::SkylakeX.run_here());
@@ -64,11 +64,16 @@ fn the_option_selects_kernels_and_slower_ones_cause_a_warning() {
     let printed = |kernels: &[&str]| {
         run(inferd().args(["embed", "--model"]).arg(tiny_bert()).args(kernels).args(["--", "fox"])).stdout
     };
-    assert!(printed(&["--blas-core", "Haswell"]).starts_with('{'));
+    for kernels in engine::BlasKernels::ALL.into_iter().filter(|kernels| kernels.run_here()) {
+        assert!(
+            printed(&["--gemm", "openblas", "--blas-core", kernels.name()]).starts_with('{'),
+            "{kernels}"
+        );
+    }
     let ran = run(inferd().args(["serve", "--model", &tiny(), "--blas-core", "Abacus"]));
     assert_eq!(ran.code, Some(2));
     insta::assert_snapshot!(ran.stderr, @r"
-    error: invalid value 'Abacus' for '--blas-core <NAME>': expected one of Haswell, Zen, SkylakeX, SapphireRapids
+    error: invalid value 'Abacus' for '--blas-core <NAME>': expected one of Prescott, Haswell, Zen, SkylakeX, SapphireRapids
 
     For more information, try '--help'.
     ");
@@ -83,10 +88,11 @@ fn blas_workers(server: &Running) -> usize {
 
 /// Not by the CPUs of the machine: a container with a quota of one CPU would have a worker for every CPU.
 #[test]
-fn openblas_has_no_more_workers_than_the_server_has_threads_beside_the_caller() {
-    for (threads, workers_max) in [("1", 0), ("2", 1)] {
+fn openblas_has_workers_only_when_it_computes_and_no_more_than_the_server_has_threads_beside_the_caller() {
+    for (gemm, threads, workers_max) in [("openblas", "1", 0), ("openblas", "2", 1), ("own", "2", 0)] {
         let mut command = inferd();
         command.args(["serve", "--listen", "127.0.0.1:0", "--threads", threads, "--model", &tiny()]);
+        command.args(["--gemm", gemm]);
         let server = Running::of(command);
         assert_eq!(embed(server.address, "{\"input\":\"fox\"}").status, 200);
         assert!(blas_workers(&server) <= workers_max, "{} workers", blas_workers(&server));

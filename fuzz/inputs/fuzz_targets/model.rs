@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use engine::{Cancel, Embedder, WorkerPool};
+use engine::{Cancel, ComputeTeam, Embedder};
 use libfuzzer_sys::fuzz_target;
 
 const WEIGHTS: &[u8] = include_bytes!("../../../fixtures/models/tiny-bert/model.safetensors");
@@ -34,8 +34,8 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     folder
 });
-static POOL: LazyLock<WorkerPool> =
-    LazyLock::new(|| WorkerPool::start(NonZeroUsize::MIN).expect("a thread can be started"));
+static TEAM: LazyLock<ComputeTeam> =
+    LazyLock::new(|| ComputeTeam::start(NonZeroUsize::MIN).expect("a thread can be started"));
 
 fuzz_target!(|input: &[u8]| {
     let [choice, bytes @ ..] = input else { return };
@@ -51,7 +51,7 @@ fuzz_target!(|input: &[u8]| {
         _ => bytes,
     };
     std::fs::write(&path, written).expect("the file is writable");
-    match Embedder::open_with_pool(&FOLDER, &POOL) {
+    match Embedder::open_with_team(&FOLDER, &TEAM) {
         Ok(embedder) => {
             let texts = ["Hello, world \u{e9}\u{4e16}", "", &"a ".repeat(600)];
             if let Ok(ids) = embedder.tokenize(&texts, &Cancel::default()) {

@@ -2,7 +2,8 @@
 
 use crate::policy::rule::Rule;
 use crate::policy::rules::{
-    build, debug, hardening, inner, isa, layout, link, load, packed, runtimes, size, strip, symbols, waivers,
+    build, debug, hardening, inner, isa, layout, link, load, packed, runtimes, size, strip, symbols,
+    vector_loops, waivers,
 };
 
 /// The rule with that name.
@@ -11,11 +12,12 @@ pub fn rule(id: &str) -> Option<&'static Rule> {
 }
 
 /// The rule on waivers is last: the other rules record the waivers that they use.
-const AREAS: [&[Rule]; 14] = [
+const AREAS: [&[Rule]; 15] = [
     load::RULES,
     layout::RULES,
     link::RULES,
     symbols::RULES,
+    vector_loops::RULES,
     runtimes::RULES,
     hardening::RULES,
     isa::RULES,

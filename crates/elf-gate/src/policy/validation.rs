@@ -12,6 +12,7 @@ use units::ByteSize;
 use crate::codes;
 use crate::image;
 use crate::policy::document::PolicyDocument;
+use crate::policy::rules::vector_loops;
 use crate::policy::schema::{Policy, PolicyTable, StackSize};
 use crate::policy::stage::Stage;
 use crate::policy::table::{RULES, rule};
@@ -177,6 +178,11 @@ fn contradictions(policy: &Policy) -> Vec<String> {
     }
     if let Err(error) = Baseline::parse(policy.isa_baseline.iter().map(String::as_str)) {
         found.push(format!("`isa_baseline`: {error}"));
+    }
+    for wanted in policy.vector_loops.values().filter(|wanted| vector_loops::parse(wanted).is_none()) {
+        found.push(format!(
+            "`vector_loops`: `{wanted}` is no instruction and register, such as `vfmadd231ps zmm`"
+        ));
     }
     for required in &policy.required_symbols {
         let matches = |forbidden: &&String| glob::matches(forbidden.as_bytes(), required.as_bytes());

@@ -1,27 +1,23 @@
-//! The forward pass of BERT.
+//! The forward pass of BERT: embeddings, layers, pooling.
 //!
-//! Sequences are adjacent in matrices of `[tokens, width]`, without padding. Every product except those of attention is
-//! one sgemm over all tokens of the chunk; attention runs per sequence and head.
-//!
-//! The bias of a product is written to its output before the product is added (`beta` = 1), because OpenBLAS would
-//! otherwise write zeros there. Residual connections are free for the same reason: the product is added to the residual.
-//!
-//! Weights are used in the map without conversion.
+//! Sequences are adjacent in matrices of `[tokens, width]`, without padding.
 
-use openblas_sys::{Matrix, Transpose, sgemm};
+use kernels::norm::unit_length;
 
-use super::attention::attention;
-use super::layout::{Embeddings, EncoderLayer, Norm, Widths};
+use super::layout::Embeddings;
 use super::load::{self, Tensors};
+use super::normalizer::Normalizer;
 use super::packed::PackedSequences;
-use super::scratch::Scratch;
+use super::scratch::{Scratch, aligned};
 use super::stage_times::ForwardStage;
+use super::{openblas, own, scratch_floats};
 use crate::cancel::Cancel;
+use crate::compute_team::ComputeTeam;
 use crate::config::{BertConfig, ModelConfig, Pooling};
-use crate::error::{EngineError, ModelError};
-use crate::kernels::{self, Simd};
+use crate::error::{EngineError, ModelError, ModelErrorKind};
+use crate::gemm_backend::GemmBackend;
 use crate::model_files::ModelFile;
-use crate::weights::{TensorRef, Weights};
+use crate::weights::Weights;
 
 /// An encoder with pooling and normalization.
 pub(crate) struct Bert {
@@ -29,29 +25,48 @@ pub(crate) struct Bert {
     config: BertConfig,
     pooling: Pooling,
     normalize: bool,
-    simd: Simd,
+    gemm: GemmBackend,
     embeddings: Embeddings,
-    pub(super) layers: Vec<EncoderLayer>,
+    layers: Layers,
+}
+
+/// The layers, with what computes them.
+enum Layers {
+    Own(own::Encoder),
+    OpenBlas(openblas::Encoder),
 }
 
 impl Bert {
     /// Opens the weights of a model.
-    pub fn open(file: &ModelFile, config: &ModelConfig) -> Result<Bert, ModelError> {
+    pub fn open(file: &ModelFile, config: &ModelConfig, gemm: GemmBackend) -> Result<Bert, ModelError> {
         let Tensors { weights, embeddings, layers } = load::load(file, &config.bert)?;
-        Ok(Bert {
-            weights,
-            config: config.bert.clone(),
-            pooling: config.pooling,
-            normalize: config.normalize,
-            simd: Simd::detect(),
-            embeddings,
-            layers,
-        })
+        let layers = match gemm {
+            GemmBackend::Own(kernels) => {
+                own::Encoder::pack(kernels, &weights, &layers, &config.bert).map(Layers::Own).map_err(
+                    |error| no_memory(file, own::packed_bytes(&config.bert, kernels.precision), &error),
+                )?
+            }
+            GemmBackend::OpenBlas => {
+                Layers::OpenBlas(openblas::Encoder::plan(gemm.isa(), &weights, layers, &config.bert))
+            }
+        };
+        if weights.check().is_err() {
+            let expected = "a file that no process writes to while it is read";
+            let hint = "replace the file by rename, and try again";
+            return Err(ModelError::new(ModelErrorKind::Unreadable, file, expected, "it changed", hint));
+        }
+        let (pooling, normalize) = (config.pooling, config.normalize);
+        Ok(Bert { weights, config: config.bert.clone(), pooling, normalize, gemm, embeddings, layers })
     }
 
     /// The weights and what happened to their file.
     pub fn weights(&self) -> &Weights {
         &self.weights
+    }
+
+    /// What computes the products.
+    pub fn gemm(&self) -> GemmBackend {
+        self.gemm
     }
 
     /// One vector per sequence, in order.
@@ -61,56 +76,77 @@ impl Bert {
         scratch: &mut Scratch,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<f32>>, EngineError> {
-        let (hidden, simd) = (self.config.hidden_size, self.simd);
-        let widths = Widths::of_layers(&self.config, &self.layers);
-        let (mut buffers, clock) = scratch.for_chunk(packed.token_count(), packed.longest(), widths);
-        let b = &mut buffers;
+        let hidden = self.config.hidden_size;
+        let (tokens, longest) = (packed.token_count(), packed.longest());
+        let floats = scratch_floats(&self.config, self.gemm, tokens, longest);
+        let (mut arena, operand, clock) = scratch.for_chunk(floats);
+        let x = arena.take(tokens * hidden);
 
-        self.embed_tokens(packed, b.x)?;
-        self.normalize_rows(b.x, None, &self.embeddings.norm);
+        self.embed_tokens(packed, x)?;
+        self.normalize_embeddings(x);
         clock.lap(ForwardStage::Embed);
-
-        for layer in &self.layers {
-            cancel.check()?;
-
-            fill_rows(b.qkv, &layer.qkv.bias);
-            for block in &layer.qkv.blocks {
-                let columns = block.weight.len / hidden;
-                let out = &mut b.qkv[block.first_column..];
-                add_product(b.x, hidden, self.floats(block.weight), columns, out, layer.qkv.bias.len());
-            }
-            clock.lap(ForwardStage::Qkv);
-            attention(simd, packed, &layer.qkv, self.config.head_size(), b);
-            clock.lap(ForwardStage::Attention);
-            add_product(b.context, hidden, self.floats(layer.attention_out.weight), hidden, b.x, hidden);
-            clock.lap(ForwardStage::AttentionOut);
-            self.normalize_rows(b.x, Some(layer.attention_out.bias), &layer.attention_norm);
-            clock.lap(ForwardStage::Norm);
-
-            let inner = layer.up.bias.len;
-            fill_rows(b.wide, self.floats(layer.up.bias));
-            add_product(b.x, hidden, self.floats(layer.up.weight), inner, b.wide, inner);
-            clock.lap(ForwardStage::Up);
-            kernels::gelu(simd, b.wide);
-            clock.lap(ForwardStage::Gelu);
-            add_product(b.wide, inner, self.floats(layer.down.weight), hidden, b.x, hidden);
-            clock.lap(ForwardStage::Down);
-            self.normalize_rows(b.x, Some(layer.down.bias), &layer.output_norm);
-            clock.lap(ForwardStage::Norm);
+        match &self.layers {
+            Layers::Own(layers) => layers.run(packed, x, &mut arena, operand, cancel, clock)?,
+            Layers::OpenBlas(layers) => layers.run(&self.weights, packed, x, &mut arena, cancel, clock)?,
         }
-
-        let states = packed.ranges().map(|range| &b.x[range.start * hidden..range.end * hidden]);
+        let states = packed.ranges().map(|range| &x[range.start * hidden..range.end * hidden]);
         let vectors = states.map(|states| self.pool(states)).collect();
         clock.lap(ForwardStage::Pool);
         Ok(vectors)
     }
 
+    /// As [`Bert::forward`], computed by all members of a team together. `shared` is the memory that the members share. Only with own
+    /// kernels: [`Bert::forward`] computes with OpenBLAS, which has threads of its own.
+    pub fn forward_on_team(
+        &self,
+        packed: &PackedSequences,
+        shared: &mut Scratch,
+        team: &ComputeTeam,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        let layers = match &self.layers {
+            Layers::Own(layers) => layers,
+            Layers::OpenBlas(_) => return self.forward(packed, shared, cancel),
+        };
+        let hidden = self.config.hidden_size;
+        let (tokens, longest) = (packed.token_count(), packed.longest());
+        let floats = hidden_floats(&self.config, tokens) + own::shared_floats(&self.config, tokens);
+        let (mut arena, _, clock) = shared.for_chunk(floats);
+        let x = arena.take(tokens * hidden);
+        self.embed_tokens(packed, x)?;
+        self.normalize_embeddings(x);
+        clock.lap(ForwardStage::Embed);
+
+        let buffers = layers.shared_buffers(x, &mut arena);
+        let attention_floats = own::attention_floats(&self.config, longest);
+        let outcomes = team.run_with(team.members(), |member, scratch| {
+            let (mut arena, operand, _) = scratch.for_chunk(attention_floats);
+            let attention = arena.take(attention_floats);
+            layers.run_part(member, packed, &buffers, attention, operand, || cancel.check().is_err())
+        })?;
+        clock.lap(ForwardStage::Together);
+        for outcome in outcomes {
+            // A barrier breaks only when a member panics, which `run_with` reports.
+            if outcome.unwrap_or(true) {
+                return Err(cancel.check().err().unwrap_or(EngineError::WorkerFailed));
+            }
+        }
+        let x = shared.hidden_states(tokens * hidden);
+        let states = packed.ranges().map(|range| &x[range.start * hidden..range.end * hidden]);
+        Ok(states.map(|states| self.pool(states)).collect())
+    }
+
+    fn normalize_embeddings(&self, x: &mut [f32]) {
+        let (isa, epsilon) = (self.gemm.isa(), self.config.layer_norm_eps);
+        Normalizer { isa, weights: &self.weights, epsilon }.apply(x, &self.embeddings.norm);
+    }
+
     /// Word + position + token type; the token type is 0 for a single text.
     fn embed_tokens(&self, packed: &PackedSequences, x: &mut [f32]) -> Result<(), EngineError> {
         let hidden = self.config.hidden_size;
-        let words = self.floats(self.embeddings.words);
-        let positions = self.floats(self.embeddings.positions);
-        let token_type = &self.floats(self.embeddings.token_types)[..hidden];
+        let words = self.weights.floats(self.embeddings.words);
+        let positions = self.weights.floats(self.embeddings.positions);
+        let token_type = &self.weights.floats(self.embeddings.token_types)[..hidden];
         let mut rows = x.chunks_exact_mut(hidden);
         for sequence in packed.sequences() {
             for (id, position) in sequence.iter().zip(positions.chunks_exact(hidden)) {
@@ -127,12 +163,6 @@ impl Bert {
         Ok(())
     }
 
-    fn normalize_rows(&self, x: &mut [f32], bias: Option<TensorRef>, norm: &Norm) {
-        let bias = bias.map_or(&[][..], |bias| self.floats(bias));
-        let (weight, shift) = (self.floats(norm.weight), self.floats(norm.bias));
-        kernels::add_bias_and_normalize(self.simd, x, bias, weight, shift, self.config.layer_norm_eps);
-    }
-
     /// The vector of one sequence from its hidden states.
     fn pool(&self, states: &[f32]) -> Vec<f32> {
         let hidden = self.config.hidden_size;
@@ -145,26 +175,34 @@ impl Bert {
             vector.iter_mut().for_each(|value| *value /= tokens);
         }
         if self.normalize {
-            kernels::unit_length(&mut vector);
+            unit_length(&mut vector);
         }
         vector
     }
 
-    fn floats(&self, tensor: TensorRef) -> &[f32] {
-        self.weights.floats(tensor)
+    #[cfg(test)]
+    pub(super) fn openblas_layers(&mut self) -> &mut openblas::Encoder {
+        match &mut self.layers {
+            Layers::OpenBlas(encoder) => encoder,
+            Layers::Own(_) => panic!("opened with own kernels"),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn truncate_layers(&mut self, layers: usize) {
+        match &mut self.layers {
+            Layers::Own(encoder) => encoder.truncate_layers(layers),
+            Layers::OpenBlas(encoder) => encoder.truncate_layers(layers),
+        }
     }
 }
 
-/// `out += x * weight^T`: x is `[tokens, inner]`, weight is `[columns, inner]` as PyTorch stores it, out has rows of
-/// `stride`.
-fn add_product(x: &[f32], inner: usize, weight: &[f32], columns: usize, out: &mut [f32], stride: usize) {
-    let a = Matrix { data: x, stride: inner, transpose: Transpose::No };
-    let b = Matrix { data: weight, stride: inner, transpose: Transpose::Yes };
-    sgemm(x.len() / inner, columns, inner, 1.0, a, b, 1.0, out, stride);
+fn no_memory(file: &ModelFile, bytes: usize, error: &std::io::Error) -> ModelError {
+    let expected = format!("{bytes} bytes of memory for the packed weights");
+    ModelError::new(ModelErrorKind::Unreadable, file, expected, error.to_string(), "ulimit -v; free -m")
 }
 
-fn fill_rows(out: &mut [f32], row: &[f32]) {
-    for out in out.chunks_exact_mut(row.len()) {
-        out.copy_from_slice(row);
-    }
+/// Floats of the hidden states, at the start of the scratch memory.
+pub(super) fn hidden_floats(config: &BertConfig, tokens: usize) -> usize {
+    aligned(tokens * config.hidden_size)
 }

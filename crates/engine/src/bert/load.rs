@@ -1,8 +1,8 @@
 //! Finds the tensors of a BERT in its weight file.
 
-use super::layout::{Embeddings, EncoderLayer, Linear, Norm, Qkv};
+use super::layout::{Embeddings, LayerTensors, Linear, Norm};
 use crate::config::BertConfig;
-use crate::error::{ModelError, ModelErrorKind};
+use crate::error::ModelError;
 use crate::model_files::ModelFile;
 use crate::weights::{Weights, WeightsReader};
 
@@ -10,18 +10,7 @@ use crate::weights::{Weights, WeightsReader};
 pub(super) struct Tensors {
     pub weights: Weights,
     pub embeddings: Embeddings,
-    pub layers: Vec<EncoderLayer>,
-}
-
-struct LayerTensors {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    attention_out: Linear,
-    attention_norm: Norm,
-    up: Linear,
-    down: Linear,
-    output_norm: Norm,
+    pub layers: Vec<LayerTensors>,
 }
 
 /// Opens a weight file and looks up every tensor that the configuration requires.
@@ -40,24 +29,7 @@ pub(super) fn load(file: &ModelFile, config: &BertConfig) -> Result<Tensors, Mod
     for i in 0..config.num_hidden_layers {
         layers.push(layer_tensors(&mut reader, &format!("encoder.layer.{i}"), config)?);
     }
-    let weights = reader.finish()?;
-    let layers = layers
-        .into_iter()
-        .map(|t| EncoderLayer {
-            qkv: Qkv::plan(&weights, [&t.query, &t.key, &t.value], hidden),
-            attention_out: t.attention_out,
-            attention_norm: t.attention_norm,
-            up: t.up,
-            down: t.down,
-            output_norm: t.output_norm,
-        })
-        .collect();
-    if weights.check().is_err() {
-        let expected = "a file that no process writes to while it is read";
-        let hint = "replace the file by rename, and try again";
-        return Err(ModelError::new(ModelErrorKind::Unreadable, file, expected, "it changed", hint));
-    }
-    Ok(Tensors { weights, embeddings, layers })
+    Ok(Tensors { weights: reader.finish()?, embeddings, layers })
 }
 
 fn layer_tensors(

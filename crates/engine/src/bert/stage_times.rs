@@ -14,10 +14,11 @@ pub(super) enum ForwardStage {
     Gelu,
     Down,
     Pool,
+    Together,
 }
 
 impl ForwardStage {
-    const ALL: [(ForwardStage, &str); 9] = [
+    const ALL: [(ForwardStage, &str); 10] = [
         (ForwardStage::Embed, "embed"),
         (ForwardStage::Qkv, "qkv sgemm"),
         (ForwardStage::Attention, "attention"),
@@ -27,6 +28,7 @@ impl ForwardStage {
         (ForwardStage::Gelu, "gelu"),
         (ForwardStage::Down, "down sgemm"),
         (ForwardStage::Pool, "pool"),
+        (ForwardStage::Together, "layers, on all threads"),
     ];
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{LANES, Simd};
+use super::{Integers, Kernel, LANES, Simd};
 
 /// Evidence that the CPU has AVX-512 F, VL, BW and DQ.
 #[derive(Clone, Copy)]
@@ -36,6 +36,17 @@ macro_rules! intrinsic {
 impl Simd for Avx512 {
     type F32 = __m512;
     const TILE_VECTORS: usize = 28;
+
+    // Not inlined here, because Rust 1.95 ignores `inline(never)` on a function with `target_feature`.
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+        fn run<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: a value of the token exists only when the CPU has the instructions.
+        unsafe { run(kernel, self) }
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
@@ -113,5 +124,67 @@ impl Simd for Avx512 {
     fn to_array(self, value: __m512) -> [f32; LANES] {
         // SAFETY: both types have 64 bytes, and every bit pattern is a value.
         unsafe { std::mem::transmute(value) }
+    }
+}
+
+impl Integers for Avx512 {
+    type I32 = __m512i;
+
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> __m512i {
+        intrinsic!(_mm512_set1_epi32(value))
+    }
+
+    #[inline(always)]
+    fn to_bits(self, value: __m512) -> __m512i {
+        intrinsic!(_mm512_castps_si512(value))
+    }
+
+    #[inline(always)]
+    fn from_bits(self, bits: __m512i) -> __m512 {
+        intrinsic!(_mm512_castsi512_ps(bits))
+    }
+
+    #[inline(always)]
+    fn to_f32(self, value: __m512i) -> __m512 {
+        intrinsic!(_mm512_cvtepi32_ps(value))
+    }
+
+    #[inline(always)]
+    fn sub_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        intrinsic!(_mm512_sub_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_i32(self, a: __m512i, b: __m512i) -> __m512i {
+        intrinsic!(_mm512_mullo_epi32(a, b))
+    }
+
+    #[inline(always)]
+    fn bf16_pairs(self, lanes: __m512i) -> [__m512; 2] {
+        let low = intrinsic!(_mm512_slli_epi32::<16>(lanes));
+        let high = intrinsic!(_mm512_and_si512(lanes, _mm512_set1_epi32(!0xffff)));
+        [self.from_bits(low), self.from_bits(high)]
+    }
+
+    #[inline(always)]
+    fn signed_bytes(self, lanes: __m512i) -> [__m512i; 2] {
+        intrinsic!([_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(lanes)), _mm512_srai_epi16::<8>(lanes)])
+    }
+
+    #[inline(always)]
+    fn unsigned_bytes(self, lanes: __m512i) -> [__m512i; 2] {
+        intrinsic!([_mm512_and_si512(lanes, _mm512_set1_epi32(0x00ff_00ff)), _mm512_srli_epi16::<8>(lanes)])
+    }
+
+    #[inline(always)]
+    fn dot_i16(self, a: __m512i, b: __m512i, sum: __m512i) -> __m512i {
+        intrinsic!(_mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
     }
 }

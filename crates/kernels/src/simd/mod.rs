@@ -8,12 +8,33 @@
 //! of a kernel that take a token must be `#[inline(always)]`, otherwise they are compiled without the instructions.
 
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
+)]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
+)]
 mod avx512;
+mod dot;
+#[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
+)]
+mod dot_avx512;
+mod integers;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
+mod slices;
 #[cfg(target_arch = "x86_64")]
+#[allow(
+    clippy::wildcard_imports,
+    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
+)]
 mod sse2;
 #[cfg(test)]
 mod tests;
@@ -22,10 +43,16 @@ mod tests;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+pub(crate) use dot::{Bf16Fma, Dot, Int8Widened};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use dot_avx512::{Avx512Bf16, Avx512Vnni};
+pub(crate) use integers::Integers;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) use portable::Portable as Baseline;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use sse2::Sse2 as Baseline;
+
+pub(crate) use slices::{load, load_at, store, store_at};
 
 use crate::isa::{Isa, Level};
 
@@ -39,6 +66,8 @@ pub(crate) trait Simd: Copy {
     /// Vectors that a tile of a product can hold besides two operands, by the number of registers.
     const TILE_VECTORS: usize;
 
+    /// Runs a kernel in a function of its own, compiled for this set. Registers are allocated for it alone.
+    fn call<K: Kernel>(self, kernel: K) -> K::Output;
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::F32;
     /// # Safety
@@ -117,27 +146,15 @@ pub(crate) trait Kernel {
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2<K: Kernel>(kernel: K, simd: Avx2) -> K::Output {
-        kernel.run(simd)
-    }
-    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-    fn avx512<K: Kernel>(kernel: K, simd: Avx512) -> K::Output {
-        kernel.run(simd)
-    }
     match isa.level() {
-        Level::Baseline => kernel.run(Baseline::new()),
+        Level::Baseline => Baseline::new().call(kernel),
         Level::Avx2 => {
             // SAFETY: the value of `isa` shows that the CPU has the instructions.
-            let simd = unsafe { Avx2::new() };
-            // SAFETY: as above.
-            unsafe { avx2(kernel, simd) }
+            unsafe { Avx2::new() }.call(kernel)
         }
         Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16 | Level::Amx => {
             // SAFETY: the value of `isa` shows that the CPU has the instructions.
-            let simd = unsafe { Avx512::new() };
-            // SAFETY: as above.
-            unsafe { avx512(kernel, simd) }
+            unsafe { Avx512::new() }.call(kernel)
         }
     }
 }
@@ -147,5 +164,5 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     debug_assert!(isa.level() == Level::Baseline);
-    kernel.run(Baseline::new())
+    Baseline::new().call(kernel)
 }

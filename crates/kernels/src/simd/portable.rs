@@ -1,6 +1,6 @@
 //! Arrays, which the compiler maps to the registers of the architecture.
 
-use super::{LANES, Simd};
+use super::{Integers, Kernel, LANES, Simd};
 
 /// The baseline of an architecture without kernels of its own.
 #[derive(Clone, Copy)]
@@ -20,6 +20,11 @@ const FMA: bool = cfg!(target_arch = "aarch64");
 impl Simd for Portable {
     type F32 = [f32; LANES];
     const TILE_VECTORS: usize = 4;
+
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F32 {
@@ -97,5 +102,74 @@ impl Simd for Portable {
     #[inline(always)]
     fn to_array(self, value: Self::F32) -> [f32; LANES] {
         value
+    }
+}
+
+/// A number of 16 bits from each of two adjacent bytes of a lane.
+fn halves(lane: i32, low: fn(i32) -> i32) -> i32 {
+    low(lane) & 0xffff | low(lane >> 16) << 16
+}
+
+impl Integers for Portable {
+    type I32 = [i32; LANES];
+
+    #[inline(always)]
+    unsafe fn load_bytes(self, from: *const u8) -> Self::I32 {
+        // SAFETY: as the caller promises.
+        unsafe { from.cast::<[i32; LANES]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> Self::I32 {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    fn to_bits(self, value: Self::F32) -> Self::I32 {
+        value.map(|v| v.to_bits() as i32)
+    }
+
+    #[inline(always)]
+    fn from_bits(self, bits: Self::I32) -> Self::F32 {
+        bits.map(|b| f32::from_bits(b as u32))
+    }
+
+    #[inline(always)]
+    fn to_f32(self, value: Self::I32) -> Self::F32 {
+        value.map(|v| v as f32)
+    }
+
+    #[inline(always)]
+    fn sub_i32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
+        std::array::from_fn(|i| a[i].wrapping_sub(b[i]))
+    }
+
+    #[inline(always)]
+    fn mul_i32(self, a: Self::I32, b: Self::I32) -> Self::I32 {
+        std::array::from_fn(|i| a[i].wrapping_mul(b[i]))
+    }
+
+    #[inline(always)]
+    fn bf16_pairs(self, lanes: Self::I32) -> [Self::F32; 2] {
+        [self.from_bits(lanes.map(|l| l << 16)), self.from_bits(lanes.map(|l| l & !0xffff))]
+    }
+
+    #[inline(always)]
+    fn signed_bytes(self, lanes: Self::I32) -> [Self::I32; 2] {
+        [
+            lanes.map(|l| halves(l, |h| i32::from(h as i8))),
+            lanes.map(|l| halves(l >> 8, |h| i32::from(h as i8))),
+        ]
+    }
+
+    #[inline(always)]
+    fn unsigned_bytes(self, lanes: Self::I32) -> [Self::I32; 2] {
+        [lanes.map(|l| l & 0x00ff_00ff), lanes.map(|l| l >> 8 & 0x00ff_00ff)]
+    }
+
+    #[inline(always)]
+    fn dot_i16(self, a: Self::I32, b: Self::I32, sum: Self::I32) -> Self::I32 {
+        let low = |i: usize| i32::from(a[i] as i16) * i32::from(b[i] as i16);
+        std::array::from_fn(|i| sum[i].wrapping_add(low(i)).wrapping_add((a[i] >> 16) * (b[i] >> 16)))
     }
 }

@@ -10,8 +10,10 @@ impl Kernel for Operations {
     fn run<S: Simd>(self, s: S) {
         let a: [f32; LANES] = std::array::from_fn(|i| i as f32 * 0.75 - 3.5);
         let b: [f32; LANES] = std::array::from_fn(|i| if i == 5 { f32::NAN } else { 2.25 - i as f32 });
-        // SAFETY: arrays of 16 floats.
-        let (x, y) = unsafe { (s.load(a.as_ptr()), s.load(b.as_ptr())) };
+        // SAFETY: an array of 16 floats.
+        let x = unsafe { s.load(a.as_ptr()) };
+        // SAFETY: an array of 16 floats.
+        let y = unsafe { s.load(b.as_ptr()) };
         let same = |found: S::F32, expected: fn(f32, f32) -> f32| {
             let found = s.to_array(found).map(f32::to_bits);
             let expected: [u32; LANES] = std::array::from_fn(|i| expected(a[i], b[i]).to_bits());

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use store::sha256_hex;
 
-use super::calls::CompilerCall;
+use super::calls::{CompilerCall, DerivedSource};
 use super::lines::kept_lines;
 use crate::prepare::{AppliedPatch, ChangedFile};
 
@@ -19,6 +19,8 @@ pub(super) struct Recompiler<'a> {
     pub tree: &'a Path,
     pub run: Run<'a>,
     pub calls: Vec<CompilerCall>,
+    /// Sources that the build makes of others.
+    pub derived: Vec<DerivedSource>,
     /// Paths of all patched files.
     pub patched: BTreeSet<&'a str>,
     /// Objects by output and by the digest of all patched text that they can contain.
@@ -26,11 +28,14 @@ pub(super) struct Recompiler<'a> {
 }
 
 impl Recompiler<'_> {
-    /// Writes one state of the files of a patch.
+    /// Writes one state of the files of a patch, and of the sources that the build makes of them.
     pub fn write(&self, step: &AppliedPatch, text: impl Fn(&ChangedFile) -> &Vec<u8>) -> Result<()> {
         for file in &step.files {
             let path = self.tree.join(&file.path);
             fs::write(&path, text(file)).with_context(|| format!("writing `{}`", path.display()))?;
+            for derived in self.derived_from(Path::new(&file.path)) {
+                (self.run)(&self.tree.join(&derived.folder), &derived.line)?;
+            }
         }
         Ok(())
     }
@@ -40,19 +45,28 @@ impl Recompiler<'_> {
         self.calls.iter().find(|call| call.output.rsplit('/').next() == Some(member)).cloned()
     }
 
-    /// The calls that compile a source.
+    /// The calls that compile a source, or a source that the build makes of it.
     pub fn calls_for_source(&self, path: &Path) -> Vec<CompilerCall> {
-        let path = self.tree.join(path);
-        let compiles = |call: &&CompilerCall| self.tree.join(&call.folder).join(&call.source) == path;
+        let mut sources: Vec<&Path> =
+            self.derived_from(path).map(|derived| derived.output.as_path()).collect();
+        sources.push(path);
+        let compiles = |call: &&CompilerCall| sources.contains(&call.folder.join(&call.source).as_path());
         self.calls.iter().filter(compiles).cloned().collect()
+    }
+
+    fn derived_from(&self, path: &Path) -> impl Iterator<Item = &DerivedSource> {
+        self.derived.iter().filter(move |derived| derived.origin == path)
     }
 
     /// The object of a call in the present state of the tree.
     pub fn object(&mut self, call: &CompilerCall) -> Result<Vec<u8>> {
         let source = call.folder.join(&call.source);
         let mut text = Vec::new();
-        for path in self.patched.iter().filter(|path| !path.ends_with(".c") || Path::new(path) == source) {
-            text.extend(fs::read(self.tree.join(path)).with_context(|| format!("reading `{path}`"))?);
+        let headers = self.patched.iter().filter(|path| !path.ends_with(".c")).map(Path::new);
+        for path in headers.chain([source.as_path()]) {
+            text.extend(
+                fs::read(self.tree.join(path)).with_context(|| format!("reading `{}`", path.display()))?,
+            );
         }
         let key = (call.output.clone(), sha256_hex(&text));
         if let Some(object) = self.objects.get(&key) {
@@ -63,10 +77,12 @@ impl Recompiler<'_> {
         Ok(object)
     }
 
-    /// Lines of a file that the preprocessor keeps in a call.
+    /// Lines of a file that the preprocessor keeps in a call. A source that is made of it has the same lines.
     pub fn kept_lines(&self, call: &CompilerCall, path: &Path) -> Result<BTreeSet<usize>> {
         let folder = self.tree.join(&call.folder);
-        let wanted = self.tree.join(path).canonicalize()?;
+        let source = call.folder.join(&call.source);
+        let is_derived = self.derived_from(path).any(|derived| derived.output == source);
+        let wanted = self.tree.join(if is_derived { &source } else { path }).canonicalize()?;
         let text = self.output_of(call, " -E")?;
         Ok(kept_lines(&String::from_utf8_lossy(&text), |name| {
             folder.join(name).canonicalize().is_ok_and(|found| found == wanted)

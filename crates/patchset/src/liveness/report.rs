@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use diag::{Diagnostic, Location};
 use serde::{Deserialize, Serialize};
 
-use super::calls::{CompilerCall, compiler_calls};
+use super::calls::{CompilerCall, compiler_calls, derived_sources};
 use super::lines::code_lines;
 use super::object_code::object_code;
 use super::recompiler::Recompiler;
@@ -43,7 +43,8 @@ pub fn verify(
 ) -> Result<(Vec<LivenessReport>, Vec<Diagnostic>)> {
     let patched = steps.iter().flat_map(|step| step.files.iter().map(|file| file.path.as_str())).collect();
     let calls = compiler_calls(log, tree);
-    let mut recompiler = Recompiler { tree, run, calls, patched, objects: BTreeMap::new() };
+    let derived = derived_sources(log, tree);
+    let mut recompiler = Recompiler { tree, run, calls, derived, patched, objects: BTreeMap::new() };
     let (mut reports, mut violations) = (Vec::new(), Vec::new());
     // the state before the first patch; a file of two patches gets its oldest text last
     for step in steps.iter().rev() {

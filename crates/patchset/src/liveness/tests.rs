@@ -119,6 +119,28 @@ fn rejects_a_file_that_no_call_compiles() {
     insta::assert_snapshot!(human(&violations));
 }
 
+/// `sed` makes two sources of the patched one, and each is compiled.
+#[test]
+fn follows_the_sources_that_the_build_makes_of_a_patched_one() {
+    let library = Library::new();
+    let log = ["A", "B"].map(|name| {
+        let made = format!("pool_{name}.c");
+        format!("sed 's/create/create_{name}/g' pool.c > {made}\ncc -O2 -c {made} -o pool_{name}.o\n")
+    });
+    let log = library.log().replace("cc -O2 -c pool.c -o pool.o && true\n", &log.concat());
+    let verify = |from: &str, to: &str, added: usize| {
+        let step =
+            step("pool/pool.c", BEFORE, &BEFORE.replace(from, to), vec![added], &[], "pool_B.o", "start");
+        verify(&[step], &log, library.folder.path(), &shell).unwrap()
+    };
+    let (reports, violations) = verify("create(2)", "create(3)", 7);
+    assert_eq!(violations, []);
+    assert_eq!((reports[0].lines_live, reports[0].differs[0].as_str()), (1, "start in pool_B.o"));
+    let (_, violations) = verify("  create(1);\n", "  create(1);\n  create(8);\n", 6);
+    let codes: Vec<&str> = violations.iter().map(|violation| violation.code().id).collect();
+    assert_eq!(codes, ["patch-preprocessor", "patch-object"], "{}", human(&violations));
+}
+
 #[test]
 fn rejects_a_patch_that_changes_no_code() {
     let after = BEFORE.replace("  create(2);\n", "  create(2);\n  (void)0;\n");

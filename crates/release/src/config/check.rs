@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::proofs::RawProve;
 use super::{
-    CONFIG_VALUE, Fixture, Image, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, OPTIONAL_PROOFS, Product,
+    CONFIG_VALUE, Cpu, Fixture, Image, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, OPTIONAL_PROOFS, Product,
     ProofCommand, RawConfig, RawNative, SourceText, Zig,
 };
 use diag::Diagnostic;
@@ -237,12 +237,13 @@ impl Checks<'_> {
         }
         let mut names = BTreeSet::new();
         for command in &prove.command {
-            if !names.insert(command.get_ref().name.as_str()) {
-                let problem = self
-                    .at(&command.span(), "two proofs have the same name")
-                    .found(command.get_ref().name.as_str());
+            let own: BTreeSet<String> =
+                command.get_ref().cpus.iter().map(|cpu| command.get_ref().name_on(cpu)).collect();
+            if let Some(name) = own.iter().find(|name| names.contains(*name)) {
+                let problem = self.at(&command.span(), "two proofs have the same name").found(name.as_str());
                 self.problems.push(problem);
             }
+            names.extend(own);
             self.proof_command(command.get_ref(), &command.span());
         }
     }
@@ -266,6 +267,7 @@ impl Checks<'_> {
                 .hint("add the exit status that is expected, or what the output must be");
             self.problems.push(problem);
         }
+        self.cpus(&key("cpus"), &command.cpus, span);
         if command.contains.iter().any(String::is_empty) {
             let problem = self
                 .at(span, format!("{} holds an empty text", key("contains")))
@@ -299,6 +301,28 @@ impl Checks<'_> {
         for (part, file) in files {
             if let Some(file) = file {
                 self.inside(&format!("prove.command.{part}"), "the workspace", file, span);
+            }
+        }
+    }
+
+    fn cpus(&mut self, key: &str, cpus: &[Cpu], span: &Range<usize>) {
+        if cpus.is_empty() {
+            let problem = self
+                .at(span, format!("{key} is empty: the command would never run"))
+                .expected("\"native\", or CPU models of qemu such as \"Nehalem\"");
+            self.problems.push(problem);
+        }
+        for (index, cpu) in cpus.iter().enumerate() {
+            if !cpu.is_plain() {
+                let problem = self
+                    .at(span, format!("{key} has an entry that is no name of a CPU model"))
+                    .expected("\"native\", or a name of `qemu-x86_64 -cpu help`")
+                    .found(format!("\"{cpu}\""));
+                self.problems.push(problem);
+            }
+            if cpus[..index].contains(cpu) {
+                let problem = self.at(span, format!("{key} names a CPU twice")).found(cpu.to_string());
+                self.problems.push(problem);
             }
         }
     }

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use units::{ByteSize, TimeSpan};
 
+use super::Cpu;
+
 /// Generic proofs, which run for every product, and the commands that this product declares.
 #[derive(Debug, Clone, Serialize)]
 pub struct Prove {
@@ -28,6 +30,23 @@ pub struct Prove {
     pub command: Vec<ProofCommand>,
 }
 
+impl Prove {
+    /// Every run of a declared proof.
+    pub fn declared_runs(&self) -> impl Iterator<Item = (&ProofCommand, &Cpu)> {
+        self.command.iter().flat_map(|command| command.cpus.iter().map(move |cpu| (command, cpu)))
+    }
+
+    /// Whether a declared proof runs on an emulated processor.
+    pub fn needs_emulator(&self) -> bool {
+        self.declared_runs().any(|(_, cpu)| cpu.model().is_some())
+    }
+
+    /// Whether a release may do without the emulated proofs on a machine without an emulator.
+    pub fn allows_no_emulator(&self) -> bool {
+        self.allow_not_measured.contains_key(EMULATED_PROOFS)
+    }
+}
+
 /// A run that starts at least one thread with default attributes. Standard input stays open until the thread was seen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +66,9 @@ pub struct ThreadStack {
 pub struct ProofCommand {
     /// Unique; in the manifest and in messages.
     pub name: String,
+    /// The command runs once on each of these.
+    #[serde(default = "native")]
+    pub cpus: Vec<Cpu>,
     /// Arguments.
     #[serde(default)]
     pub args: Vec<String>,
@@ -79,6 +101,16 @@ pub struct ProofCommand {
     /// Standard output is a JSON report of checks, and all of them pass.
     #[serde(default)]
     pub report: bool,
+}
+
+impl ProofCommand {
+    /// The name of the proof on a processor.
+    pub fn name_on(&self, cpu: &Cpu) -> String {
+        match cpu {
+            Cpu::Native => self.name.clone(),
+            Cpu::Emulated(model) => format!("{} on {model}", self.name),
+        }
+    }
 }
 
 /// Strings of a list in a JSON file, each as one argument.
@@ -130,8 +162,15 @@ pub enum WorkingDirectory {
     ReadOnly,
 }
 
-/// Names of the generic proofs that a machine may be unable to make.
-pub const OPTIONAL_PROOFS: [&str; 3] = ["isolated", "no-proc", "thread-stack"];
+fn native() -> Vec<Cpu> {
+    vec![Cpu::Native]
+}
+
+/// Stands for all runs of declared proofs on emulated processors in `prove.allow_not_measured`.
+pub const EMULATED_PROOFS: &str = "emulated";
+
+/// Names of the proofs that a machine may be unable to make.
+pub const OPTIONAL_PROOFS: [&str; 4] = ["isolated", "no-proc", "thread-stack", EMULATED_PROOFS];
 
 /// `[prove]` as it is written.
 #[derive(Deserialize)]

@@ -53,6 +53,7 @@ fn a_location_is_the_place_of_the_value() {
 #[test]
 fn refuses_each_invalid_value_with_its_reason() {
     let command = "name = \"selftest\"\n";
+    let cpus = "cpus = [\"qemu64\", \"Nehalem\", \"Haswell\"]\n";
     let cases = [
         ("stack_size = \"8 MiB\"", "stack_size = \"16 MiB\""),
         ("stack_size = \"8 MiB\"", "stack_size = \"128 KiB\""),
@@ -89,6 +90,9 @@ fn refuses_each_invalid_value_with_its_reason() {
         ("report = true", "equals = \"../golden\""),
         ("report = true", "report = true\ntimeout = \"0 s\""),
         ("report = true", "report = true\nworking_directory = \"writable\""),
+        (cpus, "cpus = []\n"),
+        (cpus, "cpus = [\"--version\"]\n"),
+        (cpus, "cpus = [\"native\", \"native\"]\n"),
         ("max_abs = 1e-5", "max_abs = -1.0"),
         ("name = \"golden embedding of the tiny model\"", "name = \"selftest\""),
         (command, "name = \"\"\n"),

@@ -130,6 +130,29 @@ fn an_unreadable_baseline_is_a_problem_with_its_file() {
 }
 
 #[test]
+fn a_missing_emulator_is_a_problem_unless_its_proofs_may_be_left_out() {
+    let missing = |config: Config| {
+        let options = CliOptions::default();
+        let context = BuildContext::new(&host(), Runner::without_signals(), true, 1).unwrap();
+        let inputs = inputs::read(&config, &host(), &options, &context).unwrap();
+        let mut tools = Plan::new(config, &host(), &options, inputs).unwrap().tools;
+        let problem = Diagnostic::new(&codes::TOOL_MISSING, "no emulator").rule("qemu");
+        if let Some(emulator) = &mut tools.emulator {
+            emulator.tool = Resolution::Missing { problem };
+        }
+        let problems = tools.problems();
+        problems.iter().any(|problem| problem.fields().subject.rule.as_deref() == Some("qemu"))
+    };
+    assert!(missing(config()));
+    let mut allowed = config();
+    allowed.prove.allow_not_measured.insert("emulated".into(), "no network".into());
+    assert!(!missing(allowed));
+    let mut without = config();
+    without.prove.command.clear();
+    assert!(!missing(without));
+}
+
+#[test]
 fn reports_missing_sources_together_with_missing_tools() {
     let mut plan = plan(&host(), &CliOptions::default()).unwrap();
     let all = codes_of(&plan.check_tools().unwrap_err());
@@ -155,6 +178,7 @@ fn reports_missing_sources_together_with_missing_tools() {
     ] {
         *tool = present(name);
     }
+    tools.emulator.as_mut().expect("release.toml has proofs on emulated CPUs").tool = present("qemu");
     let rust = Resolution::Fetch(crate::resolution::Fetch {
         version: String::new(),
         from: String::new(),

@@ -14,12 +14,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use diag::Diagnostic;
-use engine::{BlasKernels, Embedder, EngineError};
+use engine::{Embedder, EngineError, GemmBackend};
 use serde::Serialize;
 
 use super::exit::{self, CommandResult};
 use super::output::{Output, Stop};
-use super::{blas_core, threads};
+use super::{compute, threads};
 use crate::text_lines::{BATCH_TEXTS_MAX, LineError, TextLines};
 use crate::{codes, compute_thread};
 
@@ -32,9 +32,8 @@ pub struct Flags {
     /// Compute threads [default: the CPUs that the machine and the CPU quota allow]
     #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<NonZeroUsize>,
-    /// Kernels of OpenBLAS: Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
-    #[arg(long, value_name = "NAME")]
-    blas_core: Option<BlasKernels>,
+    #[command(flatten)]
+    compute: compute::Flags,
     /// Measure instead: embed all texts in one call, N times after a first one that does not count; prints the seconds of each
     #[arg(long, value_name = "N")]
     rounds: Option<NonZeroU32>,
@@ -57,8 +56,8 @@ pub fn run(flags: Flags, args: &[OsString]) -> CommandResult {
         Source::Stdin
     };
     let threads = flags.threads.unwrap_or_else(|| threads::available().threads);
-    blas_core::select(flags.blas_core)?;
-    let job = move || embed_all(&flags.model, threads, source, flags.rounds);
+    let backend = flags.compute.select(|option| format!("--{option}"))?.backends.default;
+    let job = move || embed_all(&flags.model, backend, threads, source, flags.rounds);
     let thread = compute_thread::spawn(job)
         .map_err(|error| codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the compute thread", &error))?;
     match thread.join() {
@@ -81,11 +80,13 @@ fn to_strings(texts: Vec<OsString>) -> Result<Vec<String>, Diagnostic> {
 
 fn embed_all(
     model: &Path,
+    backend: GemmBackend,
     threads: NonZeroUsize,
     source: Source,
     rounds: Option<NonZeroU32>,
 ) -> Result<(), Stop> {
-    let embedder = Embedder::open(model, threads).map_err(|error| Stop::Failed(error.diagnostic()))?;
+    let embedder =
+        Embedder::open(model, backend, threads).map_err(|error| Stop::Failed(error.diagnostic()))?;
     if let Some(rounds) = rounds {
         return measure(&embedder, &source.all()?, rounds);
     }

@@ -3,6 +3,7 @@
 //! Data goes to stdout, diagnostics go to stderr.
 
 mod blas_core;
+mod compute;
 mod config;
 mod embed;
 mod exit;

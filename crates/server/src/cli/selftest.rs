@@ -15,6 +15,9 @@ pub struct Flags {
     /// Print the report, or the error, as JSON
     #[arg(long)]
     pub json: bool,
+    /// Leave a check out; may be repeated
+    #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(selftest::check_names()))]
+    skip: Vec<String>,
     /// Runs the child process of a check
     #[arg(long, hide = true, value_parser = PossibleValuesParser::new(children()))]
     child: Option<String>,
@@ -35,7 +38,7 @@ pub fn run(flags: &Flags) -> CommandResult {
         let _ = writeln!(std::io::stdout(), "{message}");
         return Ok(ExitCode::from(code));
     }
-    let report = selftest::run()?;
+    let report = selftest::run(&flags.skip)?;
     output::print(&if flags.json { report.json()? } else { report.to_string() })?;
     if report.is_hung() {
         // SAFETY: _exit has no preconditions and does not return. stdout has been flushed. A regular exit would run the

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::ArgAction;
 use clap::builder::BoolishValueParser;
 use diag::Diagnostic;
-use engine::BlasKernels;
 use units::{ByteSize, TimeSpan};
 
+use super::compute::{self, Compute};
 use super::config::Settings;
 use super::exit::CommandResult;
 use super::threads::Available;
-use super::{blas_core, output, threads};
+use super::{output, threads};
 use crate::memory::memory_max::{MemoryBound, MemoryMax};
 use crate::memory::{limits, preflight};
 use crate::serve::{
@@ -66,9 +66,8 @@ pub struct Flags {
     /// Compute threads [default: the CPUs that the machine and the CPU quota allow]
     #[arg(long, value_name = "N", value_parser = threads::parse)]
     threads: Option<NonZeroUsize>,
-    /// Kernels of OpenBLAS: Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
-    #[arg(long, value_name = "NAME")]
-    blas_core: Option<BlasKernels>,
+    #[command(flatten)]
+    compute: compute::Flags,
     /// Load a model at its first request; the start then skips the memory check
     #[arg(long, value_name = "BOOL", value_parser = boolish(), num_args = 0..=1, require_equals = true)]
     #[arg(action = ArgAction::Set, default_value = "false", default_missing_value = "true")]
@@ -175,6 +174,7 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
     if flags.print_config {
         let derived = [
             ("threads", format!("{threads}, from: {}", available.source)),
+            ("isa", format!("{}, the best of this CPU", engine::Isa::best())),
             ("blas_core", format!("{:?}, detected", engine::blas_info().core)),
             ("batch_tokens", format!("{batch_tokens}, {BATCH_TOKENS_PER_THREAD} per thread")),
             ("memory_headroom", format!("{}, from the memory limit", ByteSize(headroom))),
@@ -187,8 +187,10 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
     })?;
     let drain_timeout = flags.drain_timeout.duration();
     crash::hold_reserve();
-    let result = blas_core::select(flags.blas_core)
-        .and_then(|()| options(flags, settings, available, batch_tokens, headroom))
+    let result = flags
+        .compute
+        .select(|option| settings.source(option).to_owned())
+        .and_then(|compute| options(flags, settings, compute, available, batch_tokens, headroom))
         .and_then(Server::open)
         .and_then(|server| run_until_signal(server, drain_timeout));
     log::flush(LOG_FLUSH_TIME_MAX);
@@ -198,6 +200,7 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
 fn options(
     flags: Flags,
     settings: Settings,
+    compute: Compute,
     available: Available,
     batch_tokens: usize,
     headroom: u64,
@@ -211,13 +214,16 @@ fn options(
         Some(threads) => (threads, settings.source("threads").to_owned()),
         None => (available.threads, available.source),
     };
-    let kernels_source = match flags.blas_core {
-        Some(_) => settings.source("blas_core").to_owned(),
-        None => "CPU detection".into(),
-    };
-    let warnings = [settings.warnings, blas_core::ignored_variables(), blas_core::slow_kernels()];
+    let models = models(&flags.model)?;
+    if let Some(unknown) =
+        compute.backends.by_model.keys().find(|name| !models.iter().any(|(model, _)| model == *name))
+    {
+        let message = format!("`--dtype {unknown}=…` names no model that is served");
+        return Err(Diagnostic::new(&codes::MODEL_NAME, message).hint(codes::fix(&codes::MODEL_NAME)));
+    }
     Ok(Options {
-        models: models(&flags.model)?,
+        models,
+        backends: compute.backends,
         listen: flags.listen,
         admin_listen: flags.admin_listen,
         allowed_hosts: flags.allowed_host,
@@ -228,9 +234,9 @@ fn options(
         threads,
         sources: OptionSources {
             threads: threads_source,
-            kernels: kernels_source,
+            kernels: compute.source,
             config: settings.file,
-            warnings: warnings.concat(),
+            warnings: [settings.warnings, compute.warnings].concat(),
         },
         lazy_weights: flags.lazy_weights,
         memory_headroom: (!flags.no_memory_check).then_some(headroom),

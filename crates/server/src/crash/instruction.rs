@@ -85,6 +85,10 @@ fn encoding(bytes: &[u8]) -> Option<Encoding> {
 
 fn legacy(map: Map, opcode: u8, prefix: Prefix, next: u8) -> Option<&'static str> {
     Some(match (map, opcode, prefix) {
+        (Map::M0F, 0x12, Prefix::F2 | Prefix::F3)
+        | (Map::M0F, 0x16, Prefix::F3)
+        | (Map::M0F, 0x7c | 0x7d | 0xd0, Prefix::P66 | Prefix::F2)
+        | (Map::M0F, 0xf0, Prefix::F2) => "SSE3",
         (Map::M0F, 0xb8, Prefix::F3) => "POPCNT",
         (Map::M0F, 0xbd, Prefix::F3) => "LZCNT",
         (Map::M0F, 0xbc, Prefix::F3) => "BMI1",
@@ -146,6 +150,7 @@ fn evex(map: u8, opcode: u8, prefix: Prefix) -> &'static str {
 /// Whether the CPU has the feature and the kernel saves its registers.
 fn is_present(feature: &str) -> bool {
     match feature {
+        "SSE3" => is_x86_feature_detected!("sse3"),
         "SSSE3" => is_x86_feature_detected!("ssse3"),
         "SSE4.1" => is_x86_feature_detected!("sse4.1"),
         "SSE4.2" => is_x86_feature_detected!("sse4.2"),
@@ -201,8 +206,11 @@ mod tests {
     /// The bytes are those that the GNU assembler writes for the instruction in the comment.
     #[test]
     fn names_the_feature_of_an_instruction() {
-        let cases: [(&[u8], &str); 20] = [
+        let cases: [(&[u8], &str); 23] = [
             (&[0x0f, 0x0b], "trap"),                                // ud2
+            (&[0xf2, 0x41, 0x0f, 0x12, 0x00], "SSE3"),              // movddup xmm0, [r8]
+            (&[0xf2, 0x0f, 0x7c, 0xc0], "SSE3"),                    // haddps xmm0, xmm0
+            (&[0xf2, 0x0f, 0x10, 0x00], "unknown"),                 // movsd xmm0, [rax]
             (&[0xc5, 0xfc, 0x58, 0xc0], "AVX"),                     // vaddps ymm0, ymm0, ymm0
             (&[0xc5, 0xfd, 0xfe, 0xc0], "AVX2"),                    // vpaddd ymm0, ymm0, ymm0
             (&[0xc5, 0xf9, 0xfe, 0xc0], "AVX"),                     // vpaddd xmm0, xmm0, xmm0

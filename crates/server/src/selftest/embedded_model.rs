@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
-use engine::Embedder;
+use engine::{Embedder, GemmBackend};
 
 /// A file of the fixtures folder, aligned because the weights are read in place as f32.
 macro_rules! fixture {
@@ -35,7 +35,7 @@ pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// Opens a new instance.
 pub fn open() -> Result<Embedder, String> {
-    Embedder::from_embedded(NAME, FILES, THREADS).map_err(|error| error.to_string())
+    Embedder::from_embedded(NAME, FILES, GemmBackend::default(), THREADS).map_err(|error| error.to_string())
 }
 
 /// The instance that all checks share. It stays open because the last check measures the stacks of the engine's

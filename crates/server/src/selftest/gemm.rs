@@ -8,9 +8,10 @@ use openblas_sys::{Matrix, Transpose};
 
 use super::check::CheckResult;
 
-/// m, n, k. The last is the shape of a projection in a 384-wide encoder.
+/// m, n, k. The last is the shape of a projection in a 384-wide encoder: k is above the block sizes of most kernel sets.
+/// Emulated processors need 10 ns for each product of the loop.
 const SHAPES: &[(usize, usize, usize)] =
-    &[(1, 1, 1), (1, 384, 384), (5, 7, 3), (31, 33, 65), (129, 257, 100), (300, 384, 384)];
+    &[(1, 1, 1), (1, 384, 384), (5, 7, 3), (31, 33, 65), (129, 257, 100), (33, 384, 384)];
 
 /// The check.
 pub fn correct() -> CheckResult {

@@ -19,8 +19,8 @@ use tokio::runtime::Runtime;
 use super::embedded_model;
 use crate::serve::state::AppState;
 use crate::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Loader, Model, OptionSources, Options, RequestLimits,
-    Shape, http,
+    AdmissionLimits, Backends, BatchSettings, ConnectionLimits, Loader, Model, OptionSources, Options,
+    RequestLimits, Shape, http,
 };
 
 /// Time limit of one step: far above its usual time, far below the time limit of a check.
@@ -39,6 +39,7 @@ pub fn options() -> Options {
         api_keys: None,
         protect_metrics: false,
         threads: embedded_model::THREADS,
+        backends: Backends::default(),
         sources: OptionSources::default(),
         lazy_weights: true,
         memory_headroom: None,

@@ -1,6 +1,7 @@
 //! A footprint that does not fit is rejected to the byte, at any place of the limit: the estimate of the embedded model
 //! against simulated machines.
 
+use engine::GemmBackend;
 use engine::memory::{self, Workload};
 
 use super::check::CheckResult;
@@ -65,7 +66,8 @@ fn check(reader: Reader) -> CheckResult {
 }
 
 fn estimate() -> Result<Footprint, String> {
-    let workload = Workload { threads: embedded_model::THREADS.get(), batch_tokens: 2048 };
+    let workload =
+        Workload { threads: embedded_model::THREADS.get(), batch_tokens: 2048, gemm: GemmBackend::default() };
     let budget = memory::budget_embedded(embedded_model::NAME, embedded_model::FILES, workload);
     let footprint = Breakdown::of([budget.map_err(|error| error.to_string())?]).footprint();
     // A footprint of zero would fit everywhere.

@@ -25,4 +25,4 @@ mod thread_stack;
 mod thread_stacks;
 pub mod worker_shortage;
 
-pub use runner::run;
+pub use runner::{check_names, run};

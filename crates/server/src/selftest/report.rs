@@ -23,6 +23,8 @@ pub struct Report {
     /// The properties that the linked library reports, to compare with `version`.
     openblas: OpenBlas,
     checks: Vec<CheckEntry>,
+    /// Checks that the command line left out.
+    skipped: Vec<&'static str>,
     /// The thread of a check hangs; a regular exit would wait for it.
     #[serde(skip)]
     hung: bool,
@@ -60,6 +62,7 @@ impl Report {
             version: build_info::get(),
             openblas,
             checks: Vec::new(),
+            skipped: Vec::new(),
             hung: false,
         }
     }
@@ -70,6 +73,11 @@ impl Report {
         let CheckResult { status, expected, found } = result;
         let time_ms = (time.as_secs_f64() * 1e6).round() / 1e3;
         self.checks.push(CheckEntry { name, status, expected, found, time_ms });
+    }
+
+    /// Records the checks that the command line left out.
+    pub fn set_skipped(&mut self, names: Vec<&'static str>) {
+        self.skipped = names;
     }
 
     /// Records that the thread of a check hangs.
@@ -128,7 +136,11 @@ impl fmt::Display for Report {
             count(CheckStatus::Pass),
             count(CheckStatus::Fail),
             count(CheckStatus::NotMeasured)
-        )
+        )?;
+        match self.skipped.as_slice() {
+            [] => Ok(()),
+            skipped => write!(f, ", {} skipped: {}", skipped.len(), skipped.join(", ")),
+        }
     }
 }
 

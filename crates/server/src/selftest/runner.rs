@@ -37,15 +37,27 @@ const CHECKS: &[Check] = &[
     Check { name: "all-thread-stacks", run: thread_stacks::all },
 ];
 
-/// Runs every check. Fails when the compute thread cannot be started.
-pub fn run() -> Result<Report, Diagnostic> {
-    run_checks(CHECKS, CHECK_TIME_MAX)
+/// The names of all checks, in the order in which they run.
+pub fn check_names() -> impl Iterator<Item = &'static str> {
+    CHECKS.iter().map(|check| check.name)
 }
 
-fn run_checks(checks: &'static [Check], time_max: Duration) -> Result<Report, Diagnostic> {
+/// Runs every check except those named in `skipped`. Fails when the compute thread cannot be started.
+pub fn run(skipped: &[String]) -> Result<Report, Diagnostic> {
+    run_checks(CHECKS, skipped, CHECK_TIME_MAX)
+}
+
+fn run_checks(
+    checks: &'static [Check],
+    skipped: &[String],
+    time_max: Duration,
+) -> Result<Report, Diagnostic> {
+    let (skipped, checks): (Vec<_>, Vec<&'static Check>) =
+        checks.iter().partition(|check| skipped.iter().any(|name| name == check.name));
+    let of_worker = checks.clone();
     let (sender, receiver) = mpsc::channel();
     let worker = compute_thread::spawn(move || {
-        for check in checks {
+        for check in of_worker {
             let started = Instant::now();
             let result = (check.run)();
             if sender.send((result, started.elapsed())).is_err() {
@@ -58,6 +70,7 @@ fn run_checks(checks: &'static [Check], time_max: Duration) -> Result<Report, Di
     })?;
 
     let mut report = Report::new();
+    report.set_skipped(skipped.iter().map(|check| check.name).collect());
     let mut stopped = None;
     for check in checks {
         if let Some(reason) = stopped {
@@ -107,13 +120,23 @@ mod tests {
 
     #[track_caller]
     fn check(checks: &'static [Check], hung: bool, second: &str) {
-        let report = run_checks(checks, Duration::from_millis(300)).unwrap();
+        let report = run_checks(checks, &[], Duration::from_millis(300)).unwrap();
         assert_eq!((report.is_hung(), report.exit_code()), (hung, 1));
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
         let verdicts: Vec<_> =
             json["checks"].as_array().unwrap().iter().map(|check| check["verdict"].clone()).collect();
         assert_eq!(verdicts, ["pass", "fail", "not-measured"]);
         assert_eq!(json["checks"][1]["found"], second);
+    }
+
+    #[test]
+    fn skipped_checks_do_not_run_and_are_named() {
+        const CHECKS: &[Check] =
+            &[Check { name: "first", run: passing }, Check { name: "second", run: panicking }];
+        let report = run_checks(CHECKS, &["second".into()], CHECK_TIME_MAX).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!(json["checks"].as_array().unwrap().len(), 1);
+        assert_eq!((&json["ok"], &json["skipped"][0]), (&true.into(), &"second".into()));
     }
 
     #[test]

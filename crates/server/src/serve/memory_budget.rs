@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use diag::Diagnostic;
 use engine::memory::{self, MemoryBudget, Workload};
 
+use super::backends::Backends;
 use crate::memory::limits::{self, MemoryLimit};
 use crate::memory::memory_max::MemoryBound;
 use crate::memory::preflight::{self, Assessment, Footprint};
@@ -32,9 +33,15 @@ pub struct Breakdown {
 
 impl Breakdown {
     /// The estimate for models in folders.
-    pub fn of_models(models: &[(String, PathBuf)], workload: Workload) -> Result<Self, Diagnostic> {
-        let budgets: Result<Vec<_>, _> =
-            models.iter().map(|(_, dir)| memory::budget(dir, workload)).collect();
+    pub fn of_models(
+        models: &[(String, PathBuf)],
+        backends: &Backends,
+        (threads, batch_tokens): (usize, usize),
+    ) -> Result<Self, Diagnostic> {
+        let budget = |(name, dir): &(String, PathBuf)| {
+            memory::budget(dir, Workload { threads, batch_tokens, gemm: backends.of(name) })
+        };
+        let budgets: Result<Vec<_>, _> = models.iter().map(budget).collect();
         Ok(Self::of(budgets.map_err(|error| error.diagnostic())?))
     }
 
@@ -59,6 +66,7 @@ impl Breakdown {
 /// What is checked against the limits.
 pub struct Check<'a> {
     pub models: &'a [(String, PathBuf)],
+    pub backends: &'a Backends,
     pub need: Need,
     pub headroom: u64,
     /// Weights of other models that are mapped already. Their pages are page cache, which the limits count as free.
@@ -86,8 +94,8 @@ impl Check<'_> {
     }
 
     fn footprint(&self, need: Need) -> Result<Footprint, Diagnostic> {
-        let workload = Workload { threads: need.threads, batch_tokens: need.batch_tokens };
-        let models = Breakdown::of_models(self.models, workload)?.footprint();
+        let size = (need.threads, need.batch_tokens);
+        let models = Breakdown::of_models(self.models, self.backends, size)?.footprint();
         Ok(Footprint {
             anonymous: models.anonymous.saturating_add(need.request_bytes),
             file_backed: models.file_backed.saturating_add(self.mapped_weights),
@@ -98,6 +106,7 @@ impl Check<'_> {
 /// Checks each model at its first request, for `--lazy-weights`.
 pub struct LazyCheck {
     need: Need,
+    backends: Backends,
     headroom: u64,
     bound: Option<MemoryBound>,
     /// Names and weights of the models that were admitted. The lock also keeps two loads from passing the check together.
@@ -106,8 +115,8 @@ pub struct LazyCheck {
 
 impl LazyCheck {
     /// A check with the options of the server.
-    pub fn new(need: Need, headroom: u64, bound: Option<MemoryBound>) -> Self {
-        Self { need, headroom, bound, admitted: Mutex::default() }
+    pub fn new(need: Need, backends: Backends, headroom: u64, bound: Option<MemoryBound>) -> Self {
+        Self { need, backends, headroom, bound, admitted: Mutex::default() }
     }
 
     /// Runs `load` if the model fits beside those that are loaded.
@@ -119,10 +128,12 @@ impl LazyCheck {
     ) -> Result<T, Diagnostic> {
         let mut admitted = self.admitted.lock().unwrap_or_else(PoisonError::into_inner);
         let models = [(name.to_owned(), dir.to_owned())];
-        let weights = Breakdown::of_models(&models, Workload { threads: 1, batch_tokens: 1 })?.weights;
+        let backends = &self.backends;
+        let weights = Breakdown::of_models(&models, backends, (1, 1))?.weights;
         let mapped_weights =
             admitted.iter().filter(|(other, _)| *other != name).map(|(_, bytes)| bytes).sum();
-        let check = Check { models: &models, need: self.need, headroom: self.headroom, mapped_weights };
+        let check =
+            Check { models: &models, backends, need: self.need, headroom: self.headroom, mapped_weights };
         let root = Path::new("/");
         let anonymous = process::read(root).map_or(0, |memory| memory.anonymous);
         let mut limits = limits::read_limits(root);

@@ -16,6 +16,7 @@
 
 mod admission;
 mod api_keys;
+mod backends;
 pub(crate) mod catalog;
 mod client;
 mod connection_table;
@@ -47,6 +48,7 @@ mod trusted_proxy;
 mod write_timeout;
 
 pub use admission::Limits as AdmissionLimits;
+pub use backends::{Backends, Described, dtype_name};
 pub use catalog::Loader;
 pub use drain::DrainOutcome;
 pub use http::AllowedHost;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::admission;
+use super::backends::Backends;
 use super::http::AllowedHost;
 use super::listen::Listen;
 use super::scheduler;
@@ -16,6 +17,8 @@ use crate::memory::memory_max::MemoryMax;
 pub struct Options {
     /// Name and folder of each model.
     pub models: Vec<(String, PathBuf)>,
+    /// What computes the products of each model.
+    pub backends: Backends,
     /// Addresses; at least one.
     pub listen: Vec<Listen>,
     /// Addresses that serve probes and metrics only, with connections of their own.
@@ -55,7 +58,7 @@ pub struct Options {
 pub struct OptionSources {
     /// Source of the number of threads.
     pub threads: String,
-    /// Source of the kernels of OpenBLAS.
+    /// Source of the kernels.
     pub kernels: String,
     /// The configuration file.
     pub config: Option<PathBuf>,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use engine::WorkerPool;
+use engine::ComputeTeam;
 use tokio::runtime::Handle;
 
 use super::state::AppState;
@@ -86,7 +86,7 @@ pub struct Purger {
 /// The threads that own heaps.
 pub struct Threads {
     /// `None` for models that compute elsewhere.
-    pub pool: Option<WorkerPool>,
+    pub team: Option<ComputeTeam>,
     pub http: Handle,
 }
 
@@ -199,8 +199,8 @@ impl Policy {
 
 fn collect_all(state: &AppState, threads: &Threads, depth: Depth) {
     collect::request(depth);
-    if let Some(pool) = &threads.pool {
-        pool.run_on_each_idle_worker(collect::run_if_due);
+    if let Some(team) = &threads.team {
+        team.run_on_each_idle_thread(collect::run_if_due);
     }
     state.scheduler.wake_idle_runners();
     let hold = if depth == Depth::All { MEETING_TIME_MAX } else { Duration::ZERO };

@@ -85,7 +85,8 @@ async fn reload_models(state: &AppState, options: &Options) -> Result<(), Diagno
     if let (Some(headroom), false) = (options.memory_headroom, options.lazy_weights) {
         // The threads and their memory exist already.
         let need = Need { threads: 0, batch_tokens: 0, request_bytes: 0 };
-        let check = Check { models: &options.models, need, headroom, mapped_weights: 0 };
+        let check =
+            Check { models: &options.models, backends: &options.backends, need, headroom, mapped_weights: 0 };
         check.run(&limits::read_limits(Path::new("/")))?;
     }
     let result = state.catalog.reload().await;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use diag::Diagnostic;
-use engine::memory::Workload;
-use engine::{Embedder, STACK_SIZE_BYTES, WorkerPool};
+use engine::{ComputeTeam, Embedder, STACK_SIZE_BYTES};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -61,8 +60,8 @@ impl Server {
             batch_tokens: options.batches.batch_tokens,
             request_bytes: options.admission.bytes_max,
         };
-        let workload = Workload { threads: need.threads, batch_tokens: need.batch_tokens };
-        let estimate = Breakdown::of_models(&options.models, workload)?;
+        let size = (need.threads, need.batch_tokens);
+        let estimate = Breakdown::of_models(&options.models, &options.backends, size)?;
         let footprint = estimate.footprint();
         let mut limits = limits::read_limits(Path::new("/"));
         let need_bytes = (footprint.anonymous + footprint.file_backed).saturating_add(need.request_bytes);
@@ -72,18 +71,24 @@ impl Server {
         let check = match options.memory_headroom {
             _ if options.lazy_weights => "at the first request of each model: `--lazy-weights`".to_string(),
             None => "not checked, because of `--no-memory-check`".to_string(),
-            Some(headroom) => {
-                Check { models: &options.models, need, headroom, mapped_weights: 0 }.run(&limits)?
+            Some(headroom) => Check {
+                models: &options.models,
+                backends: &options.backends,
+                need,
+                headroom,
+                mapped_weights: 0,
             }
+            .run(&limits)?,
         };
-        let pool =
-            WorkerPool::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
+        let team =
+            ComputeTeam::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
         let lazy_check = options.memory_headroom.filter(|_| options.lazy_weights);
-        let lazy_check = lazy_check.map(|headroom| LazyCheck::new(need, headroom, bound.clone()));
-        let pool_of_models = pool.clone();
+        let lazy_check = lazy_check
+            .map(|headroom| LazyCheck::new(need, options.backends.clone(), headroom, bound.clone()));
+        let (team_of_models, backends) = (team.clone(), options.backends.clone());
         let loader: Loader = Arc::new(move |name, dir| {
             let open = || {
-                let embedder = Embedder::open_with_pool(dir, &pool_of_models);
+                let embedder = Embedder::open_with_team(dir, backends.of(name), &team_of_models);
                 let embedder = embedder.map_err(|error| error.diagnostic())?;
                 embedder.remember_weights();
                 Ok(Arc::new(embedder) as Arc<dyn Model>)
@@ -93,7 +98,7 @@ impl Server {
                 None => open(),
             }
         });
-        let (server, readings) = Self::start(options, loader, Some(pool), bound)?;
+        let (server, readings) = Self::start(options, loader, Some(team), bound)?;
         let addresses = (server.addresses(), server.admin_addresses());
         startup_log::all(&server.options, &server.state, addresses, &check, footprint);
         if !server.options.lazy_weights {
@@ -117,7 +122,7 @@ impl Server {
     fn start(
         options: Options,
         loader: Loader,
-        pool: Option<WorkerPool>,
+        team: Option<ComputeTeam>,
         bound: Option<MemoryBound>,
     ) -> Result<(Self, AnonymousReadings), Diagnostic> {
         let runtime = http_runtime(&options)?;
@@ -160,7 +165,7 @@ impl Server {
             listeners.spawn_on(connections::serve(listener, endpoint, phase.clone()), runtime.handle());
         }
         let options = Arc::new(options);
-        let threads = purge::Threads { pool, http: runtime.handle().clone() };
+        let threads = purge::Threads { team, http: runtime.handle().clone() };
         let purger = Purger::start(&state, threads, purge_request)
             .map_err(|error| thread_error("thread that returns memory", &error))?;
         let server = Self {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::api_keys::ApiKeys;
+use super::backends::Described;
 use super::listen::Listen;
 use super::memory_budget::Breakdown;
 use super::options::Options;
@@ -35,7 +36,8 @@ pub fn all(
     limits(options);
     access(options, state.api_keys.as_ref());
     for entry in state.catalog.entries().iter() {
-        tracing::info!(name = %entry.name(), dir = %entry.dir().display(), loaded = entry.is_loaded(), "model");
+        let compute = Described(options.backends.of(entry.name()));
+        tracing::info!(name = %entry.name(), compute = %compute, dir = %entry.dir().display(), loaded = entry.is_loaded(), "model");
     }
     for listen in addresses.0 {
         tracing::info!(url = %url(listen), "listening");
@@ -69,8 +71,9 @@ fn compute(options: &Options) {
         threads = options.threads.get(),
         threads_source = %options.sources.threads,
         stack_bytes = STACK_SIZE_BYTES,
+        kernels = %Described(options.backends.default),
+        kernels_source = %options.sources.kernels,
         blas = %engine::blas_info().core,
-        blas_source = %options.sources.kernels,
         allocator = %allocator(),
         batch_tokens = options.batches.batch_tokens,
         batch_delay_ms = options.batches.batch_delay.as_millis() as u64,

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::admission::Admission;
 use super::api_keys::ApiKeys;
+use super::backends::Described;
 use super::catalog::{Catalog, Loader};
 use super::memory_cap::MemoryCap;
 use super::metrics::Metrics;
@@ -36,6 +37,8 @@ pub struct AppState {
     pub trusted_proxies: Vec<TrustedProxy>,
     /// Compute threads.
     pub threads: usize,
+    /// What computes products, for people.
+    pub kernels: String,
     pub started: Instant,
     /// `None`: memory has no bound at run time.
     pub memory_cap: Option<Arc<MemoryCap>>,
@@ -56,6 +59,7 @@ impl AppState {
             protect_metrics: options.protect_metrics,
             trusted_proxies: options.trusted_proxies.clone(),
             threads: options.threads.get(),
+            kernels: Described(options.backends.default).to_string(),
             started: Instant::now(),
             memory_cap: None,
             memory: OnceLock::new(),

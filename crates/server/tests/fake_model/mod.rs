@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 use inferd::serve::{
-    AdmissionLimits, BatchSettings, ConnectionLimits, Listen, Loader, Model, OptionSources, Options,
-    RequestLimits, Server, Shape,
+    AdmissionLimits, Backends, BatchSettings, ConnectionLimits, Listen, Loader, Model, OptionSources,
+    Options, RequestLimits, Server, Shape,
 };
 
 /// A model of 4 dimensions. Each word of a text is one token; the vector is [words, sequences of the batch, 0, 1].
@@ -99,6 +99,7 @@ pub fn options() -> Options {
         api_keys: None,
         protect_metrics: false,
         threads: NonZeroUsize::new(2).unwrap(),
+        backends: Backends::default(),
         sources: OptionSources::default(),
         lazy_weights: true,
         memory_headroom: None,

@@ -15,4 +15,5 @@ pub(super) mod segments;
 pub(super) mod size;
 pub(super) mod strip;
 pub(super) mod symbols;
+pub(super) mod vector_loops;
 pub(super) mod waivers;

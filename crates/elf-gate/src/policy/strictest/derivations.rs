@@ -93,6 +93,7 @@ pub(super) const DERIVATIONS: &[Derivation] = &[
         Values(|_| (1..=4).flat_map(|level| one(format!("x86-64-v{level}"))).collect()),
         "use a higher level, or name the functions that check the processor in `isa_dispatched`",
     ),
+    key("vector_loops", Exempt("which functions are compute kernels is declared"), ""),
     key("needs_stack_protector", Values(stack_protector), "remove the key"),
     key("needs_fortify", Values(fortify), "remove the key"),
     key("required_notes", Values(notes), "remove the notes that a build may omit"),

@@ -1,18 +1,31 @@
 //! Declared proofs: command lines of release.toml for the packed file.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use super::check::Check;
 use super::input::read_json;
 use super::isolation::Isolation;
 use super::judge::judge;
-use super::run::{End, Run};
+use super::run::{Emulation, End, Run};
 use super::{Conclusion, Observation, PROOF_INPUT, Subject};
-use crate::config::{ArgsFrom, ProofCommand, WorkingDirectory};
+use crate::config::{ArgsFrom, Cpu, EMULATED_PROOFS, ProofCommand, WorkingDirectory};
 use diag::Diagnostic;
 
 /// One observation for the command, or one for each check of its report.
-pub(super) fn observe(subject: &Subject, declared: &ProofCommand) -> anyhow::Result<Vec<Observation>> {
+pub(super) fn observe(
+    subject: &Subject,
+    declared: &ProofCommand,
+    cpu: &Cpu,
+) -> anyhow::Result<Vec<Observation>> {
+    let name = declared.name_on(cpu);
+    let emulation = match (cpu, subject.emulator) {
+        (Cpu::Native, _) => None,
+        (Cpu::Emulated(model), Some(emulator)) => {
+            Some(Emulation { emulator: emulator.into(), model: model.clone() })
+        }
+        (Cpu::Emulated(model), None) => return Ok(vec![without_emulator(name, model)]),
+    };
     let mut args: Vec<OsString> =
         declared.args.iter().map(|argument| subject.expand(argument).into()).collect();
     if let Some(from) = &declared.args_from {
@@ -25,27 +38,29 @@ pub(super) fn observe(subject: &Subject, declared: &ProofCommand) -> anyhow::Res
         stack_limit: declared.stack_limit,
         isolation: (declared.working_directory == WorkingDirectory::ReadOnly)
             .then_some(Isolation::ReadOnlyDirectory),
+        emulation,
         timeout: declared.timeout.map(|timeout| timeout.0),
     };
-    let ran = subject.run(&declared.name, run)?;
+    let ran = subject.run(&name, run)?;
     let output = match &ran.end {
         End::Exited(output) => output,
         End::Failed(why) => {
             let found = why.clone();
             let expected = "an end by itself within the time limit";
-            return Ok(vec![ran.observation(&declared.name, Conclusion::Violated, expected, found)]);
+            return Ok(vec![ran.observation(name, Conclusion::Violated, expected, found)]);
         }
         End::NotIsolated(why) => {
             let found = why.clone();
             let expected = "a run in a read-only working directory";
-            return Ok(vec![ran.observation(&declared.name, Conclusion::NotMeasured, expected, found)]);
+            return Ok(vec![ran.observation(name, Conclusion::NotMeasured, expected, found)]);
         }
     };
     let checks = judge(subject, declared, output)?;
     let (command, elapsed) = (&ran.command, ran.elapsed);
     let observe = |check: Check| Observation {
-        name: check.name.map_or(declared.name.clone(), |part| format!("{} {part}", declared.name)),
+        name: check.name.map_or(name.clone(), |part| format!("{name} {part}")),
         conclusion: check.conclusion,
+        permission: None,
         expected: check.expected,
         found: check.found,
         command: command.clone(),
@@ -54,6 +69,18 @@ pub(super) fn observe(subject: &Subject, declared: &ProofCommand) -> anyhow::Res
     // Checks of a report are proofs of their own; all others are parts of one proof.
     let (named, parts): (Vec<Check>, Vec<Check>) = checks.into_iter().partition(|check| check.name.is_some());
     Ok(combine(parts).into_iter().chain(named).map(observe).collect())
+}
+
+fn without_emulator(name: String, model: &str) -> Observation {
+    Observation {
+        name,
+        conclusion: Conclusion::NotMeasured,
+        permission: Some(EMULATED_PROOFS),
+        expected: format!("a run on the CPU model {model}"),
+        found: "this machine has no qemu-user, and it cannot be fetched".into(),
+        command: String::new(),
+        elapsed: Duration::ZERO,
+    }
 }
 
 /// One check out of several; only what is wrong, when something is.

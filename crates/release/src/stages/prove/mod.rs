@@ -2,9 +2,9 @@
 //! number; this is the measurement.
 //!
 //! Generic proofs (modules `start` and `thread_stack`) need no cooperation of the program and run for every product. Declared
-//! proofs (module `command`) are command lines of release.toml. Every run has an environment of its own, so what ships depends
-//! on nothing of the build machine. All proofs run; all violations are reported together. The digest of the file is taken
-//! before and after.
+//! proofs (module `command`) are command lines of release.toml, for the processor of the build machine and for emulated ones.
+//! Every run has an environment of its own, so what ships depends on nothing of the build machine. All proofs run; all
+//! violations are reported together. The digest of the file is taken before and after.
 //!
 //! A file that UPX 4.2 packed needs no `/proc`. Its stub opens `/proc/self/exe` only to keep the file mapped, ignores a
 //! failure, and reads the packed data from the program's own mapping (seen with strace). The proof `no-proc` shows it for
@@ -75,6 +75,8 @@ pub enum ProofOutcome {
 pub struct Subject<'a> {
     /// Runs children; signals end them.
     pub runner: &'a Runner,
+    /// qemu-user, for emulated processors.
+    pub emulator: Option<&'a Path>,
     /// Bounds the number of proofs that run in parallel.
     pub jobs: &'a Jobs,
     /// `[prove]`.
@@ -96,6 +98,8 @@ pub struct Subject<'a> {
 struct Observation {
     name: String,
     conclusion: Conclusion,
+    /// The key of `prove.allow_not_measured` that excuses a missing measurement, if it is not the name.
+    permission: Option<&'static str>,
     expected: String,
     found: String,
     /// How to run it by hand.
@@ -153,8 +157,10 @@ impl Proved {
 
 /// Runs the packed file.
 pub fn prove(plan: &Plan, context: &BuildContext, tested: MutationTested) -> anyhow::Result<Proved> {
+    let toolchain = tested.packed().stripped().linked().native().toolchain();
     let subject = Subject {
         runner: &context.runner,
+        emulator: toolchain.emulator().map(|tool| tool.path.as_path()),
         jobs: &context.jobs,
         config: &plan.config.prove,
         file: tested.packed().file(),
@@ -171,11 +177,14 @@ pub fn prove(plan: &Plan, context: &BuildContext, tested: MutationTested) -> any
 pub fn run_all(subject: &Subject) -> anyhow::Result<Vec<Proof>> {
     subject.file.verify()?;
     // The starts are compared with the first of them, so together they are one piece of work.
-    let declared = &subject.config.command;
+    let declared: Vec<_> = subject.config.declared_runs().collect();
     let observations = subject.jobs.map(2 + declared.len(), |index| match index {
         0 => start::observe(subject),
         1 => Ok(vec![thread_stack::observe(subject)?]),
-        _ => command::observe(subject, &declared[index - 2]),
+        _ => {
+            let (command, cpu) = declared[index - 2];
+            command::observe(subject, command, cpu)
+        }
     });
     let observations = observations.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
     subject.file.verify()?;
@@ -186,7 +195,7 @@ pub fn run_all(subject: &Subject) -> anyhow::Result<Vec<Proof>> {
 pub fn names(config: &Prove) -> Vec<String> {
     let mut names = start::names(config);
     names.push(thread_stack::NAME.into());
-    names.extend(config.command.iter().map(|command| command.name.clone()));
+    names.extend(config.declared_runs().map(|(command, cpu)| command.name_on(cpu)));
     names
 }
 
@@ -195,7 +204,8 @@ fn settle(subject: &Subject, observations: Vec<Observation>) -> anyhow::Result<V
     let mut proofs = Vec::new();
     let mut problems = Diagnostics::default();
     for observation in observations {
-        let allowed = subject.config.allow_not_measured.get(&observation.name);
+        let permission = observation.permission.unwrap_or(&observation.name);
+        let allowed = subject.config.allow_not_measured.get(permission);
         let outcome = match (observation.conclusion, allowed) {
             (Conclusion::Holds, _) => ProofOutcome::Pass,
             (Conclusion::NotMeasured, Some(reason)) => {

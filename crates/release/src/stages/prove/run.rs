@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,30 @@ pub(super) struct Run {
     /// `ulimit -s`.
     pub stack_limit: Option<ByteSize>,
     pub isolation: Option<Isolation>,
+    /// On another processor than that of the build machine.
+    pub emulation: Option<Emulation>,
     /// In place of `prove.timeout`.
     pub timeout: Option<Duration>,
+}
+
+/// qemu-user and a CPU model.
+pub(super) struct Emulation {
+    pub emulator: PathBuf,
+    pub model: String,
+}
+
+impl Run {
+    /// The start of the command line for a program.
+    fn start(&self, program: &Path) -> Command {
+        match &self.emulation {
+            None => Command::new(program),
+            Some(Emulation { emulator, model }) => {
+                let mut command = Command::new(emulator);
+                command.arg("-cpu").arg(model).arg(program);
+                command
+            }
+        }
+    }
 }
 
 /// How a run ended.
@@ -55,7 +78,7 @@ impl Subject<'_> {
             Some(isolation) => isolation.program(self.file.path()),
             None => self.file.path().to_path_buf(),
         };
-        let mut by_hand = Command::new(self.file.path());
+        let mut by_hand = run.start(self.file.path());
         by_hand.env_clear().args(&run.args);
         if run.env.len() <= QUOTED_VARIABLES_MAX {
             by_hand.envs(&run.env);
@@ -64,7 +87,7 @@ impl Subject<'_> {
         if let Some(limit) = run.stack_limit {
             quoted = format!("(ulimit -s {}; {quoted})", limit.0 / 1024);
         }
-        let mut command = Command::new(program);
+        let mut command = run.start(&program);
         command.env_clear().envs(&run.env).args(&run.args).current_dir(folder.path());
         if let Some(limit) = run.stack_limit {
             limit_stack(&mut command, limit);
@@ -118,6 +141,7 @@ impl Ran {
         Observation {
             name: name.into(),
             conclusion,
+            permission: None,
             expected: expected.into(),
             found: found.into(),
             command: self.command,

@@ -9,7 +9,7 @@ use process::Runner;
 use units::{ByteSize, TimeSpan};
 
 use super::*;
-use crate::config::{ProofCommand, ThreadStack, WorkingDirectory};
+use crate::config::{Cpu, EMULATED_PROOFS, ProofCommand, ThreadStack, WorkingDirectory};
 
 /// A shell script as the file that is proved.
 fn script(folder: &Path, text: &str) -> Artifact {
@@ -41,7 +41,7 @@ fn violations(text: &str, declared: ProofCommand) -> Vec<Diagnostic> {
     let file = script(folder.path(), text);
     let (runner, config) = (Runner::without_signals(), config());
     let subject = subject(&runner, &config, &file, folder.path());
-    let observations = command::observe(&subject, &declared).unwrap();
+    let observations = command::observe(&subject, &declared, &Cpu::Native).unwrap();
     settle(&subject, observations).map_or_else(|error| diag::collect(&error), |_| Vec::new())
 }
 
@@ -49,6 +49,7 @@ fn subject<'a>(runner: &'a Runner, config: &'a Prove, file: &'a Artifact, root: 
     static JOBS: LazyLock<Jobs> = LazyLock::new(|| Jobs::new(2).unwrap());
     Subject {
         runner,
+        emulator: None,
         jobs: &JOBS,
         config,
         file,
@@ -196,6 +197,46 @@ fn a_missing_measurement_is_an_error_unless_it_is_allowed() {
     );
 }
 
+/// A script in place of qemu-user: it shows its arguments.
+#[test]
+fn an_emulated_run_has_the_model_before_the_file_and_its_own_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = script(folder.path(), "echo \"$1 $2 ${3##*/} $4\"").path().with_file_name("emulator");
+    std::fs::rename(folder.path().join("program"), &emulator).unwrap();
+    let file = script(folder.path(), "exit 1");
+    let (runner, config) = (Runner::without_signals(), config());
+    let subject = Subject { emulator: Some(&emulator), ..subject(&runner, &config, &file, folder.path()) };
+    let declared = declared(|command| {
+        command.args = vec!["--version".into()];
+        command.contains = vec!["-cpu Nehalem program --version".into()];
+    });
+    let observed = command::observe(&subject, &declared, &Cpu::Emulated("Nehalem".into())).unwrap();
+    assert_eq!(observed[0].conclusion, Conclusion::Holds, "{observed:#?}");
+    assert_eq!(observed[0].name, "proof on Nehalem");
+    assert!(observed[0].command.contains("emulator -cpu Nehalem "), "{}", observed[0].command);
+}
+
+#[test]
+fn without_an_emulator_its_proofs_are_not_measured_and_need_permission() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = script(folder.path(), "exit 0");
+    let runner = Runner::without_signals();
+    let settled = |config: &Prove| {
+        let subject = subject(&runner, config, &file, folder.path());
+        let cpu = Cpu::Emulated("Nehalem".into());
+        let observed = command::observe(&subject, &declared(|command| command.exit_code = Some(0)), &cpu);
+        settle(&subject, observed.unwrap())
+    };
+    let error = settled(&config()).unwrap_err();
+    assert_eq!(diag::exit_code(&diag::collect(&error)), 2);
+    let mut allowed = config();
+    allowed.allow_not_measured.insert(EMULATED_PROOFS.into(), "no network".into());
+    assert_eq!(
+        settled(&allowed).unwrap()[0].outcome,
+        ProofOutcome::NotMeasured { allowed_because: "no network".into() }
+    );
+}
+
 #[test]
 fn a_file_that_changed_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -223,6 +264,7 @@ fn arguments_come_from_a_list_in_a_file() {
                 command.args_from = Some(from);
                 command.contains = vec!["2 a b".into()];
             }),
+            &Cpu::Native,
         )
     };
     assert_eq!(with("/texts").unwrap()[0].conclusion, Conclusion::Holds);

@@ -52,6 +52,7 @@ pub(super) fn observe(subject: &Subject) -> anyhow::Result<Observation> {
     Ok(Observation {
         name: NAME.into(),
         conclusion,
+        permission: None,
         expected: format!("{} has a stack of {}", watched.description(), subject.stack_size),
         found,
         command: quote(&command()),

@@ -4,6 +4,7 @@
 //! Besides `sources` this is the only stage that uses the network. Downloads are pinned by digest where the source is stable
 //! (Python wheels); where a suite moves (Debian), the version of the day is recorded.
 
+mod qemu;
 mod rust;
 mod upx;
 mod wrappers;
@@ -23,7 +24,7 @@ use crate::codes::TOOL_MISSING;
 use crate::config::Config;
 use crate::context::BuildContext;
 use crate::plan::Plan;
-use crate::resolution::{Origin, Resolution, Resolutions, Rust, StdPreference, Tool};
+use crate::resolution::{Emulator, Origin, Resolution, Resolutions, Rust, StdPreference, Tool};
 
 /// Every tool that later stages call, installed.
 ///
@@ -33,7 +34,8 @@ use crate::resolution::{Origin, Resolution, Resolutions, Rust, StdPreference, To
 /// use release::resolution::{Rust, Tool};
 /// fn forge(tool: Tool, rust: Rust, wrappers: release::stages::toolchain::Wrappers) {
 ///     let _ = release::stages::toolchain::Toolchain {
-///         zig: tool.clone(), upx: tool.clone(), make: tool.clone(), objcopy: tool.clone(), host_cc: tool, rust, wrappers,
+///         zig: tool.clone(), upx: tool.clone(), make: tool.clone(), objcopy: tool.clone(), host_cc: tool, emulator: None,
+///         rust, wrappers,
 ///     };
 /// }
 /// ```
@@ -44,6 +46,7 @@ pub struct Toolchain {
     make: Tool,
     objcopy: Tool,
     host_cc: Tool,
+    emulator: Option<Tool>,
     rust: Rust,
     wrappers: Wrappers,
 }
@@ -74,6 +77,11 @@ impl Toolchain {
         &self.host_cc
     }
 
+    /// qemu-user; `None` when no proof needs it, or when it is missing and release.toml allows that.
+    pub fn emulator(&self) -> Option<&Tool> {
+        self.emulator.as_ref()
+    }
+
     /// cargo, rustc and the standard library.
     pub fn rust(&self) -> &Rust {
         &self.rust
@@ -102,6 +110,7 @@ impl Toolchain {
             make: tool("make"),
             objcopy: tool("objcopy"),
             host_cc: tool("cc"),
+            emulator: None,
             rust: Rust {
                 cargo: "cargo".into(),
                 rustc: "rustc".into(),
@@ -129,7 +138,21 @@ pub fn probe(context: &BuildContext, config: &Config, target: &str, std: StdPref
         },
     );
     let [make, objcopy, host_cc] = machine;
-    Resolutions { zig, upx, make, objcopy, host_cc, rust, sources: BTreeMap::new(), fetchers: Vec::new() }
+    let emulator = config
+        .prove
+        .needs_emulator()
+        .then(|| Emulator { tool: qemu::probe(context), is_required: !config.prove.allows_no_emulator() });
+    Resolutions {
+        zig,
+        upx,
+        make,
+        objcopy,
+        host_cc,
+        emulator,
+        rust,
+        sources: BTreeMap::new(),
+        fetchers: Vec::new(),
+    }
 }
 
 /// A program that every build machine has.
@@ -157,11 +180,15 @@ fn machine_tool(context: &BuildContext, name: &'static str, package: &str) -> Re
 /// Installs what the Plan resolved: downloads run in parallel, bounded by the jobs. All problems are reported together.
 pub fn install(plan: &Plan, context: &BuildContext) -> anyhow::Result<Toolchain> {
     let tools = &plan.tools;
-    let ((zig, upx), rust) = context.jobs.join(
+    let ((zig, upx), (rust, emulator)) = context.jobs.join(
         || context.jobs.join(|| zig::install(context, &tools.zig), || upx::install(context, &tools.upx)),
-        || rust::install(context, &tools.rust),
+        || {
+            let emulator = tools.emulator.as_ref().map(|emulator| install_emulator(context, emulator));
+            (rust::install(context, &tools.rust), emulator.transpose())
+        },
     );
     let mut problems = Diagnostics::default();
+    let emulator = emulator.map_err(|error| problems.push_error(&error)).ok().flatten().flatten();
     let mut check = |result: anyhow::Result<Tool>| result.map_err(|error| problems.push_error(&error)).ok();
     let (zig, upx) = (check(zig), check(upx));
     let [make, objcopy, host_cc] =
@@ -172,7 +199,15 @@ pub fn install(plan: &Plan, context: &BuildContext) -> anyhow::Result<Toolchain>
     let all = || Some((zig?, upx?, make?, objcopy?, host_cc?, rust?));
     let (zig, upx, make, objcopy, host_cc, rust) = all().context("a tool is missing without a problem")?;
     let wrappers = wrappers::install(context, &zig, &plan.target)?;
-    Ok(Toolchain { zig, upx, make, objcopy, host_cc, rust, wrappers })
+    Ok(Toolchain { zig, upx, make, objcopy, host_cc, emulator, rust, wrappers })
+}
+
+/// `None` for a missing emulator that the run does not require.
+fn install_emulator(context: &BuildContext, emulator: &Emulator) -> anyhow::Result<Option<Tool>> {
+    match &emulator.tool {
+        Resolution::Missing { .. } if !emulator.is_required => Ok(None),
+        tool => qemu::install(context, tool).map(Some),
+    }
 }
 
 /// A tool that is present, or the problem of a missing one.

@@ -25,7 +25,7 @@ fn idle_signal(core: &Arc<Core>) -> IdleSignal {
             return;
         }
         let mut state = core.lock();
-        state.shares.batch_leaves_a_worker_idle();
+        state.shares.batch_leaves_a_member_idle();
         let has_requests = state.queue.requests() > 0;
         drop(state);
         // A thread that wakes without work takes a core at the moment when the GEMMs of a single text need all cores.

@@ -1,8 +1,9 @@
 //! Runs the queue: two runner threads take turns at forming a batch and waiting for the model.
 //!
 //! While one batch is computed, requests collect for the next. Two runners, so that the end of a batch, when some
-//! workers of the engine are idle, overlaps with the start of the next one; all computing happens on the engine's one
-//! thread pool, for any number of models. The next batch is formed when the engine reports an idle worker
+//! members of the thread team are idle, overlaps with the start of the next one; all computing happens on the engine's one
+//! thread team, for any number of models. The runner is a member of it while it waits for its batch, so at most as many
+//! threads compute as the team has members. The next batch is formed when the engine reports an idle member
 //! ([`engine::IdleSignal`]): formed earlier it would be small, and later requests would wait behind it.
 //!
 //! The lock guards the data of the queue and is never held while a model computes. A batch that fails because a worker

@@ -48,7 +48,7 @@ impl Shares {
     }
 
     /// The next batch or slice may begin.
-    pub fn batch_leaves_a_worker_idle(&mut self) {
+    pub fn batch_leaves_a_member_idle(&mut self) {
         self.batches = self.batches.saturating_sub(1);
     }
 
@@ -106,7 +106,7 @@ mod tests {
         let mut shares = Shares::default();
         shares.batch_begins();
         assert_eq!(shares.choose(true, true, 2), Choice::Wait);
-        shares.batch_leaves_a_worker_idle();
+        shares.batch_leaves_a_member_idle();
         shares.slice_begins();
         assert_eq!(shares.choose(true, true, 2), Choice::Wait);
         assert_eq!(shares.choose(false, true, 2), Choice::TokenizeSlice);

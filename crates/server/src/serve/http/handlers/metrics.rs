@@ -167,6 +167,8 @@ fn models(state: &AppState, registry: &mut Registry) {
     let labels = vec![
         ("version", info.version.to_owned()),
         ("commit", info.commit.to_owned()),
+        ("kernels", state.kernels.clone()),
+        ("isa", engine::Isa::best().to_string()),
         ("blas", engine::blas_info().core),
     ];
     registry.register("inferd_build", "Version of the server and kernel of OpenBLAS", Info::new(labels));

@@ -53,7 +53,10 @@ fn html(state: &AppState) -> String {
         &[
             ("Uptime", duration(state.started.elapsed().as_secs())),
             ("Commit", info.commit.into()),
-            ("Compute", format!("{} threads, OpenBLAS kernel {}", state.threads, blas.core)),
+            (
+                "Compute",
+                format!("{} threads, {}; OpenBLAS kernel {}", state.threads, state.kernels, blas.core),
+            ),
             ("Connections", state.metrics.connections().to_string()),
             ("Requests in flight", format!("{requests} of {}", limits.requests_max)),
             ("Requests in the queue", state.scheduler.queued().to_string()),

@@ -1,0 +1,118 @@
+//! int8: rows of activations as unsigned bytes, columns of weights as signed bytes.
+//!
+//! Activations are asymmetric and scaled for each row, because the values after GELU are skewed. Weights are symmetric and scaled
+//! for each column.
+
+use crate::isa::Isa;
+use crate::matrix::{Matrix, MatrixMut};
+use crate::simd::{Kernel, LANES, Simd, dispatch};
+
+/// What the bytes of a row stand for: `(byte - zero_point) * scale`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RowScale {
+    /// Distance of the values of two adjacent bytes. NaN when the row has a value that is not finite, so that all its products
+    /// are NaN.
+    pub scale: f32,
+    /// The byte that stands for zero, from 0 to 255.
+    pub zero_point: i32,
+}
+
+/// Quantizes each row of `x` to 256 steps from its smallest to its largest value, zero included. Columns of `to` after those of `x`
+/// become byte 0, which must meet weights of zero.
+///
+/// The error of a value is at most 0.51 steps. A row whose steps would be smaller than the smallest normal f32 becomes zero. Panics
+/// when `to` has other rows or fewer columns, or `scales` another length.
+pub fn quantize_rows(isa: Isa, x: Matrix<'_, f32>, to: MatrixMut<'_, u8>, scales: &mut [RowScale]) {
+    assert!(
+        x.rows() == to.rows() && x.columns() <= to.columns() && scales.len() == x.rows(),
+        "[{}, {}] quantized to [{}, {}] with {} scales",
+        x.rows(),
+        x.columns(),
+        to.rows(),
+        to.columns(),
+        scales.len()
+    );
+    dispatch(isa, QuantizeRows { x, to, scales });
+}
+
+/// Adding this to a number below 2^22 rounds it to an integer, ties to even, in the lowest bits.
+const ROUND: f32 = 12_582_912.0;
+
+struct QuantizeRows<'a, 'b> {
+    x: Matrix<'a, f32>,
+    to: MatrixMut<'b, u8>,
+    scales: &'b mut [RowScale],
+}
+
+impl Kernel for QuantizeRows<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        for row in 0..self.x.rows() {
+            let values = self.x.row(row);
+            let RowScale { scale, zero_point } = row_scale(s, values);
+            self.scales[row] = RowScale { scale, zero_point };
+            let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+            let offset = zero_point as f32;
+            let (bytes, padding) = self.to.row_mut(row).split_at_mut(values.len());
+            for (byte, value) in bytes.iter_mut().zip(values) {
+                let step = value * inverse + offset;
+                let step = if step > 0.0 { step } else { 0.0 };
+                let step = if step < 255.0 { step } else { 255.0 };
+                *byte = (step + ROUND).to_bits() as u8;
+            }
+            padding.fill(0);
+        }
+    }
+}
+
+/// Up to 16 values, and zeros.
+#[inline(always)]
+fn load<S: Simd>(s: S, values: &[f32]) -> S::F32 {
+    if values.len() == LANES {
+        // SAFETY: 16 elements.
+        unsafe { s.load(values.as_ptr()) }
+    } else {
+        // SAFETY: these elements.
+        unsafe { s.load_partial(values.as_ptr(), values.len()) }
+    }
+}
+
+/// The scale of a row with these values.
+#[inline(always)]
+fn row_scale<S: Simd>(s: S, values: &[f32]) -> RowScale {
+    let (mut low, mut high, mut check) = (s.splat(0.0), s.splat(0.0), s.splat(0.0));
+    for chunk in values.chunks(LANES) {
+        let x = load(s, chunk);
+        low = s.min(x, low);
+        high = s.max(x, high);
+        // Zero, or NaN when a lane is not finite; comparisons would lose a NaN.
+        check = s.add(check, s.sub(x, x));
+    }
+    let low = -s.reduce_max(s.sub(s.splat(0.0), low));
+    let high = s.reduce_max(high);
+    // Divided before they are subtracted: the difference could be infinite.
+    let scale = high / 255.0 - low / 255.0 + s.reduce_add(check);
+    if scale < f32::MIN_POSITIVE {
+        return RowScale::default();
+    }
+    let zero_point = (-low / scale + ROUND).to_bits() & 0xff;
+    RowScale { scale, zero_point: if scale.is_nan() { 0 } else { zero_point as i32 } }
+}
+
+/// The scale of a column of weights, whose largest magnitude becomes 127: NaN when a weight is not finite.
+pub(crate) fn weight_scale(weights: impl Iterator<Item = f32>) -> f32 {
+    let (mut largest, mut check) = (0.0, 0.0);
+    for weight in weights {
+        largest = f32::max(largest, weight.abs());
+        check += weight * 0.0;
+    }
+    largest / 127.0 + check
+}
+
+/// A weight in steps of its column's scale.
+pub(crate) fn quantize_weight(weight: f32, scale: f32) -> i8 {
+    // Converting saturates, and makes zero of NaN: a column of zeros has the scale 0.
+    (weight / scale).round_ties_even().clamp(-127.0, 127.0) as i8
+}

@@ -1,0 +1,88 @@
+//! What happens to the sums of a product.
+
+use crate::activation;
+use crate::simd::{Kernel, LANES, Simd};
+
+/// What happens to `x * w^T + bias`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Epilogue {
+    /// Replaces the output.
+    Store,
+    /// Is added to the output: residual connections.
+    AddTo,
+    /// GELU by the error function.
+    Gelu,
+    /// GELU by tanh.
+    GeluTanh,
+    /// `x / (1 + e^-x)`
+    Silu,
+}
+
+/// Applies the activation, if the epilogue has one, to a tile of `rows` rows and `vectors` vectors of columns.
+///
+/// # Safety
+///
+/// All vectors of `c`, whose rows are `stride` floats apart, can be read and written.
+#[inline(always)]
+pub(super) unsafe fn activate<S: Simd>(
+    s: S,
+    epilogue: Epilogue,
+    c: *mut f32,
+    stride: usize,
+    rows: usize,
+    vectors: usize,
+) {
+    if !matches!(epilogue, Epilogue::Store | Epilogue::AddTo) {
+        s.call(Activate { epilogue, c, stride, rows, vectors });
+    }
+}
+
+/// Made by [`activate`] only, which has the promise that the pointer is valid.
+struct Activate {
+    epilogue: Epilogue,
+    c: *mut f32,
+    stride: usize,
+    rows: usize,
+    vectors: usize,
+}
+
+impl Kernel for Activate {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        match self.epilogue {
+            Epilogue::Store | Epilogue::AddTo => {}
+            Epilogue::Gelu => self.map(
+                s,
+                #[inline(always)]
+                |x| activation::gelu(s, x),
+            ),
+            Epilogue::GeluTanh => self.map(
+                s,
+                #[inline(always)]
+                |x| activation::gelu_tanh(s, x),
+            ),
+            Epilogue::Silu => self.map(
+                s,
+                #[inline(always)]
+                |x| activation::silu(s, x),
+            ),
+        }
+    }
+}
+
+impl Activate {
+    #[inline(always)]
+    fn map<S: Simd>(self, s: S, function: impl Fn(S::F32) -> S::F32) {
+        for row in 0..self.rows {
+            for v in 0..self.vectors {
+                let at = self.c.wrapping_add(row * self.stride + v * LANES);
+                // SAFETY: as the caller of `activate` promises.
+                let x = unsafe { s.load(at) };
+                // SAFETY: as the caller of `activate` promises.
+                unsafe { s.store(at, function(x)) };
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Products against f64, their independence of the division of work, and wrong products that the checks report.
+
+pub(crate) mod case;
+mod exact;
+pub(crate) mod guarded;
+mod mutants;
+mod shapes;
+
+use super::{Epilogue, PackedF32, Part, gemm_f32, gemm_unpacked};
+use crate::isa::{Isa, Level};
+use crate::matrix::{Matrix, MatrixMut};
+
+/// Sets that round a multiply-add once.
+fn sets_with_fma() -> impl Iterator<Item = Isa> {
+    Isa::available().iter().copied().filter(|isa| cfg!(target_arch = "aarch64") || *isa != Isa::BASELINE)
+}
+
+/// Packs a layer of one part.
+fn pack(weight: Matrix<'_, f32>, bias: &[f32]) -> PackedF32 {
+    PackedF32::pack(&[Part { weight, bias: Some(bias), scale: 1.0 }]).unwrap()
+}
+
+#[test]
+fn the_report_names_the_sets_that_this_cpu_lacks() {
+    let lacks = |level: &Level| Isa::of_level(*level).is_err();
+    let missing: Vec<&str> = Level::ALL.into_iter().filter(lacks).map(Level::name).collect();
+    eprintln!("sets not tested: {missing:?}");
+    assert!(!missing.contains(&"baseline"));
+}
