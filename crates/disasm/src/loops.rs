@@ -91,14 +91,12 @@ fn backward(jump: &Instruction, function: u64) -> Option<(u64, u64)> {
     (is_direct && is_jump && (function..=jump.ip()).contains(&target)).then_some((target, jump.ip()))
 }
 
-/// Whether RBP points to the stack. Otherwise it is a register like others.
+/// Whether RBP is the frame pointer. Otherwise it is a register like others, which can hold the address of an array.
 fn has_frame_pointer(code: &[Instruction]) -> bool {
     code.iter().any(|i| {
-        matches!(i.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64 | Code::Lea_r64_m)
-            && i.op0_kind() == OpKind::Register
-            && i.op0_register() == Register::RBP
-            && (i.op1_kind() == OpKind::Register && i.op1_register() == Register::RSP
-                || i.op1_kind() == OpKind::Memory && i.memory_base() == Register::RSP)
+        matches!(i.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
+            && (i.op0_kind(), i.op1_kind()) == (OpKind::Register, OpKind::Register)
+            && (i.op0_register(), i.op1_register()) == (Register::RBP, Register::RSP)
     })
 }
 
