@@ -81,6 +81,7 @@ pub struct Setup {
 ///
 /// The two differ when a target folder was copied from another checkout: cargo takes the program in it as its own, because
 /// the sources are the same.
+#[expect(clippy::disallowed_methods, reason = "set by `cargo run`, and known before any context exists")]
 pub fn workspace_root() -> PathBuf {
     let compiled = env!("CARGO_MANIFEST_DIR").into();
     let xtask: PathBuf = std::env::var_os("CARGO_MANIFEST_DIR").map_or(compiled, PathBuf::from);

@@ -193,6 +193,9 @@ fn reports_everything_that_is_missing_offline_with_an_empty_cache() {
     error[toolchain-missing]: `cc` is not in PATH
       --> rule cc
     hint: apt-get install gcc
+    error[toolchain-missing]: qemu-user is not installed and not in the cache, and `--offline` is set
+      --> rule qemu
+    hint: run `cargo xtask doctor --fetch` once with a network, or install qemu-user
     error[source-missing]: the source of mimalloc 3.3.2 is not in the cache, and `--offline` is set
       --> rule source
     hint: run `cargo xtask doctor --fetch` once with a network, or name a file: --source mimalloc=FILE
@@ -220,6 +223,8 @@ fn reports_everything_that_is_missing_offline_with_an_empty_cache() {
               hint: apt-get install binutils
     cc        MISSING: `cc` is not in PATH
               hint: apt-get install gcc
+    qemu      MISSING: qemu-user is not installed and not in the cache, and `--offline` is set
+              hint: run `cargo xtask doctor --fetch` once with a network, or install qemu-user
     source    MISSING: the source of mimalloc 3.3.2 is not in the cache, and `--offline` is set
               hint: run `cargo xtask doctor --fetch` once with a network, or name a file: --source mimalloc=FILE
     source    MISSING: the source of openblas 0.3.34 is not in the cache, and `--offline` is set
@@ -245,6 +250,9 @@ fn reports_everything_that_is_missing_offline_with_an_empty_cache() {
     error[toolchain-missing]: `cc` is not in PATH
       --> rule cc
     hint: apt-get install gcc
+    error[toolchain-missing]: qemu-user is not installed and not in the cache, and `--offline` is set
+      --> rule qemu
+    hint: run `cargo xtask doctor --fetch` once with a network, or install qemu-user
     error[source-missing]: the source of mimalloc 3.3.2 is not in the cache, and `--offline` is set
       --> rule source
     hint: run `cargo xtask doctor --fetch` once with a network, or name a file: --source mimalloc=FILE
@@ -278,6 +286,8 @@ fn doctor_reports_missing_tools_for_downloads() {
               hint: apt-get install binutils
     cc        MISSING: `cc` is not in PATH
               hint: apt-get install gcc
+    qemu      MISSING: qemu-user is not installed and not in the cache, and the machine has no apt
+              hint: install qemu-user 7.2 or later with `qemu-x86_64` in PATH, or allow releases without these proofs: `emulated` in [prove.allow_not_measured]
     source    mimalloc 3.3.2 would be fetched: the crate `libmimalloc-sys` 0.1.49
     source    openblas 0.3.34 would be fetched: Debian's source package `openblas`, else https://github.com/OpenMathLib/OpenBLAS/releases/download/v0.3.34/OpenBLAS-0.3.34.tar.gz
     pip       MISSING: `python3` is not in PATH; it downloads wheels
@@ -303,6 +313,9 @@ fn doctor_reports_missing_tools_for_downloads() {
     error[toolchain-missing]: `cc` is not in PATH
       --> rule cc
     hint: apt-get install gcc
+    error[toolchain-missing]: qemu-user is not installed and not in the cache, and the machine has no apt
+      --> rule qemu
+    hint: install qemu-user 7.2 or later with `qemu-x86_64` in PATH, or allow releases without these proofs: `emulated` in [prove.allow_not_measured]
     error[toolchain-missing]: `python3` is not in PATH; it downloads wheels
       --> rule pip
     hint: apt-get install python3 python3-pip

@@ -1,7 +1,7 @@
-//! Innermost loops of x86-64 functions: which vector instructions they execute, and whether they spill registers.
+//! Computing loops of x86-64 functions: which vector instructions they execute, and whether they spill registers.
 //!
-//! A loop is a direct jump backwards inside of a function, and everything between its target and itself. It is innermost when
-//! no other loop lies inside of it. A spill is a vector register that is stored to the stack, or loaded from it: the
+//! A loop is a direct jump backwards inside of a function, and everything between its target and itself. Read are loops of straight
+//! code, without calls and other jumps: the loops that compute. Paths for the ends of rows store vectors on purpose. A spill is a vector register that is stored to the stack, or loaded from it: the
 //! compiler had more values than registers.
 
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
@@ -12,7 +12,7 @@ use crate::functions::{self, Piece};
 use crate::scan::CodeProblem;
 use crate::vectors::{VectorWidth, width};
 
-/// The innermost loops of a function that compute with vectors.
+/// The loops of straight code of a function that compute with vectors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionLoops {
     /// Mangled names; several at one address.
@@ -23,7 +23,7 @@ pub struct FunctionLoops {
     pub loops: Vec<VectorLoop>,
 }
 
-/// An innermost loop.
+/// A loop of straight code.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VectorLoop {
     /// Address of its first instruction.
@@ -72,15 +72,12 @@ fn loops(code: &[u8], address: u64) -> Vec<VectorLoop> {
     let mut ranges: Vec<(u64, u64)> = decoded.iter().filter_map(|jump| backward(jump, address)).collect();
     ranges.sort_unstable();
     ranges.dedup();
-    let is_innermost = |&(start, end): &(u64, u64)| {
-        let inside = |other: &&(u64, u64)| **other != (start, end) && other.0 >= start && other.1 <= end;
-        !ranges.iter().any(|other| inside(&other))
-    };
-    let innermost = ranges.iter().filter(|range| is_innermost(range));
-    let of_range = innermost.map(|&(start, end)| {
+    let of_range = ranges.iter().filter_map(|&(start, end)| {
         let first = decoded.partition_point(|instruction| instruction.ip() < start);
-        let body = decoded[first..].iter().take_while(|instruction| instruction.ip() <= end);
-        vector_loop(start, body, frame)
+        let last = decoded.partition_point(|instruction| instruction.ip() < end);
+        let body = decoded.get(first..last)?;
+        let is_straight = body.iter().all(|instruction| instruction.flow_control() == FlowControl::Next);
+        is_straight.then(|| vector_loop(start, body, frame))
     });
     of_range.filter(|found| !found.instructions.is_empty()).collect()
 }
@@ -94,22 +91,16 @@ fn backward(jump: &Instruction, function: u64) -> Option<(u64, u64)> {
     (is_direct && is_jump && (function..=jump.ip()).contains(&target)).then_some((target, jump.ip()))
 }
 
-/// Whether RBP points to the stack. Otherwise it is a register like others.
+/// Whether RBP is the frame pointer. Otherwise it is a register like others, which can hold the address of an array.
 fn has_frame_pointer(code: &[Instruction]) -> bool {
     code.iter().any(|i| {
-        matches!(i.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64 | Code::Lea_r64_m)
-            && i.op0_kind() == OpKind::Register
-            && i.op0_register() == Register::RBP
-            && (i.op1_kind() == OpKind::Register && i.op1_register() == Register::RSP
-                || i.op1_kind() == OpKind::Memory && i.memory_base() == Register::RSP)
+        matches!(i.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
+            && (i.op0_kind(), i.op1_kind()) == (OpKind::Register, OpKind::Register)
+            && (i.op0_register(), i.op1_register()) == (Register::RBP, Register::RSP)
     })
 }
 
-fn vector_loop<'a>(
-    address: u64,
-    body: impl Iterator<Item = &'a Instruction>,
-    has_frame_pointer: bool,
-) -> VectorLoop {
+fn vector_loop(address: u64, body: &[Instruction], has_frame_pointer: bool) -> VectorLoop {
     let mut found = VectorLoop { address, ..VectorLoop::default() };
     for instruction in body {
         let widest = (0..instruction.op_count())
@@ -177,7 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn an_outer_loop_is_not_innermost() {
+    fn a_loop_with_a_call_or_another_jump_is_not_read() {
+        let call = [0xe8, 0, 0, 0, 0];
+        assert_eq!(looped(&[], &[&FMA, &call]), []);
         let inner_jump = [0x75, 0xf8]; // to the FMA before it
         let found = looped(&[], &[&SPILL, &FMA, &inner_jump]);
         let [inner] = &found[..] else { panic!("{found:?}") };

@@ -27,7 +27,7 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .filter(|line| {
-            let of_machine = ["threads", "batch_tokens", "blas_core", "memory_headroom", "memory_max"];
+            let of_machine = ["threads", "batch_tokens", "blas_core", "isa", "memory_headroom", "memory_max"];
             !of_machine.iter().any(|name| line.contains(name))
         })
         .collect();
@@ -40,6 +40,8 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
     socket_mode = 660 # default
     # api_keys is not set # default
     protect_metrics = false # default
+    gemm = "own" # default
+    # dtype is not set # default
     lazy_weights = true # FILE
     no_memory_check = false # default
     max_inflight = 9 # --max-inflight

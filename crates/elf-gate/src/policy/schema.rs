@@ -143,7 +143,7 @@ schema! {
     isa_baseline: Vec<String>,
     /// Patterns of functions that are called only after a check of the processor, and may use more.
     isa_dispatched: Vec<String>,
-    /// Instruction and registers (`vfmadd231ps zmm`) of the innermost loops of functions, by patterns of their names.
+    /// Instruction and registers (`vfmadd231ps zmm`) of the computing loops of functions, by patterns of their names.
     vector_loops: BTreeMap<String, String>,
     /// Code was compiled with stack canaries.
     needs_stack_protector: bool,

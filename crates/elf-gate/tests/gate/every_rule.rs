@@ -652,8 +652,8 @@ fn vector_loop_rule(table: &mut Table) {
         VIOLATION,
         "`_start`: vector registers on the stack at 0x",
     );
-    check(zmm, &fixture("linked"), VIOLATION, "no innermost loop of `_st*` has `vfmadd231ps zmm`");
-    check(r#"vector_loops = { "_st*" = "vfmadd231ps ymm" }"#, &good, VIOLATION, "no innermost loop");
+    check(zmm, &fixture("linked"), VIOLATION, "no loop of straight code of `_st*` has `vfmadd231ps zmm`");
+    check(r#"vector_loops = { "_st*" = "vfmadd231ps ymm" }"#, &good, VIOLATION, "no loop of straight code");
     check(
         r#"vector_loops = { "kernel*" = "vfmadd231ps zmm" }"#,
         &good,

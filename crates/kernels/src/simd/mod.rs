@@ -8,33 +8,21 @@
 //! of a kernel that take a token must be `#[inline(always)]`, otherwise they are compiled without the instructions.
 
 #[cfg(target_arch = "x86_64")]
-#[allow(
-    clippy::wildcard_imports,
-    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
-)]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction"))]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
-#[allow(
-    clippy::wildcard_imports,
-    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
-)]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction"))]
 mod avx512;
 mod dot;
 #[cfg(target_arch = "x86_64")]
-#[allow(
-    clippy::wildcard_imports,
-    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
-)]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction"))]
 mod dot_avx512;
 mod integers;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
 mod slices;
 #[cfg(target_arch = "x86_64")]
-#[allow(
-    clippy::wildcard_imports,
-    reason = "intrinsics are named by their instruction; the lint does not apply to tests"
-)]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction"))]
 mod sse2;
 #[cfg(test)]
 mod tests;

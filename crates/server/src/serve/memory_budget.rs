@@ -16,7 +16,7 @@ use crate::memory::remedies::{self, Need};
 
 /// Threads, log and runtime of the server, and mimalloc itself: the measurement of the smallest model minus its own
 /// parts.
-const SERVER_BYTES: u64 = 200 << 10;
+const SERVER_BYTES: u64 = 96 << 10;
 
 /// Bytes of the models and the server, by the step of the start that allocates them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

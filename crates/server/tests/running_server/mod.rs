@@ -46,6 +46,8 @@ impl Running {
             "commit",
             "pid",
             "blas",
+            "kernels",
+            "compute",
             "allocator",
             "dir",
             "load_ms",

@@ -9,7 +9,7 @@ use crate::policy::rules::symbols::display_name;
 
 rules! {
     "vector-loops" at COMPILED, enabled by "`vector_loops`: a table from a pattern of functions to an instruction and its registers, such as `vfmadd231ps zmm`" if |policy| !policy.vector_loops.is_empty() => loops {
-        detects: "kernels of which no innermost loop has the instruction, and loops with it that load and store vector registers on the stack; of x86-64 only. Instances of a generic function have one name: one of them must have the instruction",
+        detects: "kernels of which no loop without calls and branches has the instruction, and loops with it that load and store vector registers on the stack; of x86-64 only. Instances of a generic function have one name: one of them must have the instruction",
         rationale: "another version of a compiler, or a small change of the source, makes a kernel several times slower, and its results stay the same",
         incident: "LLVM spilled accumulators of tiles that need all 32 registers; the program computed the same at a fraction of the speed (llvm/llvm-project#62527)",
         other_tools: "`objdump -d` shows the loop; cargo-show-asm shows that of one function; neither judges it",
@@ -43,7 +43,7 @@ fn loops(input: &RuleInput) -> CheckResult {
         if functions.is_empty() {
             violations.push(format!("no function matches `{pattern}`"));
         } else if with.is_empty() {
-            violations.push(format!("no innermost loop of `{pattern}` has `{wanted}`"));
+            violations.push(format!("no loop of straight code of `{pattern}` has `{wanted}`"));
         }
         violations.extend(with.iter().filter_map(|(function, found)| spills(function, found)));
     }

@@ -442,6 +442,24 @@ pub fn flip(bytes: &mut [u8], at: usize, mask: u8) -> Done {
     Ok(())
 }
 
+/// Turns each `vfmadd231ps` on registers of AVX-512 into `vfmadd132ps`.
+pub fn replace_multiply_adds(bytes: &mut [u8]) -> Done {
+    const EVEX: u8 = 0x62;
+    /// Of the second byte, the map of opcodes that begin with 0F 38.
+    const MAP: u8 = 0b111;
+    const MAP_0F38: u8 = 2;
+    const VFMADD231PS: u8 = 0xb8;
+    const VFMADD132PS: u8 = 0x98;
+    let mut found = false;
+    for at in 0..bytes.len().saturating_sub(5) {
+        if bytes[at] == EVEX && bytes[at + 1] & MAP == MAP_0F38 && bytes[at + 4] == VFMADD231PS {
+            bytes[at + 4] = VFMADD132PS;
+            found = true;
+        }
+    }
+    if found { Ok(()) } else { Err("the file has no vfmadd231ps on registers of AVX-512".into()) }
+}
+
 pub fn write(bytes: &mut [u8], at: usize, new: &[u8]) -> Done {
     let place = at.checked_add(new.len()).and_then(|end| bytes.get_mut(at..end));
     place.ok_or_else(|| format!("the file ends before byte {at}"))?.copy_from_slice(new);

@@ -39,7 +39,8 @@ use crate::stages::pack::{Packed, require_made_from};
 pub const READER: &str = "reader";
 const ROUND_TRIP: &str = "round-trip";
 const LOCAL_PATHS: &str = "no-local-paths";
-const ISA_BASELINE: &str = "isa-baseline";
+/// Rules that decode code, which takes a tenth of a second.
+const DECODING: [&str; 2] = ["isa-baseline", "vector-loops"];
 
 /// One kind of damage, and the rule that must reject it.
 #[derive(Clone)]
@@ -335,8 +336,7 @@ impl Originals<'_> {
                             ..Evidence::default()
                         }
                     }
-                    // Decoding all code takes a tenth of a second.
-                    _ if mutant.rule == ISA_BASELINE => {
+                    _ if DECODING.contains(&mutant.rule) => {
                         Evidence { own_bytes: Some(bytes), ..Evidence::default() }
                     }
                     _ => Evidence::default(),

@@ -80,6 +80,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
         let at = elf_edit::entry_offset(bytes)?;
         elf_edit::write(bytes, at, VADDPS_YMM)
     }),
+    optional(Linked, "multiply-adds of kernels replaced", "vector-loops", |bytes, _| {
+        elf_edit::replace_multiply_adds(bytes)
+    }),
     mutant(Linked, "symbol undefined", "undefined-symbols", |bytes, _| elf_edit::undefine_symbol(bytes)),
     mutant(Linked, "made by another compiler", "producers", |bytes, _| elf_edit::change_producer(bytes)),
     mutant(Linked, "size of the ELF header changed", "elf-header", |bytes, _| elf_edit::flip(bytes, 52, 1)),
