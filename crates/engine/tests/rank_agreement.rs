@@ -5,12 +5,12 @@ mod retrieval;
 
 use std::num::NonZeroUsize;
 
-use engine::Embedder;
+use engine::{Embedder, GemmBackend, Isa, OwnKernels, Precision};
 use retrieval::{Agreement, Task, agreement, compare, ranking, task};
 
 /// Queries first, then passages.
-fn vectors(task: &Task) -> Vec<Vec<f32>> {
-    let embedder = Embedder::open(&golden::real_model(), NonZeroUsize::new(2).unwrap());
+fn vectors(task: &Task, gemm: GemmBackend) -> Vec<Vec<f32>> {
+    let embedder = Embedder::open(&golden::real_model(), gemm, NonZeroUsize::new(2).unwrap());
     let embedder = embedder.unwrap_or_else(|error| panic!("{error}"));
     embedder.embed(&[&task.queries[..], &task.passages[..]].concat()).unwrap()
 }
@@ -50,7 +50,7 @@ fn the_texts_are_distinct_and_every_query_asks_for_another_passage() {
 #[test]
 fn the_model_finds_the_passages() {
     let task = task();
-    let vectors = vectors(&task);
+    let vectors = vectors(&task, GemmBackend::default());
     let (queries, passages) = vectors.split_at(task.queries.len());
     let found = queries
         .iter()
@@ -64,9 +64,32 @@ fn the_model_finds_the_passages() {
 #[test]
 fn rounding_of_vectors_lowers_the_agreement_with_its_size() {
     let task = task();
-    let vectors = vectors(&task);
+    let vectors = vectors(&task, GemmBackend::default());
     let agreements = [10, 7, 3, 1].map(|bits| compare(&task, [&vectors, &rounded(&vectors, bits)]).0);
     println!("{agreements:?}");
     assert!(agreements.windows(2).all(|pair| pair[0].kendall > pair[1].kendall), "{agreements:?}");
     assert!(agreements[0].kendall > 0.99 && agreements[0].top_10 > 0.98, "{agreements:?}");
+}
+
+/// The bounds of a precision: worst cosine and largest difference of a component to f32, and agreement of the first ten results.
+#[test]
+fn lower_precisions_stay_within_their_bounds_on_every_instruction_set() {
+    let task = task();
+    let reference = vectors(&task, GemmBackend::default());
+    for isa in Isa::available() {
+        for (precision, cosine_min, max_abs, top_10_min) in [
+            (Precision::Bf16x3, 0.999_999, 1e-5, 0.999),
+            (Precision::Bf16, 0.9999, 3e-3, 0.95),
+            (Precision::Int8, 0.995, 4e-2, 0.85),
+        ] {
+            let found = vectors(&task, GemmBackend::Own(OwnKernels { isa: *isa, precision }));
+            let pairs = || reference.iter().zip(&found);
+            let cosine = pairs().map(|(a, b)| golden::cosine(a, b)).fold(1.0, f64::min);
+            let distance = pairs().map(|(a, b)| golden::max_abs(a, b)).fold(0.0, f32::max);
+            let agreement = compare(&task, [&reference, &found]).0;
+            println!("{isa} {precision:?}: cosine {cosine:.6}, max-abs {distance:.1e}, {agreement:?}");
+            assert!(cosine > cosine_min && distance < max_abs, "{isa} {precision:?}: {cosine} {distance:e}");
+            assert!(agreement.top_10 >= top_10_min, "{isa} {precision:?}: {agreement:?}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ pub struct Flags {
     /// Instruction set of own kernels: baseline, avx2, avx512, avx512-vnni, avx512-bf16 or amx [default: the best of this CPU]
     #[arg(long, value_name = "NAME")]
     isa: Option<Isa>,
-    /// Precision of products: auto (that of f32), f32, bf16 or int8; `MODEL=` sets that of one model; repeatable [default: auto]
+    /// Precision of products, or of one model; repeatable; auto is that of f32 [default: auto] [possible values: auto, f32, bf16, int8]
     #[arg(long, value_name = "[MODEL=]TYPE")]
     dtype: Vec<DtypeOfModel>,
     /// Kernels of OpenBLAS: Prescott, Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
