@@ -2,7 +2,7 @@
 //! that the target makes.
 #![no_main]
 
-use disasm::{Baseline, CodeFacts, beyond_baseline, widest_registers};
+use disasm::{Baseline, CodeFacts, beyond_baseline, vector_loops, widest_registers};
 use libfuzzer_sys::fuzz_target;
 
 const X86_64: u16 = 62;
@@ -21,6 +21,11 @@ fuzz_target!(|input: &[u8]| {
         &made
     };
     let _ = widest_registers(rest);
+    if let Ok(functions) = vector_loops(bytes, |_| true) {
+        let loops = functions.iter().flat_map(|function| &function.loops);
+        let instructions: usize = loops.flat_map(|found| &found.instructions).map(|(.., count)| count).sum();
+        assert!(instructions <= bytes.len(), "an instruction is in two loops");
+    }
     for baselines in BASELINES {
         let [small, large] = baselines.map(|name| {
             let baseline = Baseline::parse([name]).expect("a level");

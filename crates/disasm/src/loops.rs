@@ -72,12 +72,15 @@ fn loops(code: &[u8], address: u64) -> Vec<VectorLoop> {
     let mut ranges: Vec<(u64, u64)> = decoded.iter().filter_map(|jump| backward(jump, address)).collect();
     ranges.sort_unstable();
     ranges.dedup();
+    let leaves = |(_, i): &(usize, &Instruction)| i.flow_control() != FlowControl::Next;
+    let jumps: Vec<usize> = decoded.iter().enumerate().filter(leaves).map(|(index, _)| index).collect();
     let of_range = ranges.iter().filter_map(|&(start, end)| {
         let first = decoded.partition_point(|instruction| instruction.ip() < start);
         let last = decoded.partition_point(|instruction| instruction.ip() < end);
-        let body = decoded.get(first..last)?;
-        let is_straight = body.iter().all(|instruction| instruction.flow_control() == FlowControl::Next);
-        is_straight.then(|| vector_loop(start, body, frame))
+        // The jump that closes the loop is the first one after its start. So no instruction is in two loops, and a file of jumps
+        // takes no more time than another one.
+        let next_jump = jumps.get(jumps.partition_point(|jump| *jump < first))?;
+        (*next_jump == last).then(|| vector_loop(start, &decoded[first..last], frame))
     });
     of_range.filter(|found| !found.instructions.is_empty()).collect()
 }

@@ -11,6 +11,7 @@ mod http;
 mod inferd;
 mod inputs;
 mod line_child;
+mod peak;
 mod peers;
 mod report;
 mod samples;
@@ -27,8 +28,6 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 use diag::Diagnostics;
-use kernels::isa::Isa;
-use kernels::peak_rate::{Operation, peak_rate};
 use release::context::BuildContext;
 use release::plan::Plan;
 
@@ -37,6 +36,7 @@ use crate::stdout;
 use accuracy::Accuracy;
 use driver::Driver;
 use inferd::Inferd;
+use peak::{Probe, Reading};
 use peers::Peers;
 use report::{Measured, Peaks, Report, Row, Work};
 use samples::{Rounds, Sample, Samples};
@@ -50,10 +50,6 @@ diag::codes! {
     }
 }
 
-/// Time of one probe on all cores.
-const PROBE: Duration = Duration::from_millis(20);
-/// Probes before the first sample; the best one counts.
-const PROBES_FIRST: usize = 15;
 /// Between a computation and a probe: the threads of a runtime spin for some milliseconds after their last work, and use a core.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Bound of all samples of a row, as a multiple of those that count.
@@ -104,7 +100,8 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     let peers = Peers::install(plan, context, args.python.clone(), args.torch)?;
     let inputs = inputs::prepare(plan, context, &peers.python, peers::REQUIREMENTS, model)?;
     let cores = std::thread::available_parallelism()?.get();
-    let first = peaks(cores);
+    let probe = Probe::build(plan, context, cores)?;
+    let Reading { isa, peaks: first } = probe.read_first()?;
 
     let inferd = || Inferd { context, binary: &binary, inputs: &inputs, threads: cores };
     let mut subjects = inferd().subjects()?;
@@ -121,13 +118,13 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
         context.runner.check()?;
         started.push((subject, driver));
     }
-    let (rows, peak) = measure(started, &args, context, first.f32, cores)?;
+    let (rows, peak) = measure(started, &args, context, first.f32, &probe)?;
 
     let widths = work::Widths::read(&inputs.model)?;
     let operations = inputs.lengths.iter().map(|tokens| widths.operations(*tokens)).sum();
     let report = Report {
         machine: super::machine(),
-        isa: Isa::best().to_string(),
+        isa,
         cores,
         peaks: Peaks { f32: peak, ..first },
         batch: Work { texts: inputs.texts.len(), tokens: inputs.tokens(), operations },
@@ -146,19 +143,6 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
         Format::Json => format!("{:#}\n", report.json()),
     })?;
     Diagnostics(report.problems()).into_result().map(|()| Outcome::Pass)
-}
-
-fn probe(cores: usize, operation: Operation) -> Option<f64> {
-    peak_rate(Isa::best(), operation, cores, PROBE)
-}
-
-fn peaks(cores: usize) -> Peaks {
-    let best = |operation| (0..PROBES_FIRST).filter_map(|_| probe(cores, operation)).reduce(f64::max);
-    Peaks {
-        f32: best(Operation::F32).unwrap_or(0.0),
-        bf16: best(Operation::Bf16),
-        int8: best(Operation::Int8),
-    }
 }
 
 /// Starts a program and compares its vectors.
@@ -192,14 +176,14 @@ fn measure(
     args: &Args,
     context: &BuildContext,
     first_probe: f64,
-    cores: usize,
+    probe: &Probe<'_>,
 ) -> anyhow::Result<(Vec<Row>, f64)> {
     let wanted = usize::from(args.rounds);
     let rounds = Rounds { wanted, most: wanted * SAMPLES_MOST };
     let mut failures: Vec<Option<String>> = vec![None; started.len()];
     let settled_probe = || {
         std::thread::sleep(SETTLE);
-        probe(cores, Operation::F32).unwrap_or(0.0)
+        probe.read().map(|reading| reading.peaks.f32)
     };
     let of_workloads = Workload::ALL.len();
     let collected = samples::collect(started.len() * of_workloads, rounds, first_probe, |cell| {
@@ -207,9 +191,9 @@ fn measure(
         let (row, workload) = (cell / of_workloads, Workload::ALL[cell % of_workloads]);
         let (subject, Ok((driver, _))) = &mut started[row] else { return Ok(None) };
         context.events().step(format!("{subject}: {}", workload.name()));
-        let probe_before = settled_probe();
+        let probe_before = settled_probe()?;
         match (driver.measure)(workload) {
-            Ok(times) => Ok(Some(Sample { times, probe_before, probe_after: settled_probe() })),
+            Ok(times) => Ok(Some(Sample { times, probe_before, probe_after: settled_probe()? })),
             Err(error) => {
                 context.runner.check()?;
                 failures[row] = Some(format!("{error:#}"));
