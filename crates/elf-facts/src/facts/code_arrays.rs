@@ -26,11 +26,7 @@ pub(super) fn code_arrays(words: Words, segments: &[Segment], sections: &[Sectio
     const LISTED: usize = 4;
     let pointer_bytes = words.pointer_bytes();
     let end_mark = if words.class_bits == 32 { u64::from(u32::MAX) } else { u64::MAX };
-    let code = code_ranges(segments);
-    let is_code = |address: u64| {
-        let after = code.partition_point(|range| range.start <= address);
-        after.checked_sub(1).is_some_and(|index| code[index].contains(&address))
-    };
+    let code = Ranges::of(segments, Segment::is_executable);
     // Arrays that do not overlap are read completely. Sections of a damaged file may all be the same large array.
     let mut left = words.bytes.len() as u64 / pointer_bytes;
     let arrays = sections.iter().filter(|section| {
@@ -42,7 +38,8 @@ pub(super) fn code_arrays(words: Words, segments: &[Segment], sections: &[Sectio
         left -= read;
         let pointers =
             (0..read).map_while(|index| words.pointer_at(section.offset.checked_add(index * pointer_bytes)?));
-        let outside = pointers.filter(|&pointer| pointer != 0 && pointer != end_mark && !is_code(pointer));
+        let outside =
+            pointers.filter(|&pointer| pointer != 0 && pointer != end_mark && !code.contain(pointer));
         CodeArray {
             section: section.name.clone(),
             count,
@@ -53,19 +50,29 @@ pub(super) fn code_arrays(words: Words, segments: &[Segment], sections: &[Sectio
     arrays.collect()
 }
 
-/// The addresses of executable segments, sorted and without overlap.
-fn code_ranges(segments: &[Segment]) -> Vec<Range<u64>> {
-    let code = segments.iter().filter(|segment| segment.kind_number == PT_LOAD && segment.is_executable());
-    let mut ranges: Vec<Range<u64>> = code.map(|segment| segment.address..segment.end_address()).collect();
-    ranges.sort_unstable_by_key(|range| range.start);
-    ranges.dedup_by(|next, last| {
-        let is_merged = next.start <= last.end;
-        if is_merged {
-            last.end = last.end.max(next.end);
-        }
-        is_merged
-    });
-    ranges
+/// The addresses of loaded segments, sorted and without overlap.
+pub(super) struct Ranges(Vec<Range<u64>>);
+
+impl Ranges {
+    pub fn of(segments: &[Segment], is_wanted: impl Fn(&Segment) -> bool) -> Ranges {
+        let wanted = segments.iter().filter(|segment| segment.kind_number == PT_LOAD && is_wanted(segment));
+        let mut ranges: Vec<Range<u64>> =
+            wanted.map(|segment| segment.address..segment.end_address()).collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        ranges.dedup_by(|next, last| {
+            let is_merged = next.start <= last.end;
+            if is_merged {
+                last.end = last.end.max(next.end);
+            }
+            is_merged
+        });
+        Ranges(ranges)
+    }
+
+    pub fn contain(&self, address: u64) -> bool {
+        let after = self.0.partition_point(|range| range.start <= address);
+        after.checked_sub(1).is_some_and(|index| self.0[index].contains(&address))
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::elf::parsed::{ParsedElf, is_debug_only};
 use crate::elf::symbols::SymbolTable;
 use crate::elf::types::{DebugLink, Dynamic, Header, PT_LOAD, Section, Segment, stack_segments};
 use crate::elf::versions::NeededVersion;
+use crate::facts::address_table::{self, AddressTable};
 use crate::facts::code_arrays::{self, CodeArray};
 use crate::facts::contents::{self, AuditableDependencies};
 use crate::facts::entry::{self, EntryPoint};
@@ -76,6 +77,8 @@ pub struct Facts {
     pub unwind_table: Option<UnwindTable>,
     /// `.init_array` and its relatives.
     pub code_arrays: Vec<CodeArray>,
+    /// `.got` of a program that no loader relocates.
+    pub address_table: Option<AddressTable>,
     /// Layout that UPX wrote around the original file.
     pub upx: Option<UpxFacts>,
 }
@@ -145,6 +148,12 @@ pub fn inspect_for(bytes: &[u8], local_paths: &LocalPathSearch) -> Result<Facts,
         entry_point,
         unwind_table,
         code_arrays: code_arrays::code_arrays(words, loaded, &elf.sections),
+        address_table: address_table::address_table(
+            words,
+            kind == FileKind::StaticExecutable && address_table::is_supported(machine_number),
+            loaded,
+            &elf.sections,
+        ),
         symbols,
         dynamic_symbols,
         header: elf.header,

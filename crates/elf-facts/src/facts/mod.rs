@@ -3,6 +3,7 @@
 //! The module contains no rule, and it neither runs nor unpacks a file. Of a packed file it decompresses the first block,
 //! which holds the original program headers.
 
+mod address_table;
 mod code_arrays;
 mod contents;
 mod demangle;
@@ -26,6 +27,7 @@ pub use crate::elf::types::{
     stack_segments,
 };
 pub use crate::elf::versions::NeededVersion;
+pub use address_table::AddressTable;
 pub use code_arrays::CodeArray;
 pub use contents::AuditableDependencies;
 pub use demangle::demangle;

@@ -115,6 +115,16 @@ pub fn break_unwind_table(bytes: &mut [u8]) -> Done {
     }
 }
 
+/// An address of `.got` that leads nowhere; in a program without addresses there, a damaged search table.
+pub fn break_got(bytes: &mut [u8]) -> Done {
+    const NOWHERE: u64 = 0x7fff_ffff_f000;
+    let facts = elf_gate::inspect(bytes).map_err(|error| error.to_string())?;
+    match facts.section(".got").filter(|got| facts.address_table.is_some() && got.size_bytes >= 8) {
+        Some(got) => write(bytes, got.offset as usize, &NOWHERE.to_le_bytes()),
+        None => break_unwind_table(bytes),
+    }
+}
+
 pub fn set_machine(bytes: &mut [u8], machine: u16) -> Done {
     write(bytes, 18, &machine.to_le_bytes())
 }

@@ -98,6 +98,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "search table of the unwinder damaged", "code-pointers", |bytes, _| {
         elf_edit::break_unwind_table(bytes)
     }),
+    mutant(Linked, "address in the .got changed", "code-pointers", |bytes, _| elf_edit::break_got(bytes)),
     mutant(Linked, "cut in half", READER, |bytes, _| cut(bytes, bytes.len() / 2)),
     mutant(Linked, "packed file in its place", "not-packed", |bytes, originals| {
         replace(bytes, originals.packed)

@@ -13,6 +13,9 @@ pub(super) fn check(facts: &Facts) -> CheckResult {
             problems.require(false, &array.section, "pointers into executable segments", Hex(pointer));
         }
     }
+    for &address in facts.address_table.iter().flat_map(|table| &table.outside) {
+        problems.require(false, ".got", "addresses of segments", Hex(address));
+    }
     unwind_table(facts, &mut problems);
     build_id(facts, &mut problems);
     problems.result("pointers to code that lead into code")

@@ -57,7 +57,7 @@ rules! {
         fix: "remove the bytes, or embed them in a section with `objcopy --add-section`; `patchelf` leaves such bytes, so link with the right run path instead",
     }
     "code-pointers" at UNPACKED, enabled by "every policy" if |_| true => code_pointers {
-        detects: "pointers to code that lead elsewhere: entries of .init_array and .fini_array, the search table of the unwinder; and a build-id note that is not whole",
+        detects: "pointers that lead elsewhere: entries of .init_array and .fini_array, addresses in the .got of a static program at a fixed position, the search table of the unwinder; and a build-id note that is not whole",
         rationale: "the start code calls each entry of .init_array; a wrong search table turns the first panic or exception into an abort",
         incident: "a linker script dropped .eh_frame and kept .eh_frame_hdr: the first panic of a release ended the process without a message",
         other_tools: "`eu-elflint` reads none of these contents; readelf shows them",
