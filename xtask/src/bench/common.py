@@ -99,3 +99,16 @@ def run(main):
         import traceback
         traceback.print_exc()
     sys.exit(EXIT_NOT_MEASURED)
+
+
+def tokenizer(model_dir):
+    """The tokenizer of a model, truncating as sentence-transformers does: tokenizer.json has a limit of its own."""
+    import json
+    import pathlib
+
+    from tokenizers import Tokenizer
+    loaded = Tokenizer.from_file(f"{model_dir}/tokenizer.json")
+    loaded.no_padding()
+    settings = json.loads(pathlib.Path(model_dir, "sentence_bert_config.json").read_text())
+    loaded.enable_truncation(max_length=settings["max_seq_length"])
+    return loaded

@@ -192,10 +192,8 @@ def main():
         raise common.NotMeasured(f"{name} has {', '.join(runtime.precisions)}, and not {precision}")
 
     import numpy
-    from tokenizers import Tokenizer
     cores = len(os.sched_getaffinity(0))
-    tokenizer = Tokenizer.from_file(f"{model_dir}/tokenizer.json")
-    tokenizer.no_padding()
+    tokenizer = common.tokenizer(model_dir)
     tokenize = lambda texts: [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
     inputs = json.loads(pathlib.Path(prepared, "texts.json").read_text())
     texts, single_text = inputs["texts"], [inputs["single"]]

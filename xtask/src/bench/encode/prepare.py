@@ -86,10 +86,8 @@ def main():
     import onnx
     from bert_onnx import Bert
     from onnxruntime.quantization import QuantType, quantize_dynamic
-    from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(f"{model_dir}/tokenizer.json")
-    tokenizer.no_padding()
+    tokenizer = common.tokenizer(model_dir)
     every = common.texts(tokenizer.get_vocab(), TEXTS + CALIBRATION_TEXTS)
     ids = [encoding.ids for encoding in tokenizer.encode_batch(every)]
     texts, measured, calibration = every[:TEXTS], ids[:TEXTS], ids[TEXTS:]
