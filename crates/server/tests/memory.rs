@@ -13,11 +13,13 @@ use std::process::Stdio;
 use run_inferd::inferd;
 
 const TOLERANCE: f64 = 0.10;
-/// Allowed difference below [`SMALL_BYTES`]: which threads hold a page of the allocator (64 KiB) at the measurement is
-/// random.
-const RANDOM_PAGES_BYTES: f64 = (320 << 10) as f64;
-/// What the smallest model takes at most.
-const SMALL_BYTES: f64 = (1 << 20) as f64;
+/// Allowed difference for batches below the default. The smallest batches of the smallest model take less than 1 MiB,
+/// and which threads hold a page of the allocator (64 KiB) at the measurement is random.
+const RANDOM_PAGES_BYTES: f64 = (192 << 10) as f64;
+const DEFAULT_BATCH_TOKENS: usize = 1024;
+/// The start that takes most counts, because the estimate has to cover it: which threads hold a page of the allocator differs
+/// from start to start.
+const STARTS: usize = 5;
 
 /// Every model in fixtures/models, and the real one.
 #[expect(clippy::disallowed_methods, reason = "inputs of tests are variables")]
@@ -64,9 +66,10 @@ fn the_estimate_is_within_ten_percent_of_the_measurement() {
     for model in models() {
         for threads in [1, 2] {
             for batch_tokens in [64, 256, 1024, 4096] {
-                let found = after_load(&model, threads, batch_tokens);
-                let is_small = found["anonymous"] < SMALL_BYTES;
-                let tolerance_bytes = if is_small { RANDOM_PAGES_BYTES } else { 0.0 };
+                let tolerance_bytes =
+                    if batch_tokens < DEFAULT_BATCH_TOKENS { RANDOM_PAGES_BYTES } else { 0.0 };
+                let starts = (0..STARTS).map(|_| after_load(&model, threads, batch_tokens));
+                let found = starts.max_by(|a, b| a["anonymous"].total_cmp(&b["anonymous"])).unwrap();
                 if let Some(problem) = problem(found["estimate"], found["anonymous"], tolerance_bytes) {
                     problems.push(format!(
                         "{}, {threads} threads, {batch_tokens} tokens: {problem}: {found:?}",
@@ -83,7 +86,7 @@ fn the_estimate_is_within_ten_percent_of_the_measurement() {
 fn rejects_a_wrong_or_missing_estimate() {
     assert_eq!(problem(1.09, 1.0, 0.0), None);
     assert_eq!(problem(600e3, 700e3, RANDOM_PAGES_BYTES), None);
-    assert!(problem(600e3, 1000e3, RANDOM_PAGES_BYTES).is_some());
+    assert!(problem(600e3, 800e3, RANDOM_PAGES_BYTES).is_some());
     for (estimate, measured) in
         [(1.11, 1.0), (0.89, 1.0), (0.0, 1.0), (1.0, 0.0), (0.0, 0.0), (f64::NAN, 1.0)]
     {

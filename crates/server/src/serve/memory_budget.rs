@@ -18,6 +18,10 @@ use crate::memory::remedies::{self, Need};
 /// parts.
 const SERVER_BYTES: u64 = 96 << 10;
 
+/// What a compute thread takes besides its matrices and its stack: the first pages of its heap, measured as the difference between
+/// two threads and one with the smallest model.
+const THREAD_BYTES: u64 = 112 << 10;
+
 /// Bytes of the models and the server, by the step of the start that allocates them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Breakdown {
@@ -42,7 +46,10 @@ impl Breakdown {
             memory::budget(dir, Workload { threads, batch_tokens, gemm: backends.of(name) })
         };
         let budgets: Result<Vec<_>, _> = models.iter().map(budget).collect();
-        Ok(Self::of(budgets.map_err(|error| error.diagnostic())?))
+        let mut breakdown = Self::of(budgets.map_err(|error| error.diagnostic())?);
+        // The caller of a computation is one of the threads, and is part of the server.
+        breakdown.compute += THREAD_BYTES * (threads as u64).saturating_sub(1);
+        Ok(breakdown)
     }
 
     /// The sum over models.
