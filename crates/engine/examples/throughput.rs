@@ -1,5 +1,5 @@
-//! Time split of a batch: `throughput MODEL_DIR TEXTS_FILE [THREADS] [ROUNDS] [GEMM]`, one text per line. GEMM is
-//! `openblas` or an instruction set.
+//! Time split of a batch: `throughput MODEL_DIR TEXTS_FILE [THREADS] [ROUNDS] [GEMM] [PRECISION]`, one text per line. GEMM is
+//! `openblas` or an instruction set; PRECISION is `f32`, `bf16` or `int8`.
 //!
 //! For tuning of kernels and chunk sizes. `cargo xtask bench embed` compares the released binary with the reference.
 #![expect(clippy::print_stdout, reason = "a program")]
@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use engine::{GemmBackend, OwnKernels};
+use engine::{GemmBackend, OwnKernels, Precision};
 
 const ROUNDS_DEFAULT: usize = 5;
 const SINGLE_TEXTS: usize = 100;
@@ -22,11 +22,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok()
         .map_or(std::thread::available_parallelism(), |n| n.parse().map_err(std::io::Error::other))?;
     let rounds: usize = next("ROUNDS").map_or(Ok(ROUNDS_DEFAULT), |n| n.parse())?;
-    let gemm = match next("GEMM") {
+    let mut gemm = match next("GEMM") {
         Ok(name) if name == "openblas" => GemmBackend::OpenBlas,
         Ok(isa) => GemmBackend::Own(OwnKernels::automatic(isa.parse()?)),
         Err(_) => GemmBackend::default(),
     };
+    if let (GemmBackend::Own(own), Ok(precision)) = (&mut gemm, next("PRECISION")) {
+        own.precision = match precision.as_str() {
+            "f32" => Precision::F32,
+            "bf16" => Precision::Bf16,
+            "int8" => Precision::Int8,
+            other => return Err(format!("PRECISION is `{other}`, not f32, bf16 or int8").into()),
+        };
+    }
     let texts: Vec<&str> = texts.lines().collect();
 
     let start = Instant::now();

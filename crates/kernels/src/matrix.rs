@@ -18,6 +18,7 @@ pub struct Matrix<'a, T> {
 
 impl<'a, T: Element> Matrix<'a, T> {
     /// `rows` rows of `columns` elements, the first elements of two rows `stride` apart. Panics when `data` is shorter.
+    #[inline(always)]
     pub fn new(data: &'a [T], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(columns <= stride, "rows overlap: {columns} columns, {stride} apart");
         assert!(data.len() >= length(rows, columns, stride), "{} elements for {rows} rows", data.len());
@@ -40,6 +41,7 @@ impl<'a, T: Element> Matrix<'a, T> {
     }
 
     /// One row.
+    #[inline(always)]
     pub fn row(&self, row: usize) -> &'a [T] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         &self.data[row * self.stride..][..self.columns]
@@ -52,6 +54,7 @@ impl<'a, T: Element> Matrix<'a, T> {
 
     /// The view of some rows and columns.
     #[must_use]
+    #[inline(always)]
     pub fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
         assert!(rows.end <= self.rows && columns.end <= self.columns, "{rows:?}, {columns:?}");
         let start = rows.start * self.stride + columns.start;
@@ -99,6 +102,7 @@ impl<'a, T: Element> MatrixMut<'a, T> {
     }
 
     /// One row.
+    #[inline(always)]
     pub fn row_mut(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "row {row} of {}", self.rows);
         let start = self.start.wrapping_add(row * self.stride);
@@ -112,6 +116,7 @@ impl<'a, T: Element> MatrixMut<'a, T> {
     }
 
     /// Some of the rows.
+    #[inline(always)]
     pub fn rows_mut(&mut self, rows: Range<usize>) -> MatrixMut<'_, T> {
         assert!(rows.start <= rows.end && rows.end <= self.rows, "{rows:?} of {}", self.rows);
         let start =

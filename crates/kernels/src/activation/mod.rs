@@ -85,15 +85,22 @@ pub(crate) fn silu<S: Simd>(s: S, x: S::F32) -> S::F32 {
 /// of a row, whose largest term is 1. The computation is `2^n * e^r` with `|r| <= ln 2 / 2` and a polynomial for `e^r`.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::F32) -> S::F32 {
-    /// Adding 1.5 * 2^23 rounds to an integer and stores it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
+    exp_up_to_88(s, s.min(s.splat(88.0), x))
+}
+
+/// [`exp`] without its upper limit, for softmax, whose arguments are not above 0: a constant less, of which a loop has too many for
+/// the registers of AVX2.
+#[inline(always)]
+pub(crate) fn exp_up_to_88<S: Simd>(s: S, x: S::F32) -> S::F32 {
+    /// Adding 1.5 * 2^23 rounds to an integer and stores it in the low bits; 127 more makes them those of an exponent.
+    const ROUND: f32 = 12_582_912.0 + 127.0;
     /// ln 2 in two parts; the product of n and the first part is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     /// Coefficients, lowest power first, from `fit.py`.
     const E: [f32; 7] = [1.0, 1.0, 0.499_999_9, 0.166_664_2, 4.166_822_5e-2, 8.374_816e-3, 1.383_684_6e-3];
 
-    let x = clamp(s, x, -87.0, 88.0);
+    let x = s.max(s.splat(-87.0), x);
     let rounded = s.mul_add(x, s.splat(std::f32::consts::LOG2_E), s.splat(ROUND));
     let n = s.sub(rounded, s.splat(ROUND));
     let r = s.mul_add(n, s.splat(-LN2_LOW), s.mul_add(n, s.splat(-LN2_HIGH), x));

@@ -1,7 +1,7 @@
 //! Attention of one sequence: `softmax(query * key^T) * value` for each head.
 //!
-//! For a block of rows the scores of all keys are computed, made to `e^(score - largest)`, and multiplied with the values,
-//! while they are in the first-level cache (up to about 800 tokens) or the second (up to 16,000). The division by the sum
+//! For a block of up to 32 queries the scores of all keys are computed, made to `e^(score - largest)`, and multiplied with the
+//! values, while they are in the first-level cache (up to about 300 tokens) or the second (up to 8,000). The division by the sum
 //! follows at the store.
 //!
 //! There is no scale: `1 / sqrt(head_size)` belongs to the weights of the query, into which it is multiplied at load. There is no
@@ -14,12 +14,12 @@ mod tests;
 
 use std::ops::Range;
 
-use crate::gemm::tile::MAX_ROWS;
+use crate::gemm::tile::MAX_VECTORS;
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::simd::{Kernel, LANES, Simd, dispatch};
 use head::Head;
-use operands::Operands;
+use operands::{KeysValues, width};
 
 /// Where the heads of a layer are in the output of its query, key and value product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,8 @@ pub struct AttentionShape {
 
 /// Floats of scratch memory that [`attention`] needs for a sequence of `tokens`: proportional to the tokens.
 pub fn attention_scratch_floats(tokens: usize, head_size: usize) -> usize {
-    tokens.next_multiple_of(LANES) * (head_size + LANES + MAX_ROWS)
+    let (keys_values, scores) = (2 * width(head_size), MAX_VECTORS * LANES);
+    tokens * (keys_values + scores) + MAX_VECTORS * LANES * head_size
 }
 
 /// Computes some heads of one sequence. The rows of `qkv` are its tokens; the columns of `out` are those of `heads`, one after
@@ -85,24 +86,27 @@ impl Kernel for Attention<'_> {
     fn run<S: Simd>(self, s: S) {
         let AttentionShape { heads, kv_heads, head_size, query, key, value } = self.shape;
         let tokens = self.qkv.rows();
-        let (scratch, _) = self.scratch.as_chunks_mut::<LANES>();
-        let (scores, panels) = scratch.split_at_mut(MAX_ROWS * tokens.div_ceil(LANES));
+        let (keys_values, rest) = self.scratch.split_at_mut(2 * tokens * width(head_size));
+        let (vectors, _) = rest.as_chunks_mut::<LANES>();
+        let (packed_queries, scores) = vectors.split_at_mut(MAX_VECTORS * head_size);
         let columns = |first: usize| self.qkv.part(0..tokens, first..first + head_size);
 
-        let (mut out, mut packed) = (self.out, None);
-        for head in self.heads {
+        let mut out = self.out;
+        let mut head = self.heads.start;
+        while head < self.heads.end {
+            // The heads that share keys and values.
             let kv_head = head / (heads / kv_heads);
-            if packed != Some(kv_head) {
-                let (keys, values) =
-                    (columns(key + kv_head * head_size), columns(value + kv_head * head_size));
-                operands::pack(keys, values, panels);
-                packed = Some(kv_head);
+            let end = self.heads.end.min((kv_head + 1) * (heads / kv_heads));
+            let (keys, values) = (columns(key + kv_head * head_size), columns(value + kv_head * head_size));
+            let keys_values = KeysValues::pack(s, keys, values, keys_values);
+            for head in head..end {
+                let queries = columns(query + head * head_size);
+                let (head_out, rest) = out.split_columns(head_size);
+                out = rest;
+                let (packed_queries, scores) = (&mut *packed_queries, &mut *scores);
+                Head { queries, keys_values, packed_queries, scores, out: head_out }.compute(s);
             }
-            let queries = columns(query + head * head_size);
-            let (head_out, rest) = out.split_columns(head_size);
-            out = rest;
-            let operands = Operands::new(columns(value + kv_head * head_size), panels);
-            Head { queries, operands, scores: &mut *scores, out: head_out }.compute(s);
+            head = end;
         }
     }
 }

@@ -1,105 +1,101 @@
-//! The right operands of the two products of a head, as vectors of 16 columns.
-
-use std::marker::PhantomData;
+//! The operands of the two products of a head.
 
 use crate::matrix::Matrix;
-use crate::simd::LANES;
+use crate::simd::{self, LANES, Simd};
 
-/// Vectors of a right operand: for each `k` the same columns of row `k`, and the next 16 columns after them.
+/// The keys and values of a head: copies without the columns of other heads, because the rows of a layer are a multiple of 512 bytes
+/// apart and would meet in a few sets of the first-level cache.
 #[derive(Clone, Copy)]
-pub(super) struct Vectors<'a> {
-    /// The vector of row 0.
-    pub start: *const f32,
-    /// Floats from the vector of a row to that of the next row.
-    pub row_stride: usize,
-    /// Floats from a vector to that of the next 16 columns.
-    pub column_stride: usize,
-    /// Rows.
-    pub rows: usize,
-    /// Vectors of 16 columns of a row.
-    pub count: usize,
-    memory: PhantomData<&'a [f32]>,
+pub(super) struct KeysValues<'a> {
+    /// `[tokens, width]`, with zeros in the columns after the head.
+    keys: &'a [f32],
+    values: &'a [f32],
+    tokens: usize,
+    head_size: usize,
 }
 
-/// The keys and values of a head.
-pub(super) struct Operands<'a> {
-    values: Matrix<'a, f32>,
-    /// The keys transposed, in panels of 16 keys: `[tokens / 16][head_size][16]`, with any content for keys beyond the last
-    /// token: softmax does not read their scores. Then the last columns of the values, when they are no full vector:
-    /// `[tokens][16]`, padded with zeros.
-    panels: &'a [[f32; LANES]],
+/// Floats of a row of [`KeysValues`].
+pub(super) fn width(head_size: usize) -> usize {
+    head_size.next_multiple_of(LANES)
 }
 
-/// Writes what [`Operands`] has in its panels. The values themselves are used where they are.
-pub(super) fn pack(keys: Matrix<'_, f32>, values: Matrix<'_, f32>, panels: &mut [[f32; LANES]]) {
-    let (tokens, head_size) = (keys.rows(), keys.columns());
-    let (key_panels, last_values) = panels.split_at_mut(tokens.div_ceil(LANES) * head_size);
-    for (panel, vectors) in key_panels.chunks_exact_mut(head_size).enumerate() {
+impl<'a> KeysValues<'a> {
+    /// Copies keys and values into `memory`, two rows of [`width`] floats for each token.
+    #[inline(always)]
+    pub fn pack<S: Simd>(
+        s: S,
+        keys: Matrix<'_, f32>,
+        values: Matrix<'_, f32>,
+        memory: &'a mut [f32],
+    ) -> Self {
+        let (tokens, head_size) = (keys.rows(), keys.columns());
+        let (key_rows, value_rows) = memory.split_at_mut(tokens * width(head_size));
+        copy(s, keys, key_rows);
+        copy(s, values, value_rows);
+        KeysValues { keys: key_rows, values: value_rows, tokens, head_size }
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    pub fn head_size(&self) -> usize {
+        self.head_size
+    }
+
+    /// Floats from a row to the next.
+    pub fn width(&self) -> usize {
+        width(self.head_size)
+    }
+
+    pub fn keys(&self) -> &'a [f32] {
+        self.keys
+    }
+
+    pub fn values(&self) -> &'a [f32] {
+        self.values
+    }
+}
+
+/// Copies rows to adjacent ones of whole vectors.
+#[inline(always)]
+fn copy<S: Simd>(s: S, from: Matrix<'_, f32>, to: &mut [f32]) {
+    let width = width(from.columns());
+    assert!(to.len() == from.rows() * width);
+    // Indices, no iterators: their functions are compiled without the instructions of the set, and some are not inlined.
+    for row in 0..from.rows() {
+        let (from, to) = (from.row(row), &mut to[row * width..][..width]);
+        for vector in 0..width / LANES {
+            simd::store_at(s, to, vector * LANES, simd::load_at(s, from, vector * LANES));
+        }
+    }
+}
+
+/// Writes queries as columns: for each 16 queries, `[head_size][16]`, with zeros for queries beyond the last one.
+#[inline(always)]
+#[expect(
+    clippy::needless_range_loop,
+    reason = "a loop over a constant range is unrolled, and the rows stay in registers"
+)]
+pub(super) fn pack_queries<S: Simd>(s: S, queries: Matrix<'_, f32>, packed: &mut [[f32; LANES]]) {
+    let head_size = queries.columns();
+    for panel in 0..packed.len() / head_size {
+        let columns = &mut packed[panel * head_size..][..head_size];
         let first = panel * LANES;
-        for (lane, key) in (first..tokens.min(first + LANES)).enumerate() {
-            for (vector, value) in vectors.iter_mut().zip(keys.row(key)) {
-                vector[lane] = *value;
+        for block in 0..head_size.div_ceil(LANES) {
+            let at = block * LANES;
+            let mut rows = [s.splat(0.0); LANES];
+            for lane in 0..LANES {
+                if first + lane < queries.rows() {
+                    rows[lane] = simd::load_at(s, queries.row(first + lane), at);
+                }
             }
-        }
-    }
-    let full = head_size / LANES * LANES;
-    if full < head_size {
-        for (token, vector) in last_values[..tokens].iter_mut().enumerate() {
-            *vector = [0.0; LANES];
-            vector[..head_size - full].copy_from_slice(&values.row(token)[full..]);
-        }
-    }
-}
-
-impl<'a> Operands<'a> {
-    /// After [`pack`] with the same values.
-    pub fn new(values: Matrix<'a, f32>, panels: &'a [[f32; LANES]]) -> Self {
-        let (tokens, head_size) = (values.rows(), values.columns());
-        let last = if head_size.is_multiple_of(LANES) { 0 } else { tokens };
-        assert!(panels.len() >= tokens.div_ceil(LANES) * head_size + last);
-        Operands { values, panels }
-    }
-
-    fn key_vectors(&self) -> usize {
-        self.values.rows().div_ceil(LANES) * self.values.columns()
-    }
-
-    /// The keys as columns; the rows are the columns of the head.
-    pub fn keys(&self) -> Vectors<'a> {
-        let head_size = self.values.columns();
-        let panels = &self.panels[..self.key_vectors()];
-        Vectors {
-            start: panels.as_ptr().cast(),
-            row_stride: LANES,
-            column_stride: head_size * LANES,
-            rows: head_size,
-            count: panels.len() / head_size,
-            memory: PhantomData,
-        }
-    }
-
-    /// The columns of the values, without the last ones that fill no vector.
-    pub fn values(&self) -> Vectors<'a> {
-        Vectors {
-            start: self.values.as_ptr(),
-            row_stride: self.values.stride(),
-            column_stride: LANES,
-            rows: self.values.rows(),
-            count: self.values.columns() / LANES,
-            memory: PhantomData,
-        }
-    }
-
-    /// The columns that [`Operands::values`] is without.
-    pub fn last_values(&self) -> Vectors<'a> {
-        let vectors = &self.panels[self.key_vectors()..][..self.values.rows()];
-        Vectors {
-            start: vectors.as_ptr().cast(),
-            row_stride: LANES,
-            column_stride: 0,
-            rows: vectors.len(),
-            count: 1,
-            memory: PhantomData,
+            let transposed = s.transpose(rows);
+            for i in 0..LANES {
+                if at + i < head_size {
+                    simd::store(s, &mut columns[at + i], transposed[i]);
+                }
+            }
         }
     }
 }

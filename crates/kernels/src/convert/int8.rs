@@ -5,7 +5,7 @@
 
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
-use crate::simd::{Kernel, LANES, Simd, dispatch};
+use crate::simd::{self, Kernel, LANES, Simd, dispatch};
 
 /// What the bytes of a row stand for: `(byte - zero_point) * scale`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,6 +38,9 @@ pub fn quantize_rows(isa: Isa, x: Matrix<'_, f32>, to: MatrixMut<'_, u8>, scales
 /// Adding this to a number below 2^22 rounds it to an integer, ties to even, in the lowest bits.
 const ROUND: f32 = 12_582_912.0;
 
+/// Chains of comparisons in the search for the range of a row: one alone would wait for the latency of each.
+const CHAINS: usize = 4;
+
 struct QuantizeRows<'a, 'b> {
     x: Matrix<'a, f32>,
     to: MatrixMut<'b, u8>,
@@ -56,40 +59,69 @@ impl Kernel for QuantizeRows<'_, '_> {
             let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
             let offset = zero_point as f32;
             let (bytes, padding) = self.to.row_mut(row).split_at_mut(values.len());
-            for (byte, value) in bytes.iter_mut().zip(values) {
-                let step = value * inverse + offset;
-                let step = if step > 0.0 { step } else { 0.0 };
-                let step = if step < 255.0 { step } else { 255.0 };
-                *byte = (step + ROUND).to_bits() as u8;
+            let (inverse, offset) = (s.splat(inverse), s.splat(offset));
+            let (whole, rest) = values.as_chunks::<LANES>();
+            let (whole_to, rest_to) = bytes.as_chunks_mut::<LANES>();
+            for i in 0..whole.len() {
+                let steps = steps(s, simd::load(s, &whole[i]), inverse, offset);
+                // SAFETY: an array of 16 bytes.
+                unsafe { s.store_low_bytes(whole_to[i].as_mut_ptr(), steps) };
             }
+            let (mut last, steps) = ([0; LANES], steps(s, simd::load_at(s, rest, 0), inverse, offset));
+            // SAFETY: an array of 16 bytes.
+            unsafe { s.store_low_bytes(last.as_mut_ptr(), steps) };
+            rest_to.copy_from_slice(&last[..rest_to.len()]);
             padding.fill(0);
         }
     }
 }
 
-/// Up to 16 values, and zeros.
+/// The nearest steps of values, in the lowest byte of each lane. A NaN becomes 0; its row has the scale NaN.
 #[inline(always)]
-fn load<S: Simd>(s: S, values: &[f32]) -> S::F32 {
-    if values.len() == LANES {
-        // SAFETY: 16 elements.
-        unsafe { s.load(values.as_ptr()) }
-    } else {
-        // SAFETY: these elements.
-        unsafe { s.load_partial(values.as_ptr(), values.len()) }
+fn steps<S: Simd>(s: S, x: S::F32, inverse: S::F32, offset: S::F32) -> S::F32 {
+    // The product is rounded before the sum on every set, so that the bytes are the same.
+    let step = s.max(s.add(s.mul(x, inverse), offset), s.splat(0.0));
+    s.add(s.min(step, s.splat(255.0)), s.splat(ROUND))
+}
+
+/// The smallest and the largest value of each lane, zero included, and zero, or NaN when a value of the lane is not finite.
+#[derive(Clone, Copy)]
+struct LaneRanges<V> {
+    low: V,
+    high: V,
+    check: V,
+}
+
+impl<V: Copy> LaneRanges<V> {
+    #[inline(always)]
+    fn include<S: Simd<F32 = V>>(&mut self, s: S, x: V) {
+        self.low = s.min(x, self.low);
+        self.high = s.max(x, self.high);
+        // Comparisons would lose a NaN.
+        self.check = s.add(self.check, s.sub(x, x));
     }
 }
 
 /// The scale of a row with these values.
 #[inline(always)]
 fn row_scale<S: Simd>(s: S, values: &[f32]) -> RowScale {
-    let (mut low, mut high, mut check) = (s.splat(0.0), s.splat(0.0), s.splat(0.0));
-    for chunk in values.chunks(LANES) {
-        let x = load(s, chunk);
-        low = s.min(x, low);
-        high = s.max(x, high);
-        // Zero, or NaN when a lane is not finite; comparisons would lose a NaN.
-        check = s.add(check, s.sub(x, x));
+    let zero = s.splat(0.0);
+    let mut chains = [LaneRanges { low: zero, high: zero, check: zero }; CHAINS];
+    let (vectors, rest) = values.as_chunks::<LANES>();
+    let (groups, vectors) = vectors.as_chunks::<CHAINS>();
+    for group in groups {
+        for i in 0..CHAINS {
+            chains[i].include(s, simd::load(s, &group[i]));
+        }
     }
+    for vector in vectors {
+        chains[0].include(s, simd::load(s, vector));
+    }
+    chains[1].include(s, simd::load_at(s, rest, 0));
+    let [a, b, c, d] = chains;
+    let low = s.min(s.min(a.low, b.low), s.min(c.low, d.low));
+    let high = s.max(s.max(a.high, b.high), s.max(c.high, d.high));
+    let check = s.add(s.add(a.check, b.check), s.add(c.check, d.check));
     let low = -s.reduce_max(s.sub(s.splat(0.0), low));
     let high = s.reduce_max(high);
     // Divided before they are subtracted: the difference could be infinite.

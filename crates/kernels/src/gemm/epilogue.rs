@@ -51,38 +51,56 @@ impl Kernel for Activate {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        match self.epilogue {
-            Epilogue::Store | Epilogue::AddTo => {}
-            Epilogue::Gelu => self.map(
-                s,
-                #[inline(always)]
-                |x| activation::gelu(s, x),
-            ),
-            Epilogue::GeluTanh => self.map(
-                s,
-                #[inline(always)]
-                |x| activation::gelu_tanh(s, x),
-            ),
-            Epilogue::Silu => self.map(
-                s,
-                #[inline(always)]
-                |x| activation::silu(s, x),
-            ),
-        }
+        with_activation(s, self.epilogue, InPlace { s, tile: self });
     }
 }
 
-impl Activate {
+struct InPlace<S> {
+    s: S,
+    tile: Activate,
+}
+
+impl<S: Simd> WithActivation<S> for InPlace<S> {
     #[inline(always)]
-    fn map<S: Simd>(self, s: S, function: impl Fn(S::F32) -> S::F32) {
-        for row in 0..self.rows {
-            for v in 0..self.vectors {
-                let at = self.c.wrapping_add(row * self.stride + v * LANES);
+    fn run(self, function: impl Fn(S::F32) -> S::F32) {
+        let InPlace { s, tile: Activate { c, stride, rows, vectors, .. } } = self;
+        for row in 0..rows {
+            for v in 0..vectors {
+                let at = c.wrapping_add(row * stride + v * LANES);
                 // SAFETY: as the caller of `activate` promises.
                 let x = unsafe { s.load(at) };
                 // SAFETY: as the caller of `activate` promises.
                 unsafe { s.store(at, function(x)) };
             }
         }
+    }
+}
+
+/// What is done with an activation function.
+pub(super) trait WithActivation<S: Simd> {
+    /// Must be `#[inline(always)]`, as the function is.
+    fn run(self, function: impl Fn(S::F32) -> S::F32);
+}
+
+/// Calls `work` with the activation of an epilogue; the identity for those without one.
+#[inline(always)]
+pub(super) fn with_activation<S: Simd>(s: S, epilogue: Epilogue, work: impl WithActivation<S>) {
+    match epilogue {
+        Epilogue::Store | Epilogue::AddTo => work.run(
+            #[inline(always)]
+            |x| x,
+        ),
+        Epilogue::Gelu => work.run(
+            #[inline(always)]
+            |x| activation::gelu(s, x),
+        ),
+        Epilogue::GeluTanh => work.run(
+            #[inline(always)]
+            |x| activation::gelu_tanh(s, x),
+        ),
+        Epilogue::Silu => work.run(
+            #[inline(always)]
+            |x| activation::silu(s, x),
+        ),
     }
 }

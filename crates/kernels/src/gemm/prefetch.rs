@@ -23,8 +23,12 @@ impl Prefetch {
 
     /// The share of one of `tiles` tiles in `weights`; a tile has `inner` values of `k`.
     pub fn share(weights: &[f32], inner: usize, tile: usize, tiles: usize) -> Self {
-        let start = weights.as_ptr().wrapping_add(weights.len() * tile / tiles);
-        Prefetch { start, step: weights.len() / (inner * tiles).max(1) }
+        Self::share_of(weights.as_ptr(), weights.len(), inner, tile, tiles)
+    }
+
+    /// As [`Prefetch::share`], for weights of any type that begin at `start` and have the size of `floats` floats.
+    pub fn share_of(start: *const f32, floats: usize, inner: usize, tile: usize, tiles: usize) -> Self {
+        Prefetch { start: start.wrapping_add(floats * tile / tiles), step: floats / (inner * tiles).max(1) }
     }
 
     /// The requests for one `k`.

@@ -27,9 +27,9 @@ const fn max_rows<S: Simd>() -> usize {
 /// The operands of `c = start + a * b` for one tile. Distances are in floats.
 #[derive(Clone, Copy)]
 pub(crate) struct Tile {
-    /// The first row of `a`.
+    /// The first element of `a`.
     pub a: *const f32,
-    /// From one row of `a` to the next.
+    /// From one row of `a` to the next; from one `k` to the next when `a` is transposed.
     pub a_stride: usize,
     /// The first vector of `b` for `k = 0`.
     pub b: *const f32,
@@ -69,19 +69,33 @@ pub(crate) fn row_tiles<S: Simd>(rows: usize) -> impl ExactSizeIterator<Item = R
 #[inline(always)]
 pub(crate) unsafe fn compute<S: Simd>(s: S, rows: usize, vectors: usize, tile: Tile) {
     if vectors == 1 {
-        call_instance::<S, 1>(s, rows, tile);
+        call_instance::<S, 1, false>(s, rows, tile);
     } else {
-        call_instance::<S, MAX_VECTORS>(s, rows, tile);
+        call_instance::<S, MAX_VECTORS, false>(s, rows, tile);
+    }
+}
+
+/// Like [`compute`], with `a` transposed: the elements of its rows for one `k` are adjacent.
+///
+/// # Safety
+///
+/// As for [`compute`].
+#[inline(always)]
+pub(crate) unsafe fn compute_transposed<S: Simd>(s: S, rows: usize, vectors: usize, tile: Tile) {
+    if vectors == 1 {
+        call_instance::<S, 1, true>(s, rows, tile);
+    } else {
+        call_instance::<S, MAX_VECTORS, true>(s, rows, tile);
     }
 }
 
 #[inline(always)]
-fn call_instance<S: Simd, const VECTORS: usize>(s: S, rows: usize, tile: Tile) {
+fn call_instance<S: Simd, const VECTORS: usize, const TRANSPOSED: bool>(s: S, rows: usize, tile: Tile) {
     macro_rules! instances {
         ($($rows:literal)*) => {
             match rows {
                 $($rows if const { $rows <= max_rows::<S>() && VECTORS <= vectors::<S>() } => {
-                    s.call(Instance::<$rows, VECTORS>(tile));
+                    s.call(Instance::<$rows, VECTORS, TRANSPOSED>(tile));
                 })*
                 _ => unreachable!("no tile has {rows} rows and {VECTORS} vectors"),
             }
@@ -91,13 +105,15 @@ fn call_instance<S: Simd, const VECTORS: usize>(s: S, rows: usize, tile: Tile) {
 }
 
 /// The tile of a fixed size. Made by [`compute`] only, which has the promise that the pointers are valid.
-struct Instance<const ROWS: usize, const VECTORS: usize>(Tile);
+struct Instance<const ROWS: usize, const VECTORS: usize, const TRANSPOSED: bool>(Tile);
 
 #[expect(
     clippy::needless_range_loop,
     reason = "loops over constant ranges are unrolled, and sums stay in registers"
 )]
-impl<const ROWS: usize, const VECTORS: usize> Kernel for Instance<ROWS, VECTORS> {
+impl<const ROWS: usize, const VECTORS: usize, const TRANSPOSED: bool> Kernel
+    for Instance<ROWS, VECTORS, TRANSPOSED>
+{
     type Output = ();
 
     #[inline(always)]
@@ -118,8 +134,9 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for Instance<ROWS, VECTORS>
                 of_b[v] = unsafe { s.load(b.wrapping_add(k * b_step + v * b_next)) };
             }
             for row in 0..ROWS {
+                let at = if TRANSPOSED { row + k * a_stride } else { row * a_stride + k };
                 // SAFETY: as the caller of `compute` promises.
-                let of_a = s.splat(unsafe { *a.wrapping_add(row * a_stride + k) });
+                let of_a = s.splat(unsafe { *a.wrapping_add(at) });
                 for v in 0..VECTORS {
                     sums[row][v] = s.mul_add(of_a, of_b[v], sums[row][v]);
                 }

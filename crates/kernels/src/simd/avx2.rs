@@ -124,10 +124,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn power_of_two(self, rounded: Self::F32) -> Self::F32 {
-        each!(i => _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(
-            _mm256_castps_si256(rounded[i]),
-            _mm256_set1_epi32(127)
-        ))))
+        each!(i => _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(rounded[i]))))
     }
 
     #[inline(always)]

@@ -114,10 +114,63 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn power_of_two(self, rounded: __m512) -> __m512 {
-        intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
-            _mm512_castps_si512(rounded),
-            _mm512_set1_epi32(127)
-        ))))
+        intrinsic!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(rounded))))
+    }
+
+    #[inline(always)]
+    unsafe fn store_low_bytes(self, to: *mut u8, value: __m512) {
+        let bytes = intrinsic!(_mm512_cvtepi32_epi8(_mm512_castps_si512(value)));
+        // SAFETY: as the caller promises.
+        unsafe { _mm_storeu_si128(to.cast(), bytes) };
+    }
+
+    #[inline(always)]
+    fn reduce_add(self, value: __m512) -> f32 {
+        let eight =
+            intrinsic!(_mm256_add_ps(_mm512_castps512_ps256(value), _mm512_extractf32x8_ps::<1>(value)));
+        let four = intrinsic!(_mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight)));
+        let two = intrinsic!(_mm_add_ps(four, _mm_movehl_ps(four, four)));
+        intrinsic!(_mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two))))
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, value: __m512) -> f32 {
+        let eight =
+            intrinsic!(_mm256_max_ps(_mm512_castps512_ps256(value), _mm512_extractf32x8_ps::<1>(value)));
+        let four = intrinsic!(_mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight)));
+        let two = intrinsic!(_mm_max_ps(four, _mm_movehl_ps(four, four)));
+        intrinsic!(_mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two))))
+    }
+
+    /// Four rounds of 16 instructions: pairs of elements, pairs of pairs, and 128-bit blocks twice.
+    #[inline(always)]
+    fn transpose(self, rows: [__m512; LANES]) -> [__m512; LANES] {
+        let mut a = rows;
+        for i in 0..LANES / 2 {
+            a[2 * i] = intrinsic!(_mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]));
+            a[2 * i + 1] = intrinsic!(_mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]));
+        }
+        // `b[4 * i + c]` has, in block `l`, column `4 * l + c` of rows `4 * i` to `4 * i + 3`.
+        let mut b = a;
+        for i in 0..LANES / 4 {
+            for c in 0..2 {
+                let low = intrinsic!(_mm512_castps_pd(a[4 * i + c]));
+                let high = intrinsic!(_mm512_castps_pd(a[4 * i + 2 + c]));
+                b[4 * i + 2 * c] = intrinsic!(_mm512_castpd_ps(_mm512_unpacklo_pd(low, high)));
+                b[4 * i + 2 * c + 1] = intrinsic!(_mm512_castpd_ps(_mm512_unpackhi_pd(low, high)));
+            }
+        }
+        for c in 0..4 {
+            let low = intrinsic!(_mm512_shuffle_f32x4::<0x88>(b[c], b[4 + c]));
+            let high = intrinsic!(_mm512_shuffle_f32x4::<0x88>(b[8 + c], b[12 + c]));
+            a[c] = intrinsic!(_mm512_shuffle_f32x4::<0x88>(low, high));
+            a[8 + c] = intrinsic!(_mm512_shuffle_f32x4::<0xdd>(low, high));
+            let low = intrinsic!(_mm512_shuffle_f32x4::<0xdd>(b[c], b[4 + c]));
+            let high = intrinsic!(_mm512_shuffle_f32x4::<0xdd>(b[8 + c], b[12 + c]));
+            a[4 + c] = intrinsic!(_mm512_shuffle_f32x4::<0x88>(low, high));
+            a[12 + c] = intrinsic!(_mm512_shuffle_f32x4::<0xdd>(low, high));
+        }
+        a
     }
 
     #[inline(always)]

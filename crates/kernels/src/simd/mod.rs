@@ -92,10 +92,44 @@ pub(crate) trait Simd: Copy {
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `if a < b { a } else { b }`: `b` when one of them is NaN.
     fn min(self, a: Self::F32, b: Self::F32) -> Self::F32;
-    /// `2^n` for a lane `1.5 * 2^23 + n`, which is how adding the constant rounds to an integer; n from -126 to 127.
+    /// `2^n` for a lane `1.5 * 2^23 + 127 + n`, n from -126 to 127: adding the constant rounds to an integer and makes the bits of
+    /// an exponent.
     fn power_of_two(self, rounded: Self::F32) -> Self::F32;
     /// The lanes as an array.
     fn to_array(self, value: Self::F32) -> [f32; LANES];
+
+    /// Writes the lowest byte of each lane.
+    ///
+    /// # Safety
+    ///
+    /// 16 bytes can be written at `to`.
+    #[inline(always)]
+    unsafe fn store_low_bytes(self, to: *mut u8, value: Self::F32) {
+        let mut bytes = [0; LANES];
+        let lanes = self.to_array(value);
+        for i in 0..LANES {
+            bytes[i] = lanes[i].to_bits() as u8;
+        }
+        // SAFETY: as the caller promises.
+        unsafe { to.cast::<[u8; LANES]>().write_unaligned(bytes) };
+    }
+
+    /// Lane `j` of the result `i` is lane `i` of `rows[j]`.
+    #[inline(always)]
+    fn transpose(self, rows: [Self::F32; LANES]) -> [Self::F32; LANES] {
+        let mut columns = [[0.0; LANES]; LANES];
+        for (j, row) in rows.into_iter().enumerate() {
+            for (column, value) in columns.iter_mut().zip(self.to_array(row)) {
+                column[j] = value;
+            }
+        }
+        // No closure: it would be compiled without the instructions.
+        let mut transposed = rows;
+        for i in 0..LANES {
+            transposed[i] = load(self, &columns[i]);
+        }
+        transposed
+    }
 
     /// The sum of the lanes, in pairs of lanes 8, 4, 2 and 1 apart.
     #[inline(always)]

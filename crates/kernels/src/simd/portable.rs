@@ -96,7 +96,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn power_of_two(self, rounded: Self::F32) -> Self::F32 {
-        rounded.map(|r| f32::from_bits(r.to_bits().wrapping_add(127) << 23))
+        rounded.map(|r| f32::from_bits(r.to_bits() << 23))
     }
 
     #[inline(always)]

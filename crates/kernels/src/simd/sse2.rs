@@ -118,10 +118,7 @@ impl Simd for Sse2 {
 
     #[inline(always)]
     fn power_of_two(self, rounded: Self::F32) -> Self::F32 {
-        each!(i => _mm_castsi128_ps(_mm_slli_epi32::<23>(_mm_add_epi32(
-            _mm_castps_si128(rounded[i]),
-            _mm_set1_epi32(127)
-        ))))
+        each!(i => _mm_castsi128_ps(_mm_slli_epi32::<23>(_mm_castps_si128(rounded[i]))))
     }
 
     #[inline(always)]

@@ -29,10 +29,31 @@ impl Kernel for Operations {
         same(s.min(x, y), |a, b| if a < b { a } else { b });
         // All products are exact, so one and two roundings agree.
         same(s.mul_add(x, y, s.splat(1.0)), |a, b| a * b + 1.0);
-        let n = s.splat(12_582_912.0 - 3.0);
+        let n = s.splat(12_582_912.0 + 127.0 - 3.0);
         assert_eq!(s.to_array(s.power_of_two(n)), [0.125; LANES]);
         assert_eq!(s.reduce_add(x), a.iter().sum());
         assert_eq!(s.reduce_max(x), a[15]);
+        // Folding in pairs: the rounding of a sum depends on its order, and the largest of a NaN and a number on theirs.
+        let uneven: [f32; LANES] = std::array::from_fn(|i| 1.0 / (3.0 + i as f32) * [1.0, -1e3][i % 2]);
+        // SAFETY: an array of 16 floats.
+        let lanes = unsafe { s.load(uneven.as_ptr()) };
+        assert_eq!(s.reduce_add(lanes), fold_in_pairs(uneven, |a, b| a + b));
+        let largest = fold_in_pairs(b, |a, b| if a > b { a } else { b });
+        assert_eq!(s.reduce_max(y).to_bits(), largest.to_bits());
+        let mut bytes = [7; LANES + 1];
+        // SAFETY: an array of 17 bytes.
+        unsafe { s.store_low_bytes(bytes.as_mut_ptr(), s.add(x, s.splat(12_582_912.0))) };
+        let expected: [u8; LANES] = std::array::from_fn(|i| a[i].round_ties_even() as i8 as u8);
+        assert_eq!((&bytes[..LANES], bytes[LANES]), (&expected[..], 7));
+
+        let mut rows = [x; LANES];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = s.add(x, s.splat(100.0 * i as f32));
+        }
+        for (i, column) in s.transpose(rows).into_iter().enumerate() {
+            let expected: [f32; LANES] = std::array::from_fn(|j| a[i] + 100.0 * j as f32);
+            assert_eq!(s.to_array(column), expected, "column {i}");
+        }
         for len in 0..=LANES {
             // SAFETY: arrays of 16 floats.
             let part = unsafe { s.load_partial(a.as_ptr(), len) };

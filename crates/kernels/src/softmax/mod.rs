@@ -47,7 +47,7 @@ pub(crate) fn exponentials<S: Simd>(s: S, row: &mut [[f32; LANES]], valid: usize
     let lanes = valid - full.len() * LANES;
     // In unused lanes, whatever they hold, negative infinity, which is never the largest. A NaN in a used lane becomes infinity,
     // and the difference of two infinities is a NaN again.
-    let limit = first_lanes(s, lanes, f32::INFINITY, f32::NEG_INFINITY);
+    let limit = first_lanes(s, lanes, &INFINITIES);
     let tail = s.min(simd::load(s, partial), limit);
 
     let mut largest = tail;
@@ -56,22 +56,28 @@ pub(crate) fn exponentials<S: Simd>(s: S, row: &mut [[f32; LANES]], valid: usize
     }
     let largest = s.splat(s.reduce_max(largest));
 
-    let tail = activation::exp(s, s.sub(tail, largest));
-    // `exp` has no result below 1.6e-38, so the unused lanes become 0 here.
-    let tail = s.mul(tail, first_lanes(s, lanes, 1.0, 0.0));
-    simd::store(s, partial, tail);
-    let mut sum = tail;
+    let mut sum = s.splat(0.0);
     for vector in full {
-        let e = activation::exp(s, s.sub(simd::load(s, vector), largest));
+        let e = activation::exp_up_to_88(s, s.sub(simd::load(s, vector), largest));
         simd::store(s, vector, e);
         sum = s.add(sum, e);
     }
+    let tail = activation::exp_up_to_88(s, s.sub(tail, largest));
+    // The function has no result below 1.6e-38, so the unused lanes become 0 here.
+    let tail = s.mul(tail, first_lanes(s, lanes, &ONES));
+    simd::store(s, partial, tail);
     unused.fill([0.0; LANES]);
-    s.reduce_add(sum)
+    s.reduce_add(s.add(sum, tail))
 }
 
-/// `first` in the first `lanes` lanes and `rest` in the others.
+/// Values of used lanes, then those of unused ones.
+type Lanes = [[f32; LANES]; 2];
+static INFINITIES: Lanes = [[f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]];
+static ONES: Lanes = [[1.0; LANES], [0.0; LANES]];
+
+/// The used value in the first `lanes` lanes and the unused one in the others: a load, because a closure would be compiled
+/// without the instructions.
 #[inline(always)]
-fn first_lanes<S: Simd>(s: S, lanes: usize, first: f32, rest: f32) -> S::F32 {
-    simd::load(s, &std::array::from_fn(|lane| if lane < lanes { first } else { rest }))
+fn first_lanes<S: Simd>(s: S, lanes: usize, values: &'static Lanes) -> S::F32 {
+    simd::load_at(s, values.as_flattened(), LANES - lanes)
 }

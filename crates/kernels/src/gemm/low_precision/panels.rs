@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::tiles::{BLOCK_BYTES, GROUP_BYTES, Operands, Pass};
 use crate::buffer::{Buffer, Element};
 use crate::gemm::packed::Part;
+use crate::gemm::prefetch::Prefetch;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::simd::LANES;
 
@@ -133,15 +134,17 @@ impl<T: Element> Panels<T> {
         let panel_bytes = self.panel_len() * size_of::<T>();
         // One start serves all panels when it has 16 elements only.
         let start_step = if start.len() > LANES { LANES } else { 0 };
+        let w = self.data.as_ptr().cast::<u8>().wrapping_add(panels.start * panel_bytes);
         Operands {
             x: x.as_ptr().cast(),
             x_stride: x.stride() * size_of::<X>(),
-            w: self.data.as_ptr().cast::<u8>().wrapping_add(panels.start * panel_bytes),
+            w,
             w_step: panel_bytes,
             start: start.as_ptr().wrapping_add(panels.start * start_step).cast(),
             start_step: start_step * size_of::<f32>(),
             passes,
             groups: padded::<T>(self.inner) * size_of::<T>() / GROUP_BYTES,
+            prefetch: Prefetch::none(w.cast()),
         }
     }
 

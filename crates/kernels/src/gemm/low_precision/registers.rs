@@ -60,7 +60,7 @@ impl<D: Dot, const ROWS: usize, const VECTORS: usize> Kernel for Instance<'_, D,
     fn run<S: Simd>(self, _: S) {
         let Instance {
             dot,
-            operands: Operands { x, x_stride, w, w_step, start, start_step, passes, groups },
+            operands: Operands { x, x_stride, w, w_step, start, start_step, passes, groups, prefetch },
             ..
         } = self;
         // SAFETY: the caller of `sums` promises the first panel.
@@ -72,9 +72,9 @@ impl<D: Dot, const ROWS: usize, const VECTORS: usize> Kernel for Instance<'_, D,
                 *sum = unsafe { dot.load_sum(start.wrapping_add(v * start_step)) };
             }
         }
-        for pass in passes {
+        for (i, pass) in passes.iter().enumerate() {
             let (mut x, mut w) = (x.wrapping_add(pass.x), w.wrapping_add(pass.w));
-            for _ in 0..groups {
+            for group in 0..groups {
                 // SAFETY: the caller of `sums` promises the first panel.
                 let mut panels = [unsafe { dot.load_weights(w) }; VECTORS];
                 for (v, panel) in panels.iter_mut().enumerate() {
@@ -83,11 +83,12 @@ impl<D: Dot, const ROWS: usize, const VECTORS: usize> Kernel for Instance<'_, D,
                 }
                 for (i, row) in sums.iter_mut().enumerate() {
                     // SAFETY: the caller of `sums` promises each row.
-                    let group = unsafe { dot.load_activations(x.wrapping_add(i * x_stride)) };
+                    let of_x = unsafe { dot.load_activations(x.wrapping_add(i * x_stride)) };
                     for (sum, panel) in row.iter_mut().zip(panels) {
-                        *sum = dot.dot(group, panel, *sum);
+                        *sum = dot.dot(of_x, panel, *sum);
                     }
                 }
+                prefetch.request::<VECTORS>(i * groups + group);
                 x = x.wrapping_add(GROUP_BYTES);
                 w = w.wrapping_add(GROUP_BYTES * LANES);
             }

@@ -7,7 +7,8 @@
 
 use std::ops::Range;
 
-use crate::gemm::epilogue::{Epilogue, activate};
+use crate::gemm::epilogue::{Epilogue, WithActivation, with_activation};
+use crate::gemm::prefetch::Prefetch;
 use crate::matrix::MatrixMut;
 use crate::simd::{Integers, Kernel, LANES, Simd};
 
@@ -47,6 +48,8 @@ pub(super) struct Operands<'a> {
     pub passes: &'a [Pass],
     /// Groups of a pass, a multiple of 16.
     pub groups: usize,
+    /// What to prefetch meanwhile.
+    pub prefetch: Prefetch,
 }
 
 /// What computes the sums of a tile.
@@ -126,7 +129,7 @@ impl<U: Unit, F: Scale> Kernel for Run<'_, '_, U, F> {
                 // Sizes differ by at most one: a last tile of few rows would have too few independent sums to hide the
                 // latency of the instructions.
                 let (row, end) = (start + tile * rows / tiles, start + (tile + 1) * rows / tiles);
-                let tile = Tile { rows: (row, end - row), columns: (first, columns) };
+                let tile = Tile { rows: (row, end - row), columns: (first, columns), place: (tile, tiles) };
                 tile.compute(unit, &mut product, &mut scratch);
             }
         }
@@ -138,19 +141,22 @@ impl<U: Unit, F: Scale> Kernel for Run<'_, '_, U, F> {
 struct Tile {
     rows: (usize, usize),
     columns: (usize, usize),
+    /// Which tile of how many it is among those of the same columns.
+    place: (usize, usize),
 }
 
 impl Tile {
     #[inline(always)]
     fn compute<U: Unit, F: Scale>(self, unit: U, product: &mut Product<'_, '_, F>, scratch: &mut [f32]) {
         let ((row, rows), (column, columns)) = (self.rows, self.columns);
-        let (s, epilogue) = (unit.simd(), product.epilogue);
+        let epilogue = product.epilogue;
         let width = U::VECTORS * LANES;
         let scratch = (scratch.as_mut_ptr(), width);
         let out_stride = product.out.stride();
         let out = (product.out.as_mut_ptr().wrapping_add(row * out_stride + column), out_stride);
-        let values = if columns == width && epilogue != Epilogue::AddTo { out } else { scratch };
-        let sums = if F::IS_IDENTITY { values } else { scratch };
+        // Sums that are the result need no second pass.
+        let is_final = F::IS_IDENTITY && columns == width && epilogue == Epilogue::Store;
+        let sums = if is_final { out } else { scratch };
 
         let all = product.operands;
         let panel = column / LANES;
@@ -160,68 +166,81 @@ impl Tile {
             start: all.start.wrapping_add(panel * all.start_step),
             ..all
         };
+        let last_panel = product.out.columns().div_ceil(LANES);
+        let next_panels = U::VECTORS.min(last_panel.saturating_sub(panel + U::VECTORS));
+        operands.prefetch = Prefetch::share_of(
+            operands.w.wrapping_add(U::VECTORS * all.w_step).cast(),
+            next_panels * all.w_step / size_of::<f32>(),
+            all.groups * all.passes.len(),
+            self.place.0,
+            self.place.1,
+        );
         if columns <= LANES {
             // The tile has one panel only: the second vector repeats it, and is not stored.
             (operands.w_step, operands.start_step) = (0, 0);
         }
         // SAFETY: as the caller of `Product::compute` promises; the scratch has the rows and columns of the largest tile.
         unsafe { unit.sums(rows, operands, sums.0, sums.1) };
-        let vectors = columns.div_ceil(LANES);
-        if !F::IS_IDENTITY {
-            for v in 0..vectors {
-                let columns = product.scale.columns(s, column + v * LANES);
-                for i in 0..rows {
-                    // SAFETY: `sums` has written the vector.
-                    let sum = unsafe { s.load(sums.0.wrapping_add(i * sums.1 + v * LANES)) };
-                    let value = product.scale.values(s, row + i, columns, sum);
-                    // SAFETY: a whole vector of the scratch, or of `out` when the tile is inside of it.
-                    unsafe { s.store(values.0.wrapping_add(i * values.1 + v * LANES), value) };
-                }
-            }
-        }
-        // SAFETY: as above; the values are written.
-        unsafe { activate(s, epilogue, values.0, values.1, rows, vectors) };
-        if values == scratch {
-            let add = epilogue == Epilogue::AddTo;
-            // SAFETY: the scratch has the values; `out` has the rows and columns of the tile.
-            unsafe { copy(s, values, out, rows, columns, add) };
+        if !is_final {
+            let scale = product.scale;
+            unit.call(Finish { unit, scale, epilogue, rows: self.rows, columns: self.columns, sums, out });
         }
     }
 }
 
-/// Copies or adds the values of a tile to the output. Both places are a start and a stride in floats.
-///
-/// # Safety
-///
-/// Whole vectors of the rows can be read at `from`, and `columns` columns be read and written at `to`.
-#[inline(always)]
-unsafe fn copy<S: Simd>(
-    s: S,
-    from: (*mut f32, usize),
-    to: (*mut f32, usize),
-    rows: usize,
-    columns: usize,
-    add: bool,
-) {
-    for row in 0..rows {
-        for column in (0..columns).step_by(LANES) {
-            let (len, at) = (LANES.min(columns - column), to.0.wrapping_add(row * to.1 + column));
-            // SAFETY: as the caller promises.
-            let mut value = unsafe { s.load(from.0.wrapping_add(row * from.1 + column)) };
-            if len == LANES {
-                if add {
-                    // SAFETY: a whole vector of `to`.
-                    value = s.add(unsafe { s.load(at) }, value);
+/// Makes values of the sums of a tile and writes or adds them to the output. Made by [`Tile::compute`] only: `sums` has whole vectors
+/// of the tile, and `out` its rows and columns. Both are a start and a stride in floats.
+struct Finish<U, F> {
+    unit: U,
+    scale: F,
+    epilogue: Epilogue,
+    rows: (usize, usize),
+    columns: (usize, usize),
+    sums: (*mut f32, usize),
+    out: (*mut f32, usize),
+}
+
+impl<U: Unit, F: Scale> Kernel for Finish<U, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        with_activation(self.unit.simd(), self.epilogue, self);
+    }
+}
+
+impl<U: Unit, F: Scale> WithActivation<U::Simd> for Finish<U, F> {
+    #[inline(always)]
+    fn run(self, function: impl Fn(<U::Simd as Simd>::F32) -> <U::Simd as Simd>::F32) {
+        let Finish { unit, scale, epilogue, rows: (first_row, rows), columns: (first, columns), sums, out } =
+            self;
+        let (s, add) = (unit.simd(), epilogue == Epilogue::AddTo);
+        for v in 0..columns.div_ceil(LANES) {
+            let (column, len) = (v * LANES, LANES.min(columns - v * LANES));
+            let of_columns = scale.columns(s, first + column);
+            for row in 0..rows {
+                // SAFETY: a whole vector of the tile.
+                let mut value = unsafe { s.load(sums.0.wrapping_add(row * sums.1 + column)) };
+                if !F::IS_IDENTITY {
+                    value = scale.values(s, first_row + row, of_columns, value);
                 }
-                // SAFETY: as above.
-                unsafe { s.store(at, value) };
-            } else {
-                if add {
-                    // SAFETY: `len` columns are left.
-                    value = s.add(unsafe { s.load_partial(at, len) }, value);
+                value = function(value);
+                let at = out.0.wrapping_add(row * out.1 + column);
+                if len == LANES {
+                    if add {
+                        // SAFETY: a whole vector of the output.
+                        value = s.add(unsafe { s.load(at) }, value);
+                    }
+                    // SAFETY: as above.
+                    unsafe { s.store(at, value) };
+                } else {
+                    if add {
+                        // SAFETY: `len` columns are left.
+                        value = s.add(unsafe { s.load_partial(at, len) }, value);
+                    }
+                    // SAFETY: as above.
+                    unsafe { s.store_partial(at, value, len) };
                 }
-                // SAFETY: as above.
-                unsafe { s.store_partial(at, value, len) };
             }
         }
     }

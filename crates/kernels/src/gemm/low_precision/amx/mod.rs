@@ -181,7 +181,7 @@ impl Functions {
 impl Block {
     /// The arguments for one block.
     fn new(operands: &Operands<'_>, to: *mut f32, stride: usize) -> Self {
-        let Operands { x, x_stride, w, w_step, start, start_step, passes, groups } = *operands;
+        let Operands { x, x_stride, w, w_step, start, start_step, passes, groups, .. } = *operands;
         let range = passes.as_ptr_range();
         Block {
             start: [start, start.wrapping_add(start_step)],
