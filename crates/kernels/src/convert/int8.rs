@@ -133,18 +133,65 @@ fn row_scale<S: Simd>(s: S, values: &[f32]) -> RowScale {
     RowScale { scale, zero_point: if scale.is_nan() { 0 } else { zero_point as i32 } }
 }
 
-/// The scale of a column of weights, whose largest magnitude becomes 127: NaN when a weight is not finite.
-pub(crate) fn weight_scale(weights: impl Iterator<Item = f32>) -> f32 {
-    let (mut largest, mut check) = (0.0, 0.0);
-    for weight in weights {
-        largest = f32::max(largest, weight.abs());
-        check += weight * 0.0;
-    }
-    largest / 127.0 + check
+/// What the bytes of a column of weights stand for: `byte * scale`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct ColumnScale {
+    /// The weight of the largest magnitude is 127 of these. NaN when a weight is not finite.
+    pub scale: f32,
+    /// Sum of the bytes.
+    pub sum: i32,
 }
 
-/// A weight in steps of its column's scale.
-pub(crate) fn quantize_weight(weight: f32, scale: f32) -> i8 {
-    // Converting saturates, and makes zero of NaN: a column of zeros has the scale 0.
-    (weight / scale).round_ties_even().clamp(-127.0, 127.0) as i8
+/// Quantizes `factor` times each weight of a column. The bytes are the same on every set. Panics when the lengths differ.
+pub(crate) fn quantize_weights(isa: Isa, weights: &[f32], factor: f32, to: &mut [i8]) -> ColumnScale {
+    assert!(weights.len() == to.len(), "{} weights to {} bytes", weights.len(), to.len());
+    dispatch(isa, QuantizeWeights { weights, factor, to })
+}
+
+struct QuantizeWeights<'a> {
+    weights: &'a [f32],
+    factor: f32,
+    to: &'a mut [i8],
+}
+
+impl Kernel for QuantizeWeights<'_> {
+    type Output = ColumnScale;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> ColumnScale {
+        let QuantizeWeights { weights, factor, to } = self;
+        let factor = s.splat(factor);
+        let (vectors, rest) = weights.as_chunks::<LANES>();
+        let mut range = LaneRanges { low: s.splat(0.0), high: s.splat(0.0), check: s.splat(0.0) };
+        for vector in vectors {
+            range.include(s, s.mul(simd::load(s, vector), factor));
+        }
+        let last = s.mul(simd::load_at(s, rest, 0), factor);
+        range.include(s, last);
+        let largest = s.max(range.high, s.sub(s.splat(0.0), range.low));
+        let scale = s.reduce_max(largest) / 127.0 + s.reduce_add(range.check);
+        if scale.is_nan() || scale == 0.0 {
+            to.fill(0);
+            return ColumnScale { scale, sum: 0 };
+        }
+        let divisor = s.splat(scale);
+        let (bytes, rest) = to.as_chunks_mut::<LANES>();
+        for i in 0..vectors.len() {
+            let steps = weight_steps(s, s.mul(simd::load(s, &vectors[i]), factor), divisor);
+            // SAFETY: an array of 16 bytes.
+            unsafe { s.store_low_bytes(bytes[i].as_mut_ptr().cast(), steps) };
+        }
+        let mut last_bytes = [0i8; LANES];
+        // SAFETY: an array of 16 bytes.
+        unsafe { s.store_low_bytes(last_bytes.as_mut_ptr().cast(), weight_steps(s, last, divisor)) };
+        rest.copy_from_slice(&last_bytes[..rest.len()]);
+        ColumnScale { scale, sum: to.iter().map(|byte| i32::from(*byte)).sum() }
+    }
+}
+
+/// The nearest steps of weights, in the lowest byte of each lane.
+#[inline(always)]
+fn weight_steps<S: Simd>(s: S, weights: S::F32, scale: S::F32) -> S::F32 {
+    let steps = s.min(s.max(s.div(weights, scale), s.splat(-127.0)), s.splat(127.0));
+    s.add(steps, s.splat(ROUND))
 }

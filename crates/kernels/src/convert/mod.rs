@@ -13,8 +13,10 @@ mod tests;
 pub use bf16::{bf16_from_f32, bf16_to_f32, round_rows, split_rows};
 pub(crate) use bf16::{round, split};
 pub use f16::f16_to_f32;
+#[cfg(test)]
+use int8::ColumnScale;
+pub(crate) use int8::quantize_weights;
 pub use int8::{RowScale, quantize_rows};
-pub(crate) use int8::{quantize_weight, weight_scale};
 
 use crate::simd::{Kernel, Simd};
 

@@ -192,10 +192,54 @@ fn a_value_that_is_not_finite_makes_the_scale_nan() {
             for isa in Isa::available() {
                 assert!(quantize(*isa, &row, 40).1.scale.is_nan(), "{isa}: {value} at {place}");
             }
-            assert!(weight_scale(row.iter().copied()).is_nan(), "{value}");
         }
     }
-    assert_eq!(weight_scale([0.5, -254.0].into_iter()), 2.0);
-    assert_eq!([-3.0, 1.0, 3.0, 1e9].map(|weight| quantize_weight(weight, 2.0)), [-2, 0, 2, 127]);
-    assert_eq!(quantize_weight(0.0, 0.0), 0);
+}
+
+/// The weights of a column on a set, with a canary after them.
+fn quantize_column(isa: Isa, weights: &[f32], factor: f32) -> (Vec<i8>, ColumnScale) {
+    let mut bytes = vec![77; weights.len() + 1];
+    let scale = quantize_weights(isa, weights, factor, &mut bytes[..weights.len()]);
+    assert_eq!(bytes.pop(), Some(77), "{isa}");
+    (bytes, scale)
+}
+
+#[test]
+fn weights_are_rounded_to_steps_of_the_largest() {
+    let of_lengths = [0, 1, 15, 16, 17, 384].map(|len| {
+        (0..len).map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0).map(|w| w * 1.37).collect::<Vec<f32>>()
+    });
+    for weights in of_lengths.into_iter().chain([vec![f32::from_bits(3), -0.0], vec![-3e38, 1e-30, 3e37]]) {
+        for factor in [1.0, 0.3] {
+            let scaled: Vec<f32> = weights.iter().map(|weight| weight * factor).collect();
+            let scale = scaled.iter().fold(0.0, |largest, weight| f32::max(largest, weight.abs())) / 127.0;
+            // A column whose steps would be smaller than the smallest number becomes zero.
+            let divisor = if scale == 0.0 { f32::INFINITY } else { scale };
+            let step = |weight: &f32| (weight / divisor).round_ties_even().clamp(-127.0, 127.0) as i8;
+            let bytes: Vec<i8> = scaled.iter().map(step).collect();
+            let sum = bytes.iter().map(|byte| i32::from(*byte)).sum();
+            for isa in Isa::available() {
+                let found = quantize_column(*isa, &weights, factor);
+                assert_eq!(found, (bytes.clone(), ColumnScale { scale, sum }), "{isa}, factor {factor}");
+            }
+        }
+    }
+    for isa in Isa::available() {
+        let (bytes, scale) = quantize_column(*isa, &[-3.0, 1.0, 3.0, -254.0], 1.0);
+        assert_eq!((bytes, scale), (vec![-2, 0, 2, -127], ColumnScale { scale: 2.0, sum: -127 }), "{isa}");
+    }
+}
+
+#[test]
+fn a_weight_that_is_not_finite_makes_the_scale_nan() {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for place in [0, 15, 16, 39] {
+            let mut weights = [1.0; 40];
+            weights[place] = value;
+            for isa in Isa::available() {
+                let (bytes, scale) = quantize_column(*isa, &weights, 1.0);
+                assert!(scale.scale.is_nan() && bytes == [0; 40], "{isa}: {value} at {place}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use super::amx::Amx;
 use super::panels::{Panels, columns, padded};
 use super::registers::Registers;
 use super::tiles::{Pass, Product, Scale};
-use crate::convert::{RowScale, quantize_weight, weight_scale};
+use crate::convert::{RowScale, quantize_weights};
 use crate::gemm::epilogue::Epilogue;
 use crate::gemm::packed::Part;
 use crate::isa::{Isa, Level};
@@ -57,12 +57,13 @@ impl PackedInt8 {
         }
         let none = PanelScales { scale: [0.0; LANES], sum: [0; LANES], bias: [0.0; LANES] };
         let mut scales = vec![none; panels.panels()];
+        let (isa, mut bytes) = (Isa::best(), vec![0; panels.inner()]);
         for (i, column) in columns(parts).enumerate() {
-            let scale = weight_scale(column.weights());
-            panels.store(i, 0, column.weights().map(|weight| quantize_weight(weight, scale)));
+            let quantized = quantize_weights(isa, column.unscaled, column.factor, &mut bytes);
+            panels.store_column(i, &bytes);
             let panel = &mut scales[i / LANES];
-            panel.scale[i % LANES] = scale;
-            panel.sum[i % LANES] = column.weights().map(|w| i32::from(quantize_weight(w, scale))).sum();
+            panel.scale[i % LANES] = quantized.scale;
+            panel.sum[i % LANES] = quantized.sum;
             panel.bias[i % LANES] = column.bias;
         }
         Ok(PackedInt8 { panels, scales })

@@ -26,8 +26,10 @@ pub(crate) const fn padded<T>(inner: usize) -> usize {
 
 /// One column of a layer.
 pub(super) struct Column<'a> {
-    weights: &'a [f32],
-    scale: f32,
+    /// In the order of `k`, not scaled.
+    pub unscaled: &'a [f32],
+    /// Factor of the weights.
+    pub factor: f32,
     /// Zero when the part has none.
     pub bias: f32,
 }
@@ -35,7 +37,7 @@ pub(super) struct Column<'a> {
 impl Column<'_> {
     /// The weights in the order of `k`, scaled.
     pub fn weights(&self) -> impl Iterator<Item = f32> {
-        self.weights.iter().map(|weight| weight * self.scale)
+        self.unscaled.iter().map(|weight| weight * self.factor)
     }
 }
 
@@ -48,8 +50,8 @@ pub(super) fn columns<'a>(parts: &'a [Part<'a>]) -> impl Iterator<Item = Column<
         assert!(same, "a part is [{rows}, {}], the first one is [_, {inner}]", part.weight.columns());
         assert!(part.bias.is_none_or(|b| b.len() == rows), "a bias for another part than [{rows}, {inner}]");
         (0..rows).map(move |row| Column {
-            weights: part.weight.row(row),
-            scale,
+            unscaled: part.weight.row(row),
+            factor: scale,
             bias: part.bias.map_or(0.0, |bias| bias[row] * scale),
         })
     })
@@ -82,6 +84,16 @@ impl<T: Element> Panels<T> {
         let term = &mut self.data[start..][..padded::<T>(self.inner) * LANES];
         for (k, weight) in weights.enumerate() {
             term[(k / group * LANES + column % LANES) * group + k % group] = weight;
+        }
+    }
+
+    /// Stores the only term of a column, in the order of `k`.
+    pub fn store_column(&mut self, column: usize, weights: &[T]) {
+        let group = GROUP_BYTES / size_of::<T>();
+        let len = self.panel_len();
+        let panel = &mut self.data[column / LANES * len..][..len];
+        for (to, from) in panel.chunks_exact_mut(LANES * group).zip(weights.chunks(group)) {
+            to[column % LANES * group..][..from.len()].copy_from_slice(from);
         }
     }
 
