@@ -9,7 +9,6 @@
 //! process used the core, or the core shares its units with another one.
 #![expect(clippy::print_stdout, reason = "prints its results")]
 
-#[path = "gemm/peak.rs"]
 mod peak;
 #[path = "gemm/walk.rs"]
 mod walk;
@@ -20,6 +19,7 @@ use std::time::{Duration, Instant};
 use kernels::gemm::{Epilogue, PackedF32, Part, gemm_f32, gemm_unpacked};
 use kernels::isa::{Isa, Level};
 use kernels::matrix::{Matrix, MatrixMut};
+use kernels::peak_rate::Operation;
 
 fn main() {
     // cargo passes `--bench`.
@@ -96,9 +96,9 @@ fn unpacked(isa: Isa, shape: [usize; 3]) {
 /// Prints the best time of one product.
 fn measure(isa: Isa, name: &str, [rows, columns, inner]: [usize; 3], mut product: impl FnMut()) {
     let flop = 2.0 * (rows * columns * inner) as f64;
-    let before = peak::flop_per_second(isa);
+    let before = peak::operations_per_second(isa, Operation::F32);
     let best = best_of(&mut product);
-    let after = peak::flop_per_second(isa);
+    let after = peak::operations_per_second(isa, Operation::F32);
     let rate = flop / best.as_secs_f64();
     let void = if before.min(after) < 0.95 * before.max(after) { "  peak not steady" } else { "" };
     println!(

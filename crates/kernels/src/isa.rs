@@ -74,6 +74,16 @@ impl Isa {
         AVAILABLE.get_or_init(|| Level::ALL.into_iter().take_while(|l| l.is_supported()).map(Isa).collect())
     }
 
+    /// Sets whose kernels cannot run on this CPU, as text for a report: nothing when there is none.
+    ///
+    /// A check that passes on all of [`Isa::available`] says nothing about these.
+    pub fn not_run() -> Option<String> {
+        let lacking: Vec<_> = Level::ALL.into_iter().filter(|level| Isa::of_level(*level).is_err()).collect();
+        let names: Vec<_> = lacking.iter().map(|level| level.name()).collect();
+        let it = if names.len() == 1 { "it" } else { "them" };
+        (!names.is_empty()).then(|| format!("not run: {} (this CPU lacks {it})", names.join(", ")))
+    }
+
     /// The last one of [`Isa::available`].
     pub fn best() -> Isa {
         Isa::available().last().copied().unwrap_or(Isa::BASELINE)
@@ -210,6 +220,21 @@ mod cpu {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Written past the capture of the test program, so that it is in the output of every run; `.config/nextest.toml` shows it at the end.
+    #[test]
+    fn prints_the_sets_that_were_not_tested() {
+        use std::io::Write;
+        let (run, text) = (names(Isa::available()), Isa::not_run());
+        let line = format!("instruction sets run: {run}; {}\n", text.as_deref().unwrap_or("all were run"));
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        for level in Level::ALL {
+            let has_run = run.split(", ").any(|name| name == level.name());
+            let is_named =
+                text.as_ref().is_some_and(|text| text.split([' ', ',']).any(|word| word == level.name()));
+            assert_ne!(has_run, is_named, "{level}: {line}");
+        }
+    }
 
     #[test]
     fn sets_are_found_by_name_and_unknown_names_get_the_list() {

@@ -43,38 +43,67 @@ pub(crate) trait Dot: Copy {
     fn dot(self, x: Self::Activations, w: Self::Weights, sum: Self::Sum) -> Self::Sum;
 }
 
+/// The sums of [`Dot`] in the vectors of its set.
+macro_rules! sums_of {
+    (f32) => {
+        type Sum = <Self::Simd as Simd>::F32;
+
+        #[inline(always)]
+        unsafe fn load_sum(self, from: *const u8) -> Self::Sum {
+            // SAFETY: as the caller promises.
+            self.simd().from_bits(unsafe { self.simd().load_bytes(from) })
+        }
+
+        #[inline(always)]
+        fn sum_bits(self, sum: Self::Sum) -> <Self::Simd as Simd>::F32 {
+            sum
+        }
+    };
+    (i32) => {
+        type Sum = <Self::Simd as Integers>::I32;
+
+        #[inline(always)]
+        unsafe fn load_sum(self, from: *const u8) -> Self::Sum {
+            // SAFETY: as the caller promises.
+            unsafe { self.simd().load_bytes(from) }
+        }
+
+        #[inline(always)]
+        fn sum_bits(self, sum: Self::Sum) -> <Self::Simd as Simd>::F32 {
+            self.simd().from_bits(sum)
+        }
+    };
+}
+pub(super) use sums_of;
+
+/// Tile and function of a [`Dot`] that widens its operands to two vectors of `S` each.
+macro_rules! widened_to_pairs {
+    () => {
+        const ROWS: usize = rows::<S>();
+        const VECTORS: usize = vectors::<S>();
+
+        #[inline(always)]
+        fn simd(self) -> S {
+            self.0
+        }
+
+        #[inline(always)]
+        fn call<K: Kernel>(self, kernel: K) -> K::Output {
+            self.0.call(kernel)
+        }
+    };
+}
+
 /// bf16 by multiply-adds of f32, for sets without an instruction for it. The weights take half the memory of f32.
 #[derive(Clone, Copy)]
 pub(crate) struct Bf16Fma<S>(pub S);
 
 impl<S: Integers> Dot for Bf16Fma<S> {
+    sums_of!(f32);
     type Simd = S;
-    type Sum = S::F32;
     type Weights = [S::F32; 2];
     type Activations = [S::F32; 2];
-    const ROWS: usize = rows::<S>();
-    const VECTORS: usize = vectors::<S>();
-
-    #[inline(always)]
-    fn simd(self) -> S {
-        self.0
-    }
-
-    #[inline(always)]
-    fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        self.0.call(kernel)
-    }
-
-    #[inline(always)]
-    unsafe fn load_sum(self, from: *const u8) -> S::F32 {
-        // SAFETY: as the caller promises.
-        self.0.from_bits(unsafe { self.0.load_bytes(from) })
-    }
-
-    #[inline(always)]
-    fn sum_bits(self, sum: S::F32) -> S::F32 {
-        sum
-    }
+    widened_to_pairs!();
 
     #[inline(always)]
     unsafe fn load_weights(self, from: *const u8) -> [S::F32; 2] {
@@ -100,33 +129,11 @@ impl<S: Integers> Dot for Bf16Fma<S> {
 pub(crate) struct Int8Widened<S>(pub S);
 
 impl<S: Integers> Dot for Int8Widened<S> {
+    sums_of!(i32);
     type Simd = S;
-    type Sum = S::I32;
     type Weights = [S::I32; 2];
     type Activations = [S::I32; 2];
-    const ROWS: usize = rows::<S>();
-    const VECTORS: usize = vectors::<S>();
-
-    #[inline(always)]
-    fn simd(self) -> S {
-        self.0
-    }
-
-    #[inline(always)]
-    fn call<K: Kernel>(self, kernel: K) -> K::Output {
-        self.0.call(kernel)
-    }
-
-    #[inline(always)]
-    unsafe fn load_sum(self, from: *const u8) -> S::I32 {
-        // SAFETY: as the caller promises.
-        unsafe { self.0.load_bytes(from) }
-    }
-
-    #[inline(always)]
-    fn sum_bits(self, sum: S::I32) -> S::F32 {
-        self.0.from_bits(sum)
-    }
+    widened_to_pairs!();
 
     #[inline(always)]
     unsafe fn load_weights(self, from: *const u8) -> [S::I32; 2] {

@@ -8,21 +8,21 @@
 //! of a kernel that take a token must be `#[inline(always)]`, otherwise they are compiled without the instructions.
 
 #[cfg(target_arch = "x86_64")]
-#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction"))]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction"))]
 mod avx512;
 mod dot;
 #[cfg(target_arch = "x86_64")]
-#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction"))]
 mod dot_avx512;
 mod integers;
-#[cfg(not(target_arch = "x86_64"))]
+// Tests compute with it on every architecture.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod register_arrays;
 mod slices;
 #[cfg(target_arch = "x86_64")]
-#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics are named by their instruction"))]
 mod sse2;
 #[cfg(test)]
 mod tests;
@@ -35,6 +35,8 @@ pub(crate) use dot::{Bf16Fma, Dot, Int8Widened};
 #[cfg(target_arch = "x86_64")]
 pub(crate) use dot_avx512::{Avx512Bf16, Avx512Vnni};
 pub(crate) use integers::Integers;
+#[cfg(test)]
+pub(crate) use portable::Portable;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) use portable::Portable as Baseline;
 #[cfg(target_arch = "x86_64")]
@@ -169,6 +171,8 @@ pub(crate) trait Kernel {
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     match isa.level() {
+        #[cfg(test)]
+        Level::Baseline if tests::is_portable_selected() => Portable::new().call(kernel),
         Level::Baseline => Baseline::new().call(kernel),
         Level::Avx2 => {
             // SAFETY: the value of `isa` shows that the CPU has the instructions.

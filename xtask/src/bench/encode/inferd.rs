@@ -167,6 +167,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_has_the_texts_in_their_order() {
+        let request = String::from_utf8(request(&["b \"quoted\"", "a"], "base64")).unwrap();
+        let (_, body) = request.split_once("\r\n\r\n").unwrap();
+        assert_eq!(
+            parse(body).unwrap(),
+            json!({ "input": ["b \"quoted\"", "a"], "encoding_format": "base64" })
+        );
+        assert!(request.contains(&format!("content-length: {}\r\n", body.len())), "{request}");
+    }
+
+    #[test]
     fn rounds_are_read_in_order_and_other_lines_are_errors() {
         let output = "{\"round\":1,\"seconds\":0.75}\n{\"round\":2,\"seconds\":0.5}\n";
         assert_eq!(rounds_of(output).unwrap(), [0.75, 0.5]);

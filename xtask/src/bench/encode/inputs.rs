@@ -120,6 +120,37 @@ fn split_rows(bytes: &[u8], rows: usize) -> Option<Vec<Vec<f32>>> {
 mod tests {
     use super::*;
 
+    /// What prepare.py writes, for two texts.
+    fn inputs(folder: &Path) -> anyhow::Result<Inputs> {
+        let described = r#"{"texts": ["first text", "second"], "lengths": [4, 3], "single": "the first", "single_length": 34}"#;
+        std::fs::write(folder.join("texts.json"), described)?;
+        let vectors: Vec<u8> = (0..6u8).flat_map(|value| f32::from(value).to_le_bytes()).collect();
+        std::fs::write(folder.join("reference.f32"), vectors)?;
+        Inputs::read(PathBuf::new(), folder.into())
+    }
+
+    #[test]
+    fn every_program_gets_the_texts_in_their_order_and_the_single_one_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = inputs(folder.path()).unwrap();
+        assert_eq!(inputs.batch_lines(), "first text\nsecond\n");
+        assert_eq!(inputs.single_line(), "the first\n");
+        assert_eq!(inputs.all_lines(), "first text\nsecond\nthe first\n");
+        assert_eq!((inputs.tokens(), inputs.single_length), (7, 34));
+        assert_eq!(inputs.reference, [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]);
+    }
+
+    #[test]
+    fn texts_without_lengths_or_vectors_are_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        inputs(folder.path()).unwrap();
+        let read = || Inputs::read(PathBuf::new(), folder.path().into()).map(|_| ()).unwrap_err().to_string();
+        std::fs::write(folder.path().join("reference.f32"), [0; 8]).unwrap();
+        assert!(read().contains("not 3 vectors"));
+        std::fs::write(folder.path().join("texts.json"), r#"{"texts": ["a", "b"], "lengths": [3]}"#).unwrap();
+        assert!(read().contains("texts without lengths"));
+    }
+
     #[test]
     fn vectors_are_equal_parts_of_the_file() {
         let bytes: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -142,6 +142,11 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
         Format::Human => table::human(&report),
         Format::Json => format!("{:#}\n", report.json()),
     })?;
+    judge(&report)
+}
+
+/// The exit status: wrong vectors of inferd are a violation, a row of inferd without a time is no measurement.
+fn judge(report: &Report) -> anyhow::Result<Outcome> {
     Diagnostics(report.problems()).into_result().map(|()| Outcome::Pass)
 }
 
@@ -158,13 +163,20 @@ fn start<'a>(
         (Program::Inferd, Route::Http) => inferd.start_server(precision, log)?,
         (peer, _) => driver::start_peer(inferd.context, peers.script(peer)?, (peer, precision), inputs, log)?,
     };
-    let accuracy = Accuracy::of(&driver.vectors, &inputs.reference)?;
+    let accuracy = compare(subject, &driver.vectors, &inputs.reference)?;
+    Ok((driver, accuracy))
+}
+
+/// The distance of a program's vectors. A peer that computes something else, such as other texts, is not measured; inferd is judged
+/// at the end.
+fn compare(subject: Subject, vectors: &[Vec<f32>], reference: &[Vec<f32>]) -> anyhow::Result<Accuracy> {
+    let accuracy = Accuracy::of(vectors, reference)?;
     let is_peer = subject.program != Program::Inferd;
     anyhow::ensure!(
-        !is_peer || accuracy.is_within(accuracy::peer_bound(precision)),
+        !is_peer || accuracy.is_within(accuracy::peer_bound(subject.precision)),
         "other vectors: {accuracy}"
     );
-    Ok((driver, accuracy))
+    Ok(accuracy)
 }
 
 /// A program after its start, or why it did not start.

@@ -6,7 +6,8 @@ use super::accuracy::Accuracy;
 use super::report::{Measured, Peaks, Report, Row, Work};
 use super::samples::{Sample, Samples, Times};
 use super::subject::{Precision, Program, Route, Subject};
-use super::{DISTURBED, svg, table};
+use super::{DISTURBED, compare, judge, svg, table};
+use crate::Outcome;
 use crate::bench::{NOT_MEASURED, VECTORS_DIFFER};
 
 const PROBE: f64 = 500e9;
@@ -111,6 +112,105 @@ fn shares_are_of_the_peak_of_the_precision() {
     let share = |row: usize| report.share_of_peak(&report.rows[row], super::Workload::Batch);
     // 250 GFLOP in 1 s of 500 GFLOP/s; no peak is known for int8.
     assert_eq!((share(0), share(3)), (Some(0.5), None));
+}
+
+#[test]
+fn each_precision_has_its_own_peak() {
+    let mut report = example();
+    report.peaks.int8 = Some(4.0 * PROBE);
+    let share = |precision: Precision| {
+        let row = row(Program::OpenVino, precision, Route::InProcess, 1.0, 0.002);
+        [super::Workload::Batch, super::Workload::Single].map(|workload| report.share_of_peak(&row, workload))
+    };
+    // 250 GFLOP in 1 s, 0.5 GFLOP in 2 ms, of 500, 1000 and 2000 GFLOP/s.
+    assert_eq!(share(Precision::F32), [Some(0.5), Some(0.5)]);
+    assert_eq!(share(Precision::Bf16), [Some(0.25), Some(0.25)]);
+    assert_eq!(share(Precision::Int8), [Some(0.125), Some(0.125)]);
+}
+
+/// Vectors of five texts, of which no two are similar.
+fn vectors() -> Vec<Vec<f32>> {
+    (0..5).map(|text| (0..5).map(|i| if i == text { 1.0 } else { 0.0 }).collect()).collect()
+}
+
+#[test]
+fn a_peer_with_vectors_of_other_texts_or_in_another_order_is_not_measured() {
+    let reference = vectors();
+    let mut reversed = vectors();
+    reversed.reverse();
+    let mut one_other = vectors();
+    one_other[3] = vec![0.8, 0.0, 0.0, 0.6, 0.0];
+    for precision in Precision::ALL {
+        let peer = Subject::peer(Program::OpenVino, precision);
+        assert!(compare(peer, &reference, &reference).is_ok());
+        for wrong in [&reversed, &one_other] {
+            let error = compare(peer, wrong, &reference).unwrap_err().to_string();
+            assert!(error.starts_with("other vectors: worst cosine "), "{error}");
+            // inferd gets a row, and its vectors are judged with the report.
+            let inferd = Subject { program: Program::Inferd, precision, route: Route::Http };
+            let accuracy = compare(inferd, wrong, &reference).unwrap();
+            assert!(!accuracy.is_within(super::accuracy::bound(precision)), "{accuracy}");
+        }
+    }
+}
+
+#[test]
+fn the_exit_status_follows_the_problems() {
+    let status = |report: &Report| match judge(report) {
+        Ok(Outcome::Pass) => 0,
+        Ok(_) => panic!("an outcome without a diagnostic"),
+        Err(error) => diag::exit_code(&diag::collect(&error)),
+    };
+    assert_eq!(status(&example()), 0);
+    let mut wrong = example();
+    measured(&mut wrong, 0).accuracy.worst_cosine = 0.9;
+    assert_eq!(status(&wrong), 1);
+    let mut disturbed = example();
+    measured(&mut disturbed, 0).single = samples(0.002, 0.9 * PROBE);
+    assert_eq!(status(&disturbed), 2);
+    let mut missing = example();
+    missing.rows[1].result = Err("it ended".into());
+    assert_eq!(status(&missing), 2);
+}
+
+#[test]
+fn the_document_has_the_rows_of_the_report_in_order() {
+    let report = example();
+    let document = report.json();
+    let rows = document["rows"].as_array().unwrap();
+    let named = |value: &serde_json::Value, row: &Row| {
+        let Subject { program, precision, route } = row.subject;
+        let texts = [program.name(), precision.name(), route.name()];
+        ["program", "precision", "route"].map(|key| value[key].as_str().unwrap_or_default()) == texts
+    };
+    assert_eq!(rows.len(), report.rows.len());
+    assert!(rows.iter().zip(&report.rows).all(|(value, row)| named(value, row)), "{document:#}");
+}
+
+#[test]
+fn a_disturbed_row_has_no_time_in_table_and_document() {
+    let mut report = example();
+    measured(&mut report, 2).batch = samples(1.5, 0.94 * PROBE);
+    let document = report.json();
+    let batch = &document["rows"][2]["batch"];
+    assert_eq!(
+        (&batch["seconds"], &batch["disturbed"], &batch["samples"][0]["void"]),
+        (&json!(null), &json!(true), &json!(true))
+    );
+    assert_eq!((&batch["ratio"], &batch["share_of_peak"]), (&json!(null), &json!(null)));
+    let table = table::human(&report);
+    let line = table.lines().find(|line| line.starts_with("openvino     f32")).unwrap();
+    assert!(line.contains("  disturbed ") && !line.contains("1.500"), "{line}");
+}
+
+/// Order of the texts, truncation, and the settings of `peer.py`, with a stand-in for numpy and tokenizers.
+#[test]
+fn the_script_of_the_peers_passes_its_tests() {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bench/encode/test_peer.py");
+    let mut python = std::process::Command::new("python3");
+    let output = python.env("PYTHONDONTWRITEBYTECODE", "1").arg(&script).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("\nOK"), "{}:\n{text}", script.display());
 }
 
 #[test]

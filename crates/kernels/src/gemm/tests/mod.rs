@@ -7,7 +7,7 @@ mod mutants;
 mod shapes;
 
 use super::{Epilogue, PackedF32, Part, gemm_f32, gemm_unpacked};
-use crate::isa::{Isa, Level};
+use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
 
 /// Sets that round a multiply-add once.
@@ -18,12 +18,4 @@ fn sets_with_fma() -> impl Iterator<Item = Isa> {
 /// Packs a layer of one part.
 fn pack(weight: Matrix<'_, f32>, bias: &[f32]) -> PackedF32 {
     PackedF32::pack(&[Part { weight, bias: Some(bias), scale: 1.0 }]).unwrap()
-}
-
-#[test]
-fn the_report_names_the_sets_that_this_cpu_lacks() {
-    let lacks = |level: &Level| Isa::of_level(*level).is_err();
-    let missing: Vec<&str> = Level::ALL.into_iter().filter(lacks).map(Level::name).collect();
-    eprintln!("sets not tested: {missing:?}");
-    assert!(!missing.contains(&"baseline"));
 }

@@ -1,8 +1,10 @@
 //! All shapes at which a tile, a panel or a block of `k` ends, on every set.
 
+use super::super::registers::Registers;
 use super::super::{Terms, bf16, int8};
 use super::case::{Bf16Case, Int8Case, Shape};
 use crate::isa::Isa;
+use crate::simd::{Bf16Fma, Int8Widened, Portable};
 
 const ROWS: [usize; 23] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 24, 25, 31, 33, 34, 64, 65];
 const COLUMNS: [usize; 8] = [1, 15, 16, 17, 31, 33, 64, 1154];
@@ -32,6 +34,10 @@ fn products_of_bf16_are_within_the_bound_on_every_set() {
             for isa in Isa::available() {
                 assert_eq!(case.check(&|product| bf16::compute(*isa, product)), Ok(()), "{isa}: {terms:?}");
             }
+            // SAFETY: the case has checked the shapes.
+            let arrays =
+                case.check(&|product| unsafe { product.compute(Registers(Bf16Fma(Portable::new()))) });
+            assert_eq!(arrays, Ok(()), "arrays: {terms:?}");
         }
     }
 }
@@ -43,6 +49,10 @@ fn products_of_int8_are_equal_to_integers_on_every_set() {
         for isa in Isa::available() {
             assert_eq!(case.check(&|product| int8::compute(*isa, product)), Ok(()), "{isa}");
         }
+        // SAFETY: the case has checked the shapes.
+        let arrays =
+            case.check(&|product| unsafe { product.compute(Registers(Int8Widened(Portable::new()))) });
+        assert_eq!(arrays, Ok(()), "arrays");
     }
 }
 

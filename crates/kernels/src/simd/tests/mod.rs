@@ -1,3 +1,9 @@
+//! Each operation of each set.
+
+mod arrays;
+
+pub(super) use arrays::is_portable_selected;
+
 use super::*;
 
 /// Each operation of a set, against the same operation on f32.
@@ -77,4 +83,5 @@ fn operations_equal_those_of_f32_on_every_set() {
     for isa in Isa::available() {
         dispatch(*isa, Operations);
     }
+    Portable::new().call(Operations);
 }
