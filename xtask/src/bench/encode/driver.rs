@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::inputs::Inputs;
 use super::line_child::{Answers, LineChild};
+use super::peers::PeerScript;
 use super::samples::Times;
 use super::subject::{Precision, Program, Workload};
 
@@ -34,14 +35,15 @@ pub struct Driver<'a> {
 /// Starts `peer.py`. `runner` ends the wait for an answer after Ctrl-C.
 pub fn start_peer(
     context: &BuildContext,
-    (python, script): (&Path, &Path),
+    script: PeerScript<'_>,
     (program, precision): (Program, Precision),
     inputs: &Inputs,
     log: &Path,
 ) -> anyhow::Result<Driver<'static>> {
-    let mut command = context.command(python);
+    let mut command = context.command(script.python);
     command.env("PYTHONDONTWRITEBYTECODE", "1").env("TOKENIZERS_PARALLELISM", "true");
-    command.arg(script).args([program.name(), precision.name()]).arg(&inputs.model).arg(&inputs.folder);
+    command.arg(script.file).args([program.name(), precision.name()]).arg(&inputs.model).arg(&inputs.folder);
+    command.arg(script.tuning);
     let mut child = LineChild::start(command, Answers::Stdout, log)?;
     let runner: Runner = context.runner.clone();
     let ready = parse(&child.next_line(&runner, START_TIMEOUT)?)?;

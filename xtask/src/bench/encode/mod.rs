@@ -72,6 +72,9 @@ pub struct Args {
     /// Measure torch too, in the environment of `bench embed` (6 GB, installed once)
     #[arg(long)]
     torch: bool,
+    /// Peers compute batches of 32 texts in their order, with all cores on one batch, instead of their fastest setting
+    #[arg(long)]
+    untuned: bool,
     /// Write the times as a bar chart
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
@@ -97,7 +100,7 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
         None => super::dist_file(plan, &plan.names.packed)?,
     };
     let model = release::fixtures::folder(context, &plan.config, "model")?;
-    let peers = Peers::install(plan, context, args.python.clone(), args.torch)?;
+    let peers = Peers::install(plan, context, args.python.clone(), args.torch, args.untuned)?;
     let inputs = inputs::prepare(plan, context, &peers.python, peers::REQUIREMENTS, model)?;
     let cores = std::thread::available_parallelism()?.get();
     let probe = Probe::build(plan, context, cores)?;

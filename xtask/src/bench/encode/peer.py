@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One runtime with one precision, for `cargo xtask bench encode`: loads, chooses its best setting, and measures on request.
 
-    VENV/bin/python xtask/src/bench/encode/peer.py onnxruntime|openvino|torch f32|bf16|int8 MODEL_DIR PREPARED_DIR
+    VENV/bin/python xtask/src/bench/encode/peer.py onnxruntime|openvino|torch f32|bf16|int8 MODEL_DIR PREPARED_DIR tuned|untuned
 
 PREPARED_DIR is what prepare.py wrote. A warm process that computes nothing between two requests:
 
@@ -9,8 +9,9 @@ PREPARED_DIR is what prepare.py wrote. A warm process that computes nothing betw
   stdout  one JSON object per line; the first one describes the process and names the file with its vectors, and each further one
           has `seconds`, from the texts to their vectors, and `seconds_without_tokenizer`, from token ids to vectors
 
-All texts are sorted by length and computed in batches of equal size. Before its first line, the process tries all cores on one batch
-and one batch on each core, then batch sizes, and keeps the fastest setting.
+tuned: all texts are sorted by length and computed in batches of equal size. Before its first line, the process tries all cores on one
+batch and one batch on each core, then batch sizes, and keeps the fastest setting. untuned: batches of 32 in the order of the texts,
+all cores on one batch.
 
 Exit codes: 0 the input ended, 2 not measured.
 """
@@ -30,6 +31,7 @@ import common
 
 # The first one is used to choose the rest of the setting.
 BATCHES = (8, 4, 16, 32)
+UNTUNED_BATCH = 32
 # Rounds of a setting that is tried; the first one compiles kernels for new shapes and does not count.
 TRIALS = 3
 # Calls of one measurement of a single text; the median counts.
@@ -115,8 +117,8 @@ RUNTIMES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "torch": Torch}
 class Encoder:
     """A runtime with one batch size, on one stream with all cores or on one stream for each core."""
 
-    def __init__(self, numpy, runtime, streams, batch):
-        self.numpy, self.runtime, self.batch, self.streams = numpy, runtime, batch, streams
+    def __init__(self, numpy, runtime, streams, batch, by_length=True):
+        self.numpy, self.runtime, self.batch, self.streams, self.by_length = numpy, runtime, batch, streams, by_length
         self.pool = ThreadPoolExecutor(streams) if streams > 1 else None
         self.free = queue.SimpleQueue()
         for stream in range(streams):
@@ -124,7 +126,9 @@ class Encoder:
 
     def encode(self, token_ids):
         """Vectors in the order of the texts."""
-        order = sorted(range(len(token_ids)), key=lambda i: len(token_ids[i]), reverse=True)
+        order = list(range(len(token_ids)))
+        if self.by_length:
+            order.sort(key=lambda i: len(token_ids[i]), reverse=True)
         parts = [order[first : first + self.batch] for first in range(0, len(order), self.batch)]
         compute = lambda part: self.compute([token_ids[i] for i in part])
         results = list(self.pool.map(compute, parts) if self.pool else map(compute, parts))
@@ -171,6 +175,13 @@ def best_setting(numpy, make, graphs, cores, token_ids):
     return best[1], best[2], tried
 
 
+def untuned_setting(numpy, make, graphs, cores):
+    """What [`best_setting`] returns, without a choice: the first graph, all cores on one batch, the order of the texts."""
+    runtime = make(graphs[0], 1, cores)
+    setting = {**runtime.setting, "streams": 1, "batch": UNTUNED_BATCH, "order": "given"}
+    return Encoder(numpy, runtime, 1, UNTUNED_BATCH, by_length=False), setting, []
+
+
 def best_single(numpy, make, graphs, cores, token_ids):
     """The fastest encoder for one text, on all cores."""
     encoders = [Encoder(numpy, make(graph, 1, cores), 1, 1) for graph in graphs]
@@ -184,9 +195,9 @@ def median_of_calls(call):
 
 
 def main():
-    if len(sys.argv) != 5 or sys.argv[1] not in RUNTIMES:
+    if len(sys.argv) != 6 or sys.argv[1] not in RUNTIMES or sys.argv[5] not in ("tuned", "untuned"):
         raise common.NotMeasured(__doc__)
-    name, precision, model_dir, prepared = sys.argv[1:]
+    name, precision, model_dir, prepared, tuning = sys.argv[1:]
     runtime = RUNTIMES[name]
     if precision not in runtime.precisions:
         raise common.NotMeasured(f"{name} has {', '.join(runtime.precisions)}, and not {precision}")
@@ -203,7 +214,10 @@ def main():
         # torch has one pool of threads for the process.
         return None if name == "torch" and streams > 1 else runtime(precision, model_dir, prepared, graph, streams, threads)
 
-    encoder, setting, tried = best_setting(numpy, make, runtime.graphs, cores, ids)
+    if tuning == "tuned":
+        encoder, setting, tried = best_setting(numpy, make, runtime.graphs, cores, ids)
+    else:
+        encoder, setting, tried = untuned_setting(numpy, make, runtime.graphs, cores)
     single = best_single(numpy, make, runtime.graphs, cores, single_ids)
     vectors = pathlib.Path(prepared, f"vectors-{name}-{precision}.f32")
     numpy.concatenate([encoder.encode(ids), single.encode(single_ids)]).astype("<f4").tofile(vectors)

@@ -22,15 +22,27 @@ pub struct Peers {
     /// With torch and transformers.
     torch: Option<PathBuf>,
     script: PathBuf,
+    tuning: &'static str,
+}
+
+/// How a peer is started.
+#[derive(Clone, Copy)]
+pub struct PeerScript<'a> {
+    pub python: &'a Path,
+    pub file: &'a Path,
+    /// Whether the peer chooses its best setting: an argument of the script.
+    pub tuning: &'static str,
 }
 
 impl Peers {
-    /// `python` and `torch` replace the environments of the cache. The one of torch is the reference of the other benches.
+    /// `python` replaces the environment of the cache. The one of torch is the reference of the other benches. An untuned peer has all
+    /// cores on batches of 32 texts in their order.
     pub fn install(
         plan: &Plan,
         context: &BuildContext,
         python: Option<PathBuf>,
         with_torch: bool,
+        untuned: bool,
     ) -> anyhow::Result<Self> {
         let python = match python {
             Some(python) => python,
@@ -51,7 +63,12 @@ impl Peers {
                 )
             })
             .transpose()?;
-        Ok(Self { python, torch, script: super::scripts(plan).join("peer.py") })
+        Ok(Self {
+            python,
+            torch,
+            script: super::scripts(plan).join("peer.py"),
+            tuning: if untuned { "untuned" } else { "tuned" },
+        })
     }
 
     pub fn subjects() -> impl Iterator<Item = Subject> {
@@ -62,11 +79,11 @@ impl Peers {
     }
 
     /// The interpreter and the script of a peer, or why there is none.
-    pub fn script(&self, program: Program) -> anyhow::Result<(&Path, &Path)> {
+    pub fn script(&self, program: Program) -> anyhow::Result<PeerScript<'_>> {
         let python = match program {
             Program::Torch => self.torch.as_deref().ok_or_else(|| anyhow::anyhow!(NO_TORCH))?,
             _ => &self.python,
         };
-        Ok((python, &self.script))
+        Ok(PeerScript { python, file: &self.script, tuning: self.tuning })
     }
 }

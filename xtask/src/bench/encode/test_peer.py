@@ -35,8 +35,8 @@ NUMPY = types.SimpleNamespace(float32=None, empty=lambda shape, dtype: Rows([Non
 class Encoder(peer.Encoder):
     """The vector of a text is its token ids."""
 
-    def __init__(self, streams, batch):
-        super().__init__(NUMPY, None, streams, batch)
+    def __init__(self, streams, batch, by_length=True):
+        super().__init__(NUMPY, None, streams, batch, by_length)
         self.batches = []
 
     def compute(self, rows):
@@ -54,6 +54,17 @@ class TestEncoder(unittest.TestCase):
             for batch in (1, 4, 8, 23, 32):
                 vectors = Encoder(streams, batch).encode(TOKEN_IDS)
                 self.assertEqual(vectors.rows, [tuple(row) for row in TOKEN_IDS], (streams, batch))
+
+    def test_an_untuned_peer_computes_batches_of_32_in_the_order_of_the_texts(self):
+        runtime = types.SimpleNamespace(setting={"graph": "plain"})
+        made = []
+        encoder, setting, tried = peer.untuned_setting(NUMPY, lambda *how: made.append(how) or runtime, ("plain", "fused"), 2)
+        self.assertEqual(made, [("plain", 1, 2)])
+        self.assertEqual((setting["batch"], setting["streams"], setting["order"], tried), (32, 1, "given", []))
+        self.assertEqual((encoder.batch, encoder.streams, encoder.by_length), (32, 1, False))
+        encoder = Encoder(1, 4, by_length=False)
+        encoder.encode(TOKEN_IDS)
+        self.assertEqual(encoder.batches[0], [len(row) for row in TOKEN_IDS[:4]])
 
     def test_a_batch_has_texts_of_similar_length_so_that_padding_is_small(self):
         encoder = Encoder(1, 4)
