@@ -179,7 +179,11 @@ fn above_the_memory_bound_requests_get_503_and_the_server_lives() {
         assert_eq!(response.header("retry-after"), Some("1"));
     }
     let metrics = get(server.address, "/metrics").text();
-    for line in ["inferd_memory_max_bytes 1048576", "inferd_memory_max_rejections_total 3"] {
+    for line in [
+        "inferd_memory_max_bytes 1048576",
+        "inferd_memory_max_rejections_total 3",
+        "inferd_memory_max_info{source=\"--memory-max\"} 1",
+    ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
     }
     for name in [
@@ -193,6 +197,22 @@ fn above_the_memory_bound_requests_get_503_and_the_server_lives() {
             metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok());
         assert!(value.is_some_and(|value| value > 0.0), "{name} in:\n{metrics}");
     }
+}
+
+/// A share of a limit is a share of the total and not of what is available now.
+#[test]
+fn the_start_and_the_metrics_name_the_limit_that_the_bound_is_a_share_of() {
+    let server = Running::start(&["--model", &tiny()]);
+    let (_, rest) = server.start.split_once(" max_source=\"").unwrap();
+    let (source, _) = rest.split_once('"').unwrap();
+    let is_of_limit = source.ends_with("(MemTotal in /proc/meminfo)")
+        || ["/memory.max)", "/memory.high)", "/memory.limit_in_bytes)", "/memory.stat)"]
+            .iter()
+            .any(|file| source.ends_with(file));
+    assert!(source.contains(" % of ") && is_of_limit, "{source}");
+    let line = format!("inferd_memory_max_info{{source=\"{source}\"}} 1");
+    let metrics = get(server.address, "/metrics").text();
+    assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
 }
 
 #[test]

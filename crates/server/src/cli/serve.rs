@@ -165,6 +165,16 @@ fn default_headroom(memory_max: Option<MemoryMax>) -> u64 {
     preflight::default_headroom(&limits)
 }
 
+/// The default of `--memory-max` on this machine. The estimate of the models is not known here.
+fn default_memory_max() -> String {
+    match MemoryBound::of(None, &limits::read_limits(Path::new("/")), 0) {
+        Some(bound) => {
+            format!("{} MiB, {}, or the estimate if that is more", bound.bytes >> 20, bound.source)
+        }
+        None => "none: no limit can be read".into(),
+    }
+}
+
 /// Serves until a signal ends the process.
 pub fn run(flags: Flags, settings: Settings) -> CommandResult {
     let available = threads::available();
@@ -178,7 +188,7 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
             ("blas_core", format!("{:?}, detected", engine::blas_info().core)),
             ("batch_tokens", format!("{batch_tokens}, {BATCH_TOKENS_PER_THREAD} per thread")),
             ("memory_headroom", format!("{}, from the memory limit", ByteSize(headroom))),
-            ("memory_max", "75% of the limit of the cgroup, or 50% of the machine".into()),
+            ("memory_max", default_memory_max()),
         ];
         return output::print(&settings.print(&derived));
     }
@@ -219,7 +229,11 @@ fn options(
         compute.backends.by_model.keys().find(|name| !models.iter().any(|(model, _)| model == *name))
     {
         let message = format!("`--dtype {unknown}=…` names no model that is served");
-        return Err(Diagnostic::new(&codes::MODEL_NAME, message).hint(codes::fix(&codes::MODEL_NAME)));
+        let served: Vec<String> = models.iter().map(|(name, _)| format!("`{name}`")).collect();
+        return Err(Diagnostic::new(&codes::COMPUTE_OPTIONS, message)
+            .expected(served.join(", "))
+            .found(format!("`{unknown}`"))
+            .hint(format!("pass `--dtype {}=TYPE`, or `--dtype TYPE` for all models", models[0].0)));
     }
     Ok(Options {
         models,

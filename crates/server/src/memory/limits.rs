@@ -16,24 +16,47 @@ use super::mountinfo::{self, Mount};
 pub struct MemoryLimit {
     pub available: u64,
     pub limit: u64,
-    /// The file that holds the limit, relative to the root.
-    pub source: String,
+    pub source: LimitSource,
 }
 
-/// The option of the bound.
-pub const MEMORY_MAX: &str = "--memory-max";
-/// The file with the memory of the machine.
-const MEMINFO: &str = "/proc/meminfo";
+/// Where the two numbers of a [`MemoryLimit`] come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LimitSource {
+    /// The file of a cgroup that holds the limit. The usage is in another file of the same folder.
+    Cgroup(String),
+    /// The memory of the machine, which nobody has set: `MemTotal`, and these keys of `/proc/meminfo` for what is
+    /// available.
+    Machine { available: &'static str },
+    /// The bound of `--memory-max`, which the server enforces and not the kernel; [`MemoryBound::source`] as text.
+    ///
+    /// [`MemoryBound::source`]: super::memory_max::MemoryBound::source
+    OwnBound(String),
+}
+
+impl LimitSource {
+    /// What sets the limit alone, without what the available memory was read from.
+    pub fn of_limit(&self) -> &str {
+        match self {
+            Self::Cgroup(file) => file,
+            Self::Machine { .. } => "MemTotal in /proc/meminfo",
+            Self::OwnBound(source) => source,
+        }
+    }
+}
+
+impl fmt::Display for LimitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Machine { available } => write!(f, "{available} and MemTotal in /proc/meminfo"),
+            Self::Cgroup(_) | Self::OwnBound(_) => f.write_str(self.of_limit()),
+        }
+    }
+}
 
 impl MemoryLimit {
     /// Whether this is the memory of the machine, and not a limit that someone has set.
     pub fn is_machine(&self) -> bool {
-        self.source.ends_with(MEMINFO)
-    }
-
-    /// Whether this is the bound of `--memory-max`, which the server enforces and not the kernel.
-    pub fn is_own_bound(&self) -> bool {
-        self.source.starts_with(MEMORY_MAX)
+        matches!(self.source, LimitSource::Machine { .. })
     }
 }
 
@@ -132,10 +155,11 @@ fn v1_limit(files: &(impl KernelFiles + ?Sized), level: &Path) -> Option<MemoryL
 }
 
 fn memory_limit(limit: u64, current: u64, page_cache: u64, source: String) -> MemoryLimit {
-    MemoryLimit { available: limit.saturating_sub(current.saturating_sub(page_cache)), limit, source }
+    let available = limit.saturating_sub(current.saturating_sub(page_cache));
+    MemoryLimit { available, limit, source: LimitSource::Cgroup(source) }
 }
 
-/// MemAvailable; for kernels before 3.14, which lack it, the sum of free and cached memory.
+/// MemTotal, and MemAvailable; for kernels before 3.14, which lack it, the sum of free and cached memory.
 fn machine(files: &(impl KernelFiles + ?Sized)) -> Option<MemoryLimit> {
     let meminfo = text(files, "proc/meminfo")?;
     let bytes = |key: &str| {
@@ -143,16 +167,14 @@ fn machine(files: &(impl KernelFiles + ?Sized)) -> Option<MemoryLimit> {
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
     };
     let limit = bytes("MemTotal")?;
-    match bytes("MemAvailable") {
-        Some(available) => {
-            Some(MemoryLimit { available, limit, source: "MemAvailable in /proc/meminfo".into() })
-        }
+    let (available, keys) = match bytes("MemAvailable") {
+        Some(available) => (available, "MemAvailable"),
         None => {
-            let available = bytes("MemFree")? + bytes("Buffers").unwrap_or(0) + bytes("Cached").unwrap_or(0);
-            let source = "MemFree + Buffers + Cached in /proc/meminfo".into();
-            Some(MemoryLimit { available, limit, source })
+            let cache = bytes("Buffers").unwrap_or(0) + bytes("Cached").unwrap_or(0);
+            (bytes("MemFree")? + cache, "MemFree + Buffers + Cached")
         }
-    }
+    };
+    Some(MemoryLimit { available, limit, source: LimitSource::Machine { available: keys } })
 }
 
 fn stat(files: &(impl KernelFiles + ?Sized), level: &Path, key: &str) -> Option<u64> {

@@ -5,7 +5,10 @@ use std::str::FromStr;
 
 use units::ByteSize;
 
-use super::limits::{MEMORY_MAX, MemoryLimit};
+use super::limits::{LimitSource, MemoryLimit};
+
+/// The option of the bound.
+pub const MEMORY_MAX: &str = "--memory-max";
 
 /// The value of the option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +37,7 @@ impl FromStr for MemoryMax {
         };
         match percent.trim().parse() {
             Ok(percent @ 1..=100) => Ok(Self::Percent(percent)),
-            _ => Err("expected 1% to 100%".into()),
+            _ => Err("expected 1% to 100%, or 0 for no bound".into()),
         }
     }
 }
@@ -66,7 +69,7 @@ impl MemoryBound {
         let of_cgroup = limits.iter().filter(|limit| !limit.is_machine()).min_by_key(|limit| limit.limit);
         let smallest = of_cgroup.into_iter().chain(limits).min_by_key(|limit| limit.limit);
         let percent_of = |percent: u8, limit: &MemoryLimit| {
-            let source = format!("{percent} % of {} MiB ({})", limit.limit >> 20, limit.source);
+            let source = format!("{percent} % of {} MiB ({})", limit.limit >> 20, limit.source.of_limit());
             (limit.limit / 100 * u64::from(percent), source)
         };
         match option {
@@ -96,7 +99,7 @@ impl MemoryBound {
         self.is_explicit.then(|| MemoryLimit {
             available: self.bytes.saturating_sub(anonymous),
             limit: self.bytes,
-            source: self.source.clone(),
+            source: LimitSource::OwnBound(self.source.clone()),
         })
     }
 }
@@ -107,12 +110,12 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn limit(mib: u64, source: &str) -> MemoryLimit {
-        MemoryLimit { available: mib * MIB / 2, limit: mib * MIB, source: source.into() }
+    fn limit(mib: u64, file: &str) -> MemoryLimit {
+        MemoryLimit { available: mib * MIB / 2, limit: mib * MIB, source: LimitSource::Cgroup(file.into()) }
     }
 
     fn machine() -> MemoryLimit {
-        limit(4000, "MemAvailable in /proc/meminfo")
+        MemoryLimit { source: LimitSource::Machine { available: "MemAvailable" }, ..limit(4000, "") }
     }
 
     #[test]
@@ -131,7 +134,9 @@ mod tests {
         let cgroups = [machine(), limit(2000, "/a/memory.max"), limit(1000, "/memory.max")];
         assert_eq!(bound(&cgroups, 0).bytes / MIB, 750);
         assert_eq!(bound(&cgroups, 0).source, "75 % of 1000 MiB (/memory.max)");
+        // Of all memory, whatever of it is available.
         assert_eq!(bound(&[machine()], 0).bytes / MIB, 2000);
+        assert_eq!(bound(&[machine()], 0).source, "50 % of 4000 MiB (MemTotal in /proc/meminfo)");
         // The limit of a cgroup above the memory of the machine bounds nothing.
         assert_eq!(bound(&[machine(), limit(9000, "/memory.max")], 0).bytes / MIB, 2000);
         let raised = bound(&cgroups, 800 * MIB);
@@ -146,6 +151,7 @@ mod tests {
         assert_eq!(of("0"), None);
         let percent = of("10%").unwrap();
         assert_eq!((percent.bytes / MIB, percent.is_explicit), (400, true));
+        assert_eq!(percent.source, "--memory-max, 10 % of 4000 MiB (MemTotal in /proc/meminfo)");
         let size = of("300 MiB").unwrap();
         let as_limit = size.as_limit(100 * MIB).unwrap();
         assert_eq!((as_limit.available, as_limit.limit), (200 * MIB, 300 * MIB));

@@ -6,7 +6,7 @@
 
 use diag::Diagnostic;
 
-use super::limits::{MemoryLimit, tightest};
+use super::limits::{LimitSource, MemoryLimit, tightest};
 use crate::codes;
 
 /// Bytes that a process needs.
@@ -78,7 +78,7 @@ impl Shortfall {
     /// The diagnostic for the operator. `remedies` are changes each of which is enough.
     pub fn diagnostic(&self, remedies: &[String]) -> Diagnostic {
         let Self { footprint, headroom, limit } = self;
-        let consequence = if limit.is_own_bound() {
+        let consequence = if matches!(limit.source, LimitSource::OwnBound(_)) {
             "requests would get status 503"
         } else if footprint.anonymous.saturating_add(*headroom) > limit.available {
             "the kernel would kill the server"
@@ -108,7 +108,7 @@ mod tests {
         let limit = |bytes: u64, source: &str| MemoryLimit {
             available: bytes,
             limit: 600 * MIB,
-            source: source.into(),
+            source: LimitSource::Cgroup(source.into()),
         };
         let footprint = Footprint { anonymous: anonymous * MIB, file_backed: file_backed * MIB };
         assess(footprint, headroom * MIB, &[limit(900 * MIB, "machine"), limit(500 * MIB, "cgroup")])
@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn the_tightest_limit_decides_to_the_byte() {
-        assert!(matches!(assess_mib(300, 180, 20), Assessment::Fits(limit) if limit.source == "cgroup"));
+        assert!(
+            matches!(assess_mib(300, 180, 20), Assessment::Fits(limit) if limit.source.to_string() == "cgroup")
+        );
         assert!(matches!(assess_mib(300, 180, 21), Assessment::Exceeds(_)));
     }
 

@@ -2,6 +2,8 @@
 
 use units::ByteSize;
 
+use super::limits::LimitSource;
+use super::memory_max::MEMORY_MAX;
 use super::preflight::Shortfall;
 
 /// The options that change the need.
@@ -52,7 +54,11 @@ pub fn list(
     if models > 1 {
         remedies.push("`--lazy-weights`: a model is loaded, and checked, at its first request".into());
     }
-    remedies.push("`--no-memory-check`: at the risk that the kernel kills the server".into());
+    let risk = match shortfall.limit.source {
+        LimitSource::OwnBound(_) => "requests get status 503",
+        LimitSource::Cgroup(_) | LimitSource::Machine { .. } => "the kernel kills the server",
+    };
+    remedies.push(format!("`--no-memory-check`: at the risk that {risk}"));
     remedies
 }
 
@@ -63,18 +69,15 @@ fn larger_limit(shortfall: &Shortfall) -> String {
         (limit.limit.saturating_add(shortfall.missing())).div_ceil(LIMIT_STEP).saturating_mul(LIMIT_STEP);
     let size = ByteSize(enough);
     let mib = enough / MIB;
-    if limit.is_machine() {
-        format!(
+    match &limit.source {
+        LimitSource::Machine { .. } => format!(
             "a machine with {mib} MiB of memory, or {} MiB less in use",
             shortfall.missing().div_ceil(MIB)
-        )
-    } else if limit.is_own_bound() {
-        format!("`--memory-max \"{size}\"`")
-    } else {
-        format!(
-            "a limit of {mib} MiB: `docker run --memory {mib}m`, `memory: {mib}Mi` in Kubernetes, or {enough} in {}",
-            limit.source
-        )
+        ),
+        LimitSource::OwnBound(_) => format!("`{MEMORY_MAX} \"{size}\"`"),
+        LimitSource::Cgroup(file) => format!(
+            "a limit of {mib} MiB: `docker run --memory {mib}m`, `memory: {mib}Mi` in Kubernetes, or {enough} in {file}"
+        ),
     }
 }
 
@@ -91,19 +94,15 @@ mod tests {
         Some(need.threads as u64 * 40 * MIB + 100 * MIB + need.request_bytes + 32 * MIB)
     }
 
-    fn remedies(available_mib: u64, source: &str, models: usize) -> String {
-        let limit = MemoryLimit {
-            available: available_mib * MIB,
-            limit: (available_mib + 20) * MIB,
-            source: source.into(),
-        };
+    fn remedies(available_mib: u64, source: LimitSource, models: usize) -> String {
+        let limit = MemoryLimit { available: available_mib * MIB, limit: (available_mib + 20) * MIB, source };
         let footprint = Footprint { anonymous: (160 + 64) * MIB, file_backed: 100 * MIB };
         list(&Shortfall { footprint, headroom: 32 * MIB, limit }, NEED, models, total).join("\n")
     }
 
     #[test]
     fn names_every_change_that_is_enough_with_its_value() {
-        insta::assert_snapshot!(remedies(330, "/sys/fs/cgroup/memory.max", 2), @r#"
+        insta::assert_snapshot!(remedies(330, LimitSource::Cgroup("/sys/fs/cgroup/memory.max".into()), 2), @r#"
         a limit of 384 MiB: `docker run --memory 384m`, `memory: 384Mi` in Kubernetes, or 402653184 in /sys/fs/cgroup/memory.max
         `--threads 3` instead of 4
         `--max-inflight-bytes "38 MiB"` instead of 64.0 MiB
@@ -115,10 +114,15 @@ mod tests {
 
     #[test]
     fn a_change_that_is_not_enough_is_not_named() {
-        insta::assert_snapshot!(remedies(60, "MemAvailable in /proc/meminfo", 1), @r"
+        insta::assert_snapshot!(remedies(60, LimitSource::Machine { available: "MemAvailable" }, 1), @r"
         a machine with 384 MiB of memory, or 296 MiB less in use
         `--no-memory-check`: at the risk that the kernel kills the server
         ");
-        assert!(remedies(240, "--memory-max", 1).starts_with("`--memory-max \"384 MiB\"`\n`--threads 1`"));
+        let own = LimitSource::OwnBound(MEMORY_MAX.into());
+        assert!(
+            remedies(1, own.clone(), 1)
+                .ends_with("`--no-memory-check`: at the risk that requests get status 503")
+        );
+        assert!(remedies(240, own, 1).starts_with("`--memory-max \"384 MiB\"`\n`--threads 1`"));
     }
 }

@@ -83,13 +83,13 @@ fn assess_all(footprint: Footprint, reader: Reader) -> Result<String, String> {
     let total = (footprint.anonymous + footprint.file_backed + HEADROOM).next_multiple_of(1024);
     for (name, machine, source) in MACHINES {
         match assess(footprint, HEADROOM, &reader(&machine(total))) {
-            Assessment::Fits(limit) if limit.source.contains(source) => {}
+            Assessment::Fits(limit) if limit.source.to_string().contains(source) => {}
             other => {
                 return Err(format!("{name}: {total} bytes are needed and available ({source}): {other:?}"));
             }
         }
         match assess(footprint, HEADROOM, &reader(&machine(total - 1024))) {
-            Assessment::Exceeds(shortfall) if shortfall.limit.source.contains(source) => {}
+            Assessment::Exceeds(shortfall) if shortfall.limit.source.to_string().contains(source) => {}
             other => {
                 return Err(format!("{name}: one KiB less than needed is available ({source}): {other:?}"));
             }
@@ -158,6 +158,7 @@ fn v1(own: &str, levels: &[(&str, u64, u64)]) -> Files {
 mod tests {
     use super::super::check::CheckStatus;
     use super::*;
+    use crate::memory::limits::LimitSource;
 
     #[track_caller]
     fn fails(reader: Reader, found: &str) {
@@ -181,7 +182,10 @@ mod tests {
         fails(
             |files| {
                 let limits = read_limits(&files[..]);
-                limits.into_iter().filter(|limit| !limit.source.contains("/cgroup/a/memory.max")).collect()
+                limits
+                    .into_iter()
+                    .filter(|limit| !limit.source.to_string().contains("/cgroup/a/memory.max"))
+                    .collect()
             },
             "v2 three levels up",
         );
@@ -198,7 +202,8 @@ mod tests {
     fn fails_for_a_reader_that_treats_missing_files_as_unlimited() {
         let unlimited = |files: &Files| {
             let mut limits = read_limits(&files[..]);
-            limits.push(MemoryLimit { available: u64::MAX, limit: u64::MAX, source: "none".into() });
+            let source = LimitSource::Cgroup("none".into());
+            limits.push(MemoryLimit { available: u64::MAX, limit: u64::MAX, source });
             limits
         };
         fails(unlimited, "no file is readable");

@@ -48,11 +48,15 @@ impl Machine {
     fn check(&self, mib: u64, source: &str) {
         let limits = read_limits(self.0.path());
         let tightest = tightest(&limits).unwrap();
-        assert_eq!((tightest.available / MIB, tightest.source.as_str()), (mib, source), "{limits:#?}");
+        assert_eq!(
+            (tightest.available / MIB, tightest.source.to_string().as_str()),
+            (mib, source),
+            "{limits:#?}"
+        );
     }
 }
 
-const MACHINE: &str = "MemAvailable in /proc/meminfo";
+const MACHINE: &str = "MemAvailable and MemTotal in /proc/meminfo";
 
 #[test]
 fn v2_in_a_namespace_reads_the_mount_point() {
@@ -137,7 +141,20 @@ fn without_a_cgroup_the_machine_decides() {
     Machine::new("", "").check(8192, MACHINE);
     let machine = Machine::new("", "");
     machine.file("proc/meminfo", "MemTotal: 4096 kB\nMemFree: 1024 kB\nCached: 2048 kB\n");
-    machine.check(3, "MemFree + Buffers + Cached in /proc/meminfo");
+    machine.check(3, "MemFree + Buffers + Cached and MemTotal in /proc/meminfo");
+}
+
+#[test]
+fn the_source_of_a_limit_is_the_file_that_holds_it() {
+    let machine = Machine::new("0::/a\n", V2);
+    machine.v2("/a", Some(500), Some(400), 100, 0);
+    let limits = read_limits(machine.0.path());
+    let sources: Vec<_> = limits.iter().map(|limit| (limit.limit / MIB, limit.source.of_limit())).collect();
+    assert_eq!(
+        sources,
+        [(400, "/sys/fs/cgroup/a/memory.max"), (16384, "MemTotal in /proc/meminfo")],
+        "{limits:#?}"
+    );
 }
 
 #[test]

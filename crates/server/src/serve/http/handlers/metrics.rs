@@ -112,6 +112,8 @@ fn snapshot(state: &AppState) -> Registry {
         let rejected = Counter::<u64>::default();
         rejected.inc_by(cap.rejected());
         registry.register("inferd_memory_max_rejections", "Requests that got 503 at the bound", rejected);
+        let source = vec![("source", cap.bound().source.clone())];
+        registry.register("inferd_memory_max", "What set the bound of the memory", Info::new(source));
     }
     let mut integer = |name: &str, help: &str, value: u64| register(&mut registry, name, help, value);
     if let Some(measured) = state.memory().and_then(|report| report.measured_anonymous) {
