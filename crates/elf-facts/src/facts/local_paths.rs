@@ -4,9 +4,9 @@
 //! One pass searches for all prefixes. Rust string literals have no terminator, so the byte before a path carries little
 //! information; only matches in the middle of a system path are dropped.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
-use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
 use crate::elf::types::Section;
@@ -45,17 +45,18 @@ pub struct LocalPath {
 #[derive(Debug)]
 pub struct LocalPathSearch {
     prefixes: Vec<String>,
-    /// `None` without prefixes.
-    automaton: Option<AhoCorasick>,
+    /// First bytes of the prefixes, each once: `/` alone for absolute paths.
+    first_bytes: Vec<u8>,
 }
 
 impl LocalPathSearch {
     /// Searches for paths that start with one of `prefixes`.
     pub fn new(prefixes: impl IntoIterator<Item = impl Into<String>>) -> LocalPathSearch {
         let prefixes: Vec<String> = prefixes.into_iter().map(Into::into).collect();
-        let patterns = prefixes.iter().filter(|prefix| !prefix.is_empty());
-        let automaton = AhoCorasick::new(patterns).ok().filter(|automaton| automaton.patterns_len() > 0);
-        LocalPathSearch { prefixes, automaton }
+        let mut first_bytes: Vec<u8> = prefixes.iter().filter_map(|prefix| prefix.bytes().next()).collect();
+        first_bytes.sort_unstable();
+        first_bytes.dedup();
+        LocalPathSearch { prefixes, first_bytes }
     }
 
     /// The search for [`LOCAL_PATH_PREFIXES`].
@@ -64,12 +65,41 @@ impl LocalPathSearch {
         DEFAULT.get_or_init(|| LocalPathSearch::new(LOCAL_PATH_PREFIXES.iter().copied()))
     }
 
+    /// Places of prefixes, in their order and without overlap. Of several prefixes at one place it is the shortest.
+    fn prefixes_in<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
+        let mut end = 0;
+        self.first_bytes_in(bytes).filter_map(move |at| {
+            if at < end {
+                return None;
+            }
+            let starts = |prefix: &&String| !prefix.is_empty() && bytes[at..].starts_with(prefix.as_bytes());
+            let length = self.prefixes.iter().filter(starts).map(String::len).min()?;
+            end = at + length;
+            Some(at..end)
+        })
+    }
+
+    /// Places where a prefix can start. One byte value needs no table: it is the usual case, and memchr reads it many bytes at
+    /// a time.
+    fn first_bytes_in<'a>(&self, bytes: &'a [u8]) -> Box<dyn Iterator<Item = usize> + 'a> {
+        match *self.first_bytes {
+            [] => Box::new(std::iter::empty()),
+            [one] => Box::new(memchr::memchr_iter(one, bytes)),
+            [one, two] => Box::new(memchr::memchr2_iter(one, two, bytes)),
+            ref several => {
+                let mut starts = [false; 256];
+                several.iter().for_each(|&byte| starts[usize::from(byte)] = true);
+                let places = bytes.iter().enumerate().filter(move |(_, byte)| starts[usize::from(**byte)]);
+                Box::new(places.map(|(at, _)| at))
+            }
+        }
+    }
+
     /// Skips debug sections: they contain many paths, and `strip` removes them.
     pub(super) fn run(&self, bytes: &[u8], sections: &[Section]) -> LocalPaths {
         const KEPT: usize = 64;
         let mut result =
             LocalPaths { prefixes: self.prefixes.clone(), count: 0, unlisted: 0, found: Vec::new() };
-        let Some(automaton) = &self.automaton else { return result };
         let mut debug: Vec<(usize, usize)> = sections
             .iter()
             .filter(|section| section.is_debug() && section.has_contents())
@@ -84,8 +114,8 @@ impl LocalPathSearch {
         let mut start = 0;
         for (end, next) in debug {
             let searched = bytes.get(start..end.min(bytes.len())).unwrap_or_default();
-            for hit in automaton.find_iter(searched) {
-                let (at, path_end) = (start + hit.start(), start + hit.end());
+            for hit in self.prefixes_in(searched) {
+                let (at, path_end) = (start + hit.start, start + hit.end);
                 if is_inside_system_path(bytes, at, &bytes[at..path_end]) {
                     continue;
                 }
@@ -180,6 +210,24 @@ mod tests {
         assert_eq!(LocalPathSearch::new(["/w/"]).run(b"x /w/a /home/b", &[]).found[0].path, "/w/a");
         assert_eq!(LocalPathSearch::new([""; 0]).run(b"/home/b", &[]).count, 0);
         assert_eq!(LocalPathSearch::new([""]).run(b"/home/b", &[]).count, 0);
+    }
+
+    #[test]
+    fn prefixes_may_overlap_and_start_with_any_byte() {
+        let check = |prefixes: &[&str], bytes: &[u8], expected: &[&str]| {
+            let found = LocalPathSearch::new(prefixes.iter().copied()).run(bytes, &[]).found;
+            assert_eq!(
+                found.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),
+                expected,
+                "{prefixes:?}"
+            );
+        };
+        check(&["/srv/", "/srv/ci/"], b"\0/srv/ci/a /srv/b", &["/srv/ci/a", "/srv/b"]);
+        // The inner prefix alone would be the middle of another path.
+        check(&["/srv/ci/a/", "/ci/"], b"\0/srv/ci/a/b", &["/srv/ci/a/b"]);
+        check(&["/srv/", "~/"], b"x /srv/a ~/b", &["/srv/a", "~/b"]);
+        check(&["/srv/", "~/", "C:/w/"], b"x /srv/a ~/b C:/w/c /srv/", &["/srv/a", "~/b", "C:/w/c"]);
+        check(&["/srv/"], b"/srv", &[]);
     }
 
     /// A section of `.rodata` and one that Go programs have.

@@ -57,6 +57,10 @@ impl Wrappers {
 
 /// zig reads `-march=a-b` as "a minus b" and fails; OpenBLAS then continues without AVX-512 and without a message.
 /// The CPU of the build machine must not influence the archive, so `native` is an error.
+///
+/// Without `-O`, zig takes a call for a debug build and adds the sanitizer of undefined behaviour. A link has no `-O`: zig would
+/// compile the runtime of the sanitizer for it, 15 s beside the 50 s of its libc, and link nothing of it. A later flag of the
+/// caller turns the sanitizer on again, and the rule `no-sanitizer-runtime` judges the result.
 const CC: &str = r#"#!/bin/sh
 left=$#
 while [ "$left" -gt 0 ]; do
@@ -81,7 +85,7 @@ while [ "$left" -gt 0 ]; do
   esac
   set -- "$@" "$argument"
 done
-exec '@ZIG@' cc -target @TARGET@ "$@"
+exec '@ZIG@' cc -target @TARGET@ -fno-sanitize=undefined "$@"
 "#;
 const AR: &str = "#!/bin/sh\nexec '@ZIG@' ar \"$@\"\n";
 const RANLIB: &str = "#!/bin/sh\nexec '@ZIG@' ranlib \"$@\"\n";
@@ -111,7 +115,7 @@ pub(super) fn install(context: &BuildContext, zig: &Tool, target: &str) -> anyho
     Ok(Wrappers { cc: path("cc"), ar: path("ar"), ranlib: path("ranlib"), sha256 })
 }
 
-/// Links an empty program. zig compiles its libc, unwinder and start files at the first link, which takes half a minute; in
+/// Links an empty program. zig compiles its libc, unwinder and start files at the first link, which takes most of a minute; in
 /// parallel with the native libraries this costs no elapsed time. With a warm cache it is one small link.
 pub(crate) fn warm_linker(context: &BuildContext, wrappers: &Wrappers, jobs: &Jobs) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("creating a folder for a first link")?;
@@ -142,10 +146,16 @@ mod tests {
     fn replaces_dashes_in_march() {
         assert_eq!(
             arguments(&["-march=skylake-avx512", "-c", "a b.c"]).unwrap(),
-            "cc -target t -mcpu=skylake_avx512 -c a b.c"
+            "cc -target t -fno-sanitize=undefined -mcpu=skylake_avx512 -c a b.c"
         );
-        assert_eq!(arguments(&["-march=x86-64-v3"]).unwrap(), "cc -target t -mcpu=x86_64_v3");
-        assert_eq!(arguments(&["-march=haswell"]).unwrap(), "cc -target t -march=haswell");
+        assert_eq!(
+            arguments(&["-march=x86-64-v3"]).unwrap(),
+            "cc -target t -fno-sanitize=undefined -mcpu=x86_64_v3"
+        );
+        assert_eq!(
+            arguments(&["-march=haswell"]).unwrap(),
+            "cc -target t -fno-sanitize=undefined -march=haswell"
+        );
     }
 
     #[test]
