@@ -104,6 +104,10 @@ impl Embedder {
             }
         }
         let outputs = self.team.map(chunks.len(), idle, |i, scratch| {
+            // Before the embeddings of the chunk are looked up: of a batch of many chunks they take as long as several layers.
+            if cancel.is_cancelled() {
+                return Err(EngineError::Cancelled);
+            }
             let chunk = PackedSequences::new(chunks[i].iter().map(|i| &sequences[*i][..]));
             if is_single_chunk {
                 self.model.forward_single_chunk(&chunk, scratch, cancel, members)

@@ -94,6 +94,16 @@ diag::codes! {
         "catches": "bodies that hold memory and a permit without a minimum rate",
         "fix": "send the head of a request by hand and wait; docs/server.md has the minimum rate",
     }
+    /// A request above its time limit had another end than 504.
+    pub TIMEOUT_STATUS = Violation "load-timeout-status": "a request above its time limit did not end with status 504" {
+        "catches": "time limits that do not end the wait of the client, or end it with another status",
+        "fix": "send a large request with the header `x-request-timeout-ms: 400` by hand; the log has its `phase`",
+    }
+    /// The time limit passed before the computation.
+    pub TIMEOUT_PHASE = NotMeasured "timeout-phase": "most time limits passed before the computation began" {
+        "cause": "the machine tokenizes too slowly, or is busy",
+        "fix": "run `cargo xtask loadtest timeouts` on an idle machine",
+    }
     /// A request after a timeout was slower than one without load.
     pub AFTER_TIMEOUT = Violation "load-after-timeout": "the request after a timeout was slower than requests without load" {
         "catches": "cancelled work that continues to occupy the compute threads",

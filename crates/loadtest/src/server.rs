@@ -17,8 +17,13 @@ use crate::{SERVER_NOT_STARTED, peak};
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Kept lines of the log; error messages quote them.
 const LOG_LINES_MAX: usize = 40;
+/// Kept warnings, which would not be among the first lines.
+const WARNINGS_MAX: usize = 200;
 /// The server's own report of a panic, and that of the standard library.
 const PANIC_MARKS: [&str; 2] = ["error[internal-error]", "panicked at"];
+
+/// The level of a warning in a log that is text.
+const WARNING_MARK: &str = " WARN ";
 
 /// A running server; dropping it kills it.
 pub struct Server {
@@ -26,6 +31,7 @@ pub struct Server {
     address: SocketAddr,
     log: Arc<Mutex<Vec<String>>>,
     panics: Arc<Mutex<Vec<String>>>,
+    warnings: Arc<Mutex<Vec<String>>>,
     /// Kept open and not read.
     _unread: Arc<Mutex<Option<BufReader<ChildStderr>>>>,
     container: Option<String>,
@@ -90,6 +96,8 @@ impl Server {
         let kept = Arc::clone(&log);
         let panics = Arc::new(Mutex::new(Vec::new()));
         let kept_panics = Arc::clone(&panics);
+        let warnings = Arc::new(Mutex::new(Vec::new()));
+        let kept_warnings = Arc::clone(&warnings);
         let unread = Arc::new(Mutex::new(None));
         let kept_unread = Arc::clone(&unread);
         std::thread::spawn(move || {
@@ -108,6 +116,12 @@ impl Server {
                         panics.push(line.clone());
                     }
                 }
+                if line.contains(WARNING_MARK) {
+                    let mut warnings = kept_warnings.lock().unwrap_or_else(PoisonError::into_inner);
+                    if warnings.len() < WARNINGS_MAX {
+                        warnings.push(line.clone());
+                    }
+                }
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 if kept.len() < LOG_LINES_MAX {
                     kept.push(line);
@@ -120,6 +134,7 @@ impl Server {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             log,
             panics,
+            warnings,
             _unread: unread,
             container,
         };
@@ -160,6 +175,11 @@ impl Server {
     /// Lines of its log that report a panic.
     pub fn panics(&self) -> Vec<String> {
         self.panics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first warnings of its log, as text.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its metrics at this moment.

@@ -79,6 +79,10 @@ impl Encoder {
         for layer in &self.layers {
             cancel.check()?;
             for bounds in packed.groups(GROUP_ROWS_MAX) {
+                // A layer of a whole chunk takes longer than a small request that waits for the thread.
+                if cancel.is_cancelled() {
+                    return Err(EngineError::Cancelled);
+                }
                 let rows = bounds[0]..bounds[bounds.len() - 1];
                 let x = &mut x[rows.start * hidden..rows.end * hidden];
                 self.run_attention(layer, bounds, x, &mut buffers, operand, clock);
