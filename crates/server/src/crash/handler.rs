@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
 use super::output::{Output, now_ms};
 use super::report;
@@ -25,6 +25,8 @@ static REPORTER: AtomicI32 = AtomicI32::new(0);
 static REPORTED_SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// The siginfo_t of that signal.
 static REPORTED_INFO: AtomicPtr<libc::siginfo_t> = AtomicPtr::new(ptr::null_mut());
+/// The report of that thread has crashed.
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Replaces the actions of all [`SIGNALS`], and with them the message of std about stack overflows, which ends the process
 /// by another signal than the kernel sent.
@@ -48,17 +50,17 @@ extern "C" fn on_crash(signal: libc::c_int, info: *mut libc::siginfo_t, context:
         Ok(_) => {
             REPORTED_SIGNAL.store(signal, Ordering::Release);
             REPORTED_INFO.store(info, Ordering::Release);
-            let mut output = Output::stderr();
             // SAFETY: the kernel passed both pointers to this handler.
-            unsafe { report::write(&mut output, signal, info, context) };
-            output.flush();
+            unsafe { report(signal, info, context) };
             end_process(signal, info, Delivery::AfterTheHandler);
         }
         Err(reporter) if reporter == thread => {
+            // An alternate stack without room for a report (std makes one of 8 KiB when there is no memory for a larger one)
+            // overflows here again, and the kernel would start the handler from its top for ever.
+            if !IS_INTERRUPTED.swap(true, Ordering::AcqRel) {
+                report_interruption(signal);
+            }
             let first = REPORTED_SIGNAL.load(Ordering::Acquire);
-            let mut output = Output::stderr();
-            report::write_interrupted(&mut output, signal);
-            output.flush();
             end_process(first, REPORTED_INFO.load(Ordering::Acquire), Delivery::Now);
         }
         Err(_) => {
@@ -66,6 +68,30 @@ extern "C" fn on_crash(signal: libc::c_int, info: *mut libc::siginfo_t, context:
             end_process(signal, info, Delivery::AfterTheHandler);
         }
     }
+}
+
+/// Not inlined, nor is the next one: the frame of the handler itself has to fit into a stack that is too small for them.
+///
+/// # Safety
+/// As for [`report::write`].
+#[inline(never)]
+unsafe fn report(signal: libc::c_int, info: *const libc::siginfo_t, context: *const c_void) {
+    let mut output = Output::stderr();
+    // SAFETY: the caller keeps the contract of the same function.
+    unsafe { report::write(&mut output, signal, info, context) };
+    output.flush();
+}
+
+#[inline(never)]
+fn report_interruption(signal: libc::c_int) {
+    let mut output = Output::stderr();
+    report::write_interrupted(&mut output, signal);
+    output.flush();
+}
+
+/// Whether a thread has crashed; the process then ends within seconds.
+pub fn has_crashed() -> bool {
+    REPORTER.load(Ordering::Acquire) != 0
 }
 
 fn wait_for_the_end() {

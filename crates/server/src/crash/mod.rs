@@ -24,6 +24,7 @@ mod report;
 mod threads;
 
 pub use allocator::{Allocator, has_recovered, hold_reserve, is_exhausted};
+pub use handler::has_crashed;
 
 /// Installs the handlers and the alternate stack of the main thread. To be called by the main thread.
 ///

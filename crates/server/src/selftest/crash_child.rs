@@ -2,18 +2,17 @@
 
 use std::ffi::c_void;
 use std::hint::black_box;
-use std::sync::{Arc, Barrier};
 
 use diag::Diagnostic;
 
-use crate::{codes, compute_thread};
+use crate::{codes, compute_thread, crash};
 
 /// A crash, and what its report must say.
 pub struct Case {
     /// Value of `selftest --child`.
     pub name: &'static str,
     pub signal: libc::c_int,
-    /// Texts of the report.
+    /// Texts of the report; [`NO_REPORT`] for a crash that cannot be reported.
     pub expected: &'static [&'static str],
     on: On,
     crash: fn(),
@@ -24,6 +23,9 @@ enum On {
     Compute,
     Main,
 }
+
+/// The process only has to end, and by its signal.
+pub const NO_REPORT: &[&str] = &[];
 
 const OVERFLOW: &str = "in the guard page below the stack of this thread";
 
@@ -83,7 +85,8 @@ pub const CASES: &[Case] = &[
         &["SIGSEGV", "is outside of it", "the report ends here"],
         damaged_stack,
     ),
-    case("crash-two-threads", libc::SIGSEGV, &["SIGSEGV: access"], two_threads),
+    case("crash-two-threads", libc::SIGSEGV, &["stack overflow of thread `inferd-compute`, "], two_threads),
+    case("crash-no-room", libc::SIGSEGV, NO_REPORT, no_room_for_a_report),
     case(
         "crash-allocation",
         libc::SIGABRT,
@@ -263,20 +266,40 @@ fn damaged_stack() {
     }
 }
 
+/// The second thread crashes while the first one reports: the report of a stack overflow takes milliseconds.
 fn two_threads() {
-    let barrier = Arc::new(Barrier::new(2));
-    let threads: Vec<_> = (0..2)
-        .map(|_| {
-            let barrier = Arc::clone(&barrier);
-            compute_thread::spawn(move || {
-                barrier.wait();
-                segv();
-            })
-        })
-        .collect();
-    for thread in threads.into_iter().flatten() {
-        let _ = thread.join();
+    let second = compute_thread::spawn(|| {
+        while !crash::has_crashed() {
+            std::thread::yield_now();
+        }
+        segv();
+    });
+    overflow();
+    drop(second.map(std::thread::JoinHandle::join));
+}
+
+/// A thread whose alternate stack takes the handler and nothing that it calls, as that of std can be.
+fn no_room_for_a_report() {
+    const PAGE_BYTES: usize = 4096;
+    const AT_MINSIGSTKSZ: libc::c_ulong = 51;
+    // SAFETY: getauxval has no preconditions. It returns 0 on kernels without the entry.
+    let registers = unsafe { libc::getauxval(AT_MINSIGSTKSZ) } as usize;
+    let bytes = (registers.max(libc::MINSIGSTKSZ) + 1024).next_multiple_of(1024);
+    let mapped = PAGE_BYTES + bytes.next_multiple_of(PAGE_BYTES);
+    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), mapped, access, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return;
     }
+    // SAFETY: the page is the first one of the new mapping.
+    unsafe { libc::mprotect(start, PAGE_BYTES, libc::PROT_NONE) };
+    // SAFETY: the mapping is longer than one page.
+    let ss_sp = unsafe { start.byte_add(PAGE_BYTES) };
+    let stack = libc::stack_t { ss_sp, ss_flags: 0, ss_size: bytes };
+    // SAFETY: the memory stays mapped.
+    unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) };
+    segv();
 }
 
 fn exhaust() {
