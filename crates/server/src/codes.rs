@@ -53,8 +53,9 @@ diag::codes! {
     }
     /// Options of the computation exclude each other.
     pub COMPUTE_OPTIONS = Usage "compute-options": "options of the computation exclude each other" {
-        "cause": "OpenBLAS computes in f32 only, and its kernels are chosen only when it computes",
-        "fix": "leave `--gemm openblas` out for other precisions",
+        "cause": "OpenBLAS computes in f32 only, and options of one kind of kernels have no effect on the other; or `--dtype` is repeated, or names \
+                  a model that is not served",
+        "fix": "leave `--gemm openblas` out for `--isa` and other precisions than f32, and `--blas-core` without it",
     }
     /// An address or a socket cannot be bound.
     pub LISTEN_FAILED = Environment "listen-failed": "the server cannot listen on an address" {

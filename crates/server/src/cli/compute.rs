@@ -18,10 +18,10 @@ pub struct Flags {
     /// Instruction set of own kernels: baseline, avx2, avx512, avx512-vnni, avx512-bf16 or amx [default: the best of this CPU]
     #[arg(long, value_name = "NAME")]
     isa: Option<Isa>,
-    /// Precision of products, or of one model; repeatable; auto is that of f32 [default: auto] [possible values: auto, f32, bf16, int8]
+    /// Precision of products, of all models or of one; repeatable; auto has the accuracy of f32 [default: auto] [possible values: auto, f32, bf16, int8]
     #[arg(long, value_name = "[MODEL=]TYPE")]
     dtype: Vec<DtypeOfModel>,
-    /// Kernels of OpenBLAS: Prescott, Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
+    /// Kernels of OpenBLAS, with `--gemm openblas`: Prescott, Haswell, Zen, SkylakeX or SapphireRapids [default: those for this CPU]
     #[arg(long, value_name = "NAME")]
     blas_core: Option<BlasKernels>,
 }
@@ -61,7 +61,7 @@ impl FromStr for DtypeOfModel {
             "f32" => Dtype::Of(Precision::F32),
             "bf16" => Dtype::Of(Precision::Bf16),
             "int8" => Dtype::Of(Precision::Int8),
-            _ => return Err("expected auto, f32, bf16 or int8, or MODEL=TYPE".into()),
+            _ => return Err("expected auto, f32, bf16 or int8, for one model `MODEL=bf16`".into()),
         };
         Ok(Self { model, dtype })
     }
@@ -86,15 +86,24 @@ impl Flags {
                     Ok(GemmBackend::Own(OwnKernels { isa: self.isa(), precision }))
                 }
                 (Gemm::Openblas, Dtype::Auto | Dtype::Of(Precision::F32)) => Ok(GemmBackend::OpenBlas),
-                (Gemm::Openblas, Dtype::Of(precision)) => Err(Diagnostic::new(
-                    &codes::COMPUTE_OPTIONS,
-                    format!("OpenBLAS computes in f32, not in {}", dtype_name(precision)),
-                )
-                .hint(codes::fix(&codes::COMPUTE_OPTIONS))),
+                (Gemm::Openblas, Dtype::Of(precision)) => {
+                    let name = dtype_name(precision);
+                    let error = Diagnostic::new(&codes::COMPUTE_OPTIONS, "OpenBLAS computes in f32 only");
+                    let error = error.expected("`--dtype f32` or `--dtype auto`").found(name);
+                    Err(error.hint(format!("leave `--gemm openblas` out: own kernels compute in {name}")))
+                }
             }
         };
         let mut backends = Backends { default: of(Dtype::Auto)?, ..Backends::default() };
-        for DtypeOfModel { model, dtype } in &self.dtype {
+        for (index, DtypeOfModel { model, dtype }) in self.dtype.iter().enumerate() {
+            if self.dtype[..index].iter().any(|earlier| earlier.model == *model) {
+                let of = model.as_ref().map_or("all models".into(), |name| format!("the model `{name}`"));
+                let error =
+                    Diagnostic::new(&codes::COMPUTE_OPTIONS, format!("`--dtype` is repeated for {of}"));
+                return Err(error.hint(
+                    "pass it once for all models, and once as `--dtype MODEL=TYPE` for each exception",
+                ));
+            }
             match model {
                 Some(model) => drop(backends.by_model.insert(model.clone(), of(*dtype)?)),
                 None => backends.default = of(*dtype)?,
@@ -104,6 +113,12 @@ impl Flags {
             let message = "`--blas-core` selects kernels of OpenBLAS, which is not in use".to_owned();
             return Err(Diagnostic::new(&codes::COMPUTE_OPTIONS, message)
                 .hint("add `--gemm openblas`, or select own kernels by `--isa`"));
+        }
+        if let (Gemm::Openblas, Some(isa)) = (self.gemm, self.isa) {
+            let message = "`--isa` selects own kernels, which are not in use";
+            return Err(Diagnostic::new(&codes::COMPUTE_OPTIONS, message)
+                .found(format!("`--gemm openblas --isa {isa}`"))
+                .hint("leave `--gemm openblas` out, or select kernels of OpenBLAS by `--blas-core`"));
         }
         blas_core::select(self.blas_core)?;
         let source = match (self.gemm, self.isa, self.blas_core) {
@@ -164,7 +179,10 @@ mod tests {
     fn options_that_exclude_each_other_are_refused() {
         let openblas = Flags { gemm: Gemm::Openblas, ..flags(&["int8"]) };
         let error = |flags: Flags| flags.select(name).map(|_| ()).unwrap_err().to_string();
-        assert!(error(openblas).contains("OpenBLAS computes in f32, not in int8"));
+        assert!(error(openblas).contains("OpenBLAS computes in f32 only"));
+        assert!(error(Flags { gemm: Gemm::Openblas, ..flags(&[]) }).contains("which are not in use"));
+        assert!(error(flags(&["a=bf16", "f32", "a=int8"])).contains("repeated for the model `a`"));
+        assert!(error(flags(&["bf16", "f32"])).contains("repeated for all models"));
         let own = Flags { blas_core: Some(BlasKernels::Haswell), ..flags(&[]) };
         assert!(error(own).contains("which is not in use"));
         assert!("f16".parse::<DtypeOfModel>().is_err());

@@ -35,11 +35,15 @@ pub struct Flags {
     #[command(flatten)]
     compute: compute::Flags,
     /// Measure instead: embed all texts in one call, N times after a first one that does not count; prints the seconds of each
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_rounds)]
     rounds: Option<NonZeroU32>,
     /// Texts; without `--`, texts are read from stdin, one per line
     #[arg(last = true, value_name = "TEXT")]
     texts: Vec<OsString>,
+}
+
+fn parse_rounds(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 1 to {}", u32::MAX))
 }
 
 enum Source {
@@ -56,7 +60,13 @@ pub fn run(flags: Flags, args: &[OsString]) -> CommandResult {
         Source::Stdin
     };
     let threads = flags.threads.unwrap_or_else(|| threads::available().threads);
-    let backend = flags.compute.select(|option| format!("--{option}"))?.backends.default;
+    let backends = flags.compute.select(|option| format!("--{option}"))?.backends;
+    if let Some(name) = backends.by_model.keys().next() {
+        let message = format!("`--dtype {name}=…` names a model, and `embed` has one");
+        return Err(Diagnostic::new(&codes::COMPUTE_OPTIONS, message)
+            .hint("leave the name out: `inferd embed --model DIR --dtype bf16 -- TEXT`"));
+    }
+    let backend = backends.default;
     let job = move || embed_all(&flags.model, backend, threads, source, flags.rounds);
     let thread = compute_thread::spawn(job)
         .map_err(|error| codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the compute thread", &error))?;
@@ -88,7 +98,15 @@ fn embed_all(
     let embedder =
         Embedder::open(model, backend, threads).map_err(|error| Stop::Failed(error.diagnostic()))?;
     if let Some(rounds) = rounds {
-        return measure(&embedder, &source.all()?, rounds);
+        let texts = source.all()?;
+        if texts.is_empty() {
+            return Err(Stop::Failed(
+                Diagnostic::new(&codes::INVALID_INPUT, "`--rounds` has no text to measure")
+                    .expected("texts after `--`, or on stdin, one per line")
+                    .hint("for example `inferd embed --model DIR --rounds 10 -- 'a text'`"),
+            ));
+        }
+        return measure(&embedder, &texts, rounds);
     }
     let mut lines = EmbeddingLines { embedder, output: Output::stdout(), next_index: 0, buffer: Vec::new() };
     match source {
@@ -99,12 +117,7 @@ fn embed_all(
         }
         Source::Stdin => {
             let stdin = std::io::stdin();
-            if stdin.is_terminal() {
-                let _ = writeln!(
-                    std::io::stderr(),
-                    "reading texts from the terminal, one per line; Ctrl-D ends the input"
-                );
-            }
+            say_if_terminal();
             let mut texts = TextLines::new(stdin.lock());
             while let Some(batch) = texts.next_batch().map_err(|error| Stop::Failed(input_error(&error)))? {
                 lines.write(&batch)?;
@@ -114,12 +127,23 @@ fn embed_all(
     Ok(())
 }
 
+/// A user at a terminal would see nothing happen.
+fn say_if_terminal() {
+    if std::io::stdin().is_terminal() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "reading texts from the terminal, one per line; Ctrl-D ends the input"
+        );
+    }
+}
+
 impl Source {
     /// All texts, however many there are.
     fn all(self) -> Result<Vec<String>, Stop> {
         match self {
             Self::Arguments(texts) => Ok(texts),
             Self::Stdin => {
+                say_if_terminal();
                 let mut lines = TextLines::new(std::io::stdin().lock());
                 let mut texts = Vec::new();
                 while let Some(batch) =

@@ -15,7 +15,7 @@ pub struct Flags {
     /// Print the report, or the error, as JSON
     #[arg(long)]
     pub json: bool,
-    /// Leave a check out; may be repeated
+    /// Leave a check out; repeatable
     #[arg(long, value_name = "CHECK", value_parser = PossibleValuesParser::new(selftest::check_names()))]
     skip: Vec<String>,
     /// Runs the child process of a check

@@ -229,7 +229,11 @@ fn options(
         compute.backends.by_model.keys().find(|name| !models.iter().any(|(model, _)| model == *name))
     {
         let message = format!("`--dtype {unknown}=…` names no model that is served");
-        return Err(Diagnostic::new(&codes::MODEL_NAME, message).hint(codes::fix(&codes::MODEL_NAME)));
+        let served: Vec<String> = models.iter().map(|(name, _)| format!("`{name}`")).collect();
+        return Err(Diagnostic::new(&codes::COMPUTE_OPTIONS, message)
+            .expected(served.join(", "))
+            .found(format!("`{unknown}`"))
+            .hint(format!("pass `--dtype {}=TYPE`, or `--dtype TYPE` for all models", models[0].0)));
     }
     Ok(Options {
         models,

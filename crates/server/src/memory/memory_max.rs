@@ -37,7 +37,7 @@ impl FromStr for MemoryMax {
         };
         match percent.trim().parse() {
             Ok(percent @ 1..=100) => Ok(Self::Percent(percent)),
-            _ => Err("expected 1% to 100%".into()),
+            _ => Err("expected 1% to 100%, or 0 for no bound".into()),
         }
     }
 }

@@ -54,7 +54,11 @@ pub fn list(
     if models > 1 {
         remedies.push("`--lazy-weights`: a model is loaded, and checked, at its first request".into());
     }
-    remedies.push("`--no-memory-check`: at the risk that the kernel kills the server".into());
+    let risk = match shortfall.limit.source {
+        LimitSource::OwnBound(_) => "requests get status 503",
+        LimitSource::Cgroup(_) | LimitSource::Machine { .. } => "the kernel kills the server",
+    };
+    remedies.push(format!("`--no-memory-check`: at the risk that {risk}"));
     remedies
 }
 
@@ -115,6 +119,10 @@ mod tests {
         `--no-memory-check`: at the risk that the kernel kills the server
         ");
         let own = LimitSource::OwnBound(MEMORY_MAX.into());
+        assert!(
+            remedies(1, own.clone(), 1)
+                .ends_with("`--no-memory-check`: at the risk that requests get status 503")
+        );
         assert!(remedies(240, own, 1).starts_with("`--memory-max \"384 MiB\"`\n`--threads 1`"));
     }
 }

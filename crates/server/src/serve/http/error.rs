@@ -226,3 +226,27 @@ impl IntoResponse for ApiError {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client handles all three in one way, whatever the server lacks.
+    #[test]
+    fn every_lack_of_memory_is_a_503_of_one_type_with_retry_after() {
+        let full = MemoryFull { resident: 9 << 20, bound: 8 << 20 };
+        for (error, code) in [
+            (ApiError::memory_full(full), "memory_max_reached"),
+            (ApiError::from(Rejection::Memory(full)), "memory_max_reached"),
+            (ApiError::of_job(&JobError::Rejected(Rejection::Memory(full)), "input"), "memory_max_reached"),
+            (ApiError::out_of_memory(), "out_of_memory"),
+            (ApiError::model_not_loaded(&codes::INSUFFICIENT_MEMORY, "m"), "insufficient_memory"),
+        ] {
+            assert_eq!(
+                (error.status, error.kind, error.code),
+                (StatusCode::SERVICE_UNAVAILABLE, "server_error", code)
+            );
+            assert_eq!(error.into_response().headers()[header::RETRY_AFTER], "1", "{code}");
+        }
+    }
+}
