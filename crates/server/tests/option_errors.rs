@@ -4,10 +4,11 @@ mod run_inferd;
 
 use run_inferd::{inferd, run, tiny_bert};
 
-/// The diagnostic of `inferd serve` with these options.
+/// The diagnostic of `inferd serve` with these options. A server that accepts them ends at its listener.
 fn serve(options: &[&str]) -> String {
     let model = format!("tiny={}", tiny_bert().display());
-    let ran = run(inferd().args(["serve", "--listen", "127.0.0.1:0", "--model", &model]).args(options));
+    let ran =
+        run(inferd().args(["serve", "--listen", "unix:/does/not/exist/s", "--model", &model]).args(options));
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     ran.stderr
 }
