@@ -18,6 +18,9 @@ pub struct Need {
 const MIB: u64 = 1 << 20;
 /// A limit is rounded up to a multiple of this.
 const LIMIT_STEP: u64 = 16 * MIB;
+/// Added to what is missing: the usage of the next start differs from that of this one by some pages, and a value without
+/// room for them is not enough.
+const SLACK: u64 = MIB;
 /// A smaller value of `--max-inflight-bytes` admits hardly one request.
 const REQUEST_BYTES_MIN: u64 = MIB;
 
@@ -29,7 +32,10 @@ pub fn list(
     models: usize,
     total: impl Fn(Need) -> Option<u64>,
 ) -> Vec<String> {
-    let fits = |need: Need| total(need).is_some_and(|bytes| bytes <= shortfall.limit.available);
+    let fits = |need: Need| {
+        total(need).is_some_and(|bytes| bytes.saturating_add(SLACK) <= shortfall.limit.available)
+    };
+    let missing = shortfall.missing().saturating_add(SLACK);
     let mut remedies = vec![larger_limit(shortfall)];
     let threads = (1..need.threads).rev().find(|threads| {
         // The default of `--batch-tokens` follows the threads, a set value does not: both must fit.
@@ -39,7 +45,7 @@ pub fn list(
             .all(|batch_tokens| fits(Need { threads: *threads, batch_tokens, ..need }))
     });
     remedies.extend(threads.map(|threads| format!("`--threads {threads}` instead of {}", need.threads)));
-    let request_bytes = need.request_bytes.saturating_sub(shortfall.missing()) / MIB * MIB;
+    let request_bytes = need.request_bytes.saturating_sub(missing) / MIB * MIB;
     if request_bytes >= REQUEST_BYTES_MIN && fits(Need { request_bytes, ..need }) {
         remedies.push(format!(
             "`--max-inflight-bytes \"{}\"` instead of {}",
@@ -47,8 +53,8 @@ pub fn list(
             ByteSize(need.request_bytes).rounded()
         ));
     }
-    if shortfall.missing() <= shortfall.headroom {
-        let headroom = (shortfall.headroom - shortfall.missing()) / MIB * MIB;
+    if missing <= shortfall.headroom {
+        let headroom = (shortfall.headroom - missing) / MIB * MIB;
         remedies.push(format!("`--memory-headroom \"{}\"`: less is kept free", ByteSize(headroom)));
     }
     if models > 1 {
@@ -65,15 +71,14 @@ pub fn list(
 /// The limit that is enough, in the units of those who set it.
 fn larger_limit(shortfall: &Shortfall) -> String {
     let limit = &shortfall.limit;
-    let enough =
-        (limit.limit.saturating_add(shortfall.missing())).div_ceil(LIMIT_STEP).saturating_mul(LIMIT_STEP);
+    let missing = shortfall.missing().saturating_add(SLACK);
+    let enough = limit.limit.saturating_add(missing).div_ceil(LIMIT_STEP).saturating_mul(LIMIT_STEP);
     let size = ByteSize(enough);
     let mib = enough / MIB;
     match &limit.source {
-        LimitSource::Machine { .. } => format!(
-            "a machine with {mib} MiB of memory, or {} MiB less in use",
-            shortfall.missing().div_ceil(MIB)
-        ),
+        LimitSource::Machine { .. } => {
+            format!("a machine with {mib} MiB of memory, or {} MiB less in use", missing.div_ceil(MIB))
+        }
         LimitSource::OwnBound(_) => format!("`{MEMORY_MAX} \"{size}\"`"),
         LimitSource::Cgroup(file) => format!(
             "a limit of {mib} MiB: `docker run --memory {mib}m`, `memory: {mib}Mi` in Kubernetes, or {enough} in {file}"
@@ -105,8 +110,8 @@ mod tests {
         insta::assert_snapshot!(remedies(330, LimitSource::Cgroup("/sys/fs/cgroup/memory.max".into()), 2), @r#"
         a limit of 384 MiB: `docker run --memory 384m`, `memory: 384Mi` in Kubernetes, or 402653184 in /sys/fs/cgroup/memory.max
         `--threads 3` instead of 4
-        `--max-inflight-bytes "38 MiB"` instead of 64.0 MiB
-        `--memory-headroom "6 MiB"`: less is kept free
+        `--max-inflight-bytes "37 MiB"` instead of 64.0 MiB
+        `--memory-headroom "5 MiB"`: less is kept free
         `--lazy-weights`: a model is loaded, and checked, at its first request
         `--no-memory-check`: at the risk that the kernel kills the server
         "#);
@@ -115,7 +120,7 @@ mod tests {
     #[test]
     fn a_change_that_is_not_enough_is_not_named() {
         insta::assert_snapshot!(remedies(60, LimitSource::Machine { available: "MemAvailable" }, 1), @r"
-        a machine with 384 MiB of memory, or 296 MiB less in use
+        a machine with 384 MiB of memory, or 297 MiB less in use
         `--no-memory-check`: at the risk that the kernel kills the server
         ");
         let own = LimitSource::OwnBound(MEMORY_MAX.into());
