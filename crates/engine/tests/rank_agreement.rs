@@ -71,25 +71,138 @@ fn rounding_of_vectors_lowers_the_agreement_with_its_size() {
     assert!(agreements[0].kendall > 0.99 && agreements[0].top_10 > 0.98, "{agreements:?}");
 }
 
-/// The bounds of a precision: worst cosine and largest difference of a component to f32, and agreement of the first ten results.
+/// What a precision promises, relative to f32.
+struct Bounds {
+    /// Of each vector.
+    cosine: f64,
+    /// Of each component.
+    max_abs: f32,
+    /// Mean over the queries.
+    top_10: f64,
+}
+
+impl Bounds {
+    fn of(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self { cosine: 0.999_999, max_abs: 1e-6, top_10: 0.999 },
+            Precision::Bf16x3 => Self { cosine: 0.999_999, max_abs: 1e-5, top_10: 0.999 },
+            Precision::Bf16 => Self { cosine: 0.9999, max_abs: 3e-3, top_10: 0.95 },
+            Precision::Int8 => Self { cosine: 0.995, max_abs: 4e-2, top_10: 0.85 },
+        }
+    }
+
+    /// Compares all vectors: what was found, and the bounds that it violates.
+    fn judge(&self, task: &Task, reference: &[Vec<f32>], found: &[Vec<f32>]) -> (String, Vec<&'static str>) {
+        let pairs = || reference.iter().zip(found);
+        // `f64::min` would drop a NaN, and so would a comparison with one.
+        let worse = |worst: f64, cosine: f64| if worst.is_nan() || cosine >= worst { worst } else { cosine };
+        let cosine = pairs().map(|(a, b)| golden::cosine(a, b)).fold(1.0, worse);
+        let larger =
+            |worst: f32, distance: f32| if worst.is_nan() || distance <= worst { worst } else { distance };
+        let max_abs = pairs().map(|(a, b)| golden::max_abs(a, b)).fold(0.0, larger);
+        let agreement = compare(task, [reference, found]).0;
+        let kept = [
+            ("cosine", cosine > self.cosine),
+            ("max-abs", max_abs < self.max_abs),
+            ("top 10", agreement.top_10 >= self.top_10),
+        ];
+        let violated = kept.into_iter().filter(|(_, is_kept)| !is_kept).map(|(bound, _)| bound).collect();
+        (format!("cosine {cosine:.7}, max-abs {max_abs:.1e}, {agreement:?}"), violated)
+    }
+}
+
+const LOWER_PRECISIONS: [Precision; 3] = [Precision::Bf16x3, Precision::Bf16, Precision::Int8];
+
 #[test]
 fn lower_precisions_stay_within_their_bounds_on_every_instruction_set() {
     let task = task();
     let reference = vectors(&task, GemmBackend::default());
     for isa in Isa::available() {
-        for (precision, cosine_min, max_abs, top_10_min) in [
-            (Precision::Bf16x3, 0.999_999, 1e-5, 0.999),
-            (Precision::Bf16, 0.9999, 3e-3, 0.95),
-            (Precision::Int8, 0.995, 4e-2, 0.85),
-        ] {
+        for precision in [Precision::F32].into_iter().chain(LOWER_PRECISIONS) {
             let found = vectors(&task, GemmBackend::Own(OwnKernels { isa: *isa, precision }));
-            let pairs = || reference.iter().zip(&found);
-            let cosine = pairs().map(|(a, b)| golden::cosine(a, b)).fold(1.0, f64::min);
-            let distance = pairs().map(|(a, b)| golden::max_abs(a, b)).fold(0.0, f32::max);
-            let agreement = compare(&task, [&reference, &found]).0;
-            println!("{isa} {precision:?}: cosine {cosine:.6}, max-abs {distance:.1e}, {agreement:?}");
-            assert!(cosine > cosine_min && distance < max_abs, "{isa} {precision:?}: {cosine} {distance:e}");
-            assert!(agreement.top_10 >= top_10_min, "{isa} {precision:?}: {agreement:?}");
+            let (found, violated) = Bounds::of(precision).judge(&task, &reference, &found);
+            println!("{isa} {precision:?}: {found}");
+            assert!(violated.is_empty(), "{isa} {precision:?}: {violated:?} violated: {found}");
         }
+    }
+}
+
+/// Unit vectors without a model, one for each text of the task. All passages are similar to each other, as those of a model are.
+fn unit_vectors(task: &Task) -> Vec<Vec<f32>> {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / f64::from(1 << 23) - 1.0
+    };
+    let texts = task.queries.len() + task.passages.len();
+    (0..texts).map(|_| unit((0..384).map(|_| next()).collect())).collect()
+}
+
+fn unit(vector: Vec<f64>) -> Vec<f32> {
+    let length = vector.iter().map(|value| value * value).sum::<f64>().sqrt();
+    vector.into_iter().map(|value| (value / length) as f32).collect()
+}
+
+/// A vector with this cosine to a unit vector. The difference is spread over all components, so that each of them is small.
+fn turned(vector: &[f32], cosine: f64) -> Vec<f32> {
+    let signs = |i: usize| if i.count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+    let along: f64 = vector.iter().enumerate().map(|(i, value)| f64::from(*value) * signs(i)).sum();
+    let across = vector.iter().enumerate().map(|(i, value)| signs(i) - along * f64::from(*value));
+    let across = unit(across.collect());
+    let sine = (1.0 - cosine * cosine).sqrt();
+    let pairs = vector.iter().zip(&across);
+    pairs.map(|(a, b)| (f64::from(*a) * cosine + f64::from(*b) * sine) as f32).collect()
+}
+
+/// Each bound alone decides: vectors just outside of it violate it, and those just inside do not.
+#[test]
+fn vectors_just_beyond_a_bound_violate_it() {
+    let task = task();
+    let reference = unit_vectors(&task);
+    // Of one text, the last one: the others are equal.
+    let with_last = |vector: Vec<f32>| [&reference[..reference.len() - 1], &[vector]].concat();
+    let last = &reference[reference.len() - 1];
+    for precision in LOWER_PRECISIONS {
+        let bounds = Bounds::of(precision);
+        let violates = |found: &[Vec<f32>], bound| bounds.judge(&task, &reference, found).1.contains(&bound);
+        let lost = 1.0 - bounds.cosine;
+        assert!(violates(&with_last(turned(last, 1.0 - 1.1 * lost)), "cosine"), "{precision:?}");
+        assert!(!violates(&with_last(turned(last, 1.0 - 0.9 * lost)), "cosine"), "{precision:?}");
+        let moved = |distance: f32| {
+            let mut vector = last.clone();
+            vector[17] += distance;
+            with_last(vector)
+        };
+        assert!(violates(&moved(1.01 * bounds.max_abs), "max-abs"), "{precision:?}");
+        assert!(!violates(&moved(0.99 * bounds.max_abs), "max-abs"), "{precision:?}");
+        let mut nan = reference.clone();
+        nan[100][5] = f32::NAN;
+        assert!(violates(&nan, "cosine") && violates(&nan, "max-abs"), "{precision:?}");
+    }
+}
+
+/// The agreement of the first ten decides as well, whatever the vectors are.
+#[test]
+fn results_that_change_places_violate_the_bound_of_the_first_ten() {
+    let task = task();
+    let reference = unit_vectors(&task);
+    let (queries, passages) = reference.split_at(task.queries.len());
+    // Of the first queries, one passage of the first ten leaves them: it points away from the query.
+    let worse = |changed: usize| {
+        let mut found = reference.clone();
+        for (query, vector) in found[..changed].iter_mut().enumerate() {
+            let first = &passages[ranking(&queries[query], passages)[0]];
+            let away = vector.iter().zip(first).map(|(a, b)| f64::from(*a) - 0.5 * f64::from(*b));
+            *vector = unit(away.collect());
+        }
+        found
+    };
+    for precision in LOWER_PRECISIONS {
+        let bounds = Bounds::of(precision);
+        let agreement = |changed| compare(&task, [&reference, &worse(changed)]).0.top_10;
+        let first_outside = (1..=queries.len()).find(|changed| agreement(*changed) < bounds.top_10);
+        let outside = first_outside.unwrap_or_else(|| panic!("{precision:?}: no change is large enough"));
+        let violates = |changed| bounds.judge(&task, &reference, &worse(changed)).1.contains(&"top 10");
+        assert!(violates(outside) && !violates(outside - 1), "{precision:?}: {outside} queries");
     }
 }

@@ -4,6 +4,8 @@ mod http_client;
 mod run_inferd;
 mod running_server;
 
+use std::time::Duration;
+
 use http_client::{embed, get};
 use run_inferd::{inferd, run, tiny_bert};
 use running_server::Running;
@@ -79,11 +81,11 @@ fn the_option_selects_kernels_and_slower_ones_cause_a_warning() {
     ");
 }
 
-/// Workers of OpenBLAS by their names.
-fn blas_workers(server: &Running) -> usize {
+/// Threads whose names begin with this.
+fn threads_named(server: &Running, prefix: &str) -> usize {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-    names.filter(|name| name.starts_with("oblas-")).count()
+    names.filter(|name| name.starts_with(prefix)).count()
 }
 
 /// Not by the CPUs of the machine: a container with a quota of one CPU would have a worker for every CPU.
@@ -95,7 +97,64 @@ fn openblas_has_workers_only_when_it_computes_and_no_more_than_the_server_has_th
         command.args(["--gemm", gemm]);
         let server = Running::of(command);
         assert_eq!(embed(server.address, "{\"input\":\"fox\"}").status, 200);
-        assert!(blas_workers(&server) <= workers_max, "{} workers", blas_workers(&server));
+        let workers = threads_named(&server, "oblas-");
+        assert!(workers <= workers_max, "{workers} workers");
+    }
+}
+
+/// CPU time of a process with all of its threads, the ended ones included.
+fn cpu_time(pid: u32) -> Duration {
+    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    // SAFETY: writes to a local.
+    assert_eq!(unsafe { libc::clock_getcpuclockid(pid as libc::pid_t, &raw mut clock) }, 0);
+    // SAFETY: writes to a local.
+    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Texts with an interval between them, as a low load has.
+const PACED_TEXTS: u32 = 25;
+const INTERVAL: Duration = Duration::from_millis(200);
+const BUSY_TEXTS: u32 = 200;
+/// For each text: threads that wait spin for 50 us before they sleep, are woken and find cold caches. 0.8 ms were measured on two cores
+/// of a Zen 5 EPYC under a load of 12.
+const CPU_TIME_OF_A_PAUSE: Duration = Duration::from_millis(2);
+
+/// A thread that polls or spins between two texts would use up to 200 ms of each interval.
+#[test]
+fn five_texts_a_second_cost_the_cpu_time_of_their_computation() {
+    let server = Running::start(&["--model", &tiny()]);
+    let text = "the quick brown fox jumps over the lazy dog ".repeat(4);
+    let body = format!("{{\"input\":\"{text}\"}}");
+    let per_text = |texts: u32, interval: Duration| {
+        let before = cpu_time(server.child.id());
+        for _ in 0..texts {
+            assert_eq!(embed(server.address, &body).status, 200);
+            std::thread::sleep(interval);
+        }
+        (cpu_time(server.child.id()) - before) / texts
+    };
+    per_text(BUSY_TEXTS, Duration::ZERO);
+    let busy = per_text(BUSY_TEXTS, Duration::ZERO);
+    let paced = per_text(PACED_TEXTS, INTERVAL);
+    println!("CPU time of a text: {busy:?} without pauses, {paced:?} at five a second");
+    let bound = busy + CPU_TIME_OF_A_PAUSE;
+    assert!(
+        paced < bound,
+        "{paced:?} of CPU time for each text at five a second; expected less than {bound:?}: {busy:?} without pauses"
+    );
+}
+
+/// The caller of a call computes too, so a server with `--threads N` has one compute thread fewer of its own.
+#[test]
+fn a_server_has_as_many_compute_threads_as_it_was_given() {
+    for threads in ["1", "2", "3"] {
+        let mut command = inferd();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--threads", threads, "--model", &tiny()]);
+        let server = Running::of(command);
+        assert_eq!(embed(server.address, "{\"input\":\"fox\"}").status, 200);
+        let expected: usize = threads.parse::<usize>().unwrap() - 1;
+        assert_eq!(threads_named(&server, "embed-"), expected, "--threads {threads}");
     }
 }
 

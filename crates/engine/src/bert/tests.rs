@@ -7,11 +7,13 @@ mod golden;
 use std::path::{Path, PathBuf};
 
 use kernels::isa::Isa;
+use kernels::linear::Precision;
 
 use super::encoder::Bert;
 use super::packed::PackedSequences;
 use super::scratch::Scratch;
 use crate::cancel::Cancel;
+use crate::compute_team::ComputeTeam;
 use crate::config::ModelConfig;
 use crate::gemm_backend::{GemmBackend, OwnKernels};
 use crate::model_files::ModelFiles;
@@ -72,12 +74,20 @@ fn real_model_matches_the_reference_after_every_layer() {
     assert_stages_match(&real_model(), &Golden::read("all-MiniLM-L6-v2"));
 }
 
+/// Own kernels with every instruction set of this CPU in every precision.
+fn every_precision() -> impl Iterator<Item = OwnKernels> {
+    let precisions = [Precision::F32, Precision::Bf16x3, Precision::Bf16, Precision::Int8];
+    Isa::available()
+        .iter()
+        .flat_map(move |isa| precisions.map(|precision| OwnKernels { isa: *isa, precision }))
+}
+
 /// The rows of a text, and its vector, are the same bits alone, behind other texts, and in groups of every size.
 #[test]
 fn a_vector_does_not_depend_on_its_chunk() {
     let golden = Golden::read("tiny-bert");
-    for isa in Isa::available() {
-        let (_, bert) = open(&tiny_model(), GemmBackend::Own(OwnKernels::automatic(*isa)));
+    for kernels in every_precision() {
+        let (_, bert) = open(&tiny_model(), GemmBackend::Own(kernels));
         let mut scratch = Scratch::default();
         let mut run = |ids: &[&[u32]]| {
             let packed = PackedSequences::new(ids.iter().copied());
@@ -86,10 +96,41 @@ fn a_vector_does_not_depend_on_its_chunk() {
         let texts: Vec<&[u32]> = golden.ids.iter().map(Vec::as_slice).collect();
         let all = run(&texts);
         for (text, vector) in texts.iter().zip(&all) {
-            assert_eq!(run(&[*text])[0], *vector, "{isa}");
+            assert_eq!(run(&[*text])[0], *vector, "{kernels:?}");
         }
         let reversed: Vec<&[u32]> = texts.iter().rev().copied().collect();
-        assert!(run(&reversed).iter().rev().eq(&all), "{isa}");
+        assert!(run(&reversed).iter().rev().eq(&all), "{kernels:?}");
+    }
+}
+
+/// Chunks that each team computes. A barrier that is missing shows only when a member is late, which is not in each of them.
+const CHUNKS_ON_A_TEAM: usize = 200;
+
+/// One text, or two with different lengths, on a team. Each chunk differs from the one before it: the memory that the members share
+/// holds the result of that one, which would hide that a member reads too early.
+#[test]
+fn a_vector_does_not_depend_on_the_members_of_a_team() {
+    let golden = Golden::read("tiny-bert");
+    let texts: Vec<&[u32]> = golden.ids.iter().map(Vec::as_slice).collect();
+    for kernels in every_precision().filter(|kernels| kernels.isa == Isa::best()) {
+        let (_, bert) = open(&tiny_model(), GemmBackend::Own(kernels));
+        let alone = |ids: &&[u32]| {
+            let packed = PackedSequences::new([*ids]);
+            bert.forward(&packed, &mut Scratch::default(), &Cancel::default()).unwrap().remove(0)
+        };
+        let expected: Vec<Vec<f32>> = texts.iter().map(alone).collect();
+        for members in [1, 2, 3, 5] {
+            let team = ComputeTeam::start(members.try_into().unwrap()).unwrap();
+            let mut shared = Scratch::default();
+            for chunk in 0..CHUNKS_ON_A_TEAM {
+                let (first, second) = (chunk % texts.len(), chunk * 5 % texts.len());
+                let of_chunk = if chunk % 2 == 0 { vec![first] } else { vec![first, second] };
+                let packed = PackedSequences::new(of_chunk.iter().map(|text| texts[*text]));
+                let found = bert.forward_on_team(&packed, &mut shared, &team, &Cancel::default()).unwrap();
+                let same = found.iter().zip(&of_chunk).all(|(vector, text)| *vector == expected[*text]);
+                assert!(same, "{kernels:?}: chunk {chunk} of the texts {of_chunk:?} on {members} members");
+            }
+        }
     }
 }
 

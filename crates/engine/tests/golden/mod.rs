@@ -78,8 +78,9 @@ pub fn real_model() -> PathBuf {
 
 pub fn max_abs(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    // `f32::max` would drop a NaN.
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |worst, d| if d <= worst { worst } else { d })
+    // `f32::max` would drop a NaN, and so would a comparison with one.
+    let larger = |worst: f32, d: f32| if worst.is_nan() || d <= worst { worst } else { d };
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, larger)
 }
 
 pub fn cosine(a: &[f32], b: &[f32]) -> f64 {

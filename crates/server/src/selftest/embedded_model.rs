@@ -35,7 +35,12 @@ pub const THREADS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
 /// Opens a new instance.
 pub fn open() -> Result<Embedder, String> {
-    Embedder::from_embedded(NAME, FILES, GemmBackend::default(), THREADS).map_err(|error| error.to_string())
+    open_with(GemmBackend::default())
+}
+
+/// Opens a new instance that computes products by `gemm`.
+pub fn open_with(gemm: GemmBackend) -> Result<Embedder, String> {
+    Embedder::from_embedded(NAME, FILES, gemm, THREADS).map_err(|error| error.to_string())
 }
 
 /// The instance that all checks share. It stays open because the last check measures the stacks of the engine's

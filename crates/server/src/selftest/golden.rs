@@ -1,7 +1,9 @@
-//! A known model produces known vectors: tokenizer, forward pass and OpenBLAS together, on this CPU.
+//! A known model produces known vectors: tokenizer, forward pass and products together, on this CPU. First as the server computes
+//! them, then by OpenBLAS and by the own kernels of every instruction set.
 //!
 //! The model is `embedded_model`. The reference vectors come from sentence-transformers (fixtures/goldens/make.py).
 
+use engine::{GemmBackend, Isa, OwnKernels};
 use serde::Deserialize;
 
 use super::check::CheckResult;
@@ -33,6 +35,65 @@ pub fn embedding() -> CheckResult {
     }
 }
 
+/// The check of all paths.
+pub fn of_every_path() -> CheckResult {
+    let expected = format!(
+        "OpenBLAS and the own kernels of every instruction set compute the reference vectors, and the own kernels those of \
+         OpenBLAS: cosine above {COSINE_MIN}, differences below {MAX_ABS}"
+    );
+    let paths = Isa::available().iter().map(|isa| GemmBackend::Own(OwnKernels::automatic(*isa)));
+    match compare_paths(paths, |_, _| ()) {
+        Ok(worst) => {
+            let sets: Vec<String> = Isa::available().iter().map(Isa::to_string).collect();
+            let found = format!(
+                "OpenBLAS, own {}; lowest cosine {:.7}, largest difference to the reference {:.1e}, to OpenBLAS {:.1e}{}",
+                sets.join(", "),
+                worst.cosine,
+                worst.to_reference,
+                worst.to_openblas,
+                Isa::not_run().map_or(String::new(), |sets| format!("; {sets}"))
+            );
+            let pass =
+                worst.cosine > COSINE_MIN && worst.to_reference < MAX_ABS && worst.to_openblas < MAX_ABS;
+            CheckResult::of(pass, expected, found)
+        }
+        Err(found) => CheckResult::of(false, expected, found),
+    }
+}
+
+/// The worst of all paths.
+#[derive(Debug, Clone, Copy)]
+struct WorstPath {
+    cosine: f64,
+    to_reference: f32,
+    to_openblas: f32,
+}
+
+/// Compares the vectors of OpenBLAS and of each path. `change` damages the vectors of a path in tests.
+fn compare_paths(
+    paths: impl Iterator<Item = GemmBackend>,
+    change: impl Fn(GemmBackend, &mut Vec<Vec<f32>>),
+) -> Result<WorstPath, String> {
+    let (texts, references) = goldens()?;
+    let vectors = |gemm: GemmBackend| {
+        let embedder = embedded_model::open_with(gemm)?;
+        let mut vectors = embedder.embed(&texts).map_err(|error| format!("{gemm:?}: {error}"))?;
+        change(gemm, &mut vectors);
+        Ok::<_, String>(vectors)
+    };
+    let openblas = vectors(GemmBackend::OpenBlas)?;
+    let mut worst = WorstPath { cosine: 1.0, to_reference: 0.0, to_openblas: 0.0 };
+    for gemm in std::iter::once(GemmBackend::OpenBlas).chain(paths) {
+        let vectors = if gemm == GemmBackend::OpenBlas { openblas.clone() } else { vectors(gemm)? };
+        for ((vector, reference), openblas) in vectors.iter().zip(&references).zip(&openblas) {
+            worst.to_reference = larger(worst.to_reference, max_abs(reference, vector));
+            worst.to_openblas = larger(worst.to_openblas, max_abs(openblas, vector));
+            worst.cosine = smaller(worst.cosine, cosine(reference, vector));
+        }
+    }
+    Ok(worst)
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Worst {
     texts: usize,
@@ -54,29 +115,36 @@ struct GoldenText {
     vector: usize,
 }
 
-fn compare() -> Result<Worst, String> {
-    let goldens: Goldens =
+/// The texts and their reference vectors.
+fn goldens() -> Result<(Vec<String>, Vec<Vec<f32>>), String> {
+    let Goldens { dimension, texts } =
         serde_json::from_slice(GOLDENS).map_err(|error| format!("golden texts: {error}"))?;
     let floats: Vec<f32> =
         GOLDEN_VECTORS.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    let embedder = embedded_model::shared()?;
+    let vector =
+        |golden: &GoldenText| floats.get(golden.vector..golden.vector + dimension).map(<[f32]>::to_vec);
+    let vectors: Option<Vec<_>> = texts.iter().map(vector).collect();
+    let vectors = vectors.ok_or_else(|| "golden vectors: the file is too short".to_string())?;
+    Ok((texts.into_iter().map(|golden| golden.text).collect(), vectors))
+}
 
-    let texts: Vec<_> = goldens.texts.iter().map(|golden| golden.text.as_str()).collect();
+fn compare() -> Result<Worst, String> {
+    let (texts, references) = goldens()?;
+    let embedder = embedded_model::shared()?;
     let batch = embedder.embed(&texts).map_err(|error| error.to_string())?;
     let mut worst = Worst { texts: texts.len(), cosine: 1.0, max_abs: 0.0, batch_max_abs: 0.0 };
-    for (golden, vector) in goldens.texts.iter().zip(&batch) {
-        let reference = floats
-            .get(golden.vector..golden.vector + goldens.dimension)
-            .ok_or_else(|| "golden vectors: the file is too short".to_string())?;
-        let single = embedder.embed(&[&golden.text]).map_err(|error| error.to_string())?;
+    for ((text, reference), vector) in texts.iter().zip(&references).zip(&batch) {
+        let single = embedder.embed(&[text]).map_err(|error| error.to_string())?;
         worst.max_abs = larger(worst.max_abs, max_abs(reference, vector));
         worst.batch_max_abs = larger(worst.batch_max_abs, max_abs(&single[0], vector));
-        let cosine = cosine(reference, vector);
-        if cosine.is_nan() || cosine < worst.cosine {
-            worst.cosine = cosine;
-        }
+        worst.cosine = smaller(worst.cosine, cosine(reference, vector));
     }
     Ok(worst)
+}
+
+/// The minimum, with NaN below all values.
+fn smaller(a: f64, b: f64) -> f64 {
+    if a.is_nan() || a < b { a } else { b }
 }
 
 /// The maximum, with NaN above all values; `f32::max` would drop it.
@@ -99,12 +167,41 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::check::CheckStatus;
     use super::*;
+
+    #[test]
+    fn every_path_computes_the_same_vectors() {
+        let result = of_every_path();
+        assert_eq!(result.status, CheckStatus::Pass, "{}", result.found);
+        for isa in Isa::available() {
+            assert!(result.found.contains(&isa.to_string()), "{}", result.found);
+        }
+    }
+
+    /// A difference of one component of one text, of own kernels or of OpenBLAS.
+    #[test]
+    fn a_difference_in_one_component_is_found_in_either_path() {
+        let own = GemmBackend::Own(OwnKernels::automatic(Isa::best()));
+        for damaged in [own, GemmBackend::OpenBlas] {
+            for value in [2e-5, f32::NAN] {
+                let worst = compare_paths(std::iter::once(own), |gemm, vectors| {
+                    if gemm == damaged {
+                        vectors[1][3] += value;
+                    }
+                })
+                .unwrap();
+                let is_far = |found: f32| if value.is_nan() { found.is_nan() } else { found >= MAX_ABS };
+                assert!(is_far(worst.to_reference) && is_far(worst.to_openblas), "{damaged:?}: {worst:?}");
+            }
+        }
+    }
 
     #[test]
     fn nan_and_different_lengths_exceed_every_bound() {
         assert!(max_abs(&[1.0, f32::NAN, 1.0], &[1.0, 1.0, 1.0]).is_nan());
         assert!(larger(f32::NAN, 1.0).is_nan() && larger(1.0, f32::NAN).is_nan());
+        assert!(smaller(f64::NAN, 1.0).is_nan() && smaller(1.0, f64::NAN).is_nan());
         assert_eq!(max_abs(&[1.0], &[1.0, 1.0]), f32::INFINITY);
         assert!(cosine(&[0.0, 0.0], &[1.0, 0.0]).is_nan());
         assert!((cosine(&[2.0, 0.0], &[1.0, 1.0]) - 0.5f64.sqrt()).abs() < 1e-12);

@@ -29,6 +29,7 @@ const CHECKS: &[Check] = &[
     Check { name: "blas-worker-shortage", run: worker_shortage::survives },
     Check { name: "crash-reports", run: crash_reports::complete },
     Check { name: "golden-embedding", run: golden::embedding },
+    Check { name: "golden-embedding-of-every-path", run: golden::of_every_path },
     Check { name: "allocator-returns-memory", run: allocator::returns_memory },
     Check { name: "memory-preflight", run: memory_preflight::assessed },
     Check { name: "server-single-flight", run: server_single_flight::one_load },

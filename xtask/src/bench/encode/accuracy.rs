@@ -83,6 +83,11 @@ mod tests {
         let other = Accuracy::of(&[vec![1.0, 0.0], vec![0.6, 0.8]], &reference).unwrap();
         assert!((other.worst_cosine - 0.8).abs() < 1e-6 && (other.max_abs - 0.6).abs() < 1e-6, "{other}");
         assert!(!other.is_within(bound(Precision::Int8)));
+        // Not the last one.
+        assert_eq!(
+            Accuracy::of(&[vec![0.6, 0.8], vec![0.0, 1.0]], &reference).unwrap().max_abs,
+            f64::from(0.8_f32)
+        );
         assert!(equal.is_within(bound(Precision::F32)));
     }
 
