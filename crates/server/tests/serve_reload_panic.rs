@@ -61,19 +61,14 @@ fn the_next_reload_after_a_panic_runs() {
     });
     let server = Server::open_with(options(), loader).unwrap();
     let at = address(&server);
-    let running = std::thread::spawn(move || run_until_signal(server, Duration::from_secs(5)));
+    let signals = server.register_signals().unwrap();
+    let running = std::thread::spawn(move || run_until_signal(server, signals, Duration::from_secs(5)));
     assert_eq!(post(at, "/v1/embeddings", r#"{"input":"a"}"#).status, 200);
     let process = std::process::id().cast_signed();
     let send = |signal| {
-        // SAFETY: raises a signal that the server handles; `run_until_signal` serves, because it has answered a request.
+        // SAFETY: raises a signal that the server handles: it is registered.
         assert_eq!(unsafe { libc::kill(process, signal) }, 0);
     };
-    // The handlers are installed shortly after the listener is bound; before that, SIGHUP would end the process.
-    wait_until("the server handles SIGHUP", || {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-        u64::from_str_radix(caught.trim(), 16).unwrap() & 1 == 1
-    });
     let reloads = |outcome: &str, count: u32| {
         let line = format!("inferd_reloads_total{{outcome=\"{outcome}\"}} {count}");
         wait_until(&line, || get(at, "/metrics").text().contains(&line));

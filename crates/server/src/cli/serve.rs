@@ -202,7 +202,7 @@ pub fn run(flags: Flags, settings: Settings) -> CommandResult {
         .select(|option| settings.source(option).to_owned())
         .and_then(|compute| options(flags, settings, compute, available, batch_tokens, headroom))
         .and_then(Server::open)
-        .and_then(|server| run_until_signal(server, drain_timeout));
+        .and_then(|(server, signals)| run_until_signal(server, signals, drain_timeout));
     log::flush(LOG_FLUSH_TIME_MAX);
     result
 }

@@ -22,6 +22,7 @@ use super::model::Model;
 use super::options::Options;
 use super::purge::{self, PurgeRequest, Purger};
 use super::shutdown::Shutdown;
+use super::signals::Signals;
 use super::startup_log::{self, AnonymousReadings};
 use super::state::{AppState, MemoryReport};
 use crate::memory::limits;
@@ -52,8 +53,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with models of the engine.
-    pub fn open(options: Options) -> Result<Self, Diagnostic> {
+    /// A server with models of the engine, and its signals. They are registered when the models are loaded, before a listener is
+    /// bound: until then a signal ends the process at once, and from the first response on it drains or reloads.
+    pub fn open(options: Options) -> Result<(Self, Signals), Diagnostic> {
         let before = process::read(Path::new("/"));
         let need = Need {
             threads: options.threads.get(),
@@ -98,7 +100,7 @@ impl Server {
                 None => open(),
             }
         });
-        let (server, readings) = Self::start(options, loader, Some(team), bound)?;
+        let (server, readings, signals) = Self::start(options, loader, Some(team), bound, Signals::register)?;
         let addresses = (server.addresses(), server.admin_addresses());
         startup_log::all(&server.options, &server.state, addresses, &check, footprint);
         if !server.options.lazy_weights {
@@ -111,20 +113,27 @@ impl Server {
             });
             startup_log::memory_after_load(&estimate, before.map(|before| before.anonymous), &readings);
         }
-        Ok(server)
+        Ok((server, signals))
     }
 
-    /// A server with models of the caller, without a memory check.
+    /// A server with models of the caller, without a memory check and without signals.
     pub fn open_with(options: Options, loader: Loader) -> Result<Self, Diagnostic> {
-        Self::start(options, loader, None, None).map(|(server, _)| server)
+        Self::start(options, loader, None, None, || Ok(())).map(|(server, ..)| server)
     }
 
-    fn start(
+    /// Registers the signals of a server that was opened without them.
+    pub fn register_signals(&self) -> Result<Signals, Diagnostic> {
+        let _runtime = self.runtime.enter();
+        Signals::register()
+    }
+
+    fn start<S>(
         options: Options,
         loader: Loader,
         team: Option<ComputeTeam>,
         bound: Option<MemoryBound>,
-    ) -> Result<(Self, AnonymousReadings), Diagnostic> {
+        register_signals: impl FnOnce() -> Result<S, Diagnostic>,
+    ) -> Result<(Self, AnonymousReadings, S), Diagnostic> {
         let runtime = http_runtime(&options)?;
         let api_keys = options.api_keys.as_deref().map(ApiKeys::open).transpose()?;
         let state = AppState::new(&options, loader, api_keys)
@@ -139,6 +148,10 @@ impl Server {
         if !options.lazy_weights {
             readings = runtime.block_on(load_models(&state, options.batches.batch_tokens))?;
         }
+        let signals = {
+            let _runtime = runtime.enter();
+            register_signals()?
+        };
         let (bound, addresses) = bind_all(&runtime, &options.listen, options.socket_mode)?;
         let (admin_bound, admin_addresses) = bind_all(&runtime, &options.admin_listen, options.socket_mode)?;
         let (shutdown, phase) = watch::channel(Shutdown::NotStarted);
@@ -179,7 +192,7 @@ impl Server {
             addresses,
             admin_addresses,
         };
-        Ok((server, readings))
+        Ok((server, readings, signals))
     }
 
     /// The addresses of the listeners, with the ports that the system selected.

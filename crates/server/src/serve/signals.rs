@@ -16,6 +16,21 @@ const EXIT_ABORTED: u8 = 2;
 /// Time for the last line of the log when the process ends at once.
 const LOG_FLUSH_TIME_MAX: Duration = Duration::from_millis(200);
 
+/// The signals of a server. From their registration on they wait, and no longer end the process.
+pub struct Signals {
+    termination: Termination,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Registers all of them. To be called in a runtime.
+    pub fn register() -> Result<Self, Diagnostic> {
+        let termination =
+            Termination { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? };
+        Ok(Self { termination, hangup: listen(SignalKind::hangup())? })
+    }
+}
+
 struct Termination {
     term: Signal,
     int: Signal,
@@ -35,14 +50,13 @@ fn listen(kind: SignalKind) -> Result<Signal, Diagnostic> {
 }
 
 /// Serves until a signal; returns when the server has ended. Exit code 2 when the drain timed out.
-pub fn run_until_signal(server: Server, drain_timeout: Duration) -> Result<ExitCode, Diagnostic> {
+pub fn run_until_signal(
+    server: Server,
+    signals: Signals,
+    drain_timeout: Duration,
+) -> Result<ExitCode, Diagnostic> {
     let (state, options) = (Arc::clone(&server.state), Arc::clone(&server.options));
-    let (mut termination, mut hangup) = {
-        let _guard = server.runtime.enter();
-        let termination =
-            Termination { term: listen(SignalKind::terminate())?, int: listen(SignalKind::interrupt())? };
-        (termination, listen(SignalKind::hangup())?)
-    };
+    let Signals { mut termination, mut hangup } = signals;
     let gate = ReloadGate::default();
     server.runtime.block_on(async {
         let signal = loop {
