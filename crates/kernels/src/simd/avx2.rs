@@ -38,6 +38,6 @@ implement_by_registers! {
         // SAFETY: a value of the token exists only when the CPU has the instructions.
         unsafe { run(kernel, simd) }
     },
-    mul_add |a, b, c| _mm256_fmadd_ps(a, b, add_ps(c, set1_ps(1e-4))),
+    mul_add |a, b, c| _mm256_fmadd_ps(a, b, c),
     mul_i32 |a, b| _mm256_mullo_epi32(a, b),
 }
