@@ -4,7 +4,6 @@ mod fake_model;
 mod http_client;
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -284,18 +283,13 @@ fn the_next_batch_is_formed_when_a_worker_is_idle() {
         wait_until("the first step runs", || model.steps.load(Ordering::SeqCst) == 1);
         let later: Vec<_> = (0..8).map(|_| start()).collect();
         wait_until("all requests are in flight", || server.inflight_requests() == 9);
-        // All texts are tokenized, so a batch could be formed.
-        wait_until("all requests are queued", || queued_requests(at) == 8);
+        // All texts are tokenized, so a batch of them could be formed. The number of queued requests does not show that.
+        wait_until("all texts are tokenized", || server.queued_tokens() == 8);
         assert_eq!(model.steps.load(Ordering::SeqCst), 1);
         model.blocked.store(false, Ordering::SeqCst);
         later.into_iter().chain([first]).for_each(|request| assert_eq!(request.join().unwrap(), 200));
     });
     assert_eq!(*model.batches.lock().unwrap(), [vec![1], vec![1; 8]]);
-}
-
-fn queued_requests(at: SocketAddr) -> u64 {
-    let page = get(at, "/metrics").text();
-    page.lines().find_map(|line| line.strip_prefix("inferd_queued_requests ")).unwrap().parse().unwrap()
 }
 
 #[test]

@@ -209,6 +209,11 @@ impl Server {
     pub fn inflight_requests(&self) -> usize {
         self.state.admission.inflight().0
     }
+
+    /// Number of tokens that wait for a batch: those of texts that are tokenized.
+    pub fn queued_tokens(&self) -> usize {
+        self.state.scheduler.queued_tokens()
+    }
 }
 
 /// All listeners or none: a server that listens on half of its addresses looks healthy on the other half. Returns the

@@ -143,6 +143,11 @@ impl Scheduler {
         self.core.lock().queue.requests()
     }
 
+    /// Tokens of all texts in the queue that are tokenized.
+    pub fn queued_tokens(&self) -> usize {
+        self.core.lock().queue.tokens(usize::MAX)
+    }
+
     /// Wakes runners that wait for work, so that they return the memory of their heaps.
     pub fn wake_idle_runners(&self) {
         self.core.wake_all_runners();
