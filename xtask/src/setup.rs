@@ -1,6 +1,7 @@
 //! Flags that the verbs share, and the Plan that follows from them.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -22,7 +23,7 @@ pub struct Common {
     /// Download nothing: use the machine and the cache
     #[arg(long)]
     pub offline: bool,
-    /// Bound of all parallel work: compilers, packers, mutants [default: the number of cores]
+    /// Bound of all parallel work: compilers, packers, mutants, the gate [default: the number of cores]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// The folder that holds release.toml and Cargo.toml [default: this checkout]
@@ -71,6 +72,17 @@ fn library_and_file(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
+/// The gate decodes machine code in the pool of rayon, which has a thread for each core unless a program sets its size. The size
+/// is set once: all contexts of a verb have the same `--jobs`.
+fn bound_thread_pool(jobs: usize) -> anyhow::Result<()> {
+    static IS_BOUND: OnceLock<()> = OnceLock::new();
+    if IS_BOUND.set(()).is_ok() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs);
+        pool.build_global().context("starting the thread pool")?;
+    }
+    Ok(())
+}
+
 /// A decided run and its context.
 pub struct Setup {
     pub plan: Plan,
@@ -108,6 +120,7 @@ impl Common {
         let color = if progress::style().color { "always" } else { "never" };
         host.environment.insert("CARGO_TERM_COLOR".into(), color.into());
         let jobs = self.jobs.map_or(host.cores, usize::from);
+        bound_thread_pool(jobs)?;
         let context = BuildContext::new(&host, runner, self.offline, jobs)?;
         Ok((context, host))
     }
@@ -154,5 +167,27 @@ impl Common {
         let options = self.options(dist_dir, baseline)?;
         let inputs = inputs::read(&config, &host, &options, &context)?;
         Ok(Setup { plan: Plan::new(config, &host, &options, inputs)?, context })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        common: Common,
+    }
+
+    #[test]
+    fn jobs_bound_the_pool_in_which_the_gate_decodes() {
+        let Flags { common } = Flags::parse_from(["xtask", "--jobs", "3", "--quiet"]);
+        for _ in 0..2 {
+            common.context().unwrap();
+        }
+        assert_eq!(rayon::current_num_threads(), 3);
     }
 }

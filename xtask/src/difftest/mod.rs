@@ -64,6 +64,8 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(Other::Kernel(args)) = &args.other {
         return kernel::run(args);
     }
+    // Before the first use of the thread pool, which `--jobs` bounds.
+    let (context, _) = args.common.context()?;
     let files = elf_files(&args.paths)?;
     if files.is_empty() {
         bail!("no ELF file in the given folders");
@@ -82,7 +84,6 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     let readelf = readelf::read(&files)?;
     is_equal &= show("readelf", &compare("readelf", &files, &facts, &readelf));
     if !args.without_lief {
-        let (context, _) = args.common.context()?;
         let lief = lief::read(&context, &files)?;
         is_equal &= show("LIEF", &compare("LIEF", &files, &facts, &lief));
         is_equal &= sarif::check(&context)?;
