@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::{Class, Code, DISK_FULL, IO, UNCLASSIFIED, render};
+use crate::{Class, Code, DISK_FULL, IO, UNCLASSIFIED};
 
 /// How much a diagnostic weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -173,12 +173,6 @@ impl Diagnostic {
     }
 }
 
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&render::body(self))
-    }
-}
-
 impl std::error::Error for Diagnostic {}
 
 /// All problems of one pass, so that none hides behind another.
@@ -222,12 +216,6 @@ impl From<Diagnostic> for Diagnostics {
 impl FromIterator<Diagnostic> for Diagnostics {
     fn from_iter<T: IntoIterator<Item = Diagnostic>>(diagnostics: T) -> Self {
         Self(diagnostics.into_iter().collect())
-    }
-}
-
-impl fmt::Display for Diagnostics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&render::numbered(&self.0))
     }
 }
 

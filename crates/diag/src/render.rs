@@ -1,10 +1,10 @@
 //! Diagnostics as text for terminals and as JSON for programs.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::{Diagnostic, Severity};
+use crate::{Diagnostic, Diagnostics, Severity};
 
 /// Version of the JSON document; raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -16,7 +16,7 @@ pub struct Style {
     pub color: bool,
 }
 
-/// Every diagnostic as a person reads it: `error[code]: message`, its parts indented, then `hint:`.
+/// Every diagnostic as text for a terminal: `error[code]: message`, its parts indented, then `hint:`.
 pub fn human(diagnostics: &[Diagnostic], style: Style) -> String {
     let mut text = String::new();
     for diagnostic in diagnostics {
@@ -49,8 +49,20 @@ pub fn json(diagnostics: &[Diagnostic]) -> String {
     }) + "\n"
 }
 
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&body(self))
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&numbered(&self.0))
+    }
+}
+
 /// Message and parts, without severity, code and hint.
-pub(crate) fn body(diagnostic: &Diagnostic) -> String {
+fn body(diagnostic: &Diagnostic) -> String {
     let fields = diagnostic.fields();
     let mut text = fields.message.clone();
     if let Some(place) = place(diagnostic) {
@@ -71,7 +83,7 @@ pub(crate) fn body(diagnostic: &Diagnostic) -> String {
 }
 
 /// A numbered list with the hints, for the text of an error that holds several.
-pub(crate) fn numbered(diagnostics: &[Diagnostic]) -> String {
+fn numbered(diagnostics: &[Diagnostic]) -> String {
     let mut text = format!("{} problems", diagnostics.len());
     for (number, diagnostic) in diagnostics.iter().enumerate() {
         let _ = write!(text, "\n{:>3}. {}", number + 1, indented(&body(diagnostic), 5));
@@ -107,7 +119,7 @@ fn indented(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Diagnostics, Location};
+    use crate::Location;
 
     crate::codes! {
         pub STACK = Violation "stack-size": "PT_GNU_STACK has another size" { "fix": "link with -z stack-size" }

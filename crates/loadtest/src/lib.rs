@@ -18,6 +18,7 @@ mod blocked_log;
 mod check;
 mod codes;
 mod container;
+mod context;
 mod curve;
 mod disk;
 mod drain;
@@ -49,9 +50,10 @@ mod workload;
 
 pub use check::Check;
 pub use codes::*;
+pub use context::Context;
 pub use curve::Curve;
 pub use report::{Report, ScenarioReport};
-pub use scenario::{Context, SCENARIOS, Scenario, Time};
+pub use scenario::{SCENARIOS, Scenario, Time};
 pub use selection::{Budget, Selection};
 
 /// The server under test and its clients, for benches that compare builds of the server.

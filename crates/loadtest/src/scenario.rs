@@ -1,10 +1,9 @@
 use std::fmt;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use diag::Diagnostic;
-use process::Runner;
 
+use crate::context::Context;
 use crate::report::ScenarioReport;
 use crate::server::Server;
 use crate::{
@@ -68,33 +67,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("big-host", Time::Chosen, "The image with 8 GiB, and a model and a load that need more than 6 GB; only by name", run_big_host).optional(),
 ];
 
-/// The server under test and the size of the load.
-pub struct Context<'a> {
-    /// The server's program.
-    pub binary: &'a Path,
-    /// The model folder.
-    pub model: &'a Path,
-    /// ID of the server's image in the container engine; needed by the scenario `container`.
-    pub image: Option<&'a str>,
-    /// Concurrent clients of an overload.
-    pub clients: usize,
-    /// Time of a scenario with [`Time::Chosen`].
-    pub duration: Duration,
-    /// Number of requests that the scenario `malformed` generates, and of connections for its bytes.
-    pub requests: usize,
-    /// The same seed gives the same requests.
-    pub seed: u64,
-    /// Runs container commands, reports progress, and ends the load after a signal.
-    pub runner: &'a Runner,
-}
-
-impl Context<'_> {
-    /// The value of `--model`: `NAME=DIR`.
-    pub fn model_argument(&self) -> String {
-        format!("minilm={}", self.model.display())
-    }
-}
-
 impl Scenario {
     const fn new(
         name: &'static str,
@@ -129,7 +101,7 @@ impl Scenario {
         self.time
     }
 
-    /// Starts a server, loads it, and checks what was observed. An error of the scenario, after which nothing can be said about
+    /// Starts a server, loads it, and checks what was observed. An error of the scenario, after which nothing is known about
     /// the server, is a part of the report; a signal is an error.
     pub fn run(&self, context: &Context<'_>) -> anyhow::Result<ScenarioReport> {
         peak::take();
@@ -198,6 +170,11 @@ fn run_big_host(context: &Context<'_>) -> anyhow::Result<Observed> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use process::Runner;
+
     use super::*;
 
     #[test]

@@ -10,7 +10,6 @@ use crate::cli::evidence_file::EvidenceFile;
 use crate::cli::output;
 use crate::cli::sidecar;
 use crate::cli::unpacking::{sha256_hex, unpacked_sha256};
-use crate::codes;
 use crate::policy::{Evidence, POLICY_FILE_NAME, PolicyDocument, Stage, StrictestTable, strictest};
 use crate::report::printable;
 
@@ -105,11 +104,4 @@ fn derive(
         ..Evidence::default()
     };
     strictest(&file.facts, stage, &evidence)
-}
-
-/// The error for a file that exists already.
-pub(super) fn exists(path: &Path) -> Diagnostic {
-    Diagnostic::new(&codes::USAGE, format!("`{}` exists already", path.display())).hint(
-        "name another file, or remove this one: a policy is not replaced, because it may have been edited",
-    )
 }

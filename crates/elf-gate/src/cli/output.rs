@@ -118,13 +118,20 @@ pub(super) fn write_new(path: &Path, text: &[u8]) -> Result<(), Diagnostic> {
     let created = OpenOptions::new().write(true).create_new(true).open(path);
     match created.and_then(|mut file| file.write_all(text)) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(super::init::exists(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Err(exists(path)),
         Err(error) => {
             Err(Diagnostic::new(&codes::REPORT_NOT_WRITTEN, format!("cannot write `{}`", path.display()))
                 .cause(error)
                 .hint(codes::fix(&codes::REPORT_NOT_WRITTEN)))
         }
     }
+}
+
+/// The error for a file that exists already.
+pub(super) fn exists(path: &Path) -> Diagnostic {
+    Diagnostic::new(&codes::USAGE, format!("`{}` exists already", path.display())).hint(
+        "name another file, or remove this one: a policy is not replaced, because it may have been edited",
+    )
 }
 
 /// Appends the summary to the file that GitHub Actions names.

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use serde::Deserialize;
 
-use crate::containers::layers::{EntryKind, PATH_BYTES_MAX, normalized};
+use crate::containers::entry::{EntryKind, PATH_BYTES_MAX, normalized};
 
 /// An image of an archive.
 #[derive(Debug)]

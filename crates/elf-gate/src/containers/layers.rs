@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::containers::entry::{EntryKind, PATH_BYTES_MAX, normalized};
 use crate::containers::image::{ConfigDocument, Image, Tree};
 
 /// A file of a layer that upper layers delete or replace.
@@ -38,9 +39,8 @@ impl fmt::Display for HiddenFile {
 const KEPT_BYTES_MAX: usize = 64 << 20;
 pub(super) const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
 
-/// Bound of the path bytes that are compared at the end; longer paths than Linux accepts are dropped.
+/// Bound of the path bytes that are compared at the end.
 const COMPARED_BYTES_MAX: u64 = 1 << 30;
-pub(super) const PATH_BYTES_MAX: usize = 4096;
 
 /// Bound of the merged entries of all images: manifests may list a layer many times.
 const MERGED_ENTRIES_MAX: usize = 4_000_000;
@@ -68,16 +68,6 @@ struct Manifest {
 struct LayerIndex {
     entries: HashMap<String, EntryKind>,
     elf_files: Vec<ElfFile>,
-}
-
-/// What a path of a layer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum EntryKind {
-    Folder,
-    /// A file, a hard link or a device.
-    File,
-    /// A symbolic link, with its target.
-    Link(String),
 }
 
 struct ElfFile {
@@ -318,9 +308,4 @@ impl Descriptor {
         let (algorithm, digest) = self.digest.split_once(':')?;
         Some(format!("blobs/{algorithm}/{digest}"))
     }
-}
-
-/// Makes `./usr/bin/` and `/usr/bin` equal.
-pub(super) fn normalized(path: &str) -> String {
-    path.trim_start_matches("./").trim_matches('/').into()
 }

@@ -9,6 +9,7 @@
 
 mod ar;
 mod content;
+mod entry;
 mod format;
 mod image;
 mod layers;

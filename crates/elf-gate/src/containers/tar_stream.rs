@@ -8,7 +8,7 @@ use tar::{Archive, Entry, EntryType, PaxExtensions};
 use diag::Diagnostic;
 
 use crate::codes;
-use crate::containers::layers::EntryKind;
+use crate::containers::entry::EntryKind;
 use crate::containers::limited_reader;
 use crate::containers::sink::{Sink, problem};
 

@@ -2,7 +2,7 @@
 
 use diag::{Class, Code};
 
-use crate::image::judge::{ImageEvidence, ImageRuleInput, Program};
+use crate::image::evidence::{ImageEvidence, ImageRuleInput, Program};
 use crate::image::names::{
     ACCOUNTS, EMBEDS_CA, EMBEDS_ZONES, LOCALE, Names, READS_CA_FILES, READS_ZONES, RESOLVER, Wanted,
 };
@@ -81,7 +81,7 @@ rules! {
     }
     "image-resolver", severity Warning "warning, to be acknowledged in the policy" => resolver {
         detects: "a static program that resolves names with the resolver of its C library",
-        rationale: "musl's resolver has no NSS and no mDNS, asks all servers at once, and uses TCP for large answers only since 1.2.4",
+        rationale: "musl's resolver has no NSS and no mDNS, queries all servers in parallel, and uses TCP for large answers only since 1.2.4",
         incident: "names of a cluster, or with large answers, did not resolve in static programs: NVIDIA/OpenShell#2053, clux/muslrust#122, openai/codex#30733",
         other_tools: "none",
         fix: "test the program with the search list and servers of its environment, then state the reason in `[image] acknowledged`; or use a resolver in the program such as `hickory-resolver`",

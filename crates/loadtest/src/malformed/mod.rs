@@ -19,9 +19,9 @@ use diag::Diagnostic;
 
 use self::document::Document;
 use self::wire::Wire;
+use crate::context::Context;
 use crate::http_client::Client;
 use crate::rng::Rng;
-use crate::scenario::Context;
 use crate::server::Server;
 use crate::{Check, MALFORMED_RESPONSE, NOT_MEASURED, aftermath};
 

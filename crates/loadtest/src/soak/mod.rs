@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use self::disturbance::{ATTACKS, Disturbance};
 use self::trend::Trend;
+use crate::context::Context;
 use crate::metrics::Sample;
-use crate::scenario::Context;
 use crate::server::Server;
 use crate::traffic::Outcomes;
 use crate::{Check, NOT_SATURATED, SOAK_GROWTH, SOAK_NOISE, UNEXPECTED_RESPONSE, aftermath};

@@ -5,16 +5,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
 use super::output::{Output, now_ms};
-use super::report;
-
-/// The signals of a crash, with their names.
-pub const SIGNALS: [(libc::c_int, &str); 5] = [
-    (libc::SIGSEGV, "SIGSEGV"),
-    (libc::SIGBUS, "SIGBUS"),
-    (libc::SIGILL, "SIGILL"),
-    (libc::SIGFPE, "SIGFPE"),
-    (libc::SIGABRT, "SIGABRT"),
-];
+use super::report::{self, SIGNALS};
 
 /// How long a thread that crashes waits for the report of another one, which ends the process. Above the time that a
 /// blocked stderr takes.

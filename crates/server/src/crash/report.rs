@@ -10,12 +10,20 @@ use super::allocator::{self, Failure};
 use super::backtrace::{self, Registers};
 use super::exhaustion::Exhaustion;
 use super::frame_lines::Lines;
-use super::handler::SIGNALS;
 use super::image;
 use super::instruction::{self, Cause};
 use super::output::{Output, Size};
 use super::threads::{self, Stack};
 use crate::build_info::{ISSUES_URL, NAME, VERSION};
+
+/// The signals of a crash, with their names.
+pub const SIGNALS: [(libc::c_int, &str); 5] = [
+    (libc::SIGSEGV, "SIGSEGV"),
+    (libc::SIGBUS, "SIGBUS"),
+    (libc::SIGILL, "SIGILL"),
+    (libc::SIGFPE, "SIGFPE"),
+    (libc::SIGABRT, "SIGABRT"),
+];
 
 const INSTRUCTION_BYTES_MAX: usize = 15;
 const PAGE_BYTES: usize = 4096;
@@ -118,7 +126,7 @@ impl Crash {
                 writeln!(out, " failed")?;
             }
             (None, Some(stack)) => {
-                // musl adds thread-local storage to the size that was asked for.
+                // musl adds thread-local storage to the requested size.
                 let size = Size(stack.range().len() as u64 & !0xffff);
                 writeln!(out, "error[crash]: {name}: stack overflow of thread `{}`, {size}", self.thread)?;
             }
