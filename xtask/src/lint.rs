@@ -2,6 +2,7 @@
 //! end has all results.
 
 mod advisories;
+mod module_cycles;
 mod report;
 mod tools;
 mod workspace_dependencies;
@@ -63,6 +64,8 @@ enum Step {
     LockFiles,
     /// Spelling
     Typos,
+    /// Modules of one crate that import each other
+    ModuleCycles,
     /// Dependencies that no code imports
     UnusedDependencies,
     /// Licenses, banned crates and registries, by deny.toml
@@ -105,6 +108,7 @@ impl Step {
             Step::Format => "format",
             Step::LockFiles => "lock-files",
             Step::Typos => "typos",
+            Step::ModuleCycles => "module-cycles",
             Step::UnusedDependencies => "unused-dependencies",
             Step::Dependencies => "dependencies",
             Step::Advisories => "advisories",
@@ -121,6 +125,7 @@ impl Step {
             }
             Step::LockFiles => "cargo tree --depth 0 --manifest-path FILE, and commit the changed Cargo.lock",
             Step::Typos => "correct the word, or add it to typos.toml with the reason",
+            Step::ModuleCycles => "move what both modules use into one that imports neither",
             Step::UnusedDependencies => "remove the entry from the Cargo.toml that declares it",
             Step::Dependencies => "replace the crate, or change deny.toml and give the reason there",
             Step::Advisories => {
@@ -168,6 +173,7 @@ impl Step {
                 tool(context, Tool::Typos, &["--format", "brief"])?,
                 &[2],
             ),
+            Step::ModuleCycles => module_cycles::check(&workspace_root()),
             Step::UnusedDependencies => {
                 // Without `--with-metadata`, which may write to a Cargo.lock.
                 let machete = tool(context, Tool::Machete, &["."])?;
