@@ -5,7 +5,9 @@ use diag::Code;
 diag::codes! {
     /// No code or rule has this name.
     pub CODE_UNKNOWN = Usage "code-unknown": "no diagnostic code or gate rule has this name" {
-        "fix": "`cargo xtask explain` lists all of them",
+        "cause": "a typing error, or the code of another program: `inferd explain CODE` has those of inferd, \
+                  `cargo run --package loadtest -- --explain CODE` those of the load tests",
+        "fix": "`cargo xtask explain` lists the codes of the verbs and the rules of the gate",
     }
     /// Generated documentation differs from the tables.
     pub DOCS_MARKERS = Environment "docs-markers": "a document lacks the markers of its generated part" {

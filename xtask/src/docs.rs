@@ -63,7 +63,7 @@ fn diagnostics() -> String {
          explanation; `--format json` of `dist` prints errors as data. The exit status follows from the code: 1 a rule is \
          violated, 2 anything that prevents a result, 130 interrupted.\n\n\
          `cargo xtask docs` generates this file. docs/gates.md has the rules of the ELF gate, docs/vendored.md the checks of \
-         vendored sources.\n",
+         vendored sources, docs/server.md the codes of inferd, docs/benchmarks.md those of the load tests.\n",
     );
     for (title, codes) in codes::all() {
         let _ = write!(text, "\n## {title}\n\n{}", diag::markdown(codes.iter().copied()));

@@ -53,7 +53,12 @@ fn explain(name: &str) -> Result<String, Diagnostic> {
     if let Some(rule) = elf_gate::image::rule(name) {
         return Ok(diag::explain(&rule.code));
     }
-    Err(Diagnostic::new(&CODE_UNKNOWN, format!("nothing is named `{name}`")).hint("cargo xtask explain"))
+    Err(Diagnostic::new(&CODE_UNKNOWN, format!("no code and no rule is named `{name}`"))
+        .expected("a name that `cargo xtask explain` lists")
+        .hint(
+            "`inferd explain CODE` has the codes of inferd, `cargo run --package loadtest -- --explain CODE` those of the \
+             load tests",
+        ))
 }
 
 #[cfg(test)]

@@ -170,3 +170,18 @@ diag::codes! {
         "fix": "pass `--image ID` with the ID of an image that the container engine holds, or name other scenarios",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_every_code() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/benchmarks.md");
+        let table = diag::markdown(CODES.iter().copied());
+        assert!(
+            std::fs::read_to_string(page).unwrap().contains(&table),
+            "docs/benchmarks.md lacks this table:\n{table}"
+        );
+    }
+}

@@ -176,4 +176,14 @@ mod tests {
             assert_eq!(code.sections.last().map(|(label, _)| *label), Some("fix"), "{}", code.id);
         }
     }
+
+    #[test]
+    fn the_documentation_has_every_code() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/server.md");
+        let table = diag::markdown(CODES.iter().chain(engine::codes::CODES).copied());
+        assert!(
+            std::fs::read_to_string(page).unwrap().contains(&table),
+            "docs/server.md lacks this table:\n{table}"
+        );
+    }
 }
