@@ -46,13 +46,24 @@ fn a_timeout_ends_grandchildren() {
     }
 }
 
+/// Returns when the child has written the file.
+fn wait_for(file: &Path) {
+    let started = Instant::now();
+    while !file.exists() {
+        assert!(started.elapsed() < Duration::from_secs(30), "the child did not start");
+        std::thread::sleep(POLL_MAX);
+    }
+}
+
 #[test]
 fn cancel_ends_the_children_of_one_scope() {
     let runner = runner();
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
     let (failing, other) = (runner.child_scope(), runner.child_scope());
-    let worker = failing.clone();
-    let slow = std::thread::spawn(move || worker.run(Task::new("wait", sh("sleep 60"))).err().unwrap());
-    std::thread::sleep(Duration::from_millis(100));
+    let (worker, wait) = (failing.clone(), sh(&format!("echo > {}; sleep 60", mark.display())));
+    let slow = std::thread::spawn(move || worker.run(Task::new("wait", wait)).err().unwrap());
+    wait_for(&mark);
     failing.cancel();
     assert!(diag::has_code(&slow.join().unwrap(), &CANCELLED));
     assert!(failing.check().is_err() && other.check().is_ok() && runner.check().is_ok());
@@ -62,13 +73,16 @@ fn cancel_ends_the_children_of_one_scope() {
 #[test]
 fn an_interrupt_ends_a_wait() {
     let runner = runner();
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    let wait = sh(&format!("echo > {}; sleep 30", mark.display()));
     let flag = Arc::clone(&runner.interrupted);
     std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(100));
+        wait_for(&mark);
         flag.store(true, Ordering::Relaxed);
     });
     let started = Instant::now();
-    let error = runner.output(Task::new("sleep", sh("sleep 30"))).err().unwrap();
+    let error = runner.output(Task::new("wait", wait)).err().unwrap();
     assert!(diag::has_code(&error, &INTERRUPTED), "{error}");
     assert!(started.elapsed() < Duration::from_secs(10));
 }
