@@ -29,7 +29,6 @@ mod validate;
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 
 use diag::{Diagnostic, Diagnostics};
 
@@ -105,11 +104,6 @@ impl Image {
         let mut files = self.layout_files();
         files.push(("manifest.json".into(), &self.documents.docker_manifest));
         archive::write_tar(&files, w).map_err(|error| write_error(&error).into())
-    }
-
-    /// An OCI image layout as a folder. `dir` must not exist; it appears complete or not at all.
-    pub fn write_oci_layout(&self, dir: &Path) -> anyhow::Result<()> {
-        archive::write_folder(&self.layout_files(), dir).map_err(|error| write_error(&error).into())
     }
 
     /// Documents, then blobs by digest: the order is fixed, and a reader finds the documents before the large blob.

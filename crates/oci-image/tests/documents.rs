@@ -3,10 +3,8 @@
 mod sample;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
-use oci_image::{IMAGE_WRITE, Image, ImageFile, ImageSpec};
+use oci_image::{Image, ImageFile, ImageSpec};
 use sample::{PROGRAM, blob, docker_tar, oci_tar, parse, spec, unpacked_layer, untar};
 use serde_json::json;
 
@@ -152,33 +150,4 @@ fn reports_the_digests_of_the_files() {
     let image = Image::build(&spec()).unwrap();
     assert_eq!(image.file_digests()["/inferd"], format!("sha256:{hex}"));
     assert_eq!(image.file_digests().len(), 3);
-}
-
-#[test]
-fn the_layout_folder_has_the_files_of_the_tar() {
-    let parent = tempfile::tempdir().unwrap();
-    let folder = parent.path().join("image.oci");
-    Image::build(&spec()).unwrap().write_oci_layout(&folder).unwrap();
-    for (name, bytes) in untar(&oci_tar(&spec())) {
-        assert_eq!(fs::read(folder.join(name)).unwrap(), bytes);
-    }
-    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o755);
-    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "no staging folder remains");
-}
-
-#[test]
-fn a_layout_does_not_replace_an_existing_folder() {
-    let parent = tempfile::tempdir().unwrap();
-    let error = Image::build(&spec()).unwrap().write_oci_layout(parent.path()).unwrap_err();
-    assert_eq!(diag::collect(&error)[0].code(), &IMAGE_WRITE);
-    insta::assert_snapshot!(error.to_string().replace(parent.path().to_str().unwrap(), "PARENT"), @r"
-    the OCI layout exists already
-      --> PARENT
-      expected: a path that does not exist
-    ");
-    assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
-
-    let missing = parent.path().join("no/such/folder");
-    let error = Image::build(&spec()).unwrap().write_oci_layout(&missing).unwrap_err().to_string();
-    assert!(error.starts_with("cannot create a staging folder in"), "{error}");
 }
