@@ -1,4 +1,4 @@
-//! `--format` of the verbs that print data: text for people, or one JSON document.
+//! `--format` of the verbs that print data: text, or one JSON document.
 
 use clap::ValueEnum;
 use diag::Diagnostic;
@@ -22,7 +22,7 @@ pub fn errors_as_data<T>(format: Format, result: anyhow::Result<T>) -> anyhow::R
     result
 }
 
-/// Prints diagnostics for people on stderr, unless they are part of a JSON document already.
+/// Prints diagnostics as text on stderr, unless they are part of a JSON document already.
 pub fn print_diagnostics(format: Format, diagnostics: &[Diagnostic]) {
     if format == Format::Human {
         eprint!("{}", human(diagnostics, Style::default()));

@@ -34,7 +34,7 @@ use clap::{Parser, Subcommand};
 use process::CpuTime;
 use release::stage::StageTimes;
 
-/// Build, prove and package `inferd`.
+/// Build, prove and package the product of release.toml.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
 struct Cli {

@@ -1,4 +1,5 @@
-//! Data for people and programs. `println!` panics when the disk is full or the reader has gone; a verb must do neither.
+//! Results on stdout. `println!` panics when the disk is full or the reader has closed the pipe; a verb reports the first and
+//! ignores the second.
 
 use std::io::Write;
 

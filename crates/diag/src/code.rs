@@ -7,7 +7,7 @@ pub enum Class {
     Violation,
     /// A command line or a configuration file is wrong. Exit status 2.
     Usage,
-    /// A tool, a file or the network is missing or failed, so nothing can be said. Exit status 2.
+    /// A tool, a file or the network is missing or failed, so there is no result. Exit status 2.
     Environment,
     /// Something could not be measured; never a pass. Exit status 2.
     NotMeasured,

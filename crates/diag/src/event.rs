@@ -46,7 +46,7 @@ pub enum Event {
         /// Name of the units, plural: `objects`.
         unit: &'static str,
     },
-    /// A task that reported progress is done, in whatever way.
+    /// A task that reported progress has ended, with or without an error.
     ProgressFinished {
         /// The name given to [`Event::Progress`].
         task: String,

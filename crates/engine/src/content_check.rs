@@ -2,8 +2,8 @@
 //!
 //! The kernel reports times, not changes: `touch`, a backup or a copy of attributes change the times of a file with the same
 //! bytes. So a digest of the content is computed after the opening, and when later only the times differ, the content is
-//! compared with it. The digest tells accidents apart (XXH64). Who wants to deceive it has write access to the
-//! weights already.
+//! compared with it. XXH64 detects accidents. It does not detect a change that was made to pass it, which needs write access
+//! to the weights.
 //!
 //! The content is read by `pread`: a read through the map would add the complete file to the resident memory, and a
 //! truncation during it would raise a signal.

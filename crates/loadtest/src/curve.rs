@@ -1,4 +1,4 @@
-//! A quantity over time: as text plot for people, as numbers for programs.
+//! A quantity over time: as text plot, and as numbers for programs.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! `loadtest`: runs scenarios against a server program and judges it. `cargo xtask loadtest` supplies the paths.
 //!
-//! Exit status: 0 every check holds, 1 a check is violated, 2 nothing can be said, 130 after a signal.
+//! Exit status: 0 every check holds, 1 a check is violated, 2 no result, 130 after a signal.
 #![expect(clippy::print_stderr, reason = "a program")]
 
 use std::io::Write;

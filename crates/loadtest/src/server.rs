@@ -162,7 +162,7 @@ impl Server {
         let Some(container) = &self.container else { return Ok(self.child.id()) };
         let mut inspect = Command::new("docker");
         let output = inspect.args(["inspect", "--format", "{{.State.Pid}}", container]).output();
-        let output = output.context("asking the container engine for the process")?;
+        let output = output.context("inspecting the container")?;
         let pid = String::from_utf8_lossy(&output.stdout).trim().parse();
         pid.with_context(|| format!("`{}` printed no process ID", process::quote(&inspect)))
     }

@@ -187,7 +187,7 @@ fn run_load(
                         let response = client.post_and_wait(kind.path, &kind.body, kind.read_after);
                         let pause = match &response {
                             Ok(response) if response.status == 200 => kind.pause,
-                            // As `Retry-After` asks, shortened.
+                            // The time of `Retry-After`, shortened.
                             _ => kind.pause.max(Duration::from_millis(200)),
                         };
                         results.push(response.map(Outcome::of));

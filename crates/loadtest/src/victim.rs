@@ -1,4 +1,4 @@
-//! A client beside an attack: what it asks for must be served.
+//! A client beside an attack: its requests must be served.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};

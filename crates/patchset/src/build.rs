@@ -1,5 +1,5 @@
 //! `build.toml`: the facts of one library. How it is compiled, what its archive must hold, and what release.toml can choose.
-//! A new library is a new file of this kind; no module of the pipeline knows a library by name.
+//! A new library is a new file of this kind; no module of the pipeline names a library.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -81,7 +81,7 @@ impl Library {
         diag::collect(&error)
     }
 
-    /// As a person reads them, without the temporary folder.
+    /// As text for a terminal, without the temporary folder.
     pub(crate) fn human(&self, diagnostics: &[Diagnostic]) -> String {
         let text = diag::render::human(diagnostics, diag::render::Style::default());
         text.replace(&self.folder.path().display().to_string(), "TMP")

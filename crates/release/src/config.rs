@@ -1,7 +1,7 @@
 //! `release.toml`: parsed strictly, checked once, constant afterwards.
 //!
 //! `RawConfig` mirrors the file; [`Config`] is what the rest of the pipeline relies on. Each error names file, line and
-//! column. The module knows nothing of this machine and reads no other file: that is the Plan's task.
+//! column. The module reads no other file and nothing of this machine: the Plan does.
 
 mod check;
 mod cpu;

@@ -3,7 +3,7 @@
 //! [`pipeline::dist`] runs the stages of [`stage::STAGES`] in their order. Each module of [`stages`] consumes the value of the
 //! stage before it and returns the next one; only that module constructs it.
 //!
-//! The crate prints nothing and knows no product and no library by name. It reads the environment in [`host_env`] only.
+//! The crate prints nothing and names no product and no library. It reads the environment in [`host_env`] only.
 #![warn(missing_docs)]
 
 pub mod artifact;

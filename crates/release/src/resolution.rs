@@ -59,7 +59,7 @@ pub enum Origin {
 pub struct Fetch {
     /// The version that the download will have.
     pub version: String,
-    /// The source, for people.
+    /// The source, in words.
     pub from: String,
     /// The program that downloads.
     pub with: Fetcher,
@@ -211,7 +211,7 @@ pub struct Resolutions {
     pub fetchers: Vec<Summary>,
 }
 
-/// A resolution for a person: `doctor` and `--plan` print it.
+/// A resolution in words: `doctor` and `--plan` print it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// Name of the tool.

@@ -31,7 +31,7 @@ pub enum Runner {
     Cargo,
 }
 
-/// Which program is asked for.
+/// Which program is requested.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RunnerChoice {
     /// nextest where it is installed.

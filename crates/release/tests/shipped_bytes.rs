@@ -46,7 +46,7 @@ fn pack(from: &Path, to: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Rules that do not pass. Without a parent the round trip cannot be told; the controls here are about the rest.
+/// Rules that do not pass. Without a parent the round trip cannot be judged; the controls here are about the rest.
 fn broken_rules(bytes: &[u8], stage: Stage) -> Vec<&'static str> {
     let facts: Facts = elf_gate::inspect(bytes).unwrap();
     let policy = Policy::static_musl(stage, stack_size());
@@ -92,7 +92,7 @@ fn a_lost_inner_stack_size_is_caught_by_the_gate_and_by_the_probe() {
     write_program(&packed, &disguised);
 
     let tested = Command::new(input("MUSLIN_UPX")).args(["-t", "-q"]).arg(&packed).output().unwrap();
-    assert!(tested.status.success(), "`upx -t` is expected to be happy with it");
+    assert!(tested.status.success(), "`upx -t` is expected to accept it");
     let broken = broken_rules(&disguised, Stage::Packed);
     assert!(broken.contains(&"inner-stack-size"), "the gate lets it pass: {broken:?}");
     assert!(!broken.contains(&"stack-size"), "the outer header was to look right: {broken:?}");
@@ -113,7 +113,7 @@ fn a_lost_outer_stack_size_is_caught_by_the_gate() {
     assert_eq!(self_test(&packed, THREAD_STACK).0, "pass");
 }
 
-/// UPX never checks its stub: one flipped bit passes `upx -t` and dies at start.
+/// UPX never checks its stub: one flipped bit passes `upx -t` and crashes at start.
 #[test]
 fn a_flipped_stub_byte_is_caught_by_the_gate_and_not_by_upx() {
     let folder = tempfile::tempdir().unwrap();

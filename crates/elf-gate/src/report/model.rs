@@ -93,7 +93,7 @@ pub struct FileReport {
     /// The file on disk, when `file` is a member of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// Choices that the gate made without a flag.
+    /// Choices that no flag states.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The judgement, or why there is none.

@@ -10,7 +10,7 @@ use crate::rng::Rng;
 /// One request and what the document says about it.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// What is wrong, for a person.
+    /// What is wrong, in words.
     pub name: String,
     /// Index of the operation in the document.
     pub operation: usize,

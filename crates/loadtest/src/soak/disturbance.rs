@@ -39,7 +39,7 @@ const IDLE_CONNECTIONS: usize = 300;
 const STACK_BYTES: usize = 256 << 10;
 
 impl Disturbance {
-    /// For a person.
+    /// In words.
     pub fn name(self) -> &'static str {
         match self {
             Self::Spike => "spike",

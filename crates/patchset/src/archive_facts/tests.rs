@@ -56,7 +56,7 @@ fn accepts_a_clean_archive() {
     assert_eq!(found(&good(), &["/nowhere/at/all".into()]), []);
 }
 
-/// As a person reads them.
+/// As text for a terminal.
 fn human(violations: &[Diagnostic]) -> String {
     diag::render::human(violations, diag::render::Style::default())
 }

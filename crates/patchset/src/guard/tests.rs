@@ -80,7 +80,7 @@ fn accepts_a_repair_that_is_compiled() {
     assert_eq!(violations(&compiled("", REPAIR_OUTSIDE, "")), []);
 }
 
-/// As a person reads them.
+/// As text for a terminal.
 fn human(violations: &[Diagnostic]) -> String {
     diag::render::human(violations, diag::render::Style::default())
 }

@@ -88,7 +88,7 @@ fn accepts_a_patch_that_is_compiled() {
     assert_eq!(reports[0].differs, ["start in pool.o"]);
 }
 
-/// As a person reads them.
+/// As text for a terminal.
 fn human(violations: &[Diagnostic]) -> String {
     diag::render::human(violations, diag::render::Style::default())
 }

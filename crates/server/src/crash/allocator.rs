@@ -21,7 +21,7 @@ use super::output::now_ms;
 /// never touched, so it takes address space only.
 const RESERVE_BYTES: usize = 32 << 20;
 
-/// Buffers of the size of a request. Callers of `try_reserve` ask for them; smaller ones fail only when nothing works.
+/// Buffers of the size of a request. Callers of `try_reserve` request them; smaller ones fail only when nothing works.
 const FALLIBLE_BYTES_MIN: usize = 1 << 20;
 
 /// Address of the reserve; 0 without one.

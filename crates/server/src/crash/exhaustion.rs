@@ -72,7 +72,7 @@ fn tightest(limits: [(Limit, u64, u64); 4]) -> Option<(Limit, u64)> {
     let used_permille = |(_, limit, used): &(Limit, u64, u64)| used.saturating_mul(1000) / (*limit).max(1);
     let tightest =
         limits.iter().filter(|(_, limit, _)| *limit != u64::MAX).max_by_key(|entry| used_permille(entry))?;
-    // mimalloc asks the kernel for more at once than one allocation needs.
+    // mimalloc requests more from the kernel than one allocation needs.
     (used_permille(tightest) >= 500).then_some((tightest.0, tightest.1))
 }
 

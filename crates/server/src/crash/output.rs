@@ -117,7 +117,7 @@ pub fn now_ms() -> i64 {
     time.tv_sec * 1000 + time.tv_nsec / 1_000_000
 }
 
-/// A number of bytes as a person reads it: `8 MiB`, `1.5 GiB`, `640 KiB`.
+/// A number of bytes with the largest unit that fits: `8 MiB`, `1.5 GiB`, `640 KiB`.
 pub struct Size(pub u64);
 
 impl fmt::Display for Size {

@@ -24,7 +24,7 @@ pub struct MemoryLimit {
 pub enum LimitSource {
     /// The file of a cgroup that holds the limit. The usage is in another file of the same folder.
     Cgroup(String),
-    /// The memory of the machine, which nobody has set: `MemTotal`, and these keys of `/proc/meminfo` for what is
+    /// The memory of the machine, which is no setting: `MemTotal`, and these keys of `/proc/meminfo` for what is
     /// available.
     Machine { available: &'static str },
     /// The bound of `--memory-max`, which the server enforces and not the kernel; [`MemoryBound::source`] as text.
@@ -54,7 +54,7 @@ impl fmt::Display for LimitSource {
 }
 
 impl MemoryLimit {
-    /// Whether this is the memory of the machine, and not a limit that someone has set.
+    /// Whether this is the memory of the machine, and not a limit that was set.
     pub fn is_machine(&self) -> bool {
         matches!(self.source, LimitSource::Machine { .. })
     }

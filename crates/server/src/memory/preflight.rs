@@ -50,7 +50,7 @@ pub fn assess(footprint: Footprint, headroom: u64, limits: &[MemoryLimit]) -> As
 /// Limits above this are those of a server for large models.
 const LARGE_LIMIT: u64 = 4 << 30;
 
-/// Memory that the check keeps free unless told otherwise. What it covers, besides errors of the estimate, grows with the
+/// Default of the memory that the check keeps free. What it covers, besides errors of the estimate, grows with the
 /// host: page tables, buffers of sockets, the rest of the page cache.
 pub fn default_headroom(limits: &[MemoryLimit]) -> u64 {
     let limit = limits.iter().map(|limit| limit.limit).min().unwrap_or(0);

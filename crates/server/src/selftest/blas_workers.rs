@@ -80,7 +80,7 @@ fn evaluate_names(workers: &BTreeSet<i32>, threads: &[(i32, String)]) -> (bool, 
     }
 }
 
-/// The reading of each worker. OpenBLAS starts no worker before it is asked for; the check then requests one.
+/// The reading of each worker. OpenBLAS starts no worker before a product needs one; the check then requests one.
 pub fn measure() -> Result<Vec<Reading>, String> {
     if openblas_sys::num_threads() < 2 {
         openblas_sys::set_num_threads(2);

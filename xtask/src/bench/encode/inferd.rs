@@ -141,7 +141,7 @@ impl<'a> Inferd<'a> {
     }
 }
 
-/// A request for embeddings. base64 is what the clients of OpenAI ask for.
+/// A request for embeddings. base64 is the default of OpenAI's clients.
 fn request(texts: &[&str], encoding: &str) -> Vec<u8> {
     super::http::post("/v1/embeddings", &json!({ "input": texts, "encoding_format": encoding }).to_string())
 }

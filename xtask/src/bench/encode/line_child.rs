@@ -1,4 +1,4 @@
-//! A child process that is asked and answers in lines while it runs.
+//! A child process that reads requests and writes responses, one per line, while it runs.
 //!
 //! `process::Runner` runs children to their end; these stay warm between measurements. Dropping one kills it, and the kernel ends
 //! it when this process is killed.

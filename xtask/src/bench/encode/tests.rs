@@ -1,4 +1,4 @@
-//! The report of a run: ratios, shares, problems, and what a person sees.
+//! The report of a run: ratios, shares, problems, and the printed table.
 
 use serde_json::json;
 

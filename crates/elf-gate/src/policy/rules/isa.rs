@@ -1,4 +1,4 @@
-//! The rule on instruction-set extensions. It decodes all code, so a policy has to ask for it.
+//! The rule on instruction-set extensions. It decodes all code, so only a policy with its key enables it.
 
 use disasm::{Baseline, FunctionFacts, beyond_baseline};
 

@@ -216,7 +216,7 @@ fn tls_size(facts: &Facts) -> Vec<Value> {
     size_bytes.checked_next_power_of_two().map(size).into_iter().collect()
 }
 
-/// The interface of a library, up to a length that a person reads; `main` of a program.
+/// The interface of a library, up to a readable length; `main` of a program.
 fn required(facts: &Facts) -> Vec<Value> {
     const NAMES_MAX: usize = 100;
     let defined = |table: &Option<SymbolTable>| -> Vec<String> {

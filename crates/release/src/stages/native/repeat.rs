@@ -37,7 +37,7 @@ pub struct RepeatReport {
 
 /// One build.
 pub struct Run {
-    /// The conditions, for people.
+    /// The conditions, in words.
     pub variation: String,
     /// Job tokens.
     pub jobs: usize,
