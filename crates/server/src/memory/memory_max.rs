@@ -134,7 +134,7 @@ mod tests {
         let cgroups = [machine(), limit(2000, "/a/memory.max"), limit(1000, "/memory.max")];
         assert_eq!(bound(&cgroups, 0).bytes / MIB, 750);
         assert_eq!(bound(&cgroups, 0).source, "75 % of 1000 MiB (/memory.max)");
-        // Of all memory, whatever of it is available.
+        // Of all memory, not of what is available.
         assert_eq!(bound(&[machine()], 0).bytes / MIB, 2000);
         assert_eq!(bound(&[machine()], 0).source, "50 % of 4000 MiB (MemTotal in /proc/meminfo)");
         // The limit of a cgroup above the memory of the machine bounds nothing.

@@ -35,7 +35,7 @@ const MEETING_TIME_MAX: Duration = Duration::from_millis(20);
 const IDLE_GROWTH_BYTES: u64 = 4 << 20;
 const CLOSED_CONNECTIONS: i64 = 16;
 
-/// Asks the thread for a collection.
+/// Requests a collection by the thread.
 #[derive(Clone, Default)]
 pub struct PurgeRequest(Arc<(Mutex<Signal>, Condvar)>);
 

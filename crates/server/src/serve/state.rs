@@ -33,7 +33,7 @@ pub struct AppState {
     pub api_keys: Option<ApiKeys>,
     /// Whether `/metrics` and the status page require a key.
     pub protect_metrics: bool,
-    /// Peers whose headers about the client are trusted.
+    /// Peers whose headers about the client are used.
     pub trusted_proxies: Vec<TrustedProxy>,
     /// Compute threads.
     pub threads: usize,

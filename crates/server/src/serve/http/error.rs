@@ -231,7 +231,7 @@ impl IntoResponse for ApiError {
 mod tests {
     use super::*;
 
-    /// A client handles all three in one way, whatever the server lacks.
+    /// A client handles all three in one way.
     #[test]
     fn every_lack_of_memory_is_a_503_of_one_type_with_retry_after() {
         let full = MemoryFull { resident: 9 << 20, bound: 8 << 20 };
