@@ -178,8 +178,12 @@ impl Machine {
         }
     }
 
-    /// Adds the products of two tiles; `dot` adds the products of two groups.
-    fn multiply(&mut self, instruction: &Instruction, dot: fn(Group, Group, Group) -> Group) {
+    /// Adds the products of two tiles; `dot` adds those of a row with a column.
+    fn multiply(
+        &mut self,
+        instruction: &Instruction,
+        dot: fn(&[Group; TILE_ROWS], &[Group; TILE_ROWS], Group) -> Group,
+    ) {
         let [sums, mut a, mut b] =
             [instruction.op0_register(), instruction.op1_register(), instruction.op2_register()]
                 .map(|register| register.number());
@@ -189,14 +193,14 @@ impl Machine {
             (a, b) = (b, a);
         }
         for row in 0..self.rows[sums] {
+            let of_row = std::array::from_fn(|k| group(&self.tiles[a][row], k));
             for column in 0..BLOCK_BYTES / 4 {
-                let mut sum = match self.mutation {
+                let sum = match self.mutation {
                     Some(Mutation::ForgetsSums) => [0; 4],
                     _ => group(&self.tiles[sums][row], column),
                 };
-                for k in 0..BLOCK_BYTES / 4 {
-                    sum = dot(group(&self.tiles[a][row], k), group(&self.tiles[b][k], column), sum);
-                }
+                let of_column = std::array::from_fn(|k| group(&self.tiles[b][k], column));
+                let sum = dot(&of_row, &of_column, sum);
                 self.tiles[sums][row][4 * column..][..4].copy_from_slice(&sum);
             }
         }
@@ -210,15 +214,26 @@ fn group(row: &Row, index: usize) -> Group {
     std::array::from_fn(|i| row[4 * index + i])
 }
 
-/// `sum + a0 * b0 + a1 * b1` of bf16, with a sum of f32.
-fn dot_bf16(a: Group, b: Group, sum: Group) -> Group {
-    let bf16 =
-        |group: Group, i: usize| f32::from_bits(u32::from_le_bytes([0, 0, group[2 * i], group[2 * i + 1]]));
-    (f32::from_le_bytes(sum) + bf16(a, 0) * bf16(b, 0) + bf16(a, 1) * bf16(b, 1)).to_le_bytes()
+/// Products of bf16 with a sum of f32, by the definition of the instruction: fused multiply-adds of the even and of the odd elements
+/// in a chain each, whose sum is added. Denormals are read and written as zero.
+fn dot_bf16(a: &[Group; TILE_ROWS], b: &[Group; TILE_ROWS], sum: Group) -> Group {
+    let bf16 = |group: Group, i: usize| {
+        without_denormals(f32::from_bits(u32::from_le_bytes([0, 0, group[2 * i], group[2 * i + 1]])))
+    };
+    let chain = |i: usize| {
+        a.iter().zip(b).fold(0.0, |sum, (a, b)| without_denormals(bf16(*a, i).mul_add(bf16(*b, i), sum)))
+    };
+    let products = without_denormals(chain(0) + chain(1));
+    without_denormals(without_denormals(f32::from_le_bytes(sum)) + products).to_le_bytes()
 }
 
-/// `sum + a0 * b0 + ... + a3 * b3` of unsigned with signed bytes.
-fn dot_bytes(a: Group, b: Group, sum: Group) -> Group {
-    let products = a.into_iter().zip(b).map(|(a, b)| i32::from(a) * i32::from(b as i8));
+fn without_denormals(value: f32) -> f32 {
+    if value.is_subnormal() { f32::copysign(0.0, value) } else { value }
+}
+
+/// Products of unsigned with signed bytes.
+fn dot_bytes(a: &[Group; TILE_ROWS], b: &[Group; TILE_ROWS], sum: Group) -> Group {
+    let pairs = a.as_flattened().iter().zip(b.as_flattened());
+    let products = pairs.map(|(a, b)| i32::from(*a) * i32::from(*b as i8));
     products.fold(i32::from_le_bytes(sum), i32::wrapping_add).to_le_bytes()
 }

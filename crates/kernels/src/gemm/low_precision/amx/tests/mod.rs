@@ -1,5 +1,6 @@
 //! The machine code of the blocks, interpreted, under the loops and checks of the other units.
 
+mod executed;
 mod machine;
 
 use super::super::Terms;
