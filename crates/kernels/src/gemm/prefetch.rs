@@ -31,6 +31,18 @@ impl Prefetch {
         Prefetch { start: start.wrapping_add(floats * tile / tiles), step: floats / (inner * tiles).max(1) }
     }
 
+    /// What the first `k` requests.
+    #[cfg(target_arch = "x86_64")]
+    pub fn start(self) -> *const u8 {
+        self.start.cast()
+    }
+
+    /// Bytes from the requests of a `k` to those of the `count`-th after it.
+    #[cfg(target_arch = "x86_64")]
+    pub fn bytes_of(self, count: usize) -> usize {
+        self.step * count * size_of::<f32>()
+    }
+
     /// The requests for one `k`.
     #[inline(always)]
     pub fn request<const LINES: usize>(self, k: usize) {

@@ -159,12 +159,22 @@ pub(super) fn compute(isa: Isa, product: Product<'_, '_, Sums>) {
         #[cfg(target_arch = "x86_64")]
         Level::Amx => {
             // SAFETY: the value of `isa` shows that the CPU has the instructions and the kernel enabled them.
-            let amx = unsafe { Amx::bf16() };
+            let amx = unsafe { Amx::bf16(terms_of(product.operands.passes)) };
             // SAFETY: as above.
             unsafe { amx.compute(product) };
         }
         #[cfg(not(target_arch = "x86_64"))]
         level => unreachable!("{level} is not a set of this architecture"),
+    }
+}
+
+/// How many terms operands with these passes have.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn terms_of(passes: &[Pass]) -> Terms {
+    match passes.len() {
+        1 => Terms::One,
+        3 => Terms::Two,
+        other => unreachable!("{other} passes"),
     }
 }
 

@@ -23,7 +23,6 @@ const MAX_COLUMNS: usize = 2 * LANES;
 
 /// A range of `k` of both operands: the bytes from the start of a row, and from the start of a panel.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
 pub(super) struct Pass {
     pub x: usize,
     pub w: usize,

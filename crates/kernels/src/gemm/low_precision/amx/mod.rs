@@ -1,7 +1,7 @@
 //! Tiles of sums in the registers of AMX.
 //!
-//! **No machine of the project has AMX: the tile instructions have not been executed.** The tests decode the machine code of the
-//! functions in [`blocks`] and interpret it, together with all the code around it.
+//! The tests decode the machine code of the functions in [`blocks`] and interpret it, together with all the code around it, so
+//! that machines without AMX test it, too. On a CPU with AMX they compare the interpreter with it.
 
 mod blocks;
 #[cfg(test)]
@@ -10,7 +10,8 @@ mod tests;
 use std::arch::asm;
 use std::ops::Range;
 
-use super::tiles::{BLOCK_BYTES, GROUP_BYTES, Operands, Product, Scale, Unit};
+use super::Terms;
+use super::tiles::{BLOCK_BYTES, GROUP_BYTES, Operands, Pass, Product, Scale, Unit};
 use crate::simd::{Avx512, Kernel, LANES, Simd};
 use blocks::{Block, Function};
 
@@ -36,17 +37,18 @@ struct Functions {
 }
 
 const BF16: Functions = Functions { half: blocks::bf16_half, full: blocks::bf16_full };
+const BF16X3: Functions = Functions { half: blocks::bf16x3_half, full: blocks::bf16x3_full };
 const INT8: Functions = Functions { half: blocks::int8_half, full: blocks::int8_full };
 
 impl Amx {
-    /// Products of bf16.
+    /// Products of bf16 with this number of terms.
     ///
     /// # Safety
     ///
     /// The CPU has AVX-512 and AMX-BF16, and the process may use the tile registers.
-    pub unsafe fn bf16() -> Self {
+    pub unsafe fn bf16(terms: Terms) -> Self {
         // SAFETY: as the caller promises.
-        Amx { simd: unsafe { Avx512::new() }, functions: BF16 }
+        Amx { simd: unsafe { Avx512::new() }, functions: Functions::of_bf16(terms) }
     }
 
     /// Products of unsigned with signed bytes.
@@ -172,6 +174,13 @@ impl Unit for Tiles {
 }
 
 impl Functions {
+    fn of_bf16(terms: Terms) -> Self {
+        match terms {
+            Terms::One => BF16,
+            Terms::Two => BF16X3,
+        }
+    }
+
     /// The function for a block of `rows` rows.
     fn of(self, rows: usize) -> Function {
         if rows > TILE_ROWS { self.full } else { self.half }
@@ -181,19 +190,25 @@ impl Functions {
 impl Block {
     /// The arguments for one block.
     fn new(operands: &Operands<'_>, to: *mut f32, stride: usize) -> Self {
-        let Operands { x, x_stride, w, w_step, start, start_step, passes, groups, .. } = *operands;
-        let range = passes.as_ptr_range();
+        let Operands { x, x_stride, w, w_step, start, start_step, passes, groups, prefetch } = *operands;
+        // Passes of second terms have the distance to them.
+        let low = |of: fn(&Pass) -> usize| passes.iter().map(of).max().unwrap_or(0);
+        let (x_low, x_lower) = (low(|pass| pass.x), TILE_ROWS * x_stride);
+        let groups_of_step = BLOCK_BYTES / GROUP_BYTES;
         Block {
             start: [start, start.wrapping_add(start_step)],
-            x: [x, x.wrapping_add(TILE_ROWS * x_stride)],
+            x,
             x_stride,
+            x_lower,
+            x_low,
+            x_lower_low: x_lower + x_low,
             w: [w, w.wrapping_add(w_step)],
-            passes: range.start,
-            // Without `k` there is no pass: the sums are what they start with.
-            passes_end: if groups == 0 { range.start } else { range.end },
-            steps: groups * GROUP_BYTES / BLOCK_BYTES,
+            w_low: low(|pass| pass.w),
+            steps: groups / groups_of_step,
             to: [to, to.wrapping_add(TILE_ROWS * stride)],
             to_stride: stride * size_of::<f32>(),
+            prefetch: prefetch.start(),
+            prefetch_step: prefetch.bytes_of(groups_of_step * passes.len()),
         }
     }
 }

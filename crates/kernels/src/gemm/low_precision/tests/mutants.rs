@@ -7,7 +7,7 @@ use super::super::int8::{self, Dequantize};
 use super::super::tiles::{Pass, Product};
 use super::case::{Bf16Case, Int8Case, Shape};
 use crate::convert::RowScale;
-use crate::isa::Isa;
+use crate::isa::{Isa, Level};
 
 const SHAPES: [Shape; 4] = [
     Shape { rows: 2, columns: 17, inner: 64 },
@@ -71,7 +71,13 @@ fn without_pass(product: Product<'_, '_, Sums>, missing: usize) {
     passes.remove(missing);
     let Product { mut operands, scale, epilogue, rows, out } = product;
     operands.passes = &passes;
-    bf16(Product { operands, scale, epilogue, rows, out });
+    bf16::compute(with_passes(), Product { operands, scale, epilogue, rows, out });
+}
+
+/// The best set that computes the passes one after the other. The tests of AMX, which has one loop for all of them, have these defects for
+/// its own operands.
+fn with_passes() -> Isa {
+    Isa::available().iter().copied().rfind(|isa| isa.level() != Level::Amx).unwrap()
 }
 
 const INT8: [Int8Mutant; 5] = [

@@ -5,16 +5,20 @@ use std::sync::mpsc;
 
 use super::super::super::Terms;
 use super::super::super::tests::case::{Bf16Case, Int8Case, Shape};
-use super::super::{Amx, BF16};
+use super::super::{Amx, Functions};
 use super::{compute, small_shapes};
 use crate::isa::{Isa, Level};
 
-/// AMX of this CPU.
-fn amx() -> Option<(Amx, Amx)> {
-    Isa::of_level(Level::Amx).ok().map(|_| {
-        // SAFETY: the value of `Isa` shows that the CPU has the instructions and the kernel enabled them.
-        unsafe { (Amx::bf16(), Amx::int8()) }
-    })
+/// Products of bf16 on this CPU.
+fn bf16(terms: Terms) -> Option<Amx> {
+    // SAFETY: the value of `Isa` shows that the CPU has the instructions and the kernel enabled them.
+    Isa::of_level(Level::Amx).ok().map(|_| unsafe { Amx::bf16(terms) })
+}
+
+/// Products of int8 on this CPU.
+fn int8() -> Option<Amx> {
+    // SAFETY: as above.
+    Isa::of_level(Level::Amx).ok().map(|_| unsafe { Amx::int8() })
 }
 
 fn bits(values: Vec<f32>) -> Vec<u32> {
@@ -24,13 +28,13 @@ fn bits(values: Vec<f32>) -> Vec<u32> {
 /// The interpreter has the arithmetic of the CPU: order of sums, fused multiply-adds, and rounding.
 #[test]
 fn the_cpu_and_the_interpreter_yield_equal_bits() {
-    let Some((bf16, _)) = amx() else { return };
     for shape in small_shapes() {
         for terms in [Terms::One, Terms::Two] {
+            let Some(bf16) = bf16(terms) else { return };
             let case = Bf16Case::new(shape, terms);
             // SAFETY: the case has checked the shapes.
             let executed = case.run(&|product| unsafe { bf16.compute(product) }).unwrap();
-            let interpreted = case.run(&|product| compute(product, BF16, None)).unwrap();
+            let interpreted = case.run(&|product| compute(product, Functions::of_bf16(terms), None)).unwrap();
             assert!(bits(executed) == bits(interpreted), "{shape:?} {terms:?}");
         }
     }
@@ -48,17 +52,17 @@ fn is_exact(int8: Amx) -> bool {
 fn a_thread_that_is_older_than_the_permission_computes() {
     let (request, requested) = mpsc::channel();
     let older = std::thread::spawn(move || {
-        let amx: Option<(Amx, Amx)> = requested.recv().unwrap();
-        amx.is_none_or(|(_, int8)| is_exact(int8))
+        let int8: Option<Amx> = requested.recv().unwrap();
+        int8.is_none_or(is_exact)
     });
-    request.send(amx()).unwrap();
+    request.send(int8()).unwrap();
     assert!(older.join().unwrap());
 }
 
 /// Threads that are interrupted between the instructions of a product keep their tiles.
 #[test]
 fn more_threads_than_cores_compute_at_the_same_time() {
-    let Some((bf16, _)) = amx() else { return };
+    let Some(bf16) = bf16(Terms::One) else { return };
     let case = || Bf16Case::new(Shape { rows: 64, columns: 256, inner: 1536 }, Terms::One);
     // SAFETY: the case has checked the shapes.
     let run = move |case: &Bf16Case| bits(case.run(&|product| unsafe { bf16.compute(product) }).unwrap());
@@ -78,7 +82,7 @@ fn more_threads_than_cores_compute_at_the_same_time() {
 /// A child of `fork` has the permission of its parent.
 #[test]
 fn a_forked_process_computes() {
-    let Some((_, int8)) = amx() else { return };
+    let Some(int8) = int8() else { return };
     // The child allocates nothing: another thread of the parent could hold the lock of the allocator.
     // SAFETY: the child calls functions on memory of its own only, and ends at once.
     let child = unsafe { libc::fork() };

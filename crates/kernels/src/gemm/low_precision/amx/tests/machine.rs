@@ -16,11 +16,26 @@ pub enum Mutation {
     RepeatsWeights,
     /// The lower rows are not stored.
     SkipsLowerRows,
+    /// The second terms of rows are the first ones.
+    ForgetsSecondTermsOfRows,
+    /// The second terms of weights are the first ones.
+    ForgetsSecondTermsOfWeights,
 }
 
 impl Mutation {
     pub const ALL: [Self; 4] =
         [Self::SwapsOperands, Self::ForgetsSums, Self::RepeatsWeights, Self::SkipsLowerRows];
+    /// Those of products with two terms only.
+    pub const OF_TWO_TERMS: [Self; 2] = [Self::ForgetsSecondTermsOfRows, Self::ForgetsSecondTermsOfWeights];
+
+    /// Changes the arguments of a block, if this is a defect of them.
+    pub fn apply(self, block: &mut Block) {
+        match self {
+            Self::ForgetsSecondTermsOfRows => (block.x_low, block.x_lower_low) = (0, block.x_lower),
+            Self::ForgetsSecondTermsOfWeights => block.w_low = 0,
+            _ => {}
+        }
+    }
 }
 
 type Tile = [[u8; BLOCK_BYTES]; TILE_ROWS];
@@ -95,6 +110,8 @@ impl Machine {
                 // SAFETY: as the caller promises.
                 self.is_zero = *self.register(target) == unsafe { self.operand(instruction) };
             }
+            // What these request and do is not visible.
+            Mnemonic::Nop | Mnemonic::Prefetcht1 => {}
             Mnemonic::Dec => {
                 *self.register(target) -= 1;
                 self.is_zero = *self.register(target) == 0;
@@ -130,6 +147,7 @@ impl Machine {
                 // SAFETY: as the caller promises.
                 unsafe { (self.address(instruction) as *const u64).read_unaligned() }
             }
+            OpKind::Register => *self.register(instruction.op1_register()),
             OpKind::Immediate32 => u64::from(instruction.immediate32()),
             OpKind::Immediate8to64 => instruction.immediate8to64() as u64,
             OpKind::Immediate32to64 => instruction.immediate32to64() as u64,

@@ -33,7 +33,10 @@ impl Unit for Interpreted<'_> {
     }
 
     unsafe fn sums(self, rows: usize, operands: Operands<'_>, to: *mut f32, stride: usize) {
-        let block = Block::new(&operands, to, stride);
+        let mut block = Block::new(&operands, to, stride);
+        if let Some(mutation) = self.mutation {
+            mutation.apply(&mut block);
+        }
         let function = self.functions.of(rows);
         // SAFETY: as the caller promises; the function has the machine code of a block.
         unsafe { Machine::new(self.configuration, self.mutation).run(function, &raw const block) };
@@ -61,7 +64,11 @@ fn interpreted_blocks_of_bf16_are_within_the_bound() {
     for shape in small_shapes() {
         for terms in [Terms::One, Terms::Two] {
             let case = Bf16Case::new(shape, terms);
-            assert_eq!(case.check(&|product| compute(product, BF16, None)), Ok(()), "{terms:?}");
+            assert_eq!(
+                case.check(&|product| compute(product, Functions::of_bf16(terms), None)),
+                Ok(()),
+                "{terms:?}"
+            );
         }
     }
 }
@@ -78,7 +85,7 @@ fn interpreted_blocks_of_int8_are_equal_to_integers() {
 fn a_row_does_not_depend_on_its_block() {
     let run = |rows| {
         let case = Bf16Case::new(Shape { rows, columns: 33, inner: 70 }, Terms::Two);
-        case.run(&|product| compute(product, BF16, None)).unwrap()
+        case.run(&|product| compute(product, BF16X3, None)).unwrap()
     };
     let whole = run(37);
     for rows in 1..37 {
@@ -93,12 +100,17 @@ fn wrong_instructions_are_reported() {
     let shape = Shape { rows: 34, columns: 33, inner: 130 };
     for mutation in Mutation::ALL {
         for terms in [Terms::One, Terms::Two] {
-            let checked =
-                Bf16Case::new(shape, terms).check(&|product| compute(product, BF16, Some(mutation)));
+            let checked = Bf16Case::new(shape, terms)
+                .check(&|product| compute(product, Functions::of_bf16(terms), Some(mutation)));
             assert!(checked.is_err(), "{mutation:?}: {terms:?}");
         }
         let checked = Int8Case::new(shape).check(&|product| compute(product, INT8, Some(mutation)));
         assert!(checked.is_err(), "{mutation:?}: int8");
+    }
+    for mutation in Mutation::OF_TWO_TERMS {
+        let checked =
+            Bf16Case::new(shape, Terms::Two).check(&|product| compute(product, BF16X3, Some(mutation)));
+        assert!(checked.is_err(), "{mutation:?}");
     }
 }
 
