@@ -1,5 +1,6 @@
 //! Time split of a batch: `throughput MODEL_DIR TEXTS_FILE [THREADS] [ROUNDS] [GEMM] [PRECISION]`, one text per line. GEMM is
-//! `openblas` or an instruction set; PRECISION is `f32`, `bf16` or `int8`.
+//! `openblas` or an instruction set; PRECISION is `f32`, `bf16`,
+//! `bf16x3` or `int8`.
 //!
 //! For tuning of kernels and chunk sizes. `cargo xtask bench embed` compares the released binary with the reference.
 #![expect(clippy::print_stdout, reason = "a program")]
@@ -31,8 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         own.precision = match precision.as_str() {
             "f32" => Precision::F32,
             "bf16" => Precision::Bf16,
+            "bf16x3" => Precision::Bf16x3,
             "int8" => Precision::Int8,
-            other => return Err(format!("PRECISION is `{other}`, not f32, bf16 or int8").into()),
+            other => return Err(format!("PRECISION is `{other}`, not f32, bf16, bf16x3 or int8").into()),
         };
     }
     let texts: Vec<&str> = texts.lines().collect();

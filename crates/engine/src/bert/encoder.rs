@@ -10,7 +10,7 @@ use super::normalizer::Normalizer;
 use super::packed::PackedSequences;
 use super::scratch::{Scratch, aligned};
 use super::stage_times::ForwardStage;
-use super::{openblas, own, scratch_floats};
+use super::{openblas, own, scratch_floats, shared_floats};
 use crate::cancel::Cancel;
 use crate::compute_team::ComputeTeam;
 use crate::config::{BertConfig, ModelConfig, Pooling};
@@ -110,7 +110,7 @@ impl Bert {
         };
         let hidden = self.config.hidden_size;
         let (tokens, longest) = (packed.token_count(), packed.longest());
-        let floats = hidden_floats(&self.config, tokens) + own::shared_floats(&self.config, tokens);
+        let floats = shared_floats(&self.config, self.gemm, tokens);
         let (mut arena, _, clock) = shared.for_chunk(floats);
         let x = arena.take(tokens * hidden);
         self.embed_tokens(packed, x)?;

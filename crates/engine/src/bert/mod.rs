@@ -35,7 +35,7 @@ pub(crate) use stage_times::StageTimes;
 /// Upper bound of the scratch memory of one worker, in floats.
 pub(crate) fn scratch_floats(config: &BertConfig, gemm: GemmBackend, tokens: usize, longest: usize) -> usize {
     let layers = match gemm {
-        GemmBackend::Own(_) => own::scratch_floats(config, tokens, longest),
+        GemmBackend::Own(kernels) => own::scratch_floats(config, kernels, tokens, longest),
         GemmBackend::OpenBlas => openblas::scratch_floats(config, tokens, longest),
     };
     encoder::hidden_floats(config, tokens) + layers
@@ -44,7 +44,7 @@ pub(crate) fn scratch_floats(config: &BertConfig, gemm: GemmBackend, tokens: usi
 /// Upper bound of the memory of one worker besides [`scratch_floats`]: activations in the precision of the products.
 pub(crate) fn operand_bytes(config: &BertConfig, gemm: GemmBackend, tokens: usize, longest: usize) -> usize {
     match gemm {
-        GemmBackend::Own(kernels) => own::operand_bytes(config, kernels.precision, tokens, longest),
+        GemmBackend::Own(kernels) => own::operand_bytes(config, kernels, tokens, longest),
         GemmBackend::OpenBlas => 0,
     }
 }
@@ -52,7 +52,9 @@ pub(crate) fn operand_bytes(config: &BertConfig, gemm: GemmBackend, tokens: usiz
 /// Floats that the members of a team share when they compute one chunk together; 0 with OpenBLAS.
 pub(crate) fn shared_floats(config: &BertConfig, gemm: GemmBackend, tokens: usize) -> usize {
     match gemm {
-        GemmBackend::Own(_) => encoder::hidden_floats(config, tokens) + own::shared_floats(config, tokens),
+        GemmBackend::Own(kernels) => {
+            encoder::hidden_floats(config, tokens) + own::shared_floats(config, kernels, tokens)
+        }
         GemmBackend::OpenBlas => 0,
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! for each layer                                   its weights come from L3 or memory once for all groups of a worker
-//!     for each group of sequences                  about 64 rows, or one longer sequence
+//!     for each group of sequences                  about 64 rows (256 with AMX), or one longer sequence
 //!         query, key, value; attention by sequence
-//!         for each block of at most 64 rows        its activations stay in L2
+//!         for each block of as many rows           its activations stay in L2
 //!             + attention output, norm; up with GELU; + down, norm
 //! ```
 //!
@@ -34,7 +34,7 @@ use crate::config::BertConfig;
 use crate::error::EngineError;
 use crate::gemm_backend::OwnKernels;
 use crate::weights::Weights;
-use buffers::{BLOCK_ROWS_MAX, Buffers, GROUP_ROWS_MAX, Widths};
+use buffers::{Buffers, Widths};
 use layer::Layer;
 
 /// The layers of a model.
@@ -61,7 +61,12 @@ impl Encoder {
                 weights.release_pages(linear.weight);
             }
         }
-        Ok(Encoder { kernels, layers, heads: config.num_attention_heads, widths: Widths::of(config) })
+        Ok(Encoder {
+            kernels,
+            layers,
+            heads: config.num_attention_heads,
+            widths: Widths::of(config, kernels.isa),
+        })
     }
 
     /// Replaces hidden states after the embeddings by those after the last layer.
@@ -78,7 +83,7 @@ impl Encoder {
         let mut buffers = self.widths.buffers(packed.token_count(), packed.longest(), arena);
         for layer in &self.layers {
             cancel.check()?;
-            for bounds in packed.groups(GROUP_ROWS_MAX) {
+            for bounds in packed.groups(self.widths.group_rows_max) {
                 // A layer of a whole chunk takes longer than a small request that waits for the thread.
                 if cancel.is_cancelled() {
                     return Err(EngineError::Cancelled);
@@ -128,7 +133,7 @@ impl Encoder {
         clock: &mut StageClock,
     ) {
         let Widths { hidden, wide: inner, .. } = self.widths;
-        for rows in even_blocks(x.len() / hidden, BLOCK_ROWS_MAX) {
+        for rows in even_blocks(x.len() / hidden, self.widths.group_rows_max) {
             let (count, floats) = (rows.len(), rows.start * hidden..rows.end * hidden);
             let x = &mut x[floats.clone()];
             let context = self.input(operand, Matrix::new(&buffers.context[floats], count, hidden, hidden));
@@ -175,8 +180,8 @@ fn even_blocks(rows: usize, rows_max: usize) -> impl Iterator<Item = Range<usize
 }
 
 /// Floats that the members share when several compute one chunk, without the hidden states.
-pub(super) fn shared_floats(config: &BertConfig, tokens: usize) -> usize {
-    split::shared_floats(Widths::of(config), tokens)
+pub(super) fn shared_floats(config: &BertConfig, kernels: OwnKernels, tokens: usize) -> usize {
+    split::shared_floats(Widths::of(config, kernels.isa), tokens)
 }
 
 /// Floats of attention for one sequence.
@@ -185,27 +190,32 @@ pub(super) fn attention_floats(config: &BertConfig, longest: usize) -> usize {
 }
 
 /// Floats that [`Encoder::run`] takes of its arena.
-pub(super) fn scratch_floats(config: &BertConfig, tokens: usize, longest: usize) -> usize {
-    Widths::of(config).floats(tokens, longest)
+pub(super) fn scratch_floats(
+    config: &BertConfig,
+    kernels: OwnKernels,
+    tokens: usize,
+    longest: usize,
+) -> usize {
+    Widths::of(config, kernels.isa).floats(tokens, longest)
 }
 
 /// Bytes of the activations of a group and of a block in the precision of the products.
 pub(super) fn operand_bytes(
     config: &BertConfig,
-    precision: Precision,
+    OwnKernels { isa, precision }: OwnKernels,
     tokens: usize,
     longest: usize,
 ) -> usize {
-    let Widths { hidden, wide, .. } = Widths::of(config);
-    let group = tokens.min(longest.max(GROUP_ROWS_MAX));
+    let Widths { hidden, wide, group_rows_max, .. } = Widths::of(config, isa);
+    let group = tokens.min(longest.max(group_rows_max));
     let of_group = Operand::bytes_for(precision, group, hidden);
-    of_group.max(Operand::bytes_for(precision, group.min(BLOCK_ROWS_MAX), wide))
+    of_group.max(Operand::bytes_for(precision, group.min(group_rows_max), wide))
 }
 
 /// Bytes of the packed layers: anonymous memory.
 pub(super) fn packed_bytes(config: &BertConfig, precision: Precision) -> usize {
-    let Widths { hidden, qkv, wide, .. } = Widths::of(config);
-    let products = [(qkv, hidden), (hidden, hidden), (wide, hidden), (hidden, wide)];
+    let (hidden, wide) = (config.hidden_size, config.intermediate_size);
+    let products = [(3 * hidden, hidden), (hidden, hidden), (wide, hidden), (hidden, wide)];
     let packed: usize =
         products.map(|(columns, inner)| Linear::bytes_of(precision, columns, inner)).iter().sum();
     let norms = size_of::<f32>() * 4 * hidden;
