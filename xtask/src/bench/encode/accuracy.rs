@@ -49,7 +49,7 @@ impl fmt::Display for Accuracy {
 /// What inferd promises for a precision.
 pub fn bound(precision: Precision) -> Accuracy {
     match precision {
-        Precision::F32 => Accuracy { worst_cosine: 0.99999, max_abs: 1e-5 },
+        Precision::F32 | Precision::Auto => Accuracy { worst_cosine: 0.99999, max_abs: 1e-5 },
         Precision::Bf16 => Accuracy { worst_cosine: 0.9999, max_abs: 3e-3 },
         Precision::Int8 => Accuracy { worst_cosine: 0.995, max_abs: 1.0 },
     }
@@ -58,7 +58,7 @@ pub fn bound(precision: Precision) -> Accuracy {
 /// Beyond this a peer computes something else, and its time is no result.
 pub fn peer_bound(precision: Precision) -> Accuracy {
     match precision {
-        Precision::F32 => Accuracy { worst_cosine: 0.9999, max_abs: 1e-3 },
+        Precision::F32 | Precision::Auto => Accuracy { worst_cosine: 0.9999, max_abs: 1e-3 },
         Precision::Bf16 => Accuracy { worst_cosine: 0.999, max_abs: 1.0 },
         Precision::Int8 => Accuracy { worst_cosine: 0.9, max_abs: 1.0 },
     }

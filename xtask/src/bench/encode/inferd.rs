@@ -30,11 +30,14 @@ pub struct Inferd<'a> {
 }
 
 impl<'a> Inferd<'a> {
-    /// A row for each precision and each route; f32 for a program without `--dtype`.
-    pub fn subjects(&self) -> anyhow::Result<Vec<Subject>> {
+    /// A row for each precision and each route; f32 for a program without `--dtype`. `isa` is the instruction set of the machine.
+    pub fn subjects(&self, isa: &str) -> anyhow::Result<Vec<Subject>> {
         let mut subjects = Vec::new();
         for (verb, route) in [("embed", Route::InProcess), ("serve", Route::Http)] {
-            let offered = offered_precisions(&self.help(verb)?).unwrap_or_else(|| vec![Precision::F32]);
+            let mut offered = offered_precisions(&self.help(verb)?).unwrap_or_else(|| vec![Precision::F32]);
+            if isa == "amx" {
+                offered.push(Precision::Auto);
+            }
             let rows = offered.into_iter();
             subjects.extend(rows.map(|precision| Subject { program: Program::Inferd, precision, route }));
         }

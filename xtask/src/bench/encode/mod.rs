@@ -107,7 +107,7 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     let Reading { isa, peaks: first } = probe.read_first()?;
 
     let inferd = || Inferd { context, binary: &binary, inputs: &inputs, threads: cores };
-    let mut subjects = inferd().subjects()?;
+    let mut subjects = inferd().subjects(&isa)?;
     subjects.extend(
         Peers::subjects().filter(|s| args.only.is_empty() || args.only.iter().any(|p| p == s.program.name())),
     );

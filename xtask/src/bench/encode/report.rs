@@ -24,6 +24,8 @@ impl Peaks {
             Precision::F32 => Some(self.f32),
             Precision::Bf16 => self.bf16,
             Precision::Int8 => self.int8,
+            // Of which instruction depends on the CPU.
+            Precision::Auto => None,
         }
     }
 }

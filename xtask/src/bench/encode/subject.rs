@@ -42,6 +42,8 @@ pub enum Precision {
     F32,
     Bf16,
     Int8,
+    /// What inferd chooses, with the accuracy of f32. A row of its own with AMX, where it is three products of bf16.
+    Auto,
 }
 
 impl Precision {
@@ -52,6 +54,7 @@ impl Precision {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::Auto => "auto",
         }
     }
 }
