@@ -9,8 +9,9 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx::Amx;
-use super::panels::{Panels, columns, padded};
+use super::panels::{Panels, columns};
 use super::registers::Registers;
+use super::terms::Terms;
 use super::tiles::{Pass, Product, Scale};
 use crate::buffer::Buffer;
 use crate::convert;
@@ -21,30 +22,6 @@ use crate::matrix::{Matrix, MatrixMut};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Avx512Bf16};
 use crate::simd::{Baseline, Bf16Fma, Integers, LANES};
-
-/// How many bf16 represent a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Terms {
-    /// The rounded number: 8 bits.
-    One,
-    /// The rounded number and the rounded difference: 16 bits.
-    Two,
-}
-
-impl Terms {
-    /// How many.
-    const fn count(self) -> usize {
-        match self {
-            Terms::One => 1,
-            Terms::Two => 2,
-        }
-    }
-
-    /// Columns of a row of activations with `inner` numbers: each term padded with zero to 64 bytes.
-    pub fn row_elements(self, inner: usize) -> usize {
-        padded::<u16>(inner) * self.count()
-    }
-}
 
 /// Weights and bias of a linear layer in bf16, packed once, when a model is loaded. Products add the bias in f32.
 pub struct PackedBf16 {
@@ -159,22 +136,12 @@ pub(super) fn compute(isa: Isa, product: Product<'_, '_, Sums>) {
         #[cfg(target_arch = "x86_64")]
         Level::Amx => {
             // SAFETY: the value of `isa` shows that the CPU has the instructions and the kernel enabled them.
-            let amx = unsafe { Amx::bf16(terms_of(product.operands.passes)) };
+            let amx = unsafe { Amx::bf16(Terms::of(product.operands.passes)) };
             // SAFETY: as above.
             unsafe { amx.compute(product) };
         }
         #[cfg(not(target_arch = "x86_64"))]
         level => unreachable!("{level} is not a set of this architecture"),
-    }
-}
-
-/// How many terms operands with these passes have.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn terms_of(passes: &[Pass]) -> Terms {
-    match passes.len() {
-        1 => Terms::One,
-        3 => Terms::Two,
-        other => unreachable!("{other} passes"),
     }
 }
 
