@@ -42,7 +42,14 @@ fn a_thousand_timed_out_requests_release_all_resources() {
         for _ in 0..20 {
             scope.spawn(move || {
                 for _ in 0..50 {
-                    check_error(&embed_within(at, 5, "{\"input\":[\"a b\",\"c\"]}"), 504, "timeout");
+                    let response = loop {
+                        let response = embed_within(at, 5, "{\"input\":[\"a b\",\"c\"]}");
+                        // A request holds its permit until its work has stopped, which can be after its response.
+                        if response.status != 429 {
+                            break response;
+                        }
+                    };
+                    check_error(&response, 504, "timeout");
                 }
             });
         }
