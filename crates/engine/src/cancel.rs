@@ -1,5 +1,5 @@
-//! Cooperative cancellation. The engine checks the flag before each chunk and each layer, with own kernels also before each group
-//! of sequences in a layer, so a cancelled call ends within the time of one layer, or of one group.
+//! Cooperative cancellation. The engine checks the flag before each chunk and each layer, with own kernels several
+//! times in each product, so a cancelled call ends within the time of one layer, or of a product of 64 rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

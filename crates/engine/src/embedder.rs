@@ -94,7 +94,7 @@ impl Embedder {
     ) -> Result<Vec<Vec<f32>>, EngineError> {
         let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
         let members = self.team.members();
-        let chunks = batch::split_into_chunks(&lengths, self.max_tokens(), members);
+        let chunks = batch::split_into_chunks(&lengths, members);
         // A single chunk would leave the other members idle.
         let is_single_chunk = chunks.len() == 1 && members > 1;
         if is_single_chunk {

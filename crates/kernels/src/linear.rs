@@ -21,6 +21,7 @@ use crate::gemm::{
 };
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
+use crate::simd::LANES;
 
 /// The format of weights and activations in products. Sums, bias and results are f32 always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +85,11 @@ impl Linear {
     /// Panels of 16 columns, the last one maybe with fewer: the unit of division between threads.
     pub fn panels(&self) -> usize {
         each!(&self.packed, w => w.panels())
+    }
+
+    /// Columns of panels.
+    pub fn columns_of(&self, panels: Range<usize>) -> Range<usize> {
+        panels.start * LANES..self.columns().min(panels.end * LANES)
     }
 
     /// Bytes of memory of a layer, before it is packed.

@@ -124,6 +124,16 @@ impl<'a, T: Element> MatrixMut<'a, T> {
         MatrixMut { start, rows: rows.len(), ..self.reborrow() }
     }
 
+    /// Some of the columns.
+    pub fn columns_mut(&mut self, columns: Range<usize>) -> MatrixMut<'_, T> {
+        assert!(
+            columns.start <= columns.end && columns.end <= self.columns,
+            "{columns:?} of {}",
+            self.columns
+        );
+        self.reborrow().split_columns(columns.end).0.split_columns(columns.start).1
+    }
+
     /// Divides the matrix into the columns before and from `column` on.
     pub fn split_columns(self, column: usize) -> (Self, Self) {
         assert!(column <= self.columns, "column {column} of {}", self.columns);

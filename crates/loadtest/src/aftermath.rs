@@ -80,7 +80,13 @@ mod tests {
 
     #[test]
     fn a_connection_a_permit_or_a_thread_is_a_use() {
-        let before = Sample { resident_bytes: 1e8, threads: 9.0, requests_held: 0.0, connections: 1.0 };
+        let before = Sample {
+            resident_bytes: 1e8,
+            threads: 9.0,
+            requests_held: 0.0,
+            connections: 1.0,
+            blas_threads: 2.0,
+        };
         assert!(is_unused(&Sample { resident_bytes: 2e8, ..before }, &before, 0.0));
         for after in [
             Sample { connections: 2.0, ..before },

@@ -9,6 +9,16 @@ diag::codes! {
         "catches": "a load generator that is slower than the server",
         "fix": "raise `--clients`, or give the load generator processors of its own",
     }
+    /// More threads than the CPU quota allows.
+    pub QUOTA_THREADS = Violation "load-quota-threads": "the number of threads does not follow the CPU quota" {
+        "catches": "a count of the affinity mask, with which the threads of one product wait for each other's time slices",
+        "fix": "run `inferd serve --print-config` in a container with `--cpus 1`; it has the source of `threads`",
+    }
+    /// An overloaded server accepts less than it can compute.
+    pub ACCEPTED_RATE = Violation "load-accepted-rate": "an overloaded server accepted too few requests" {
+        "catches": "rejections that take the time of accepted requests, or a `--queue-timeout` that leaves the compute threads idle",
+        "fix": "compare `inferd_batch_tokens` on /metrics during the overload with `--batch-tokens`",
+    }
     /// Accepted requests take longer than the queue explains.
     pub LATENCY = Violation "load-latency": "the 99th percentile of accepted requests is above its limit" {
         "catches": "a queue that is longer than `--max-inflight` admits, or batches that starve",

@@ -9,7 +9,7 @@ use process::{Runner, Task};
 
 use crate::overload::{self, Load};
 use crate::server::Server;
-use crate::{Check, MEMORY_REFUSAL, OOM_KILL};
+use crate::{Check, MEMORY_REFUSAL, OOM_KILL, QUOTA_THREADS};
 
 const ENGINE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A refusal happens before anything is loaded.
@@ -18,12 +18,16 @@ const REFUSAL_SECONDS_MAX: f64 = 1.0;
 pub fn run(image: &str, model: &Path, load: &Load<'_>) -> anyhow::Result<Vec<Check>> {
     let mut checks = vec![refuses_a_model_that_cannot_fit(load.runner, image, model)?];
     let name = format!("muslin-loadtest-{}", std::process::id());
-    let command =
-        docker_run(image, &name, model, &["--memory", "512m", "--memory-swap", "512m", "--cpus", "1"]);
-    let arguments = ["--model", "minilm=/model", "--max-inflight", overload::MAX_INFLIGHT];
-    let server = Server::start_container(command, &name, &arguments)?;
-    checks.extend(overload::judge(&overload::measure(server.address(), load)?));
+    let start = |further: &[&str]| {
+        let limits = ["--memory", "512m", "--memory-swap", "512m", "--cpus", "1"];
+        let arguments = [&["--model", "minilm=/model"], &overload::ARGUMENTS[..], further].concat();
+        Server::start_container(docker_run(image, &name, model, &limits), &name, &arguments)
+    };
+    let (measurement, server) = overload::measure(start, load)?;
+    checks.extend(overload::judge(&measurement));
+    checks.push(judge_threads(&server.log(), server.sample()?.blas_threads));
     let state = inspect(load.runner, &name, "{{.State.OOMKilled}} {{.State.Running}}")?;
+    drop(server);
     checks.push(Check::new(
         &OOM_KILL,
         "the kernel kills nothing",
@@ -32,6 +36,18 @@ pub fn run(image: &str, model: &Path, load: &Load<'_>) -> anyhow::Result<Vec<Che
         state.clone(),
     ));
     Ok(checks)
+}
+
+/// The affinity mask of a container with a quota has all CPUs of the machine.
+fn judge_threads(log: &str, blas_threads: f64) -> Check {
+    let of_log = log.lines().find_map(|line| line.split_once(" compute threads=")?.1.split(' ').next());
+    Check::new(
+        &QUOTA_THREADS,
+        "threads follow the CPU quota",
+        of_log == Some("1") && blas_threads == 1.0,
+        "1 compute thread, and 1 thread of OpenBLAS",
+        format!("{} compute threads, {blas_threads} threads of OpenBLAS", of_log.unwrap_or("unknown")),
+    )
 }
 
 /// 64 MiB for a model of 87 MiB: refused in one line, before anything is loaded.
@@ -95,6 +111,16 @@ pub fn inspect(runner: &Runner, name: &str, format: &str) -> anyhow::Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_threads_for_a_quota_of_one_cpu_are_a_violation() {
+        let log =
+            |threads: u32| format!("INFO start pid=7\nINFO compute threads={threads} threads_source=x\n");
+        assert!(judge_threads(&log(1), 1.0).passed());
+        assert!(!judge_threads(&log(2), 1.0).passed());
+        assert!(!judge_threads(&log(1), 2.0).passed());
+        assert!(!judge_threads("", 1.0).passed());
+    }
 
     /// Across midnight, with nanoseconds, as the engine writes it.
     const STATE: &str = "false 2026-11-20T23:59:59.950000001Z 2026-11-21T00:00:00.010000001Z";

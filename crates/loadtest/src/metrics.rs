@@ -19,6 +19,8 @@ pub struct Sample {
     pub requests_held: f64,
     /// Open connections, with the one that reads the values.
     pub connections: f64,
+    /// Threads that OpenBLAS uses for one product.
+    pub blas_threads: f64,
 }
 
 impl Sample {
@@ -43,6 +45,7 @@ impl Sample {
             threads: value("process_threads")?,
             requests_held: value("inferd_inflight_requests")?,
             connections: value("inferd_connections")?,
+            blas_threads: value("inferd_blas_threads")?,
         })
     }
 }
@@ -52,11 +55,18 @@ mod tests {
     use super::*;
 
     const PAGE: &str = "# TYPE process_threads gauge\nprocess_threads 9\nprocess_threads_max 99\n\
-                        process_resident_memory_bytes 1e8\ninferd_inflight_requests 0\ninferd_connections 1\n";
+                        process_resident_memory_bytes 1e8\ninferd_inflight_requests 0\ninferd_connections 1\n\
+                        inferd_blas_threads 2\n";
 
     #[test]
     fn reads_the_values_by_their_whole_name() {
-        let sample = Sample { resident_bytes: 1e8, threads: 9.0, requests_held: 0.0, connections: 1.0 };
+        let sample = Sample {
+            resident_bytes: 1e8,
+            threads: 9.0,
+            requests_held: 0.0,
+            connections: 1.0,
+            blas_threads: 2.0,
+        };
         assert_eq!(Sample::parse(PAGE).unwrap(), sample);
     }
 

@@ -1,6 +1,8 @@
 //! Twice the capacity of the server, for minutes: it must reject the excess in time and keep its memory and threads.
+//!
+//! The time of a full queue is measured first, on a server without a limit on the wait. The overloaded server gets a part
+//! of it as `--queue-timeout`: the number of requests alone bounds no time on a machine whose speed varies.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,12 +10,16 @@ use diag::Diagnostic;
 use process::Runner;
 
 use crate::metrics::Sample;
+use crate::server::Server;
 use crate::traffic::{Outcomes, Traffic};
-use crate::{Check, LATENCY, MEMORY_GROWTH, NOT_MEASURED, NOT_SATURATED, THREAD_COUNT, UNEXPECTED_RESPONSE};
+use crate::{
+    ACCEPTED_RATE, Check, LATENCY, MEMORY_GROWTH, NOT_MEASURED, NOT_SATURATED, THREAD_COUNT,
+    UNEXPECTED_RESPONSE,
+};
 
-/// `--max-inflight` of the server under test.
-pub const MAX_INFLIGHT: &str = "64";
-/// Requests that the server admits from these clients: one address may hold three quarters of [`MAX_INFLIGHT`].
+/// Options of the server under test. Small batches, because a request that does not wait any more takes the time of a batch.
+pub const ARGUMENTS: [&str; 4] = ["--max-inflight", "64", "--batch-tokens", "256"];
+/// Requests that the server admits from these clients: one address may hold three quarters of `--max-inflight`.
 const MAX_INFLIGHT_PER_ADDRESS: usize = 48;
 
 /// Size of the load.
@@ -37,6 +43,8 @@ pub struct Measurement {
     /// Requests that the server admits at a time.
     pub max_inflight: usize,
     pub clients: usize,
+    /// Time of the overload in seconds.
+    pub seconds: f64,
 }
 
 const UNLOADED_DURATION: Duration = Duration::from_secs(10);
@@ -46,19 +54,31 @@ const CAPACITY_CLIENTS: usize = 32;
 /// Offered load, as a multiple of the capacity.
 const OVERLOAD: f64 = 2.0;
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// `--queue-timeout`, as a part of the time of a full queue. The rest is for the batch, whose time varies.
+const QUEUE_TIMEOUT_SHARE: f64 = 1.0 / 3.0;
+/// Accepted requests per second, as a part of the capacity. The rest is for rejections, which take processor time, and for
+/// the clients, which share the processors.
+const ACCEPTED_SHARE_MIN: f64 = 0.7;
 /// Memory and threads must be constant after this share of the time.
 const WARM_UP_SHARE: f64 = 0.2;
 const RESIDENT_SPREAD_MAX: f64 = 0.05;
 
-/// Measures latency without load, capacity, and an overload of twice that capacity.
-pub fn measure(address: SocketAddr, load: &Load<'_>) -> anyhow::Result<Measurement> {
-    let traffic = |clients, duration, rate| {
+/// Measures latency without load, capacity, and an overload of twice that capacity. `start` starts the server with
+/// [`ARGUMENTS`] and further ones, at most one at a time. Returns the overloaded server, too.
+pub fn measure(
+    start: impl Fn(&[&str]) -> anyhow::Result<Server>,
+    load: &Load<'_>,
+) -> anyhow::Result<(Measurement, Server)> {
+    let traffic = |address, clients, duration, rate| {
         Traffic { address, clients, duration, rate, bodies: load.bodies, runner: load.runner }.run()
     };
-    let unloaded = traffic(1, UNLOADED_DURATION, None);
+    let server = start(&[])?;
+    let unloaded = traffic(server.address(), 1, UNLOADED_DURATION, None);
     let started = Instant::now();
-    let closed_loop = traffic(CAPACITY_CLIENTS.min(MAX_INFLIGHT_PER_ADDRESS), CAPACITY_DURATION, None);
+    let clients = CAPACITY_CLIENTS.min(MAX_INFLIGHT_PER_ADDRESS);
+    let closed_loop = traffic(server.address(), clients, CAPACITY_DURATION, None);
     let capacity = closed_loop.count(200) as f64 / started.elapsed().as_secs_f64();
+    drop(server);
     load.runner.check()?;
     let not_measured = |clients: usize| {
         Diagnostic::new(&NOT_MEASURED, "no request was accepted before the overload")
@@ -68,9 +88,12 @@ pub fn measure(address: SocketAddr, load: &Load<'_>) -> anyhow::Result<Measureme
     if capacity <= 0.0 {
         return Err(not_measured(CAPACITY_CLIENTS).into());
     }
+    let full_queue_s = full_queue_s(MAX_INFLIGHT_PER_ADDRESS, load.clients, capacity);
+    let queue_timeout_ms = (1e3 * full_queue_s * QUEUE_TIMEOUT_SHARE).ceil();
+    let server = start(&["--queue-timeout", &format!("{queue_timeout_ms} ms")])?;
     load.runner.events().step(format!(
         "without load: {} requests, p50 {:.1} ms, p99 {:.1} ms; capacity {capacity:.0} requests/s; offering {:.0} \
-         requests/s from {} clients for {} s",
+         requests/s from {} clients for {} s, with `--queue-timeout \"{queue_timeout_ms} ms\"`",
         unloaded.count(200),
         unloaded.percentile(50.0).unwrap_or(0.0) * 1e3,
         unloaded_p99 * 1e3,
@@ -79,30 +102,42 @@ pub fn measure(address: SocketAddr, load: &Load<'_>) -> anyhow::Result<Measureme
         load.duration.as_secs(),
     ));
     let is_done = AtomicBool::new(false);
+    let started = Instant::now();
     let (outcomes, samples) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| {
             let mut samples = Vec::new();
             while !is_done.load(Ordering::Relaxed) {
-                samples.push(Sample::read(address));
+                samples.push(server.sample());
                 std::thread::sleep(SAMPLE_INTERVAL);
             }
             samples
         });
-        let outcomes = traffic(load.clients, load.duration, Some(OVERLOAD * capacity));
+        let outcomes = traffic(server.address(), load.clients, load.duration, Some(OVERLOAD * capacity));
         is_done.store(true, Ordering::Relaxed);
         (outcomes, sampler.join())
     });
+    let seconds = started.elapsed().as_secs_f64();
     load.runner.check()?;
     let samples = samples.map_err(|_| anyhow::anyhow!("the thread that reads /metrics panicked"))?;
     let samples = samples.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let (max_inflight, clients) = (MAX_INFLIGHT_PER_ADDRESS, load.clients);
-    Ok(Measurement { unloaded_p99, capacity, outcomes, samples, max_inflight, clients })
+    Ok((Measurement { unloaded_p99, capacity, outcomes, samples, max_inflight, clients, seconds }, server))
+}
+
+/// The last admitted request waits for all others, which are served at capacity.
+fn full_queue_s(max_inflight: usize, clients: usize, capacity: f64) -> f64 {
+    max_inflight.min(clients) as f64 / capacity
 }
 
 /// Compares a measurement with the promises of docs/server.md.
 pub fn judge(measurement: &Measurement) -> Vec<Check> {
     let Measurement { outcomes, samples, .. } = measurement;
-    let mut checks = vec![judge_responses(outcomes), judge_saturation(outcomes), judge_latency(measurement)];
+    let mut checks = vec![
+        judge_responses(outcomes),
+        judge_saturation(outcomes),
+        judge_accepted(measurement),
+        judge_latency(measurement),
+    ];
     let settled = &samples[(samples.len() as f64 * WARM_UP_SHARE) as usize..];
     let range = |value: fn(&Sample) -> f64| {
         settled
@@ -164,9 +199,24 @@ fn judge_saturation(outcomes: &Outcomes) -> Check {
     )
 }
 
+fn judge_accepted(measurement: &Measurement) -> Check {
+    let accepted = measurement.outcomes.count(200) as f64 / measurement.seconds;
+    let accepted_min = ACCEPTED_SHARE_MIN * measurement.capacity;
+    Check::new(
+        &ACCEPTED_RATE,
+        "accepted requests per second",
+        accepted >= accepted_min,
+        format!(
+            "at least {:.0} % of the capacity of {:.0} per second",
+            ACCEPTED_SHARE_MIN * 1e2,
+            measurement.capacity
+        ),
+        format!("{accepted:.0} per second ({:.0} %)", accepted / measurement.capacity * 1e2),
+    )
+}
+
 fn judge_latency(measurement: &Measurement) -> Check {
-    // The last admitted request waits for all others, which are served at capacity.
-    let wait_max = measurement.max_inflight.min(measurement.clients) as f64 / measurement.capacity;
+    let wait_max = full_queue_s(measurement.max_inflight, measurement.clients, measurement.capacity);
     let p99_max = 3.0 * measurement.unloaded_p99 + wait_max;
     let (p50, p99) = (measurement.outcomes.percentile(50.0), measurement.outcomes.percentile(99.0));
     Check::new(
@@ -195,7 +245,13 @@ mod tests {
         let mut outcomes = Outcomes::default();
         outcomes.seconds_by_status.insert(200, vec![0.1; 1000]);
         outcomes.seconds_by_status.insert(429, vec![0.001; 1000]);
-        let sample = Sample { resident_bytes: 100e6, threads: 9.0, requests_held: 0.0, connections: 1.0 };
+        let sample = Sample {
+            resident_bytes: 100e6,
+            threads: 9.0,
+            requests_held: 0.0,
+            connections: 1.0,
+            blas_threads: 2.0,
+        };
         Measurement {
             unloaded_p99: 0.02,
             capacity: 100.0,
@@ -203,6 +259,7 @@ mod tests {
             samples: vec![sample; 100],
             max_inflight: 10,
             clients: 200,
+            seconds: 10.0,
         }
     }
 
@@ -231,6 +288,8 @@ mod tests {
             violated(|m| m.outcomes.seconds_by_status.get_mut(&200).unwrap()[..11].fill(0.17)),
             ["p99 of accepted requests"]
         );
+        assert_eq!(violated(|m| m.seconds = 14.2), [""; 0]);
+        assert_eq!(violated(|m| m.seconds = 14.3), ["accepted requests per second"]);
         assert_eq!(violated(|m| m.samples[20].resident_bytes *= 1.06), ["resident memory is constant"]);
         assert_eq!(violated(|m| m.samples[19].resident_bytes *= 1.06), [""; 0]);
         assert_eq!(violated(|m| m.samples[99].threads = 10.0), ["the number of threads is constant"]);

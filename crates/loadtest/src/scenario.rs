@@ -55,6 +55,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("timeouts", Time::Fixed, "Requests that exceed their time limit; the latency of the request after each", |c| Ok(timeouts::run(c.binary, &c.model_argument())?.into())),
     Scenario::new("unread-responses", Time::Fixed, "Large responses that the clients do not read", |c| Ok(crate::unread_responses::run(c.binary, &c.model_argument(), c.runner)?.into())),
     Scenario::new("tokenize-flood", Time::Fixed, "Embeddings beside many long texts for `/tokenize`", |c| Ok(crate::tokenize_flood::run(c.binary, &c.model_argument(), c.runner)?.into())),
+    Scenario::new("large-json", Time::Fixed, "Embeddings beside bodies of 8 MiB and responses of megabytes", |c| Ok(crate::large_json::run(c.binary, &c.model_argument(), c.runner)?.into())),
     Scenario::new("tokenize-memory", Time::Fixed, "One `/tokenize` request with more tokens than the limit", |c| Ok(crate::tokenize_memory::run(c.binary, &c.model_argument())?.into())),
     Scenario::new("blocked-log", Time::Fixed, "A log that is not read, and requests with long paths", |c| Ok(crate::blocked_log::run(c.binary, &c.model_argument(), c.runner)?.into())),
     Scenario::new("disk", Time::Fixed, "Model files that are truncated or removed under the server", |c| Ok(disk::run(c.binary, c.model)?.into())),
@@ -144,11 +145,13 @@ fn run_overload(context: &Context<'_>) -> anyhow::Result<Observed> {
     // All clients have one address, and one address gets three quarters of the connections.
     let connections = (2 * context.clients).max(1024).to_string();
     let model = context.model_argument();
-    let arguments =
-        ["--model", &model, "--max-inflight", overload::MAX_INFLIGHT, "--max-connections", &connections];
-    let server = Server::start(context.binary, &arguments)?;
+    let arguments = ["--model", &model, "--max-connections", &connections];
+    let start = |further: &[&str]| {
+        Server::start(context.binary, &[&arguments, &overload::ARGUMENTS[..], further].concat())
+    };
     let bodies = workload::embedding_requests();
-    Ok(overload::judge(&overload::measure(server.address(), &load(context, &bodies))?).into())
+    let (measurement, _server) = overload::measure(start, &load(context, &bodies))?;
+    Ok(overload::judge(&measurement).into())
 }
 
 fn run_spike(context: &Context<'_>) -> anyhow::Result<Observed> {

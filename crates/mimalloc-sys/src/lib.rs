@@ -124,6 +124,53 @@ mod tests {
         assert!(after.pages < during.pages, "{during:?} {after:?}");
     }
 
+    unsafe extern "C" {
+        fn mi_options_print_out(out: extern "C" fn(*const std::ffi::c_char, *mut c_void), arg: *mut c_void);
+    }
+
+    extern "C" fn append(text: *const std::ffi::c_char, arg: *mut c_void) {
+        // SAFETY: mimalloc passes a string with an end, and the pointer of `options`.
+        let (text, all) = unsafe { (std::ffi::CStr::from_ptr(text), &mut *arg.cast::<String>()) };
+        all.push_str(&text.to_string_lossy());
+    }
+
+    /// Name and value of every option, as the library that is linked has them.
+    fn options() -> std::collections::HashMap<String, String> {
+        let mut all = String::new();
+        // SAFETY: `append` gets a pointer to `all`, which outlives the call.
+        unsafe { mi_options_print_out(append, (&raw mut all).cast()) };
+        let lines = all.lines().filter_map(|line| line.split_once("option '")?.1.split_once("': "));
+        lines.map(|(name, value)| (name.to_string(), value.trim().to_string())).collect()
+    }
+
+    /// The rows of the table "setting of mimalloc": the name, and the value without the note in parentheses.
+    fn documented() -> Vec<(String, String)> {
+        let page = include_str!("../../../docs/server.md");
+        let table = page.split_once("| setting of mimalloc |").unwrap().1;
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        rows.map(|row| {
+            let mut cells = row.split('|').skip(1).map(str::trim);
+            let (name, value) = (cells.next().unwrap(), cells.next().unwrap());
+            (name.trim_matches('`').to_string(), value.split(" (").next().unwrap().to_string())
+        })
+        .collect()
+    }
+
+    #[test]
+    fn the_options_of_the_linked_library_are_those_of_the_documentation() {
+        let (options, documented) = (options(), documented());
+        assert_eq!(documented.len(), 5);
+        for (name, value) in documented {
+            let found = options.get(&name).unwrap_or_else(|| panic!("no option `{name}` in {options:?}"));
+            let expected = match value.as_str() {
+                "1000 ms" => "1000",
+                "1 GiB" => "1048576 KiB",
+                value => value,
+            };
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
     #[test]
     fn an_impossible_size_returns_null() {
         let layout = Layout::from_size_align(isize::MAX as usize - 4096, 8).unwrap();

@@ -242,6 +242,29 @@ fn requests_above_the_limit_get_429_with_retry_after() {
     });
 }
 
+#[test]
+fn a_request_that_waits_longer_than_the_queue_timeout_gets_429_and_one_that_has_begun_does_not() {
+    let model = Arc::new(Fake { blocked: true.into(), one_step_at_a_time: true, ..Fake::default() });
+    let mut options = options();
+    options.batches.queue_timeout = Some(Duration::from_millis(50));
+    let server = Server::open_with(options, loader(&model)).unwrap();
+    let at = address(&server);
+    std::thread::scope(|scope| {
+        let begun = scope.spawn(move || embed(at, "{\"input\":\"a\"}").status);
+        wait_until("the first request is in a step", || model.steps.load(Ordering::SeqCst) == 1);
+        for (path, body) in [("/v1/embeddings", "{\"input\":\"b\"}"), ("/tokenize", "{\"inputs\":\"b\"}")] {
+            let response = post(at, path, body);
+            check_error(&response, 429, "queue_timeout");
+            assert_eq!(response.header("retry-after"), Some("1"), "{path}");
+        }
+        wait_until("only the first request holds a permit", || server.inflight_requests() == 1);
+        model.blocked.store(false, Ordering::SeqCst);
+        assert_eq!(begun.join().unwrap(), 200);
+    });
+    assert_eq!(model.cancelled_steps.load(Ordering::SeqCst), 0);
+    assert_eq!(embed(at, "{\"input\":\"a\"}").status, 200);
+}
+
 /// Closing a connection with unread bytes resets it; a client that still writes would not receive the response.
 #[test]
 fn a_client_that_sends_a_too_large_body_receives_the_response() {

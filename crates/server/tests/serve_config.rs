@@ -51,6 +51,7 @@ fn options_come_from_flag_then_environment_then_file_then_default() {
     max_inputs = 2048 # default
     max_request_tokens = 262144 # default
     batch_delay = 0 # default
+    queue_timeout = 0 # default
     request_timeout = "60 s" # default
     header_timeout = "30 s" # default
     body_timeout = "20 s" # default

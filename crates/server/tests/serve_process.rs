@@ -24,9 +24,9 @@ fn serves_the_vectors_of_the_embed_command_and_drains_at_sigterm() {
     insta::assert_snapshot!(server.start_log(&[]), @r#"
     INFO model_loaded name=tiny load_ms=…
     INFO start version=… commit=… pid=… config=none
-    INFO compute threads=2 threads_source=--threads stack_bytes=… kernels=… kernels_source="CPU detection" blas=… allocator=… batch_tokens=2048 batch_delay_ms=0
+    INFO compute threads=2 threads_source=--threads stack_bytes=… kernels=… kernels_source="CPU detection" blas=… allocator=… batch_tokens=512 batch_delay_ms=0
     INFO memory check=… anonymous_mib=… weights_mib=… max_mib=… max_source=…
-    INFO limits max_inflight=256 max_inflight_bytes=67108864 max_body_bytes=8388608 max_inputs=2048 max_request_tokens=262144 max_connections=1024 request_timeout="60000 ms" token_ids=refused
+    INFO limits max_inflight=256 max_inflight_bytes=67108864 max_body_bytes=8388608 max_inputs=2048 max_request_tokens=262144 max_connections=1024 queue_timeout=disabled request_timeout="60000 ms" token_ids=refused
     INFO access authentication=none reason="no `--api-keys`"
     INFO model name=tiny compute=… dir=… loaded=true
     INFO listening url=http://ADDRESS
@@ -364,9 +364,9 @@ fn the_start_logs_each_decision_and_its_source() {
     INFO model_loaded name=tiny load_ms=…
     INFO start version=… commit=… pid=… config=FOLDER/inferd.toml
     WARN config reason="there is no variable `INFERD_MAX_INFLITE`; did you mean `INFERD_MAX_INFLIGHT`?"
-    INFO compute threads=2 threads_source=--threads stack_bytes=… kernels=… kernels_source="CPU detection" blas=… allocator=… batch_tokens=2048 batch_delay_ms=0
+    INFO compute threads=2 threads_source=--threads stack_bytes=… kernels=… kernels_source="CPU detection" blas=… allocator=… batch_tokens=512 batch_delay_ms=0
     INFO memory check=… anonymous_mib=… weights_mib=… max_mib=… max_source=…
-    INFO limits max_inflight=7 max_inflight_bytes=67108864 max_body_bytes=8388608 max_inputs=2048 max_request_tokens=262144 max_connections=1024 request_timeout="60000 ms" token_ids=refused
+    INFO limits max_inflight=7 max_inflight_bytes=67108864 max_body_bytes=8388608 max_inputs=2048 max_request_tokens=262144 max_connections=1024 queue_timeout=disabled request_timeout="60000 ms" token_ids=refused
     INFO access authentication=api-key keys=1 metrics=open
     WARN api_keys_readable reason="every user of this machine can read FOLDER/keys (mode 644); run `chmod o= FOLDER/keys`"
     INFO model name=tiny compute=… dir=… loaded=true

@@ -1,6 +1,6 @@
 //! The memory of a worker for one chunk, reused from chunk to chunk.
 //!
-//! The token limit of a chunk (`batch::CHUNK_TOKENS_MAX`) bounds the size. A worker that has processed only short requests
+//! The token limit of a chunk (`batch::chunk_tokens_bound`) bounds the size. A worker that has processed only short requests
 //! holds less.
 
 use kernels::buffer::{ALIGNMENT, Buffer};

@@ -22,8 +22,9 @@ use crate::serve::{
 };
 use crate::{codes, crash, log};
 
-/// Default batch size per thread: about the size of the engine's chunks, so that each thread gets one.
-const BATCH_TOKENS_PER_THREAD: usize = 1024;
+/// Default batch size per thread: the average size of the engine's chunks, so that each thread gets one. Larger batches are not
+/// faster and answer their requests later.
+const BATCH_TOKENS_PER_THREAD: usize = 256;
 
 /// Time for the last lines of the log at the end of the process.
 const LOG_FLUSH_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(2);
@@ -102,12 +103,15 @@ pub struct Flags {
     /// Tokens of one request
     #[arg(long, value_name = "N", default_value = "262144", value_parser = positive)]
     max_request_tokens: usize,
-    /// Tokens of one batch [default: 1024 per thread]
+    /// Tokens of one batch [default: 256 per thread]
     #[arg(long, value_name = "N", value_parser = positive)]
     batch_tokens: Option<usize>,
     /// Time that a request waits for others to join its batch
     #[arg(long, value_name = "TIME", default_value = "0")]
     batch_delay: TimeSpan,
+    /// Time that a request waits for computation; after it the request gets status 429; 0 for no limit
+    #[arg(long, value_name = "TIME", default_value = "0")]
+    queue_timeout: TimeSpan,
     /// Time limit of one request; 0 for none
     #[arg(long, value_name = "TIME", default_value = "60 s")]
     request_timeout: TimeSpan,
@@ -275,6 +279,7 @@ fn options(
         batches: BatchSettings {
             batch_tokens,
             batch_delay: flags.batch_delay.duration(),
+            queue_timeout: Some(flags.queue_timeout.duration()).filter(|limit| !limit.is_zero()),
             request_tokens_max: flags.max_request_tokens,
             tokenize_max: threads.get(),
         },

@@ -61,6 +61,7 @@ pub fn options() -> Options {
         batches: BatchSettings {
             batch_tokens: 256,
             batch_delay: Duration::ZERO,
+            queue_timeout: None,
             request_tokens_max: 1 << 20,
             tokenize_max: 2,
         },

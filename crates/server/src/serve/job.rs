@@ -63,6 +63,10 @@ pub enum JobError {
     },
     /// The tokens exceed the bytes of all requests, or the memory of the process.
     Rejected(Rejection),
+    /// No step had begun within `--queue-timeout`.
+    QueueTimeout {
+        limit: Duration,
+    },
     /// The server stopped before the request was computed.
     Stopped,
 }
@@ -77,6 +81,13 @@ impl fmt::Display for JobError {
             }
             Self::Rejected(Rejection::Memory(_)) => f.write_str("the server has reached its bound on memory"),
             Self::Rejected(_) => f.write_str("too many requests are in flight"),
+            Self::QueueTimeout { limit } => {
+                write!(
+                    f,
+                    "the request waited {} s for computation, the limit of this server",
+                    limit.as_secs_f64()
+                )
+            }
             Self::Stopped => f.write_str("the server is stopping"),
         }
     }
@@ -174,6 +185,19 @@ impl Job {
     pub fn fail(&self, error: JobError) {
         self.cancel.cancel();
         if let Some(response) = self.lock().response.take() {
+            let _ = response.send(Err(error));
+        }
+    }
+
+    /// Fails a job of which no step has begun. A job that has begun is not changed.
+    pub fn fail_waiting(&self, error: JobError) {
+        let mut state = self.lock();
+        if state.first_step.is_some() {
+            return;
+        }
+        self.cancel.cancel();
+        if let Some(response) = state.response.take() {
+            drop(state);
             let _ = response.send(Err(error));
         }
     }

@@ -90,9 +90,9 @@ fn allocator() -> String {
 
 fn limits(options: &Options) {
     let Options { admission, requests, connections, .. } = options;
-    let timeout = match requests.timeout {
-        Duration::ZERO => "disabled".to_string(),
-        timeout => format!("{} ms", timeout.as_millis()),
+    let text = |limit: Option<Duration>| match limit {
+        None => "disabled".to_string(),
+        Some(limit) => format!("{} ms", limit.as_millis()),
     };
     tracing::info!(
         max_inflight = admission.requests_max,
@@ -101,7 +101,8 @@ fn limits(options: &Options) {
         max_inputs = requests.inputs_max,
         max_request_tokens = options.batches.request_tokens_max,
         max_connections = connections.connections_max,
-        request_timeout = %timeout,
+        queue_timeout = %text(options.batches.queue_timeout),
+        request_timeout = %text(Some(requests.timeout).filter(|limit| !limit.is_zero())),
         token_ids = %if requests.token_ids { "accepted" } else { "refused" },
         "limits"
     );

@@ -121,6 +121,7 @@ pub fn options() -> Options {
         batches: BatchSettings {
             batch_tokens: 64,
             batch_delay: Duration::ZERO,
+            queue_timeout: None,
             request_tokens_max: 5000,
             tokenize_max: 2,
         },

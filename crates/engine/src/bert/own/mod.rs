@@ -45,6 +45,37 @@ pub(super) struct Encoder {
     widths: Widths,
 }
 
+/// What the steps of one call share.
+struct Call<'a> {
+    operand: &'a mut Operand,
+    cancel: &'a Cancel,
+    clock: &'a mut StageClock,
+}
+
+/// A product of this many rows takes less time than a small request.
+const ROWS_OF_A_PART: usize = 64;
+
+/// Fails when the call is cancelled. Called often in a layer, because a layer of a group takes longer than a small request that
+/// waits for the thread. Not [`Cancel::check`], which counts layers.
+fn stop_if_cancelled(cancel: &Cancel) -> Result<(), EngineError> {
+    if cancel.is_cancelled() { Err(EngineError::Cancelled) } else { Ok(()) }
+}
+
+/// Computes a product in parts of its columns, each of about the time of [`ROWS_OF_A_PART`] rows.
+fn in_parts(
+    cancel: &Cancel,
+    product: &Linear,
+    mut out: MatrixMut<'_, f32>,
+    compute: impl Fn(Range<usize>, MatrixMut<'_, f32>),
+) -> Result<(), EngineError> {
+    let panels = product.panels();
+    for part in even_blocks(panels, panels.div_ceil(out.rows().div_ceil(ROWS_OF_A_PART).max(1))) {
+        stop_if_cancelled(cancel)?;
+        compute(part.clone(), out.columns_mut(product.columns_of(part)));
+    }
+    Ok(())
+}
+
 impl Encoder {
     /// Packs the weights, and returns the memory of the mapped ones to the kernel. Fails when it refuses memory for the copies.
     pub fn pack(
@@ -81,17 +112,14 @@ impl Encoder {
     ) -> Result<(), EngineError> {
         let hidden = self.widths.hidden;
         let mut buffers = self.widths.buffers(packed.token_count(), packed.longest(), arena);
+        let mut call = Call { operand, cancel, clock };
         for layer in &self.layers {
             cancel.check()?;
             for bounds in packed.groups(self.widths.group_rows_max) {
-                // A layer of a whole chunk takes longer than a small request that waits for the thread.
-                if cancel.is_cancelled() {
-                    return Err(EngineError::Cancelled);
-                }
                 let rows = bounds[0]..bounds[bounds.len() - 1];
                 let x = &mut x[rows.start * hidden..rows.end * hidden];
-                self.run_attention(layer, bounds, x, &mut buffers, operand, clock);
-                self.run_rows(layer, x, &mut buffers, operand, clock);
+                self.run_attention(layer, bounds, x, &mut buffers, &mut call)?;
+                self.run_rows(layer, x, &mut buffers, &mut call)?;
             }
         }
         Ok(())
@@ -104,23 +132,24 @@ impl Encoder {
         bounds: &[usize],
         x: &[f32],
         buffers: &mut Buffers<'_>,
-        operand: &mut Operand,
-        clock: &mut StageClock,
-    ) {
+        call: &mut Call<'_>,
+    ) -> Result<(), EngineError> {
         let Widths { hidden, qkv: width, .. } = self.widths;
         let rows = x.len() / hidden;
         let qkv = MatrixMut::new(buffers.qkv, rows, width, width);
-        let x = self.input(operand, Matrix::new(x, rows, hidden, hidden));
-        layer.project_qkv(x, 0..layer.qkv.panels(), qkv);
-        clock.lap(ForwardStage::Qkv);
+        let x = self.input(call.operand, Matrix::new(x, rows, hidden, hidden));
+        in_parts(call.cancel, &layer.qkv, qkv, |panels, out| layer.project_qkv(x, panels, out))?;
+        call.clock.lap(ForwardStage::Qkv);
         let qkv = Matrix::new(buffers.qkv, rows, width, width);
         let mut context = MatrixMut::new(buffers.context, rows, hidden, hidden);
         for pair in bounds.windows(2) {
+            stop_if_cancelled(call.cancel)?;
             let rows = pair[0] - bounds[0]..pair[1] - bounds[0];
             let context = context.rows_mut(rows.clone());
             layer.attend(qkv.part(rows, 0..width), 0..self.heads, context, buffers.attention);
         }
-        clock.lap(ForwardStage::Attention);
+        call.clock.lap(ForwardStage::Attention);
+        Ok(())
     }
 
     /// The remaining steps of a layer, in which rows do not depend on each other.
@@ -129,29 +158,34 @@ impl Encoder {
         layer: &Layer,
         x: &mut [f32],
         buffers: &mut Buffers<'_>,
-        operand: &mut Operand,
-        clock: &mut StageClock,
-    ) {
+        call: &mut Call<'_>,
+    ) -> Result<(), EngineError> {
         let Widths { hidden, wide: inner, .. } = self.widths;
         for rows in even_blocks(x.len() / hidden, self.widths.group_rows_max) {
             let (count, floats) = (rows.len(), rows.start * hidden..rows.end * hidden);
             let x = &mut x[floats.clone()];
-            let context = self.input(operand, Matrix::new(&buffers.context[floats], count, hidden, hidden));
-            layer.add_attention(context, 0..layer.attention_out.panels(), rows_of(x, hidden));
-            clock.lap(ForwardStage::AttentionOut);
+            let context =
+                self.input(call.operand, Matrix::new(&buffers.context[floats], count, hidden, hidden));
+            in_parts(call.cancel, &layer.attention_out, rows_of(x, hidden), |panels, x| {
+                layer.add_attention(context, panels, x);
+            })?;
+            call.clock.lap(ForwardStage::AttentionOut);
             layer.normalize_attention(rows_of(x, hidden));
-            clock.lap(ForwardStage::Norm);
+            call.clock.lap(ForwardStage::Norm);
 
             let wide = MatrixMut::new(buffers.wide, count, inner, inner);
-            let x_in = self.input(operand, Matrix::new(x, count, hidden, hidden));
-            layer.widen(x_in, 0..layer.up.panels(), wide);
-            clock.lap(ForwardStage::Up);
-            let wide = self.input(operand, Matrix::new(buffers.wide, count, inner, inner));
-            layer.add_feed_forward(wide, 0..layer.down.panels(), rows_of(x, hidden));
-            clock.lap(ForwardStage::Down);
+            let x_in = self.input(call.operand, Matrix::new(x, count, hidden, hidden));
+            in_parts(call.cancel, &layer.up, wide, |panels, out| layer.widen(x_in, panels, out))?;
+            call.clock.lap(ForwardStage::Up);
+            let wide = self.input(call.operand, Matrix::new(buffers.wide, count, inner, inner));
+            in_parts(call.cancel, &layer.down, rows_of(x, hidden), |panels, x| {
+                layer.add_feed_forward(wide, panels, x);
+            })?;
+            call.clock.lap(ForwardStage::Down);
             layer.normalize_output(rows_of(x, hidden));
-            clock.lap(ForwardStage::Norm);
+            call.clock.lap(ForwardStage::Norm);
         }
+        Ok(())
     }
 
     /// Rows in the precision of the products.

@@ -127,10 +127,8 @@ impl Encoder {
     }
 }
 
-/// Panels and columns of a product that belong to a member. Panels have 16 columns each.
+/// Panels and columns of a product that belong to a member.
 fn part(member: &Member<'_>, product: &Linear) -> (Range<usize>, Range<usize>) {
-    const PANEL: usize = 16;
     let panels = member.share(product.panels());
-    let columns = panels.start * PANEL..product.columns().min(panels.end * PANEL);
-    (panels, columns)
+    (panels.clone(), product.columns_of(panels))
 }

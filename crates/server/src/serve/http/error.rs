@@ -150,6 +150,10 @@ impl ApiError {
         match error {
             JobError::Stopped => Self::draining(),
             JobError::Rejected(rejection) => Self::from(*rejection),
+            JobError::QueueTimeout { limit } => Self {
+                retry_after_s: Some(limit.as_secs_f64().ceil().max(1.0) as u64),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "queue_timeout", text)
+            },
             JobError::TooManyTokens { .. } => Self::invalid(param, text),
             JobError::Engine(
                 EngineError::Tokenize { .. }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub batch_tokens: usize,
     /// Time that a request waits for others to join its batch. Zero: an idle runner starts at once.
     pub batch_delay: Duration,
+    /// Time that a request waits for its first step; `None`: no limit.
+    pub queue_timeout: Option<Duration>,
     /// Tokens of one request.
     pub request_tokens_max: usize,
     /// Slices of `/tokenize` at the same time: the number of compute threads.

@@ -17,7 +17,7 @@ mod tokenize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use engine::{Cancel, EngineError};
 
@@ -199,12 +199,31 @@ impl ResponseHandle {
         self.job.upgrade().is_some_and(|job| job.has_begun())
     }
 
-    /// Waits for the response.
+    /// Waits for the response. A request of which no step begins within the limit on the wait fails.
     pub async fn receive(&mut self) -> Result<JobOutput, JobError> {
-        let response = (&mut self.receiver).await;
+        let limit = self.core.settings().queue_timeout;
+        let response = match limit {
+            None => (&mut self.receiver).await,
+            Some(limit) => match tokio::time::timeout(limit, &mut self.receiver).await {
+                Ok(response) => response,
+                Err(_) => {
+                    self.fail_waiting(limit);
+                    (&mut self.receiver).await
+                }
+            },
+        };
         self.received = true;
         // A job is dropped without a response only after a panic.
         response.unwrap_or(Err(JobError::Engine(EngineError::WorkerFailed)))
+    }
+}
+
+impl ResponseHandle {
+    fn fail_waiting(&self, limit: Duration) {
+        if let Some(job) = self.job.upgrade() {
+            job.fail_waiting(JobError::QueueTimeout { limit });
+        }
+        self.core.remove_cancelled();
     }
 }
 

@@ -144,7 +144,7 @@ fn compute(name: &str, summary: &str) -> Value {
         ("408", "`body_timeout`: the body was not received in time"),
         ("413", "`body_too_large`"),
         ("415", "`unsupported_media_type`: not `application/json`"),
-        ("429", "`queue_full`: retry after `Retry-After`"),
+        ("429", "`queue_full` or `queue_timeout`: retry after `Retry-After`"),
         ("500", "`internal_error`"),
         (
             "503",
