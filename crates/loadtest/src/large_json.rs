@@ -16,7 +16,7 @@ use crate::two_clients::{KeyFile, LOAD, OTHER};
 use crate::{Check, UNEXPECTED_RESPONSE};
 
 /// Connections of the client that sends the load; their bodies fit its share of the default of 64 MiB.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 6;
 const LOADED: Duration = Duration::from_secs(10);
 /// Below the default of `--max-body-bytes`.
 const BODY_BYTES: usize = 8_000_000;
@@ -26,7 +26,8 @@ const INPUTS: usize = 2048;
 pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Check>> {
     let keys = KeyFile::create()?;
     let path = keys.path();
-    let server = Server::start(binary, &["--model", model, "--api-keys", &path])?;
+    // One thread of HTTP: with more, both would have to be busy at the same time to delay a probe.
+    let server = Server::start(binary, &["--model", model, "--api-keys", &path, "--threads", "1"])?;
     let limit = Limit::measure(server.address(), runner)?;
     // The parser replaces each escape sequence.
     let escapes = "\\u00e9".repeat(BODY_BYTES / 6);

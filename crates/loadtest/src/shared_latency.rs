@@ -43,8 +43,8 @@ impl Limit {
     pub fn check_probes(&self, name: &str, outcomes: &Outcomes) -> Check {
         Self::within(
             name,
-            3.0 * self.unloaded_p99,
-            format!("three times the {:.0} ms of an embedding without load", self.unloaded_p99 * 1e3),
+            2.0 * self.unloaded_p99,
+            format!("twice the {:.0} ms of an embedding without load", self.unloaded_p99 * 1e3),
             outcomes,
         )
     }

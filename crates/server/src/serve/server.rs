@@ -239,10 +239,15 @@ fn thread_error(what: &str, error: &dyn std::error::Error) -> Diagnostic {
         .hint(codes::fix(&codes::SYSTEM_RESOURCE))
 }
 
+/// Steps of tasks between two looks at the sockets. A step of a long response takes up to half a millisecond.
+const EVENT_INTERVAL: u32 = 4;
+
 fn http_runtime(options: &Options) -> Result<Runtime, Diagnostic> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.threads.get().clamp(1, HTTP_THREADS_MAX))
         .max_blocking_threads(1)
+        // The default of 61 steps between two looks at the sockets is 20 ms while long responses are encoded.
+        .event_interval(EVENT_INTERVAL)
         .thread_name("inferd-http")
         .thread_stack_size(STACK_SIZE_BYTES)
         .enable_all()
