@@ -52,6 +52,8 @@ struct Stamp {
     bytes: u64,
     modified: (i64, i64),
     inode_changed: (i64, i64),
+    /// No name is left: the file was removed, or replaced by rename.
+    is_unlinked: bool,
 }
 
 impl Stamp {
@@ -61,7 +63,16 @@ impl Stamp {
             bytes: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             inode_changed: (metadata.ctime(), metadata.ctime_nsec()),
+            is_unlinked: metadata.nlink() == 0,
         })
+    }
+
+    /// Whether the file has the content of the time of `earlier`. The removal of its last name changes the change time, and so
+    /// does a write; but without a name no program can open the file to restore its time of modification after a write.
+    fn is_as_in(&self, earlier: &Self) -> bool {
+        let is_only_unlinked = self.is_unlinked && !earlier.is_unlinked;
+        (self.bytes, self.modified) == (earlier.bytes, earlier.modified)
+            && (is_only_unlinked || self.inode_changed == earlier.inode_changed)
     }
 
     /// Whether a later write is certain to have another time.
@@ -90,7 +101,7 @@ impl ContentCheck {
             let mut state = shared.lock();
             // The digest of bytes that may have changed since the opening is of no use.
             let accepted = state.accepted;
-            state.digest = digest.filter(|_| Stamp::of(&shared.file).is_ok_and(|now| now == accepted));
+            state.digest = digest.filter(|_| Stamp::of(&shared.file).is_ok_and(|now| now.is_as_in(&accepted)));
         });
     }
 
@@ -136,7 +147,7 @@ impl State {
     fn judge(&self, now: Stamp) -> Option<bool> {
         match () {
             () if self.changed || now.bytes != self.accepted.bytes => Some(false),
-            () if now == self.accepted => Some(true),
+            () if now.is_as_in(&self.accepted) => Some(true),
             () if self.digest.is_none() => Some(false),
             () => None,
         }
@@ -269,6 +280,20 @@ mod tests {
         writer.set_len(10).unwrap();
         assert!(!check.seems_unchanged() && !check.is_unchanged());
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_removed_file_is_unchanged_also_without_a_digest() {
+        let (path, writer, _) = checked("removed");
+        let check = ContentCheck::new(File::open(&path).unwrap()).unwrap();
+        wait_until(|| Stamp::of(&check.0.file).unwrap().is_settled());
+        std::fs::remove_file(path).unwrap();
+        assert!(check.is_unchanged() && check.seems_unchanged());
+        check.remember();
+        wait_until(|| check.0.lock().digest.is_some());
+        // A program that has the file open can still write.
+        writer.write_all_at(&[8], 0).unwrap();
+        assert!(!check.is_unchanged());
     }
 
     #[test]
