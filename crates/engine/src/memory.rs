@@ -176,7 +176,11 @@ fn budget_of(files: ModelFiles<'_>, workload: Workload) -> Result<MemoryBudget, 
 
 #[cfg(test)]
 mod tests {
+    use kernels::isa::Isa;
+    use kernels::linear::Precision;
+
     use super::*;
+    use crate::gemm_backend::OwnKernels;
 
     #[test]
     fn a_quantized_tensor_has_the_size_of_its_blocks() {
@@ -212,7 +216,8 @@ mod tests {
         assert!(one.scratch >= 4 * 1024 * 32);
         assert_eq!((one.kv_cache, one.packed), (0, 0));
 
-        let gemm = GemmBackend::default();
+        // In groups of 64 rows; with AMX a group has as many rows as most chunks.
+        let gemm = GemmBackend::Own(OwnKernels { isa: Isa::BASELINE, precision: Precision::F32 });
         let own = budget(&dir, Workload { threads: 1, batch_tokens: 1024, gemm }).unwrap();
         // Two layers of the widths 32 and 128.
         let floats = 2 * (4 * 32 * 32 + 2 * 32 * 128);
