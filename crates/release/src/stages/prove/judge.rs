@@ -10,13 +10,13 @@ use super::check::Check;
 use super::golden::{VectorGolden, max_distance};
 use super::input::{read_input, read_json};
 use super::run::exit_text;
-use super::{PROOF_INPUT, Subject};
+use super::{PROOF_INPUT, ProofContext};
 use crate::config::{JsonNumbers, ProofCommand};
 use diag::Diagnostic;
 
 /// All expectations of a declared proof; the exit status is the first one.
 pub(super) fn judge(
-    subject: &Subject,
+    context: &ProofContext,
     declared: &ProofCommand,
     output: &Output,
 ) -> anyhow::Result<Vec<Check>> {
@@ -25,17 +25,17 @@ pub(super) fn judge(
     let status = if has_wanted_status { format!("exit status {wanted}") } else { exit_text(output) };
     let mut checks = vec![Check::new(has_wanted_status, format!("exit status {wanted}"), status)];
     if let Some(file) = &declared.equals {
-        let golden = read_input(&subject.root.join(file))?;
+        let golden = read_input(&context.root.join(file))?;
         checks.push(equals(file, &golden, &output.stdout));
     }
     for text in &declared.contains {
-        checks.push(contains(&subject.expand(text), &output.stdout));
+        checks.push(contains(&context.expand(text), &output.stdout));
     }
     if let Some(numbers) = &declared.json {
-        checks.push(json_numbers(&subject.root.join(&numbers.golden), numbers, &output.stdout)?);
+        checks.push(json_numbers(&context.root.join(&numbers.golden), numbers, &output.stdout)?);
     }
     if let Some(lines) = &declared.json_lines {
-        let golden = VectorGolden::read(&subject.root.join(&lines.golden))?;
+        let golden = VectorGolden::read(&context.root.join(&lines.golden))?;
         checks.push(golden.judge(lines, &String::from_utf8_lossy(&output.stdout)));
     }
     if declared.report {
