@@ -43,7 +43,7 @@ impl Sample {
     }
 }
 
-/// All samples of one workload of one subject.
+/// All samples of one workload of one case.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Samples(pub Vec<Sample>);
 

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::accuracy::Accuracy;
+use super::bench_case::{BenchCase, Precision, Program, Route};
 use super::report::{Measured, Peaks, Report, Row, Work};
 use super::samples::{Sample, Samples, Times};
-use super::subject::{Precision, Program, Route, Subject};
 use super::{DISTURBED, compare, judge, svg, table};
 use crate::Outcome;
 use crate::bench::{NOT_MEASURED, VECTORS_DIFFER};
@@ -29,7 +29,7 @@ fn row(program: Program, precision: Precision, route: Route, batch: f64, single:
         batch: samples(batch, PROBE),
         single: samples(single, PROBE),
     });
-    Row { subject: Subject { program, precision, route }, result }
+    Row { case: BenchCase { program, precision, route }, result }
 }
 
 fn report(rows: Vec<Row>) -> Report {
@@ -51,7 +51,7 @@ fn example() -> Report {
         row(Program::OpenVino, Precision::F32, Route::InProcess, 1.5, 0.003),
         row(Program::OpenVino, Precision::Int8, Route::InProcess, 0.5, 0.001),
         Row {
-            subject: Subject::peer(Program::Torch, Precision::F32),
+            case: BenchCase::peer(Program::Torch, Precision::F32),
             result: Err("no torch\na second line".into()),
         },
     ])
@@ -141,13 +141,13 @@ fn a_peer_with_vectors_of_other_texts_or_in_another_order_is_not_measured() {
     let mut one_other = vectors();
     one_other[3] = vec![0.8, 0.0, 0.0, 0.6, 0.0];
     for precision in Precision::ALL {
-        let peer = Subject::peer(Program::OpenVino, precision);
+        let peer = BenchCase::peer(Program::OpenVino, precision);
         assert!(compare(peer, &reference, &reference).is_ok());
         for wrong in [&reversed, &one_other] {
             let error = compare(peer, wrong, &reference).unwrap_err().to_string();
             assert!(error.starts_with("other vectors: worst cosine "), "{error}");
             // inferd gets a row, and its vectors are judged with the report.
-            let inferd = Subject { program: Program::Inferd, precision, route: Route::Http };
+            let inferd = BenchCase { program: Program::Inferd, precision, route: Route::Http };
             let accuracy = compare(inferd, wrong, &reference).unwrap();
             assert!(!accuracy.is_within(super::accuracy::bound(precision)), "{accuracy}");
         }
@@ -179,7 +179,7 @@ fn the_document_has_the_rows_of_the_report_in_order() {
     let document = report.json();
     let rows = document["rows"].as_array().unwrap();
     let named = |value: &serde_json::Value, row: &Row| {
-        let Subject { program, precision, route } = row.subject;
+        let BenchCase { program, precision, route } = row.case;
         let texts = [program.name(), precision.name(), route.name()];
         ["program", "precision", "route"].map(|key| value[key].as_str().unwrap_or_default()) == texts
     };
