@@ -4,7 +4,7 @@
 //!   returns a [`ScenarioReport`]. [`Selection`] and [`Budget`] decide which ones run, and for how long.
 //! - [`Check`]: one promise of docs/server.md with the expected and the observed value. A check that does not hold is a
 //!   [`diag::Diagnostic`] of class [`diag::Class::Violation`]; [`CODES`] lists the codes.
-//! - [`Report`]: all scenarios of a run, as text or JSON.
+//! - [`LoadReport`]: all scenarios of a run, as text or JSON.
 //!
 //! The crate uses only the command line, the HTTP interface and the log of the server. It does not depend on the server or on
 //! the pipeline that builds it. It prints nothing; the binary `loadtest` does.
@@ -54,7 +54,7 @@ pub use check::Check;
 pub use codes::*;
 pub use context::Context;
 pub use curve::Curve;
-pub use report::{Report, ScenarioReport};
+pub use report::{LoadReport, ScenarioReport};
 pub use scenario::{SCENARIOS, Scenario, Time};
 pub use selection::{Budget, Selection};
 

@@ -61,12 +61,12 @@ impl ScenarioReport {
 
 /// All scenarios of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
+pub struct LoadReport {
     schema_version: u32,
     scenarios: Vec<ScenarioReport>,
 }
 
-impl Report {
+impl LoadReport {
     /// A run of these scenarios.
     pub fn new(scenarios: Vec<ScenarioReport>) -> Self {
         Self { schema_version: SCHEMA_VERSION, scenarios }
@@ -119,7 +119,7 @@ impl Report {
         #[derive(Serialize)]
         struct Document<'a> {
             #[serde(flatten)]
-            report: &'a Report,
+            report: &'a LoadReport,
             diagnostics: Diagnostics,
         }
         let document = Document { report: self, diagnostics: self.problems() };
@@ -132,9 +132,9 @@ mod tests {
     use super::*;
     use crate::LATENCY;
 
-    fn report(passed: bool) -> Report {
+    fn report(passed: bool) -> LoadReport {
         let checks = vec![Check::new(&LATENCY, "p99 of accepted requests", passed, "at most 90 ms", "80 ms")];
-        Report::new(vec![ScenarioReport {
+        LoadReport::new(vec![ScenarioReport {
             scenario: "overload".into(),
             checks,
             seconds: 312.25,
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn rejects_a_run_without_scenarios_or_checks() {
         let empty =
-            Report::new(vec![ScenarioReport { scenario: "drain".into(), ..ScenarioReport::default() }]);
-        for report in [Report::new(Vec::new()), empty] {
+            LoadReport::new(vec![ScenarioReport { scenario: "drain".into(), ..ScenarioReport::default() }]);
+        for report in [LoadReport::new(Vec::new()), empty] {
             assert_eq!(diag::exit_code(&report.problems().0), 2);
         }
     }

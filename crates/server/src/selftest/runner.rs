@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use diag::Diagnostic;
 
 use super::check::{Check, CheckResult};
-use super::report::Report;
+use super::report::SelftestReport;
 use super::{
     allocator, blas_workers, cancellation, crash_reports, drain, gemm, golden, memory_preflight,
     server_single_flight, thread_stack, thread_stacks, worker_shortage,
@@ -44,7 +44,7 @@ pub fn check_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Runs every check except those named in `skipped`. Fails when the compute thread cannot be started.
-pub fn run(skipped: &[String]) -> Result<Report, Diagnostic> {
+pub fn run(skipped: &[String]) -> Result<SelftestReport, Diagnostic> {
     run_checks(CHECKS, skipped, CHECK_TIME_MAX)
 }
 
@@ -52,7 +52,7 @@ fn run_checks(
     checks: &'static [Check],
     skipped: &[String],
     time_max: Duration,
-) -> Result<Report, Diagnostic> {
+) -> Result<SelftestReport, Diagnostic> {
     let (skipped, checks): (Vec<_>, Vec<&'static Check>) =
         checks.iter().partition(|check| skipped.iter().any(|name| name == check.name));
     let of_worker = checks.clone();
@@ -70,7 +70,7 @@ fn run_checks(
         codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the checks", &error)
     })?;
 
-    let mut report = Report::new();
+    let mut report = SelftestReport::new();
     report.set_skipped(skipped.iter().map(|check| check.name).collect());
     let mut stopped = None;
     for check in checks {

@@ -39,7 +39,7 @@ use driver::Driver;
 use inferd::Inferd;
 use peak::{Probe, Reading};
 use peers::Peers;
-use report::{Measured, Peaks, Report, Row, Work};
+use report::{EncodeReport, Measured, Peaks, Row, Work};
 use samples::{Rounds, Sample, Samples};
 
 diag::codes! {
@@ -126,7 +126,7 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
 
     let widths = work::Widths::read(&inputs.model)?;
     let operations = inputs.lengths.iter().map(|tokens| widths.operations(*tokens)).sum();
-    let report = Report {
+    let report = EncodeReport {
         machine: super::machine(),
         isa,
         cores,
@@ -150,7 +150,7 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
 }
 
 /// The exit status: wrong vectors of inferd are a violation, a row of inferd without a time is no measurement.
-fn judge(report: &Report) -> anyhow::Result<Outcome> {
+fn judge(report: &EncodeReport) -> anyhow::Result<Outcome> {
     Diagnostics(report.problems()).into_result().map(|()| Outcome::Pass)
 }
 

@@ -63,7 +63,7 @@ pub struct Work {
     pub operations: f64,
 }
 
-pub struct Report {
+pub struct EncodeReport {
     /// CPU, cores and kernel.
     pub machine: String,
     pub isa: String,
@@ -74,7 +74,7 @@ pub struct Report {
     pub rows: Vec<Row>,
 }
 
-impl Report {
+impl EncodeReport {
     pub fn work(&self, workload: Workload) -> Work {
         match workload {
             Workload::Batch => self.batch,

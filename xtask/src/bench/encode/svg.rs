@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::bench_case::{Precision, Program, Route, Workload};
-use super::report::{Report, Row};
+use super::report::{EncodeReport, Row};
 
 const WIDTH: f64 = 860.0;
 const LABELS: f64 = 190.0;
@@ -18,7 +18,7 @@ const PANEL_HEAD: f64 = 34.0;
 const HEAD: f64 = 44.0;
 const FOOT: f64 = 40.0;
 
-pub fn chart(report: &Report) -> String {
+pub fn chart(report: &EncodeReport) -> String {
     let panels: Vec<(Workload, Vec<Vec<&Row>>)> =
         Workload::ALL.into_iter().map(|workload| (workload, groups(report, workload))).collect();
     let height = HEAD + panels.iter().map(|(_, groups)| panel_height(groups)).sum::<f64>() + FOOT;
@@ -49,7 +49,7 @@ pub fn chart(report: &Report) -> String {
 }
 
 /// Rows with a time, by precision.
-fn groups(report: &Report, workload: Workload) -> Vec<Vec<&Row>> {
+fn groups(report: &EncodeReport, workload: Workload) -> Vec<Vec<&Row>> {
     let of = |precision| -> Vec<&Row> {
         let rows = report.rows.iter().filter(|row| row.case.precision == precision);
         rows.filter(|row| report.seconds(row, workload).is_some()).collect()
@@ -61,7 +61,7 @@ fn panel_height(groups: &[Vec<&Row>]) -> f64 {
     PANEL_HEAD + groups.iter().map(|rows| rows.len() as f64 * STEP + GROUP_GAP).sum::<f64>()
 }
 
-fn panel(svg: &mut String, report: &Report, workload: Workload, groups: &[Vec<&Row>], top: f64) {
+fn panel(svg: &mut String, report: &EncodeReport, workload: Workload, groups: &[Vec<&Row>], top: f64) {
     let work = report.work(workload);
     let (title, scale, unit) = match workload {
         Workload::Batch => (format!("{} texts, {} tokens", work.texts, work.tokens), 1.0, "s"),

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use super::bench_case::Workload;
-use super::report::{Measured, Report, Row};
+use super::report::{EncodeReport, Measured, Row};
 
-pub fn human(report: &Report) -> String {
-    let Report { machine, isa, cores, peaks, batch, single, .. } = report;
+pub fn human(report: &EncodeReport) -> String {
+    let EncodeReport { machine, isa, cores, peaks, batch, single, .. } = report;
     let mut text = format!("{machine}; {isa}; {cores} threads\n");
     let rate = |rate: Option<f64>| rate.map_or("-".into(), |rate| format!("{:.0}", rate / 1e9));
     let _ = writeln!(
@@ -55,7 +55,7 @@ pub fn human(report: &Report) -> String {
     text
 }
 
-fn cells(report: &Report, row: &Row, measured: &Measured) -> String {
+fn cells(report: &EncodeReport, row: &Row, measured: &Measured) -> String {
     let mut text = String::new();
     for (workload, scale, width) in [(Workload::Batch, 1.0, 11), (Workload::Single, 1e3, 13)] {
         let seconds = match report.seconds(row, workload) {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::accuracy::Accuracy;
 use super::bench_case::{BenchCase, Precision, Program, Route};
-use super::report::{Measured, Peaks, Report, Row, Work};
+use super::report::{EncodeReport, Measured, Peaks, Row, Work};
 use super::samples::{Sample, Samples, Times};
 use super::{DISTURBED, compare, judge, svg, table};
 use crate::Outcome;
@@ -32,8 +32,8 @@ fn row(program: Program, precision: Precision, route: Route, batch: f64, single:
     Row { case: BenchCase { program, precision, route }, result }
 }
 
-fn report(rows: Vec<Row>) -> Report {
-    Report {
+fn report(rows: Vec<Row>) -> EncodeReport {
+    EncodeReport {
         machine: "A CPU, 2 cores".into(),
         isa: "avx512".into(),
         cores: 2,
@@ -44,7 +44,7 @@ fn report(rows: Vec<Row>) -> Report {
     }
 }
 
-fn example() -> Report {
+fn example() -> EncodeReport {
     report(vec![
         row(Program::Inferd, Precision::F32, Route::InProcess, 1.0, 0.002),
         row(Program::Inferd, Precision::F32, Route::Http, 1.1, 0.0025),
@@ -57,14 +57,14 @@ fn example() -> Report {
     ])
 }
 
-fn measured(report: &mut Report, row: usize) -> &mut Measured {
+fn measured(report: &mut EncodeReport, row: usize) -> &mut Measured {
     report.rows[row].result.as_mut().unwrap_or_else(|reason| panic!("{reason}"))
 }
 
 #[test]
 fn ratios_are_to_inferd_at_the_same_precision_in_process_or_else_over_http() {
     let mut report = example();
-    let ratio = |report: &Report, row: usize| report.ratio(&report.rows[row], super::Workload::Batch);
+    let ratio = |report: &EncodeReport, row: usize| report.ratio(&report.rows[row], super::Workload::Batch);
     assert_eq!(ratio(&report, 2), Some(1.5));
     // inferd itself, another precision, a peer without a result.
     assert_eq!([ratio(&report, 0), ratio(&report, 3), ratio(&report, 4)], [None; 3]);
@@ -156,7 +156,7 @@ fn a_peer_with_vectors_of_other_texts_or_in_another_order_is_not_measured() {
 
 #[test]
 fn the_exit_status_follows_the_problems() {
-    let status = |report: &Report| match judge(report) {
+    let status = |report: &EncodeReport| match judge(report) {
         Ok(Outcome::Pass) => 0,
         Ok(_) => panic!("an outcome without a diagnostic"),
         Err(error) => diag::exit_code(&diag::collect(&error)),

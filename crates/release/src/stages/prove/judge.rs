@@ -110,7 +110,7 @@ fn json_numbers(golden: &Path, wanted: &JsonNumbers, output: &[u8]) -> anyhow::R
 
 /// A report of checks, as `--json` of a self-test prints it.
 #[derive(Deserialize)]
-struct Report {
+struct CheckReport {
     ok: bool,
     checks: Vec<ReportedCheck>,
 }
@@ -127,7 +127,7 @@ struct ReportedCheck {
 /// Exit status, summary and list must agree: a report that contradicts itself proves nothing. A check that was not
 /// measured is no pass.
 fn report(output: &[u8], has_wanted_status: bool) -> Vec<Check> {
-    let report: Report = match serde_json::from_slice(output) {
+    let report: CheckReport = match serde_json::from_slice(output) {
         Ok(report) => report,
         Err(error) => {
             let found = format!("{error} in {}", shortened(output));
