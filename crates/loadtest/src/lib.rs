@@ -2,7 +2,7 @@
 //!
 //! - [`SCENARIOS`] and [`Context`]: what to run and against which files; [`Scenario::run`] starts the server, loads it and
 //!   returns a [`ScenarioReport`]. [`Selection`] and [`Budget`] decide which ones run, and for how long.
-//! - [`Check`]: one promise of docs/server.md with the expected and the observed value. A check that does not hold is a
+//! - [`ScenarioCheck`]: one promise of docs/server.md with the expected and the observed value. A check that does not hold is a
 //!   [`diag::Diagnostic`] of class [`diag::Class::Violation`]; [`CODES`] lists the codes.
 //! - [`LoadReport`]: all scenarios of a run, as text or JSON.
 //!
@@ -50,7 +50,7 @@ mod unread_responses;
 mod victim;
 mod workload;
 
-pub use check::Check;
+pub use check::ScenarioCheck;
 pub use codes::*;
 pub use context::Context;
 pub use curve::Curve;

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use diag::{Code, Diagnostic, Diagnostics};
 use serde::Serialize;
 
-use crate::{Check, Curve, NOT_MEASURED};
+use crate::{Curve, NOT_MEASURED, ScenarioCheck};
 
 /// Version of the JSON document; raised when a field changes its meaning or is removed.
 const SCHEMA_VERSION: u32 = 1;
@@ -14,7 +14,7 @@ pub struct ScenarioReport {
     /// Name of the scenario.
     pub scenario: String,
     /// Every check, in the order in which it was made.
-    pub checks: Vec<Check>,
+    pub checks: Vec<ScenarioCheck>,
     /// Why the scenario ended without a result.
     #[serde(skip)]
     pub errors: Diagnostics,
@@ -133,7 +133,8 @@ mod tests {
     use crate::LATENCY;
 
     fn report(passed: bool) -> LoadReport {
-        let checks = vec![Check::new(&LATENCY, "p99 of accepted requests", passed, "at most 90 ms", "80 ms")];
+        let checks =
+            vec![ScenarioCheck::new(&LATENCY, "p99 of accepted requests", passed, "at most 90 ms", "80 ms")];
         LoadReport::new(vec![ScenarioReport {
             scenario: "overload".into(),
             checks,

@@ -14,7 +14,7 @@ use process::Runner;
 use crate::curve::Curve;
 use crate::http_client::{Client, RequestError, Response};
 use crate::server::Server;
-use crate::{Check, SPIKE_PEAK_GROWTH, SPIKE_RETURN, SPIKE_TOO_SMALL, UNEXPECTED_RESPONSE};
+use crate::{SPIKE_PEAK_GROWTH, SPIKE_RETURN, SPIKE_TOO_SMALL, ScenarioCheck, UNEXPECTED_RESPONSE};
 
 /// Length of the phases.
 #[derive(Clone, Copy)]
@@ -257,7 +257,7 @@ fn resident_mib(status: &PathBuf) -> anyhow::Result<f64> {
 }
 
 /// Compares a measurement with the promises of docs/server.md.
-pub fn judge(measurement: &Measurement) -> Vec<Check> {
+pub fn judge(measurement: &Measurement) -> Vec<ScenarioCheck> {
     let Measurement { curve, loads, .. } = measurement;
     let first_load = loads.first().map_or(0.0, |(begin, _)| *begin);
     let idle = curve.between(0.0, first_load).last().map_or(0.0, |(_, mib)| mib);
@@ -265,7 +265,7 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
         |(begin, end): &(f64, f64)| curve.between(*begin, *end).map(|(_, mib)| mib).fold(0.0, f64::max);
     let peaks: Vec<f64> = loads.iter().map(peak_of).collect();
     let mut checks = vec![judge_responses(measurement)];
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &SPIKE_TOO_SMALL,
         "the load needs memory",
         !peaks.is_empty() && peaks.iter().all(|peak| *peak >= idle + PEAK_MIB_MIN),
@@ -277,7 +277,7 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
     }
     let (first, last) = (peaks.first().copied(), peaks.last().copied());
     let ratio = first.zip(last).map(|(first, last)| last / first);
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &SPIKE_PEAK_GROWTH,
         "the last peak is not above the first",
         peaks.len() > 1 && ratio.is_some_and(|ratio| ratio <= PEAK_RATIO_MAX),
@@ -287,14 +287,14 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
     checks
 }
 
-fn judge_return(curve: &Curve, number: usize, idle: f64, end: f64) -> Check {
+fn judge_return(curve: &Curve, number: usize, idle: f64, end: f64) -> ScenarioCheck {
     let limit = idle * RETURN_RATIO_MAX;
     let deadline = end + RETURN_SECONDS_MAX;
     let back = curve.between(end, deadline).find(|(_, mib)| *mib <= limit).map(|(at, _)| at - end);
     // It must also stay there.
     let after: Vec<f64> = curve.between(deadline, deadline + 2.0).map(|(_, mib)| mib).collect();
     let level = after.first().copied().unwrap_or(f64::MAX);
-    Check::new(
+    ScenarioCheck::new(
         &SPIKE_RETURN,
         format!("memory returns after load {number}"),
         back.is_some() && !after.is_empty() && after.iter().all(|mib| *mib <= limit),
@@ -306,13 +306,13 @@ fn judge_return(curve: &Curve, number: usize, idle: f64, end: f64) -> Check {
     )
 }
 
-fn judge_responses(measurement: &Measurement) -> Check {
+fn judge_responses(measurement: &Measurement) -> ScenarioCheck {
     let count = |status: u16| measurement.statuses.iter().filter(|found| **found == status).count();
     let (accepted, throttled, full) = (count(200), count(429), count(503));
     let others = measurement.statuses.iter().filter(|status| !is_expected(**status)).count();
     let excerpts =
         measurement.unexpected.iter().map(|(status, text)| format!("; the first {status}: {text}"));
-    Check::new(
+    ScenarioCheck::new(
         &UNEXPECTED_RESPONSE,
         "no error but 429 and 503",
         accepted > 0 && others == 0 && measurement.lost.is_empty() && measurement.without_retry_after == 0,

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::metrics::Sample;
 use crate::server::Server;
 use crate::traffic::Outcomes;
-use crate::{Check, NOT_SATURATED, SOAK_GROWTH, SOAK_NOISE, UNEXPECTED_RESPONSE, aftermath};
+use crate::{NOT_SATURATED, SOAK_GROWTH, SOAK_NOISE, ScenarioCheck, UNEXPECTED_RESPONSE, aftermath};
 
 const PERIODS: u32 = 6;
 /// A shorter run has too few samples between its attacks.
@@ -53,7 +53,7 @@ impl Plan {
     }
 }
 
-pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
+pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<ScenarioCheck>> {
     let plan = Plan::new(context.duration);
     let model = context.model_argument();
     let mut arguments = vec!["--model", model.as_str()];
@@ -155,19 +155,19 @@ fn mean(samples: &[(f64, f64)]) -> (f64, f64) {
 }
 
 /// The first period is warm-up: the first spike and every attack are at its end.
-fn judge_memory(periods: &[Period], interval: Duration) -> Vec<Check> {
+fn judge_memory(periods: &[Period], interval: Duration) -> Vec<ScenarioCheck> {
     let later = periods.get(1..).unwrap_or_default();
     let blocks: Vec<(f64, f64)> =
         later.iter().flat_map(|period| period.settled.chunks_exact(BLOCK)).map(mean).collect();
     let Some(trend) = Trend::fit(&blocks) else {
         let found = format!("{} means of {BLOCK} samples, one per {interval:?}", blocks.len());
-        return vec![Check::new(&SOAK_NOISE, "memory is measured", false, "at least 4 means", found)];
+        return vec![ScenarioCheck::new(&SOAK_NOISE, "memory is measured", false, "at least 4 means", found)];
     };
     let minutes = blocks.last().map_or(0.0, |last| last.0) - blocks[0].0;
     let kib = |bytes: f64| bytes / 1024.0;
     let noise = trend.half_width * minutes / trend.mean;
     vec![
-        Check::new(
+        ScenarioCheck::new(
             &SOAK_GROWTH,
             "resident memory does not grow",
             !trend.exceeds(SLOPE_MAX),
@@ -180,7 +180,7 @@ fn judge_memory(periods: &[Period], interval: Duration) -> Vec<Check> {
                 trend.mean / MIB
             ),
         ),
-        Check::new(
+        ScenarioCheck::new(
             &SOAK_NOISE,
             "growth would be seen",
             noise <= NOISE_MAX,
@@ -197,10 +197,10 @@ fn judge_memory(periods: &[Period], interval: Duration) -> Vec<Check> {
     ]
 }
 
-fn judge_load(load: &Outcomes) -> Check {
+fn judge_load(load: &Outcomes) -> ScenarioCheck {
     let unexpected = load.unexpected(&[200, 429, 503]);
     let problems = unexpected.len() + load.lost.len() + load.not_connected + load.without_retry_after;
-    Check::new(
+    ScenarioCheck::new(
         &UNEXPECTED_RESPONSE,
         "no error but 429 and 503",
         problems == 0 && load.count(200) > 0,
@@ -220,9 +220,9 @@ fn judge_load(load: &Outcomes) -> Check {
     )
 }
 
-fn judge_spikes(periods: &[Period]) -> Check {
+fn judge_spikes(periods: &[Period]) -> ScenarioCheck {
     let counts: Vec<usize> = periods.iter().map(|period| period.spike.count(200)).collect();
-    Check::new(
+    ScenarioCheck::new(
         &NOT_SATURATED,
         "every spike reaches the server",
         counts.iter().all(|count| *count > 0),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::check::Check;
+use super::check::ProofCheck;
 use super::input::read_json;
 use super::isolation::Isolation;
 use super::judge::judge;
@@ -57,7 +57,7 @@ pub(super) fn observe(
     };
     let checks = judge(context, declared, output)?;
     let (command, elapsed) = (&ran.command, ran.elapsed);
-    let observe = |check: Check| Observation {
+    let observe = |check: ProofCheck| Observation {
         name: check.name.map_or(name.clone(), |part| format!("{name} {part}")),
         conclusion: check.conclusion,
         permission: None,
@@ -67,7 +67,8 @@ pub(super) fn observe(
         elapsed: check.elapsed.unwrap_or(elapsed),
     };
     // Checks of a report are proofs of their own; all others are parts of one proof.
-    let (named, parts): (Vec<Check>, Vec<Check>) = checks.into_iter().partition(|check| check.name.is_some());
+    let (named, parts): (Vec<ProofCheck>, Vec<ProofCheck>) =
+        checks.into_iter().partition(|check| check.name.is_some());
     Ok(combine(parts).into_iter().chain(named).map(observe).collect())
 }
 
@@ -84,13 +85,13 @@ fn without_emulator(name: String, model: &str) -> Observation {
 }
 
 /// One check out of several; only what is wrong, when something is.
-fn combine(parts: Vec<Check>) -> Option<Check> {
-    let wrong: Vec<Check> =
+fn combine(parts: Vec<ProofCheck>) -> Option<ProofCheck> {
+    let wrong: Vec<ProofCheck> =
         parts.iter().filter(|part| part.conclusion != Conclusion::Holds).cloned().collect();
     let shown = if wrong.is_empty() { parts } else { wrong };
-    let join = |text: fn(&Check) -> &str| shown.iter().map(text).collect::<Vec<_>>().join("; ");
+    let join = |text: fn(&ProofCheck) -> &str| shown.iter().map(text).collect::<Vec<_>>().join("; ");
     let conclusion = shown.first()?.conclusion;
-    Some(Check {
+    Some(ProofCheck {
         name: None,
         conclusion,
         expected: join(|check| &check.expected),
