@@ -21,6 +21,6 @@ mod zstd;
 
 pub use content::{Content, Limits};
 pub use format::Format;
-pub use image::{Image, ImageProgram};
+pub use image::{ImageProgram, MergedImage};
 pub use layers::HiddenFile;
 pub use walk::{Walked, walk};

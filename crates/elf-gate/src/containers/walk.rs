@@ -11,7 +11,7 @@ use lzma_rust2::XzReader;
 use crate::codes;
 use crate::containers::content::{Content, Limits};
 use crate::containers::format::{self, Format};
-use crate::containers::image::Image;
+use crate::containers::image::MergedImage;
 use crate::containers::layers::{HiddenFile, Layers};
 use crate::containers::limited_reader::{self, LimitedReader};
 use crate::containers::sink::{Sink, problem};
@@ -34,7 +34,7 @@ pub struct Walked {
     /// Files that upper layers hide.
     pub hidden: Vec<HiddenFile>,
     /// Images with their merged layers.
-    pub images: Vec<Image>,
+    pub images: Vec<MergedImage>,
 }
 
 struct Walk<'w> {
