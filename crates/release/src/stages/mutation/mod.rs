@@ -100,7 +100,7 @@ pub struct MutantResult {
     /// Every violated rule; the expected one must be among them.
     pub killed_by: Vec<&'static str>,
     /// The verdict about the gate.
-    pub outcome: Outcome,
+    pub outcome: MutantOutcome,
     /// Elapsed time.
     pub elapsed_us: u64,
 }
@@ -108,7 +108,7 @@ pub struct MutantResult {
 /// What a mutant shows about the gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum MutantOutcome {
     /// The expected rule is violated.
     Killed,
     /// The expected rule is not violated.
@@ -219,10 +219,14 @@ fn run(mutants: &[Mutant], originals: &Originals, jobs: &Jobs) -> anyhow::Result
 /// The problem of a mutant that the expected rule did not reject.
 fn problem(result: &MutantResult) -> Option<Diagnostic> {
     let (code, found) = match &result.outcome {
-        Outcome::Killed => return None,
-        Outcome::Void(why) => (&MUTANT_VOID, format!("the mutant cannot be made: {why}")),
-        Outcome::Survived if result.killed_by.is_empty() => (&MUTANT_SURVIVED, "no rule is violated".into()),
-        Outcome::Survived => (&MUTANT_SURVIVED, format!("only violated: {}", result.killed_by.join(", "))),
+        MutantOutcome::Killed => return None,
+        MutantOutcome::Void(why) => (&MUTANT_VOID, format!("the mutant cannot be made: {why}")),
+        MutantOutcome::Survived if result.killed_by.is_empty() => {
+            (&MUTANT_SURVIVED, "no rule is violated".into())
+        }
+        MutantOutcome::Survived => {
+            (&MUTANT_SURVIVED, format!("only violated: {}", result.killed_by.join(", ")))
+        }
     };
     Some(
         Diagnostic::new(code, format!("mutant `{}` proves nothing or is accepted", result.mutant))
@@ -241,9 +245,9 @@ fn problem(result: &MutantResult) -> Option<Diagnostic> {
 fn kill(mutant: &Mutant, originals: &Originals, copies: &Copies) -> MutantResult {
     let started = Instant::now();
     let (killed_by, outcome) = match judge(mutant, originals, copies) {
-        Ok(rules) if rules.contains(&mutant.rule) => (rules, Outcome::Killed),
-        Ok(rules) => (rules, Outcome::Survived),
-        Err(why) => (Vec::new(), Outcome::Void(why)),
+        Ok(rules) if rules.contains(&mutant.rule) => (rules, MutantOutcome::Killed),
+        Ok(rules) => (rules, MutantOutcome::Survived),
+        Err(why) => (Vec::new(), MutantOutcome::Void(why)),
     };
     MutantResult {
         mutant: mutant.name,
