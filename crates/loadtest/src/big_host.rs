@@ -9,7 +9,7 @@ use process::Runner;
 use crate::container;
 use crate::curve::Curve;
 use crate::server::Server;
-use crate::spike::{self, Kind, Phases};
+use crate::spike::{self, Phases, RequestKind};
 use crate::{BIG_HOST_TOO_SMALL, OOM_KILL, ScenarioCheck, big_model};
 
 const MEMORY: &str = "8g";
@@ -71,11 +71,11 @@ pub fn run(
 
 /// Large bodies and responses that are read late, and embeddings beside them. A word of this length is one token, so the
 /// requests take memory and little time: the model needs seconds for one batch.
-fn requests() -> Vec<Kind> {
+fn requests() -> Vec<RequestKind> {
     let word = "a".repeat(WORD_BYTES);
     let words = serde_json::json!({ "inputs": vec![word; WORDS] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
-    let kind = |clients, path, body: serde_json::Value, read_after_s| Kind {
+    let kind = |clients, path, body: serde_json::Value, read_after_s| RequestKind {
         clients,
         path,
         body: body.to_string().into_bytes(),

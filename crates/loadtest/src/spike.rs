@@ -31,7 +31,7 @@ impl Phases {
 }
 
 /// Requests of one kind, by several clients.
-pub struct Kind {
+pub struct RequestKind {
     pub clients: usize,
     pub path: &'static str,
     pub body: Vec<u8>,
@@ -71,14 +71,14 @@ const PEAK_RATIO_MAX: f64 = 1.15;
 const PEAK_MIB_MIN: f64 = 32.0;
 
 /// Long texts, large responses and many connections, for a model with few layers.
-pub fn mixed_requests() -> Vec<Kind> {
+pub fn mixed_requests() -> Vec<RequestKind> {
     let words = |bytes: usize| "seven old bridges carry a quiet river over stone ".repeat(bytes / 49);
     // A word of this length is one token: memory, and little time. The server holds the body until its response is read.
     let long_words = serde_json::json!({ "inputs": vec!["a".repeat(127 << 10); 31] });
     let long_texts = serde_json::json!({ "inputs": vec![words(100 << 10); 8] });
     let many_inputs = serde_json::json!({ "input": vec!["a"; 500] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
-    let kind = |clients, path, body: serde_json::Value, pause_ms, read_after_ms| Kind {
+    let kind = |clients, path, body: serde_json::Value, pause_ms, read_after_ms| RequestKind {
         clients,
         path,
         body: body.to_string().into_bytes(),
@@ -97,7 +97,7 @@ pub fn mixed_requests() -> Vec<Kind> {
 pub fn measure(
     server: &Server,
     pid: u32,
-    kinds: &[Kind],
+    kinds: &[RequestKind],
     phases: Phases,
     runner: &Runner,
 ) -> anyhow::Result<Measurement> {
@@ -128,7 +128,7 @@ pub fn measure(
 
 fn run_phases(
     server: &Server,
-    kinds: &[Kind],
+    kinds: &[RequestKind],
     phases: Phases,
     runner: &Runner,
     started: Instant,
@@ -169,7 +169,7 @@ fn wait(time: Duration, runner: &Runner) {
 
 fn run_load(
     server: &Server,
-    kinds: &[Kind],
+    kinds: &[RequestKind],
     time: Duration,
     runner: &Runner,
     measurement: &mut Measurement,
@@ -190,7 +190,7 @@ fn run_load(
                             // The time of `Retry-After`, shortened.
                             _ => kind.pause.max(Duration::from_millis(200)),
                         };
-                        results.push(response.map(Outcome::of));
+                        results.push(response.map(ResponseSummary::of));
                         std::thread::sleep(pause.min(until.saturating_duration_since(Instant::now())));
                     }
                     (client, results)
@@ -206,7 +206,7 @@ fn run_load(
             connections.push(client);
             for result in results {
                 match result {
-                    Ok(outcome) => measurement.add(outcome),
+                    Ok(summary) => measurement.add(summary),
                     Err(RequestError::NotConnected(reason) | RequestError::Lost(reason)) => {
                         measurement.lost.push(reason);
                     }
@@ -218,14 +218,14 @@ fn run_load(
 }
 
 /// What a run keeps of a response.
-struct Outcome {
+struct ResponseSummary {
     status: u16,
     has_retry_after: bool,
     /// Of an unexpected response.
     excerpt: Option<String>,
 }
 
-impl Outcome {
+impl ResponseSummary {
     fn of(response: Response) -> Self {
         let Response { status, has_retry_after, body, .. } = response;
         let excerpt = || String::from_utf8_lossy(&body).chars().take(EXCERPT_CHARS).collect();
@@ -234,7 +234,7 @@ impl Outcome {
 }
 
 impl Measurement {
-    fn add(&mut self, Outcome { status, has_retry_after, excerpt }: Outcome) {
+    fn add(&mut self, ResponseSummary { status, has_retry_after, excerpt }: ResponseSummary) {
         self.statuses.push(status);
         self.without_retry_after += usize::from(matches!(status, 429 | 503) && !has_retry_after);
         if let Some(excerpt) = excerpt

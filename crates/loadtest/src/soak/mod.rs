@@ -30,7 +30,7 @@ const MIB: f64 = 1048576.0;
 
 /// Times of one period: memory settles, is measured, then come the spike and the attack.
 #[derive(Debug, Clone, Copy)]
-struct Plan {
+struct Schedule {
     period: Duration,
     settle: Duration,
     steady: Duration,
@@ -39,7 +39,7 @@ struct Plan {
     interval: Duration,
 }
 
-impl Plan {
+impl Schedule {
     fn new(total: Duration) -> Self {
         let period = total.max(DURATION_MIN) / PERIODS;
         let (short, long) = (Duration::from_secs(2), Duration::from_secs(20));
@@ -54,7 +54,7 @@ impl Plan {
 }
 
 pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<ScenarioCheck>> {
-    let plan = Plan::new(context.duration);
+    let schedule = Schedule::new(context.duration);
     let model = context.model_argument();
     let mut arguments = vec!["--model", model.as_str()];
     // Attacks come from another address than the load, as they do from another machine.
@@ -74,8 +74,9 @@ pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<ScenarioCheck>> {
         let clients: Vec<_> = (0..mixed::CLIENTS as u64)
             .map(|number| scope.spawn(move || mixed::client(address, number, is_done)))
             .collect();
-        let periods =
-            (0..PERIODS).map(|number| period(context, &plan, started, number, (address, other))).collect();
+        let periods = (0..PERIODS)
+            .map(|number| period(context, &schedule, started, number, (address, other)))
+            .collect();
         is_done.store(true, Ordering::Relaxed);
         let mut load = Outcomes::default();
         for client in clients {
@@ -88,7 +89,7 @@ pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<ScenarioCheck>> {
     });
     let periods: anyhow::Result<Vec<Period>> = periods;
     let periods = periods?;
-    let mut checks = judge_memory(&periods, plan.interval);
+    let mut checks = judge_memory(&periods, schedule.interval);
     checks.push(judge_load(&load));
     checks.push(judge_spikes(&periods));
     checks.extend(aftermath::checks(&mut server, &before)?);
@@ -105,7 +106,7 @@ struct Period {
 
 fn period(
     context: &Context<'_>,
-    plan: &Plan,
+    schedule: &Schedule,
     started: Instant,
     number: u32,
     (address, other): (SocketAddr, SocketAddr),
@@ -118,22 +119,22 @@ fn period(
     };
     // The last requests of the attack before may take longer than planned: that is taken from the time of measurement, so that the
     // run does not become longer.
-    let end = started + plan.period * number + plan.settle + plan.steady;
-    pause(plan.settle);
+    let end = started + schedule.period * number + schedule.settle + schedule.steady;
+    pause(schedule.settle);
     let mut settled = Vec::new();
     while (settled.len() < 2 * BLOCK || Instant::now() < end) && context.runner.check().is_ok() {
         settled.push((started.elapsed().as_secs_f64() / 60.0, Sample::read(address)?.resident_bytes));
-        pause(plan.interval);
+        pause(schedule.interval);
     }
     context.runner.check()?;
-    let spike = Disturbance::Spike.run(other, plan.spike);
+    let spike = Disturbance::Spike.run(other, schedule.spike);
     let after_spike = Sample::read(address).map_or(0.0, |sample| sample.resident_bytes);
     // The warm-up has all attacks: each of them takes memory once that the allocator keeps for the next time.
     let attacks = match number {
         0 => &ATTACKS[..],
         _ => std::slice::from_ref(&ATTACKS[number as usize % ATTACKS.len()]),
     };
-    attacks.iter().for_each(|attack| drop(attack.run(other, plan.attack)));
+    attacks.iter().for_each(|attack| drop(attack.run(other, schedule.attack)));
     let names: Vec<_> = attacks.iter().map(|attack| attack.name()).collect();
     let after_attack = Sample::read(address).map_or(0.0, |sample| sample.resident_bytes);
     context.runner.events().step(format!(
@@ -275,11 +276,11 @@ mod tests {
     #[test]
     fn every_period_has_time_for_each_of_its_parts() {
         for minutes in [0, 1, 3, 60] {
-            let plan = Plan::new(Duration::from_mins(minutes));
-            assert!(plan.steady > Duration::from_secs(2), "{plan:?}");
-            assert!(plan.steady / BLOCK as u32 >= plan.interval, "{plan:?}");
-            assert_eq!(plan.settle + plan.steady + plan.spike + plan.attack, plan.period);
+            let schedule = Schedule::new(Duration::from_mins(minutes));
+            assert!(schedule.steady > Duration::from_secs(2), "{schedule:?}");
+            assert!(schedule.steady / BLOCK as u32 >= schedule.interval, "{schedule:?}");
+            assert_eq!(schedule.settle + schedule.steady + schedule.spike + schedule.attack, schedule.period);
         }
-        assert_eq!(Plan::new(Duration::from_hours(1)).period, Duration::from_mins(10));
+        assert_eq!(Schedule::new(Duration::from_hours(1)).period, Duration::from_mins(10));
     }
 }
