@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Request};
 use serde::Serialize;
 
 use super::super::admission::Permit;
-use super::super::catalog::Entry;
+use super::super::catalog::CatalogEntry;
 use super::super::exhaustion;
 use super::super::job::JobOutput;
 use super::super::model::{Model, Shape};
@@ -45,7 +45,7 @@ pub struct AdmittedRequest {
 
 /// The model of a request, in memory.
 pub struct LoadedModel {
-    pub entry: Arc<Entry>,
+    pub entry: Arc<CatalogEntry>,
     pub model: Arc<dyn Model>,
     pub shape: Shape,
 }

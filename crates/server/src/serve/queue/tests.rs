@@ -50,7 +50,7 @@ fn push_kind(
     let client = Client::from_name(client);
     let permit = Admission::new(Limits { requests_max: 9, bytes_max: 9 }).admit(&client).ok().unwrap();
     let (job, _) = Job::new(client, Arc::clone(model), kind, 1, permit);
-    queue.push(Entry { job: Arc::clone(&job), input, since: Instant::now() });
+    queue.push(QueueEntry { job: Arc::clone(&job), input, since: Instant::now() });
     job
 }
 

@@ -27,7 +27,7 @@ use super::client::Client;
 use super::job::{Job, JobError, JobOutput, OutputKind, ResponseReceiver};
 use super::metrics::Metrics;
 use super::model::Model;
-use super::queue::{Entry, PendingInput};
+use super::queue::{PendingInput, QueueEntry};
 use super::text::Text;
 use super::text_work::TextWork;
 use crate::compute_thread;
@@ -126,7 +126,7 @@ impl Scheduler {
         if state.closed {
             job.fail(JobError::Stopped);
         } else if !cancel.is_cancelled() {
-            state.queue.push(Entry { job, input, since: Instant::now() });
+            state.queue.push(QueueEntry { job, input, since: Instant::now() });
         }
         drop(state);
         self.core.wake_runner();
