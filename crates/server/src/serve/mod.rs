@@ -47,7 +47,7 @@ mod text_work;
 mod trusted_proxy;
 mod write_timeout;
 
-pub use admission::Limits as AdmissionLimits;
+pub use admission::AdmissionLimits;
 pub use backends::{Backends, Described, dtype_name};
 pub use catalog::Loader;
 pub use drain::DrainOutcome;

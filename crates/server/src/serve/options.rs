@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::admission;
+use super::admission::AdmissionLimits;
 use super::backends::Backends;
 use super::http::AllowedHost;
 use super::listen::Listen;
@@ -44,7 +44,7 @@ pub struct Options {
     /// Bound of the resident memory; `None`: the default.
     pub memory_max: Option<MemoryMax>,
     /// Limits on all concurrent requests.
-    pub admission: admission::Limits,
+    pub admission: AdmissionLimits,
     /// Limits on each request.
     pub requests: RequestLimits,
     /// Limits on connections.
