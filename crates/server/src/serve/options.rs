@@ -8,7 +8,7 @@ use super::admission::AdmissionLimits;
 use super::backends::Backends;
 use super::http::AllowedHost;
 use super::listen::Listen;
-use super::scheduler;
+use super::scheduler::BatchSettings;
 use super::trusted_proxy::TrustedProxy;
 use crate::memory::memory_max::MemoryMax;
 
@@ -50,7 +50,7 @@ pub struct Options {
     /// Limits on connections.
     pub connections: ConnectionLimits,
     /// Formation of batches.
-    pub batches: scheduler::Settings,
+    pub batches: BatchSettings,
 }
 
 /// Sources of the options. They are logged at the start and have no other use.

@@ -32,7 +32,7 @@ use super::text::Text;
 use super::text_work::TextWork;
 use crate::compute_thread;
 
-pub use self::core::Settings;
+pub use self::core::BatchSettings;
 
 const RUNNERS: usize = 2;
 
@@ -83,7 +83,7 @@ pub struct ResponseHandle {
 
 impl Scheduler {
     /// Starts the runners.
-    pub fn start(settings: Settings, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub fn start(settings: BatchSettings, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let scheduler = Self { core: Arc::new(Core::new(settings, metrics)), runners: Mutex::default() };
         for n in 0..RUNNERS {
             let core = Arc::clone(&scheduler.core);
