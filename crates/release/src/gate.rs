@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use diag::{Diagnostic, Diagnostics};
-use elf_gate::containers::{self, ImageProgram, Limits};
+use elf_gate::containers::{self, ImageProgram, WalkLimits};
 use elf_gate::facts::{FileKind, LocalPathSearch};
 use elf_gate::image::{ImageEvidence, ImagePolicy, Names, Program};
 use elf_gate::policy::{PolicyDocument, StackSize};
@@ -169,7 +169,7 @@ fn image_outcomes(
     linked: &Facts,
     policy: &ImagePolicy,
 ) -> anyhow::Result<Vec<RuleOutcome>> {
-    let walked = containers::walk("image", archive, &Limits::default(), &mut |_, _| {});
+    let walked = containers::walk("image", archive, &WalkLimits::default(), &mut |_, _| {});
     let unreadable = |found: String| {
         Diagnostic::new(&GATE_UNREADABLE, "the gate cannot read the image")
             .file(name)

@@ -38,7 +38,7 @@ pub use policy_args::PolicyArgs;
 pub use size::SizeArgs;
 
 use crate::codes;
-use crate::containers::Limits;
+use crate::containers::WalkLimits;
 use crate::policy::{Stage, Verdict, all_codes};
 use crate::report::{FileReport, GateReport, Style, sanitized};
 use baseline::Baseline;
@@ -212,7 +212,7 @@ fn judge_inputs(args: &Args, environment: &Environment) -> Result<GateReport, Di
         parent_sha256: args.parent_sha256.as_deref(),
         debug_file: args.debug_file.as_deref(),
         baseline,
-        limits: Limits { decompressed_bytes_max: args.decompressed_max.bytes(), ..Limits::default() },
+        limits: WalkLimits { decompressed_bytes_max: args.decompressed_max.bytes(), ..WalkLimits::default() },
         today: environment.today,
         input_paths: paths.collect::<HashSet<PathBuf>>(),
     };
