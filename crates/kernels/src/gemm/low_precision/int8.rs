@@ -99,7 +99,7 @@ impl PackedInt8 {
 ///
 /// `x` is `[rows, int8_row_elements(inner)]` and `rows` has its scales, from [`crate::convert::quantize_rows`]; `out` is `[rows, columns of
 /// these panels]`. Panics when a shape differs. Before the epilogue's activation the result has the same bits on every instruction
-/// set, whatever the other rows and `panels` are.
+/// set, for any other rows and any `panels`.
 pub fn gemm_int8(
     isa: Isa,
     x: Matrix<'_, u8>,
