@@ -36,7 +36,7 @@ pub async fn reload(state: &AppState, options: &Options) -> Result<Duration, Dia
     result.map(|()| started.elapsed())
 }
 
-/// Lets one reload run at a time.
+/// Admits one reload at a time.
 #[derive(Clone, Default)]
 pub struct ReloadGate(Arc<AtomicBool>);
 

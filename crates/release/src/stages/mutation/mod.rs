@@ -73,7 +73,7 @@ impl MutatedFile {
     }
 }
 
-/// The files that ship, and what the gate knows about them.
+/// The files that ship, and their facts.
 pub(crate) struct Originals<'a> {
     config: &'a Config,
     target: &'a str,
