@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use elf_gate::containers::{MergedImage, ImageProgram};
+use elf_gate::containers::{ImageProgram, MergedImage};
 use elf_gate::image::{self, ImageEvidence, ImagePolicy, Program};
 use elf_gate::size::SizeBreakdown;
 use elf_gate::{Evidence, Facts, Policy, Stage, Verdict, judge};
