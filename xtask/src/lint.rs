@@ -15,7 +15,7 @@ use diag::Diagnostic;
 use process::Task;
 use release::context::BuildContext;
 
-use self::report::{Report, Row, Status};
+use self::report::{LintReport, Row, Status};
 use self::tools::Tool;
 use crate::Outcome;
 use crate::setup::{Common, workspace_root};
@@ -80,7 +80,7 @@ enum Step {
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (context, _) = args.common.context()?;
-    let mut report = Report::default();
+    let mut report = LintReport::default();
     for step in Step::value_variants() {
         if !args.only.is_empty() && !args.only.contains(step) {
             continue;

@@ -13,7 +13,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, ValueEnum};
 use diag::render::{Style, human, json};
 use diag::{Diagnostic, Event, Events};
-use loadtest::{Budget, Context, Report, SCENARIOS, SERVER_NOT_STARTED, Selection};
+use loadtest::{Budget, Context, LoadReport, SCENARIOS, SERVER_NOT_STARTED, Selection};
 use process::Runner;
 use units::TimeSpan;
 
@@ -129,7 +129,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         reports.push(report);
     }
-    let report = Report::new(reports);
+    let report = LoadReport::new(reports);
     match cli.format {
         Format::Human => print(&format!("\n{}", report.summary()))?,
         Format::Json => print(&report.json()?)?,

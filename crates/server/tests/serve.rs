@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 use fake_model::{Fake, address, loader, options, serve, wait_until};
-use http_client::{JSON, check_error, connect, embed, embed_within, get, receive, request, send};
+use http_client::{JSON, check_error, connect, embed, embed_within, get, post, receive, request, send};
 use inferd::serve::{Loader, Model, Server, Shape};
 
 #[test]

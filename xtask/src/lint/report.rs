@@ -49,9 +49,9 @@ pub struct Row {
 }
 
 #[derive(Default)]
-pub struct Report(Vec<Row>);
+pub struct LintReport(Vec<Row>);
 
-impl Report {
+impl LintReport {
     pub fn push(&mut self, row: Row) {
         self.0.push(row);
     }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_table_has_one_line_for_each_step() {
-        let report = Report(vec![row("format", Status::Pass), row("docs", not_measured())]);
+        let report = LintReport(vec![row("format", Status::Pass), row("docs", not_measured())]);
         let expected = "
 step                 result         seconds
 format               pass               1.2
@@ -112,14 +112,14 @@ docs                 not measured       1.2
 
     #[test]
     fn a_violation_decides_the_exit_status() {
-        let exit_code = |rows| diag::exit_code(&Report(rows).errors().0);
+        let exit_code = |rows| diag::exit_code(&LintReport(rows).errors().0);
         assert_eq!(exit_code(vec![row("a", not_measured()), row("b", Status::Violated)]), 1);
         assert_eq!(exit_code(vec![row("a", not_measured()), row("b", Status::Pass)]), 2);
     }
 
     #[test]
     fn a_pass_has_no_diagnostics() {
-        let report = Report(vec![row("a", Status::Pass)]);
+        let report = LintReport(vec![row("a", Status::Pass)]);
         assert!(report.errors().into_result().is_ok());
         assert!(report.warnings().is_empty());
     }
@@ -127,7 +127,7 @@ docs                 not measured       1.2
     #[test]
     fn an_optional_step_that_is_not_measured_is_a_warning() {
         let optional = Diagnostic::new(&LINT_NOT_MEASURED, "no database").warning();
-        let report = Report(vec![row("a", Status::NotMeasured(optional))]);
+        let report = LintReport(vec![row("a", Status::NotMeasured(optional))]);
         assert!(report.errors().into_result().is_ok());
         assert_eq!(report.warnings().len(), 1);
     }
