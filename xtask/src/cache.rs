@@ -17,7 +17,6 @@ use units::ByteSize;
 use crate::Outcome;
 use crate::format::{self, Format};
 use crate::setup::Common;
-use crate::stdout;
 
 diag::codes! {
     /// An entry without digests of all files.
@@ -97,14 +96,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 impl Output {
-    fn print(&self, human: impl FnOnce() -> String, mut json: serde_json::Value) -> anyhow::Result<()> {
-        stdout::print(&match self.format {
-            Format::Human => human(),
-            Format::Json => {
-                json["schema_version"] = diag::render::SCHEMA_VERSION.into();
-                format!("{json:#}\n")
-            }
-        })
+    fn print(&self, human: impl FnOnce() -> String, json: serde_json::Value) -> anyhow::Result<()> {
+        format::print(self.format, human, json)
     }
 }
 

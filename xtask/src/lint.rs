@@ -18,8 +18,8 @@ use release::context::BuildContext;
 use self::report::{LintReport, Row, Status};
 use self::tools::Tool;
 use crate::Outcome;
+use crate::format::{self, Format};
 use crate::setup::{Common, workspace_root};
-use crate::stdout;
 
 diag::codes! {
     /// A step found violations.
@@ -49,6 +49,9 @@ pub struct Args {
     /// Exit with status 2 when the advisory database cannot be read; without it that is a warning
     #[arg(long)]
     require_advisories: bool,
+    /// Format of the results and errors on stdout; with json the output of the linters goes to stderr
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 /// They have lock files of their own, so no command on the main workspace covers them.
@@ -79,7 +82,16 @@ enum Step {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let (context, _) = args.common.context()?;
+    let format = args.format;
+    let report = format::errors_as_data(format, run_steps(args))?;
+    format::print(format, || report.table(), report.json())?;
+    // `main` prints the errors and derives the exit status from their codes.
+    report.errors().into_result()?;
+    Ok(Outcome::Pass)
+}
+
+fn run_steps(args: Args) -> anyhow::Result<LintReport> {
+    let (context, _) = Common { result_format: args.format, ..args.common }.context()?;
     let mut report = LintReport::default();
     for step in Step::value_variants() {
         if !args.only.is_empty() && !args.only.contains(step) {
@@ -93,13 +105,10 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         };
         report.push(Row { step: step.name(), status, elapsed: started.elapsed(), hint: step.hint() });
     }
-    stdout::print(&report.table())?;
     for warning in report.warnings() {
         context.runner.events().warn(warning);
     }
-    // `main` prints the errors and derives the exit status from their codes.
-    report.errors().into_result()?;
-    Ok(Outcome::Pass)
+    Ok(report)
 }
 
 impl Step {
@@ -237,7 +246,7 @@ fn tool(context: &BuildContext, tool: Tool, arguments: &[&str]) -> anyhow::Resul
 /// Runs a linter with its output on the terminal. `violated` lists the exit statuses that mean a violation; any other one
 /// than these and 0 means that the linter did not finish its work, which is never a pass.
 fn check(context: &BuildContext, action: &str, command: Command, violated: &[i32]) -> anyhow::Result<Status> {
-    let output = context.runner.output(Task::new(action, command).inherit_stderr(true).tee_stdout())?;
+    let output = context.runner.output(Task::new(action, command).inherit_stderr(true).report_stdout())?;
     Ok(match output.shell_code() {
         0 => Status::Pass,
         code if violated.contains(&code) => Status::Violated,

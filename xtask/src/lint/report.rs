@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use diag::{Diagnostic, Diagnostics, Severity};
+use serde_json::{Value, json};
 
 use super::{LINT_TOOL_MISSING, LINT_VIOLATED};
 
@@ -64,6 +65,13 @@ impl LintReport {
         text
     }
 
+    /// The table and all diagnostics, warnings too, as data.
+    pub fn json(&self) -> Value {
+        let row = |Row { step, status, elapsed, .. }: &Row| json!({ "step": step, "result": status.name(), "seconds": elapsed.as_secs_f64() });
+        let steps: Vec<Value> = self.0.iter().map(row).collect();
+        json!({ "steps": steps, "diagnostics": self.diagnostics().collect::<Vec<_>>() })
+    }
+
     /// Violations and failed measurements. The violation of any step decides the exit status.
     pub fn errors(&self) -> Diagnostics {
         self.diagnostics().filter(|found| found.fields().severity == Severity::Error).collect()
@@ -108,6 +116,52 @@ format               pass               1.2
 docs                 not measured       1.2
 ";
         assert_eq!(report.table(), expected);
+    }
+
+    #[test]
+    fn data_has_each_step_and_each_problem() {
+        let optional = Diagnostic::new(&LINT_NOT_MEASURED, "no database").warning();
+        let rows = vec![
+            row("format", Status::Violated),
+            row("advisories", Status::NotMeasured(optional)),
+            row("docs", Status::Pass),
+        ];
+        insta::assert_snapshot!(format!("{:#}", Report(rows).json()), @r#"
+        {
+          "diagnostics": [
+            {
+              "code": "lint-violated",
+              "hint": "repair it",
+              "message": "`format` found violations",
+              "rule": "format",
+              "severity": "error"
+            },
+            {
+              "code": "lint-not-measured",
+              "message": "no database",
+              "rule": "advisories",
+              "severity": "warning"
+            }
+          ],
+          "steps": [
+            {
+              "result": "violated",
+              "seconds": 1.234,
+              "step": "format"
+            },
+            {
+              "result": "not measured",
+              "seconds": 1.234,
+              "step": "advisories"
+            },
+            {
+              "result": "pass",
+              "seconds": 1.234,
+              "step": "docs"
+            }
+          ]
+        }
+        "#);
     }
 
     #[test]

@@ -292,13 +292,9 @@ fn parse_sha256(text: &str) -> Result<String, String> {
 }
 
 fn explain(id: &str) -> Result<String, Diagnostic> {
-    match all_codes().find(|code| code.id == id) {
+    let known = || all_codes().chain(diag::CODES.iter().copied());
+    match known().find(|code| code.id == id) {
         Some(code) => Ok(diag::explain(code)),
-        None => {
-            let known: Vec<&str> = all_codes().map(|code| code.id).collect();
-            Err(Diagnostic::new(&codes::UNKNOWN_CODE, format!("`{id}` is neither a rule nor an error code"))
-                .expected(known.join(", "))
-                .hint(codes::fix(&codes::UNKNOWN_CODE)))
-        }
+        None => Err(diag::unknown_code(id, known().map(|code| code.id), "docs/gates.md")),
     }
 }

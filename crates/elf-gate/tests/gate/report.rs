@@ -3,7 +3,8 @@
 use diag::Diagnostic;
 use elf_gate::codes;
 use elf_gate::policy::{Waived, all_codes};
-use elf_gate::report::{Diff, DiffSide, FileReport, FileState, GateReport, Style};
+use elf_gate::report::{Diff, DiffSide, FileReport, FileState, GateReport, SizeReport, Style};
+use elf_gate::size::SizeBreakdown;
 use elf_gate::{Evidence, Policy, Severity, Stage, Verdict, judge};
 use quick_junit::{NonSuccessKind, TestCaseStatus};
 use serde_json::Value;
@@ -226,6 +227,48 @@ fn step_summary_is_escaped_and_bounded() {
         .map(|_| FileReport::unreadable("f", Diagnostic::new(&codes::NOT_ELF, "x".repeat(1000)).hint("y")));
     let page = GateReport::new(huge.collect()).to_step_summary();
     assert!(page.len() < 1 << 20 && page.contains("omitted; the log lists all"), "{}", page.len());
+}
+
+#[test]
+fn sizes_are_valid_with_and_without_symbols_and_baseline() {
+    const SCHEMA: &str = "elf-gate-size-1.schema.json";
+    let json = |name: &str, baseline: Option<&SizeBreakdown>| -> Value {
+        let bytes = fixture(name);
+        let (stage, _) = Stage::detect(&facts(&bytes));
+        let report = SizeReport {
+            file: name.into(),
+            stage,
+            size_bytes: bytes.len() as u64,
+            symbols_from: None,
+            baseline_size_bytes: baseline.map(|old| old.sections.values().sum()),
+            baseline,
+            breakdown: &SizeBreakdown::of(&bytes, None, true).unwrap(),
+        };
+        serde_json::from_str(&report.to_json().unwrap()).unwrap()
+    };
+    let mut old = SizeBreakdown::of(&fixture("linked"), None, false).unwrap();
+    old.sections.insert(".removed".into(), 7);
+    let (with_symbols, without) = (json("linked", None), json("stripped", None));
+    let with_baseline = json("linked", Some(&old));
+    assert!(with_symbols["crates"].is_array() && without["crates"].is_null());
+    let sections = with_baseline["sections"].as_array().unwrap();
+    let removed = sections.iter().find(|row| row["name"] == ".removed").unwrap();
+    assert_eq!((&removed["size_bytes"], &removed["baseline_bytes"]), (&0.into(), &7.into()));
+    for document in [&with_symbols, &without, &with_baseline, &json("packed-nrv2b", None)] {
+        assert_valid(SCHEMA, document);
+    }
+    let edits: [fn(&mut Value); 5] = [
+        |document| document["schema_version"] = 2.into(),
+        |document| document["sections"] = Value::Null,
+        |document| document["crates"][0]["size_bytes"] = "1 KiB".into(),
+        |document| drop(document.as_object_mut().unwrap().remove("symbols")),
+        |document| document["stage"] = "archive".into(),
+    ];
+    for edit in edits {
+        let mut document = with_symbols.clone();
+        edit(&mut document);
+        assert!(!jsonschema::is_valid(&schema(SCHEMA), &document), "{document}");
+    }
 }
 
 #[test]

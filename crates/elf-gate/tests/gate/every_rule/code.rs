@@ -21,6 +21,13 @@ pub(super) fn check_isa_baseline(table: &mut Table) {
     check(LINKED, r#"isa_baseline = ["x86-64-v3"]"#, &vaddps_ymm, PASS, "none");
     check(LINKED, r#"isa_baseline = ["avx"]"#, &vaddps_ymm, PASS, "none");
     check(LINKED, &format!("{v1}\nisa_dispatched = [\"_st*\"]"), &vaddps_ymm, PASS, "none");
+    let dispatched = |patterns: &str| format!("{v1}\nisa_dispatched = [{patterns}]");
+    let unused = "`old_*` of `isa_dispatched` matches no function beyond the baseline";
+    check(LINKED, &dispatched("'_st*', 'old_*'"), &vaddps_ymm, VIOLATION, unused);
+    check(LINKED, &dispatched("'_start'"), &fixture("linked"), VIOLATION, "`_start` of `isa_dispatched`");
+    // A pattern for a function whose bytes are not decoded is in use; an object has only some of the functions.
+    check(LINKED, &dispatched("'_start'"), &with_code_at_entry(&[0x06; 4]), PASS, "none");
+    check(OBJECT, &dispatched("'old_*'"), &fixture("object.o"), PASS, "none");
     // An instruction that this decoder does not support: an extension of tomorrow, or data.
     check(LINKED, v1, &with_code_at_entry(&[0x06; 4]), CANNOT_TELL, "no known instruction: `_start`");
     check(LINKED, v1, &fixture("stripped"), CANNOT_TELL, "no .symtab");
