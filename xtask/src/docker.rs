@@ -30,7 +30,7 @@ pub use codes::*;
 use container::Container;
 pub use engine::Engine;
 use model::Model;
-use report::Report;
+use report::DockerReport;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -61,7 +61,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         return format::errors_as_data(args.format, Err(problems.into()));
     };
     let mut cleanup = Cleanup::new(&image);
-    let mut report = Report::new(args.format, &image);
+    let mut report = DockerReport::new(args.format, &image);
     let result = load_and_run(&args, &image, &model, &mut cleanup, &mut report);
     eprint!("{}", cleanup.report());
     report.finish(&cleanup, result.as_ref().err())?;
@@ -73,7 +73,7 @@ fn load_and_run(
     image: &DistImage,
     model: &Model,
     cleanup: &mut Cleanup,
-    report: &mut Report,
+    report: &mut DockerReport,
 ) -> anyhow::Result<()> {
     let engine =
         Engine::connect(Runner::new(crate::progress::events(crate::progress::Verbosity::default()))?, image)?;

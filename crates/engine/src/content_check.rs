@@ -101,7 +101,8 @@ impl ContentCheck {
             let mut state = shared.lock();
             // The digest of bytes that may have changed since the opening is of no use.
             let accepted = state.accepted;
-            state.digest = digest.filter(|_| Stamp::of(&shared.file).is_ok_and(|now| now.is_as_in(&accepted)));
+            state.digest =
+                digest.filter(|_| Stamp::of(&shared.file).is_ok_and(|now| now.is_as_in(&accepted)));
         });
     }
 

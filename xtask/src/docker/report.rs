@@ -9,13 +9,13 @@ use super::container::{Container, Exit};
 use crate::format::{self, Format};
 use crate::stdout;
 
-pub struct Report {
+pub struct DockerReport {
     format: Format,
     image: Value,
     containers: Vec<Value>,
 }
 
-impl Report {
+impl DockerReport {
     pub fn new(format: Format, image: &DistImage) -> Self {
         let archive = &image.archive;
         let image = json!({

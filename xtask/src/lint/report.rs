@@ -126,7 +126,7 @@ docs                 not measured       1.2
             row("advisories", Status::NotMeasured(optional)),
             row("docs", Status::Pass),
         ];
-        insta::assert_snapshot!(format!("{:#}", Report(rows).json()), @r#"
+        insta::assert_snapshot!(format!("{:#}", LintReport(rows).json()), @r#"
         {
           "diagnostics": [
             {
