@@ -55,8 +55,12 @@ pub struct Args {
 }
 
 /// They have lock files of their own, so no command on the main workspace covers them.
-const OTHER_WORKSPACES: [&str; 3] =
-    ["benches/alloc/Cargo.toml", "fuzz/Cargo.toml", "fixtures/workspace/Cargo.toml"];
+const OTHER_WORKSPACES: [&str; 4] = [
+    "benches/alloc/Cargo.toml",
+    "fuzz/Cargo.toml",
+    "fuzz/inputs/Cargo.toml",
+    "fixtures/workspace/Cargo.toml",
+];
 
 /// In the order in which they run: quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -130,7 +134,7 @@ impl Step {
     fn hint(self) -> &'static str {
         match self {
             Step::Format => {
-                "cargo fmt --all; for benches/alloc, fuzz and fixtures/workspace: cargo fmt --all --manifest-path FILE"
+                "cargo fmt --all; for benches/alloc, fuzz, fuzz/inputs and fixtures/workspace: cargo fmt --all --manifest-path FILE"
             }
             Step::LockFiles => "cargo tree --depth 0 --manifest-path FILE, and commit the changed Cargo.lock",
             Step::Typos => "correct the word, or add it to typos.toml with the reason",
@@ -141,7 +145,8 @@ impl Step {
                 "cargo update --package NAME, or an `ignore` entry with a reason in deny.toml"
             }
             Step::Clippy => {
-                "cargo clippy --workspace --all-targets; [workspace.lints] in Cargo.toml is the table"
+                "cargo clippy --workspace --all-targets; [workspace.lints] in Cargo.toml is the table. For benches/alloc, fuzz, \
+                 fuzz/inputs and fixtures/workspace, with the lints of clippy's default: the same with --manifest-path FILE"
             }
             Step::Docs => "RUSTDOCFLAGS=--deny=warnings cargo doc --workspace --no-deps",
         }
@@ -190,36 +195,24 @@ impl Step {
                 Ok(crates.and(workspace_dependencies::check(&workspace_root())?))
             }
             Step::Dependencies => {
-                let checks = [
-                    "--locked",
-                    "--workspace",
-                    "check",
-                    "--hide-inclusion-graph",
-                    "licenses",
-                    "bans",
-                    "sources",
-                ];
-                // The status is a set of bits: 2 bans, 4 licenses, 8 sources; 1 is an error of cargo-deny itself.
-                check(
-                    context,
-                    "check the dependencies",
-                    tool(context, Tool::Deny, &checks)?,
-                    &[2, 4, 6, 8, 10, 12, 14],
-                )
+                let mut status = dependencies(context, "Cargo.toml", &["licenses", "bans", "sources"])?;
+                for workspace in OTHER_WORKSPACES {
+                    // Bans are about the product: build scripts of the others compile C, and duplicates cost no user time.
+                    status = status.and(dependencies(context, workspace, &["licenses", "sources"])?);
+                }
+                Ok(status)
             }
             Step::Advisories => advisories::check(context, require_advisories),
             Step::Clippy => {
-                let arguments = [
-                    "clippy",
-                    "--workspace",
-                    "--all-targets",
-                    "--locked",
-                    "--quiet",
-                    "--",
-                    "--deny",
-                    "warnings",
-                ];
-                check(context, "run clippy", cargo(context, &arguments), &[101])
+                let mut status = check(context, "run clippy", clippy(context, "Cargo.toml"), &[101])?;
+                for workspace in OTHER_WORKSPACES {
+                    let mut clippy = clippy(context, workspace);
+                    // Nothing is linked: libfuzzer-sys shall not compile its C++.
+                    clippy.env("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a");
+                    let action = format!("run clippy on {workspace}");
+                    status = status.and(check(context, &action, clippy, &[101])?);
+                }
+                Ok(status)
             }
             Step::Docs => {
                 let mut doc = cargo(context, &["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
@@ -234,6 +227,34 @@ fn cargo(context: &BuildContext, arguments: &[&str]) -> Command {
     let mut command = context.command("cargo");
     command.current_dir(workspace_root()).args(arguments);
     command
+}
+
+/// Entries of deny.toml that one workspace does not need may be needed by another one; `licenses` of the main workspace still
+/// rejects a license in the list that no crate of it has.
+fn dependencies(context: &BuildContext, manifest: &str, checks: &[&str]) -> anyhow::Result<Status> {
+    let mut deny = tool(context, Tool::Deny, &["--manifest-path", manifest, "--locked", "--workspace"])?;
+    if context.offline {
+        deny.arg("--offline");
+    }
+    deny.args(["check", "--config", "deny.toml", "--hide-inclusion-graph"]);
+    deny.args(["--allow", "license-exception-not-encountered"]);
+    if manifest != "Cargo.toml" {
+        deny.args(["--allow", "license-not-encountered"]);
+    }
+    deny.args(checks);
+    // The status is a set of bits: 2 bans, 4 licenses, 8 sources; 1 is an error of cargo-deny itself.
+    check(context, &format!("check the dependencies of {manifest}"), deny, &[2, 4, 6, 8, 10, 12, 14])
+}
+
+/// One target folder for all workspaces: crates that several of them use are compiled once.
+fn clippy(context: &BuildContext, manifest: &str) -> Command {
+    let mut clippy = cargo(context, &["clippy", "--workspace", "--all-targets", "--locked", "--quiet"]);
+    clippy.args(["--manifest-path", manifest, "--target-dir", "target"]);
+    if context.offline {
+        clippy.arg("--offline");
+    }
+    clippy.args(["--", "--deny", "warnings"]);
+    clippy
 }
 
 /// A command of an installed tool; installs it on first use.
