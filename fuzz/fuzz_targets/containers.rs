@@ -5,14 +5,18 @@
 use std::collections::HashSet;
 use std::io::Write;
 
-use elf_gate::containers::{Content, Limits, walk};
+use elf_gate::containers::{Content, WalkLimits, walk};
 use elf_gate::inspect;
 use libfuzzer_sys::fuzz_target;
 use muslin_fuzz::check_images;
 
 /// Small, so that a compression bomb becomes a finding.
-const LIMITS: Limits =
-    Limits { depth_max: 6, entries_max: 2_000, decompressed_bytes_max: 8 << 20, member_bytes_max: 1 << 20 };
+const LIMITS: WalkLimits = WalkLimits {
+    depth_max: 6,
+    entries_max: 2_000,
+    decompressed_bytes_max: 8 << 20,
+    member_bytes_max: 1 << 20,
+};
 
 fuzz_target!(|input: &[u8]| {
     let [choice, rest @ ..] = input else { return };

@@ -5,12 +5,16 @@
 
 use std::collections::HashSet;
 
-use elf_gate::containers::{Content, Limits, walk};
+use elf_gate::containers::{Content, WalkLimits, walk};
 use libfuzzer_sys::fuzz_target;
 use muslin_fuzz::check_images;
 
-const LIMITS: Limits =
-    Limits { depth_max: 6, entries_max: 4_000, decompressed_bytes_max: 8 << 20, member_bytes_max: 1 << 20 };
+const LIMITS: WalkLimits = WalkLimits {
+    depth_max: 6,
+    entries_max: 4_000,
+    decompressed_bytes_max: 8 << 20,
+    member_bytes_max: 1 << 20,
+};
 const LAYERS_MAX: usize = 8;
 
 fuzz_target!(|text: &str| {

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use elf_gate::containers::{Image, ImageProgram};
+use elf_gate::containers::{ImageProgram, MergedImage};
 use elf_gate::image::{self, ImageEvidence, ImagePolicy, Program};
 use elf_gate::size::SizeBreakdown;
 use elf_gate::{Evidence, Facts, Policy, Stage, Verdict, judge};
@@ -156,7 +156,7 @@ pub fn check_size(bytes: &[u8], debug_file: Option<&[u8]>) {
 }
 
 /// Judges images whose ELF files the walk reported under the names `members`.
-pub fn check_images(images: &[Image], members: &HashSet<String>) {
+pub fn check_images(images: &[MergedImage], members: &HashSet<String>) {
     for image in images {
         let program = match image.program() {
             ImageProgram::Elf { path, member } => {

@@ -4,12 +4,15 @@ use std::fmt::Write;
 
 use anyhow::Context;
 use clap::Args as ClapArgs;
+use diag::Diagnostics;
 use release::native_inputs::NativeInputs;
 use release::stages::native::{self, StaticLib, repeat};
 use release::stages::{sources, toolchain};
+use serde_json::{Value, json};
 use units::ByteSize;
 
 use crate::Outcome;
+use crate::format::{self, Format};
 use crate::setup::Common;
 use crate::stdout;
 
@@ -24,15 +27,34 @@ pub struct Args {
     /// the bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=1000))]
     repeat: Option<u16>,
+    /// Format of the result and errors on stdout
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let format = args.format;
+    let (libraries, problems) = format::errors_as_data(format, build(args))?;
+    if format == Format::Json {
+        format::print(format, String::new, json!({ "libraries": libraries, "diagnostics": problems }))?;
+    }
+    // `main` prints the errors and derives the exit status from their codes.
+    problems.into_result()?;
+    Ok(Outcome::Pass)
+}
+
+/// The libraries as data, and what is wrong with them. Text is printed as soon as a library is built.
+fn build(args: Args) -> anyhow::Result<(Vec<Value>, Diagnostics)> {
+    let print = |text: &str| match args.format {
+        Format::Human => stdout::print(text),
+        Format::Json => Ok(()),
+    };
     let setup = args.common.setup(None)?;
     let (plan, context) = (&setup.plan, &setup.context);
     let selected = plan.libraries(&args.libraries)?;
     plan.check_tools()?;
     let toolchain = toolchain::install(plan, context)?;
-    let mut same = true;
+    let (mut libraries, mut problems) = (Vec::new(), Diagnostics::default());
     for library in selected {
         let source = plan.tools.sources.get(&library.name).context("a library without a resolved source")?;
         let manifest = &library.vendored.manifest;
@@ -40,19 +62,29 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
             Some(times) => {
                 let archive = sources::install(context, manifest, source)?;
                 let report = repeat::repeat(plan, context, &toolchain, library, &archive, times.into())?;
-                same &= report.differences.is_empty();
-                stdout::print(&report.human())?;
+                print(&report.human())?;
+                problems.extend(report.problem());
+                libraries.push(serde_json::to_value(&report)?);
             }
             None => {
                 let inputs = NativeInputs::new(&plan.target, context, &toolchain, library)?;
                 let built = native::build_alone(plan, context, &toolchain, library, &inputs, || {
                     sources::install(context, manifest, source)
                 })?;
-                stdout::print(&summary(&built)?)?;
+                print(&summary(&built)?)?;
+                libraries.push(data(&built)?);
             }
         }
     }
-    Ok(if same { Outcome::Pass } else { Outcome::Violated })
+    Ok((libraries, problems))
+}
+
+/// As dist-manifest.json has it, with the place of the archive and the times of its build.
+fn data(library: &StaticLib) -> serde_json::Result<Value> {
+    let mut data = serde_json::to_value(library)?;
+    data["archive"]["path"] = json!(library.archive().path());
+    data["steps"] = json!(library.steps());
+    Ok(data)
 }
 
 fn summary(library: &StaticLib) -> Result<String, std::fmt::Error> {

@@ -11,13 +11,12 @@ use release::native_inputs::NativeInputs;
 use release::stages::toolchain;
 use serde_json::json;
 use store::ENTRY_CHANGED;
-use store::inventory::{self, CacheEntryInfo, GcPolicy, Kind, State, Verification};
+use store::inventory::{self, CacheItem, CacheItemKind, CacheItemState, GcPolicy, Verification};
 use units::ByteSize;
 
 use crate::Outcome;
 use crate::format::{self, Format};
 use crate::setup::Common;
-use crate::stdout;
 
 diag::codes! {
     /// An entry without digests of all files.
@@ -97,14 +96,8 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 impl Output {
-    fn print(&self, human: impl FnOnce() -> String, mut json: serde_json::Value) -> anyhow::Result<()> {
-        stdout::print(&match self.format {
-            Format::Human => human(),
-            Format::Json => {
-                json["schema_version"] = diag::render::SCHEMA_VERSION.into();
-                format!("{json:#}\n")
-            }
-        })
+    fn print(&self, human: impl FnOnce() -> String, json: serde_json::Value) -> anyhow::Result<()> {
+        format::print(self.format, human, json)
     }
 }
 
@@ -117,7 +110,7 @@ fn ls(output: &Output) -> anyhow::Result<Outcome> {
     Ok(Outcome::Pass)
 }
 
-fn table(all: &[CacheEntryInfo]) -> String {
+fn table(all: &[CacheItem]) -> String {
     let mut text = String::new();
     let width = all.iter().map(|item| item.name.len()).max().unwrap_or(0);
     for item in all {
@@ -139,7 +132,7 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
     let (context, _) = output.common.context()?;
     let root = context.store.root();
     let (mut text, mut results, mut problems) = (format!("{}\n", root.display()), Vec::new(), Vec::new());
-    for entry in inventory::list(root)?.iter().filter(|item| item.kind == Kind::Entry) {
+    for entry in inventory::list(root)?.iter().filter(|item| item.kind == CacheItemKind::Entry) {
         let verification = inventory::verify(entry, &context.runner)?;
         let is_broken = matches!(verification, Verification::Broken(_));
         let is_removed = is_broken && repair && inventory::remove(entry)?;
@@ -161,7 +154,7 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
 }
 
 /// The result for one entry as text.
-fn verified(entry: &CacheEntryInfo, verification: &Verification, repair: bool, is_removed: bool) -> String {
+fn verified(entry: &CacheItem, verification: &Verification, repair: bool, is_removed: bool) -> String {
     match verification {
         Verification::Verified => format!("{} files verified", entry.files),
         Verification::KeyFilesOnly => {
@@ -184,7 +177,7 @@ fn verified(entry: &CacheEntryInfo, verification: &Verification, repair: bool, i
 }
 
 /// What has to be done about an entry that is still in the cache.
-fn problem(entry: &CacheEntryInfo, verification: &Verification, repair: bool) -> Option<Diagnostic> {
+fn problem(entry: &CacheItem, verification: &Verification, repair: bool) -> Option<Diagnostic> {
     match verification {
         Verification::Verified => None,
         Verification::Broken(_) if repair => Some(inventory::in_use(entry)),
@@ -264,18 +257,20 @@ fn unknown_without_tools(context: &BuildContext) -> [PathBuf; 2] {
     ["native", "wrappers"].map(|kind| context.store.entry_path(kind))
 }
 
-fn total<'a>(all: impl Iterator<Item = &'a CacheEntryInfo>) -> u64 {
+fn total<'a>(all: impl Iterator<Item = &'a CacheItem>) -> u64 {
     all.map(|item| item.size_bytes).sum()
 }
 
-fn state(item: &CacheEntryInfo) -> String {
+fn state(item: &CacheItem) -> String {
     match (item.kind, &item.state) {
-        (Kind::Staging, _) if item.in_use => "being made".into(),
-        (Kind::Staging, _) => "left by a killed process".into(),
-        (Kind::Lock, _) => "the lock of no entry".into(),
-        (Kind::Scratch, _) => "the own cache of a tool, not verified".into(),
-        (Kind::Entry, State::Broken(problems)) => format!("BROKEN: {}", problems.join(", ")),
-        (Kind::Entry, _) => "complete".into(),
+        (CacheItemKind::Staging, _) if item.in_use => "being made".into(),
+        (CacheItemKind::Staging, _) => "left by a killed process".into(),
+        (CacheItemKind::Lock, _) => "the lock of no entry".into(),
+        (CacheItemKind::Scratch, _) => "the own cache of a tool, not verified".into(),
+        (CacheItemKind::Entry, CacheItemState::Broken(problems)) => {
+            format!("BROKEN: {}", problems.join(", "))
+        }
+        (CacheItemKind::Entry, _) => "complete".into(),
     }
 }
 
@@ -292,35 +287,35 @@ fn age(seconds: u64) -> String {
 mod tests {
     use super::*;
 
-    fn item(name: &str, kind: Kind, state: State) -> CacheEntryInfo {
-        CacheEntryInfo {
+    fn item(name: &str, kind: CacheItemKind, state: CacheItemState) -> CacheItem {
+        CacheItem {
             name: name.into(),
             path: format!("/cache/{name}").into(),
             kind,
             files: 6,
             size_bytes: 6 << 20,
             unused_seconds: 2_280,
-            in_use: kind == Kind::Staging,
+            in_use: kind == CacheItemKind::Staging,
             state,
         }
     }
 
     #[test]
     fn lists_every_kind_of_item() {
-        let broken = State::Broken(vec!["`libopenblas.a` is missing".into()]);
+        let broken = CacheItemState::Broken(vec!["`libopenblas.a` is missing".into()]);
         let all = [
-            item("native/openblas-9da1ce232e664188", Kind::Entry, State::Complete),
-            item("native/mimalloc-1f3a", Kind::Entry, broken),
-            item("native/.staging-x-1", Kind::Staging, State::Unknown),
-            item("native/.y.lock", Kind::Lock, State::Unknown),
-            item("zig", Kind::Scratch, State::Unknown),
+            item("native/openblas-9da1ce232e664188", CacheItemKind::Entry, CacheItemState::Complete),
+            item("native/mimalloc-1f3a", CacheItemKind::Entry, broken),
+            item("native/.staging-x-1", CacheItemKind::Staging, CacheItemState::Unknown),
+            item("native/.y.lock", CacheItemKind::Lock, CacheItemState::Unknown),
+            item("zig", CacheItemKind::Scratch, CacheItemState::Unknown),
         ];
         insta::assert_snapshot!(table(&all));
     }
 
     #[test]
     fn shows_the_result_and_the_problem_of_each_entry() {
-        let entry = item("tools/a", Kind::Entry, State::Complete);
+        let entry = item("tools/a", CacheItemKind::Entry, CacheItemState::Complete);
         let broken = Verification::Broken(vec!["`ar` has changed".into(), "`cc` is missing".into()]);
         let mut text = String::new();
         for (verification, repair, is_removed) in [

@@ -1,14 +1,17 @@
 //! Problems of the verbs themselves, and the table of all codes of the workspace.
 
+// The crates of the product and of the load tests are no dependencies: their tables are files that both compile, so that
+// `explain` has the same texts, and no newcomer waits for the compilation of a tokenizer.
+#[path = "../../crates/engine/src/codes/table.rs"]
+mod engine;
+#[path = "../../crates/server/src/codes/table.rs"]
+mod inferd;
+#[path = "../../crates/loadtest/src/codes/table.rs"]
+mod loadtest;
+
 use diag::Code;
 
 diag::codes! {
-    /// No code or rule has this name.
-    pub CODE_UNKNOWN = Usage "code-unknown": "no diagnostic code or gate rule has this name" {
-        "cause": "a typing error, or the code of another program: `inferd explain CODE` has those of inferd, \
-                  `cargo run --package loadtest -- --explain CODE` those of the load tests",
-        "fix": "`cargo xtask explain` lists the codes of the verbs and the rules of the gate",
-    }
     /// Generated documentation differs from the tables.
     pub DOCS_MARKERS = Environment "docs-markers": "a document lacks the markers of its generated part" {
         "cause": "a marker comment was removed from a Markdown file",
@@ -20,9 +23,11 @@ diag::codes! {
     }
 }
 
-/// A heading and its codes, in the order of the documentation.
-pub fn all() -> Vec<(&'static str, Vec<&'static Code>)> {
-    let of = |codes: &'static [&'static Code]| codes.to_vec();
+/// A heading and its codes.
+pub type Area = (&'static str, Vec<&'static Code>);
+
+/// The codes of the verbs and of the pipeline, in the order of docs/diagnostics.md.
+pub fn of_verbs() -> Vec<Area> {
     vec![
         ("Pipeline", of(release::codes::CODES)),
         ("Vendored sources", of(patchset::CODES)),
@@ -48,4 +53,22 @@ pub fn all() -> Vec<(&'static str, Vec<&'static Code>)> {
         ),
         ("Any program", of(diag::CODES)),
     ]
+}
+
+/// The codes of programs with a page of their own: docs/server.md and docs/benchmarks.md.
+pub fn of_other_programs() -> Vec<Area> {
+    vec![
+        ("inferd", of(inferd::CODES)),
+        ("Engine of inferd", of(engine::CODES)),
+        ("Load tests", of(loadtest::CODES)),
+    ]
+}
+
+/// The codes of all programs, except the rules of the gate.
+pub fn all() -> Vec<Area> {
+    [of_verbs(), of_other_programs()].concat()
+}
+
+fn of(codes: &'static [&'static Code]) -> Vec<&'static Code> {
+    codes.to_vec()
 }

@@ -12,6 +12,7 @@ mod codes;
 mod container;
 mod engine;
 mod model;
+mod report;
 
 use std::path::PathBuf;
 
@@ -21,13 +22,15 @@ use process::Runner;
 use units::TimeSpan;
 
 use crate::Outcome;
+use crate::format::{self, Format};
 use crate::setup::workspace_root;
 pub use archive::DistImage;
 use cleanup::Cleanup;
 pub use codes::*;
-use container::{Container, Exit};
+use container::Container;
 pub use engine::Engine;
 use model::Model;
+use report::DockerReport;
 
 #[derive(ClapArgs)]
 pub struct Args {
@@ -43,6 +46,9 @@ pub struct Args {
     /// Time limit of each of the two containers
     #[arg(long, value_name = "TIME", default_value = "2 min")]
     timeout: TimeSpan,
+    /// Format of the result and errors on stdout
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -51,11 +57,15 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut problems = Diagnostics::default();
     let image = DistImage::find(&dist).map_err(|problem| problems.push(problem)).ok();
     let model = Model::check(&model).map_err(|problem| problems.push(problem)).ok();
-    let (Some(image), Some(model)) = (image, model) else { return Err(problems.into()) };
+    let (Some(image), Some(model)) = (image, model) else {
+        return format::errors_as_data(args.format, Err(problems.into()));
+    };
     let mut cleanup = Cleanup::new(&image);
-    let outcome = load_and_run(&args, &image, &model, &mut cleanup);
+    let mut report = DockerReport::new(args.format, &image);
+    let result = load_and_run(&args, &image, &model, &mut cleanup, &mut report);
     eprint!("{}", cleanup.report());
-    outcome
+    report.finish(&cleanup, result.as_ref().err())?;
+    result.map(|()| Outcome::Pass)
 }
 
 fn load_and_run(
@@ -63,7 +73,8 @@ fn load_and_run(
     image: &DistImage,
     model: &Model,
     cleanup: &mut Cleanup,
-) -> anyhow::Result<Outcome> {
+    report: &mut DockerReport,
+) -> anyhow::Result<()> {
     let engine =
         Engine::connect(Runner::new(crate::progress::events(crate::progress::Verbosity::default()))?, image)?;
     let reference = &image.archive.reference;
@@ -73,10 +84,7 @@ fn load_and_run(
     engine.load(image)?;
     let loaded = engine.image_id(reference)?;
     cleanup.id_loaded.clone_from(&loaded);
-    println!("image      {reference}");
-    println!("manifest   {}  (registries and containerd stores)", image.archive.manifest_digest);
-    println!("image id   {}  (classic stores)", image.archive.image_id);
-    println!("loaded as  {}", loaded.as_deref().unwrap_or("nothing"));
+    report.loaded(image, loaded.as_deref())?;
     let Some(id) = loaded.clone().filter(|id| image.is_called(id)) else {
         return Err(Diagnostic::new(
             &IMAGE_REPLACED,
@@ -91,7 +99,7 @@ fn load_and_run(
     if let Some(tag) = &args.tag {
         engine.tag(&id, tag)?;
         cleanup.tag = Some(tag.clone());
-        println!("tag        {tag}");
+        report.tagged(tag)?;
     }
 
     let timeout = args.timeout.duration();
@@ -100,21 +108,10 @@ fn load_and_run(
         .mount(&model.folder);
     let mut problems = Diagnostics::default();
     let exit = engine.run(&selftest, cleanup)?;
-    problems.extend(print(&selftest, &exit, checks::selftest(&exit)));
+    problems.extend(report.container(&selftest, &exit, checks::selftest(&exit))?);
     let exit = engine.run(&embed, cleanup)?;
-    problems.extend(print(&embed, &exit, checks::embedding(&exit, model.dimension)));
-    problems.into_result().map(|()| Outcome::Pass)
-}
-
-/// Prints one line and returns the problem.
-fn print(container: &Container, exit: &Exit, result: Result<String, Diagnostic>) -> Option<Diagnostic> {
-    let summary = match &result {
-        Ok(summary) => format!("pass: {summary}"),
-        Err(problem) if problem.code().class == diag::Class::NotMeasured => "NOT MEASURED".into(),
-        Err(_) => "FAIL".into(),
-    };
-    println!("{:<10} {summary}  ({:.1} s)", container.task, exit.elapsed.as_secs_f64());
-    result.err()
+    problems.extend(report.container(&embed, &exit, checks::embedding(&exit, model.dimension))?);
+    problems.into_result()
 }
 
 /// Both digests identify the same image; which one an engine shows depends on its store. A registry computes a third one

@@ -60,12 +60,12 @@ fn diagnostics() -> String {
     let mut text = String::from(
         "# Diagnostics\n\n\
          Every error of `cargo xtask` has a code: `error[CODE]: message`. `cargo xtask explain CODE` prints the whole \
-         explanation; `--format json` of `dist` prints errors as data. The exit status follows from the code: 1 a rule is \
-         violated, 2 anything that prevents a result, 130 interrupted.\n\n\
+         explanation, also of the codes on the other pages; `--format json` prints errors as data. The exit status follows from \
+         the code: 1 a rule is violated, 2 anything that prevents a result, 130 interrupted.\n\n\
          `cargo xtask docs` generates this file. docs/gates.md has the rules of the ELF gate, docs/vendored.md the checks of \
          vendored sources, docs/server.md the codes of inferd, docs/benchmarks.md those of the load tests.\n",
     );
-    for (title, codes) in codes::all() {
+    for (title, codes) in codes::of_verbs() {
         let _ = write!(text, "\n## {title}\n\n{}", diag::markdown(codes.iter().copied()));
     }
     text

@@ -1,10 +1,10 @@
-//! `cargo xtask explain CODE`: a diagnostic code or a rule of the ELF gate.
+//! `cargo xtask explain CODE`: a diagnostic code of any program, or a rule of the ELF gate.
 
 use clap::Args as ClapArgs;
-use diag::Diagnostic;
+use diag::{Code, Diagnostic};
 
 use crate::Outcome;
-use crate::codes::{self, CODE_UNKNOWN};
+use crate::codes;
 use crate::stdout;
 
 #[derive(ClapArgs)]
@@ -22,71 +22,126 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     Ok(Outcome::Pass)
 }
 
+/// Every code and rule, by area.
+fn areas() -> Vec<codes::Area> {
+    let rules = elf_gate::policy::RULES.iter().map(|rule| &rule.code).collect();
+    let image_rules = elf_gate::image::RULES.iter().map(|rule| &rule.code).collect();
+    let mut areas = codes::all();
+    areas.extend([("Rules of the ELF gate", rules), ("Rules of the ELF gate on images", image_rules)]);
+    areas
+}
+
+fn all() -> impl Iterator<Item = &'static Code> {
+    areas().into_iter().flat_map(|(_, codes)| codes)
+}
+
 /// Every name with its meaning, by area.
 fn list() -> String {
     let mut text = String::new();
-    let mut section = |title: &str, rows: Vec<(&str, &str)>| {
-        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (title, codes) in areas() {
+        let width = codes.iter().map(|code| code.id.len()).max().unwrap_or(0);
         text += &format!("{title}\n");
-        for (name, summary) in rows {
-            text += &format!("  {name:width$}  {summary}\n");
+        for code in codes {
+            text += &format!("  {:width$}  {}\n", code.id, code.summary);
         }
-    };
-    for (title, codes) in codes::all() {
-        section(title, codes.iter().map(|code| (code.id, code.summary)).collect());
     }
-    let rules = elf_gate::policy::RULES.iter().map(|rule| (rule.id(), rule.code.summary)).collect();
-    section("Rules of the ELF gate", rules);
-    let rules = elf_gate::image::RULES.iter().map(|rule| (rule.id(), rule.code.summary)).collect();
-    section("Rules of the ELF gate on images", rules);
     text
 }
 
 fn explain(name: &str) -> Result<String, Diagnostic> {
-    let code = codes::all().into_iter().flat_map(|(_, codes)| codes).find(|code| code.id == name);
-    if let Some(code) = code {
-        return Ok(diag::explain(code));
+    match all().find(|code| code.id == name) {
+        Some(code) => Ok(diag::explain(code)),
+        None => Err(diag::unknown_code(name, all().map(|code| code.id), "`cargo xtask explain`")),
     }
-    if let Some(rule) = elf_gate::policy::rule(name) {
-        return Ok(diag::explain(&rule.code));
-    }
-    if let Some(rule) = elf_gate::image::rule(name) {
-        return Ok(diag::explain(&rule.code));
-    }
-    Err(Diagnostic::new(&CODE_UNKNOWN, format!("no code and no rule is named `{name}`"))
-        .expected("a name that `cargo xtask explain` lists")
-        .hint(
-            "`inferd explain CODE` has the codes of inferd, `cargo run --package loadtest -- --explain CODE` those of the \
-             load tests",
-        ))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::setup::workspace_root;
 
     #[test]
     fn explains_every_code_and_rule() {
-        let codes = codes::all().into_iter().flat_map(|(_, codes)| codes).map(|code| code.id);
-        let rules = elf_gate::policy::RULES.iter().map(elf_gate::policy::Rule::id);
-        let image_rules = elf_gate::image::RULES.iter().map(|rule| rule.id());
-        for name in codes.chain(rules).chain(image_rules) {
-            assert!(explain(name).unwrap().contains(name), "{name}");
+        for code in all() {
+            assert!(explain(code.id).unwrap().starts_with(&format!("{}: ", code.id)), "{}", code.id);
         }
-        assert_eq!(explain("no-such-code").unwrap_err().code(), &CODE_UNKNOWN);
+        assert_eq!(list().lines().count(), areas().len() + all().count());
     }
 
-    /// A code is one kind of problem over the whole workspace, and each ends in a fix.
+    #[test]
+    fn proposes_the_nearest_code_of_any_program() {
+        let message =
+            |name| diag::render::human(&[explain(name).unwrap_err()], diag::render::Style::default());
+        insta::assert_snapshot!(message("model-file-mising"), @r"
+        error[unknown-code]: no code or rule has the name `model-file-mising`
+          expected: the code in the brackets of a message, or the name of a rule
+        hint: did you mean `model-file-missing`? `cargo xtask explain` lists all of them
+        ");
+        insta::assert_snapshot!(message("stack_size"), @r"
+        error[unknown-code]: no code or rule has the name `stack_size`
+          expected: the code in the brackets of a message, or the name of a rule
+        hint: did you mean `stack-size`? `cargo xtask explain` lists all of them
+        ");
+    }
+
+    /// A code is one kind of problem over all programs, and each ends in a fix.
     #[test]
     fn codes_are_unique_and_end_in_a_fix() {
         let mut seen = BTreeSet::new();
-        for code in codes::all().into_iter().flat_map(|(_, codes)| codes) {
+        for code in all() {
             assert!(seen.insert(code.id), "{} is defined twice", code.id);
             assert_eq!(code.sections.last().map(|(label, _)| *label), Some("fix"), "{}", code.id);
             let is_kebab = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             assert!(code.id.bytes().all(is_kebab), "{}", code.id);
         }
+    }
+
+    /// A table that `codes` does not list would have no explanation.
+    #[test]
+    fn no_table_of_codes_is_left_out() {
+        let mut defined = BTreeSet::new();
+        for folder in ["crates", "xtask/src"] {
+            for file in sources(&workspace_root().join(folder)) {
+                defined.extend(codes_in(&std::fs::read_to_string(file).unwrap()));
+            }
+        }
+        let explained = codes::all().into_iter().flat_map(|(_, codes)| codes).map(|code| code.id.into());
+        assert_eq!(defined, explained.collect::<BTreeSet<String>>());
+    }
+
+    #[test]
+    fn finds_the_codes_of_a_table() {
+        let text = "diag::codes! {\n    /// A.\n    pub A = Usage \"a-b\": \"text\" {\n    }\n}\n\
+                    //! pub X = Usage \"x\": \"an example\" {\n#[cfg(test)]\nmod tests {\n    pub Y = Usage \"y\": \"a test\" {\n";
+        assert_eq!(codes_in(text), ["a-b"]);
+    }
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => files.extend(sources(&path)),
+                false if path.extension().is_some_and(|name| name == "rs") => files.push(path),
+                false => {}
+            }
+        }
+        files
+    }
+
+    /// The names in lines of the form `pub NAME = CLASS "name": "…" {`, up to the tests of the file.
+    fn codes_in(text: &str) -> Vec<String> {
+        const CLASSES: [&str; 5] = ["Violation", "Usage", "Environment", "NotMeasured", "Interrupted"];
+        let lines = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines();
+        let name = |line: &str| {
+            let (_, value) = line.trim_start().strip_prefix("pub ")?.split_once(" = ")?;
+            let (class, value) = value.split_once(" \"")?;
+            let (name, _) = value.split_once("\": \"")?;
+            CLASSES.contains(&class).then(|| name.to_string())
+        };
+        lines.filter_map(name).collect()
     }
 }

@@ -2,14 +2,16 @@
 
 use clap::ValueEnum;
 use diag::Diagnostic;
-use diag::render::{Style, human, json};
+use diag::render::{SCHEMA_VERSION, Style, human, json};
+use serde_json::Value;
 
 use crate::Outcome;
 use crate::stdout;
 
 /// How a verb prints its result.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
+    #[default]
     Human,
     Json,
 }
@@ -20,6 +22,17 @@ pub fn errors_as_data<T>(format: Format, result: anyhow::Result<T>) -> anyhow::R
         stdout::print(&json(&diag::collect(error)))?;
     }
     result
+}
+
+/// Prints the result of a verb.
+pub fn print(format: Format, human: impl FnOnce() -> String, mut json: Value) -> anyhow::Result<()> {
+    stdout::print(&match format {
+        Format::Human => human(),
+        Format::Json => {
+            json["schema_version"] = SCHEMA_VERSION.into();
+            format!("{json:#}\n")
+        }
+    })
 }
 
 /// Prints diagnostics as text on stderr, unless they are part of a JSON document already.

@@ -15,11 +15,11 @@ use diag::Diagnostic;
 use process::Task;
 use release::context::BuildContext;
 
-use self::report::{Report, Row, Status};
+use self::report::{LintReport, Row, Status};
 use self::tools::Tool;
 use crate::Outcome;
+use crate::format::{self, Format};
 use crate::setup::{Common, workspace_root};
-use crate::stdout;
 
 diag::codes! {
     /// A step found violations.
@@ -49,11 +49,18 @@ pub struct Args {
     /// Exit with status 2 when the advisory database cannot be read; without it that is a warning
     #[arg(long)]
     require_advisories: bool,
+    /// Format of the results and errors on stdout; with json the output of the linters goes to stderr
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
 }
 
 /// They have lock files of their own, so no command on the main workspace covers them.
-const OTHER_WORKSPACES: [&str; 3] =
-    ["benches/alloc/Cargo.toml", "fuzz/Cargo.toml", "fixtures/workspace/Cargo.toml"];
+const OTHER_WORKSPACES: [&str; 4] = [
+    "benches/alloc/Cargo.toml",
+    "fuzz/Cargo.toml",
+    "fuzz/inputs/Cargo.toml",
+    "fixtures/workspace/Cargo.toml",
+];
 
 /// In the order in which they run: quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,8 +86,17 @@ enum Step {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let (context, _) = args.common.context()?;
-    let mut report = Report::default();
+    let format = args.format;
+    let report = format::errors_as_data(format, run_steps(args))?;
+    format::print(format, || report.table(), report.json())?;
+    // `main` prints the errors and derives the exit status from their codes.
+    report.errors().into_result()?;
+    Ok(Outcome::Pass)
+}
+
+fn run_steps(args: Args) -> anyhow::Result<LintReport> {
+    let (context, _) = Common { result_format: args.format, ..args.common }.context()?;
+    let mut report = LintReport::default();
     for step in Step::value_variants() {
         if !args.only.is_empty() && !args.only.contains(step) {
             continue;
@@ -93,13 +109,10 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         };
         report.push(Row { step: step.name(), status, elapsed: started.elapsed(), hint: step.hint() });
     }
-    stdout::print(&report.table())?;
     for warning in report.warnings() {
         context.runner.events().warn(warning);
     }
-    // `main` prints the errors and derives the exit status from their codes.
-    report.errors().into_result()?;
-    Ok(Outcome::Pass)
+    Ok(report)
 }
 
 impl Step {
@@ -121,7 +134,7 @@ impl Step {
     fn hint(self) -> &'static str {
         match self {
             Step::Format => {
-                "cargo fmt --all; for benches/alloc, fuzz and fixtures/workspace: cargo fmt --all --manifest-path FILE"
+                "cargo fmt --all; for benches/alloc, fuzz, fuzz/inputs and fixtures/workspace: cargo fmt --all --manifest-path FILE"
             }
             Step::LockFiles => "cargo tree --depth 0 --manifest-path FILE, and commit the changed Cargo.lock",
             Step::Typos => "correct the word, or add it to typos.toml with the reason",
@@ -132,7 +145,8 @@ impl Step {
                 "cargo update --package NAME, or an `ignore` entry with a reason in deny.toml"
             }
             Step::Clippy => {
-                "cargo clippy --workspace --all-targets; [workspace.lints] in Cargo.toml is the table"
+                "cargo clippy --workspace --all-targets; [workspace.lints] in Cargo.toml is the table. For benches/alloc, fuzz, \
+                 fuzz/inputs and fixtures/workspace, with the lints of clippy's default: the same with --manifest-path FILE"
             }
             Step::Docs => "RUSTDOCFLAGS=--deny=warnings cargo doc --workspace --no-deps",
         }
@@ -181,36 +195,24 @@ impl Step {
                 Ok(crates.and(workspace_dependencies::check(&workspace_root())?))
             }
             Step::Dependencies => {
-                let checks = [
-                    "--locked",
-                    "--workspace",
-                    "check",
-                    "--hide-inclusion-graph",
-                    "licenses",
-                    "bans",
-                    "sources",
-                ];
-                // The status is a set of bits: 2 bans, 4 licenses, 8 sources; 1 is an error of cargo-deny itself.
-                check(
-                    context,
-                    "check the dependencies",
-                    tool(context, Tool::Deny, &checks)?,
-                    &[2, 4, 6, 8, 10, 12, 14],
-                )
+                let mut status = dependencies(context, "Cargo.toml", &["licenses", "bans", "sources"])?;
+                for workspace in OTHER_WORKSPACES {
+                    // Bans are about the product: build scripts of the others compile C, and duplicates cost no user time.
+                    status = status.and(dependencies(context, workspace, &["licenses", "sources"])?);
+                }
+                Ok(status)
             }
             Step::Advisories => advisories::check(context, require_advisories),
             Step::Clippy => {
-                let arguments = [
-                    "clippy",
-                    "--workspace",
-                    "--all-targets",
-                    "--locked",
-                    "--quiet",
-                    "--",
-                    "--deny",
-                    "warnings",
-                ];
-                check(context, "run clippy", cargo(context, &arguments), &[101])
+                let mut status = check(context, "run clippy", clippy(context, "Cargo.toml"), &[101])?;
+                for workspace in OTHER_WORKSPACES {
+                    let mut clippy = clippy(context, workspace);
+                    // Nothing is linked: libfuzzer-sys shall not compile its C++.
+                    clippy.env("CUSTOM_LIBFUZZER_PATH", "/nonexistent/libfuzzer.a");
+                    let action = format!("run clippy on {workspace}");
+                    status = status.and(check(context, &action, clippy, &[101])?);
+                }
+                Ok(status)
             }
             Step::Docs => {
                 let mut doc = cargo(context, &["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
@@ -227,6 +229,34 @@ fn cargo(context: &BuildContext, arguments: &[&str]) -> Command {
     command
 }
 
+/// Entries of deny.toml that one workspace does not need may be needed by another one; `licenses` of the main workspace still
+/// rejects a license in the list that no crate of it has.
+fn dependencies(context: &BuildContext, manifest: &str, checks: &[&str]) -> anyhow::Result<Status> {
+    let mut deny = tool(context, Tool::Deny, &["--manifest-path", manifest, "--locked", "--workspace"])?;
+    if context.offline {
+        deny.arg("--offline");
+    }
+    deny.args(["check", "--config", "deny.toml", "--hide-inclusion-graph"]);
+    deny.args(["--allow", "license-exception-not-encountered"]);
+    if manifest != "Cargo.toml" {
+        deny.args(["--allow", "license-not-encountered"]);
+    }
+    deny.args(checks);
+    // The status is a set of bits: 2 bans, 4 licenses, 8 sources; 1 is an error of cargo-deny itself.
+    check(context, &format!("check the dependencies of {manifest}"), deny, &[2, 4, 6, 8, 10, 12, 14])
+}
+
+/// One target folder for all workspaces: crates that several of them use are compiled once.
+fn clippy(context: &BuildContext, manifest: &str) -> Command {
+    let mut clippy = cargo(context, &["clippy", "--workspace", "--all-targets", "--locked", "--quiet"]);
+    clippy.args(["--manifest-path", manifest, "--target-dir", "target"]);
+    if context.offline {
+        clippy.arg("--offline");
+    }
+    clippy.args(["--", "--deny", "warnings"]);
+    clippy
+}
+
 /// A command of an installed tool; installs it on first use.
 fn tool(context: &BuildContext, tool: Tool, arguments: &[&str]) -> anyhow::Result<Command> {
     let mut command = context.command(tools::install(context, tool)?);
@@ -237,7 +267,7 @@ fn tool(context: &BuildContext, tool: Tool, arguments: &[&str]) -> anyhow::Resul
 /// Runs a linter with its output on the terminal. `violated` lists the exit statuses that mean a violation; any other one
 /// than these and 0 means that the linter did not finish its work, which is never a pass.
 fn check(context: &BuildContext, action: &str, command: Command, violated: &[i32]) -> anyhow::Result<Status> {
-    let output = context.runner.output(Task::new(action, command).inherit_stderr(true).tee_stdout())?;
+    let output = context.runner.output(Task::new(action, command).inherit_stderr(true).report_stdout())?;
     Ok(match output.shell_code() {
         0 => Status::Pass,
         code if violated.contains(&code) => Status::Violated,

@@ -13,6 +13,7 @@ use units::TimeSpan;
 
 use crate::Outcome;
 use crate::docker::{DistImage, Engine};
+use crate::format::{self, Format};
 use crate::setup::{Common, workspace_root};
 
 #[derive(ClapArgs)]
@@ -48,16 +49,15 @@ pub struct Args {
     format: Format,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-}
-
 /// Exit status of `loadtest` when a check is violated.
 const VIOLATED: i32 = 1;
 
+/// The child prints its results, and its errors as data.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    format::errors_as_data(args.format, run_scenarios(args))
+}
+
+fn run_scenarios(args: Args) -> anyhow::Result<Outcome> {
     let setup = args.common.setup(None)?;
     let (plan, context) = (&setup.plan, &setup.context);
     let model = match args.model {
@@ -94,7 +94,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     loadtest.args(["--requests", &args.requests.to_string(), "--seed", &args.seed.to_string()]);
     loadtest.args(["--clients", &args.clients.to_string(), "--format", &name(args.format)]);
     loadtest.args(&args.scenarios);
-    let task = Task::new("run the load tests", loadtest).inherit_stderr(true).tee_stdout();
+    let task = Task::new("run the load tests", loadtest).inherit_stderr(true).report_stdout();
     match context.runner.output(task)?.shell_code() {
         0 => Ok(Outcome::Pass),
         VIOLATED => Ok(Outcome::Violated),

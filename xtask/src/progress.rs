@@ -1,4 +1,5 @@
-//! Events of the libraries on stderr: progress bars on a terminal, plain lines in CI and pipes, nothing with `--quiet`.
+//! Events of the libraries on stderr: progress bars on a terminal, plain lines in CI and pipes, nothing with `--quiet`. What
+//! children write to their stdout is part of the result of a verb: it goes to stdout, and with `--format json` to stderr.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,13 +19,15 @@ pub enum Color {
     Never,
 }
 
-/// What stderr shows.
+/// What is shown, and where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Verbosity {
     /// Nothing but errors.
     pub quiet: bool,
     /// Each command too.
     pub verbose: bool,
+    /// stdout has one JSON document and nothing else.
+    pub is_stdout_data: bool,
 }
 
 static STYLE: OnceLock<Style> = OnceLock::new();
@@ -57,24 +60,36 @@ fn no_color() -> Option<OsString> {
 
 /// An observer for the libraries.
 pub fn events(verbosity: Verbosity) -> Events {
-    if verbosity.quiet {
-        return Events::none();
-    }
-    if std::io::stderr().is_terminal() {
+    if std::io::stderr().is_terminal() && !verbosity.quiet {
         let bars = Mutex::new(Bars { multi: MultiProgress::new(), verbosity, bars: BTreeMap::new() });
         return Events::new(move |event| bars.lock().unwrap_or_else(PoisonError::into_inner).show(event));
     }
-    Events::new(move |event| {
-        if let Some(line) = line(event, verbosity) {
-            // A closed stderr stops no build.
-            let _ = std::io::stderr().write_all(line.as_bytes());
+    Events::new(move |event| match event {
+        Event::Output { bytes } => pass_on(bytes, verbosity),
+        event => {
+            if let Some(line) = line(event, verbosity) {
+                // A closed stderr stops no build.
+                let _ = std::io::stderr().write_all(line.as_bytes());
+            }
         }
     })
+}
+
+/// Output of a child. A reader that went away stops no build.
+fn pass_on(bytes: &[u8], verbosity: Verbosity) {
+    let _ = match verbosity.is_stdout_data {
+        true => std::io::stderr().write_all(bytes),
+        false => {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(bytes).and_then(|()| stdout.flush())
+        }
+    };
 }
 
 /// One event as a line of a log. A log has no lines for single units of work.
 fn line(event: &Event, verbosity: Verbosity) -> Option<String> {
     match event {
+        _ if verbosity.quiet => None,
         Event::Command { quoted } => verbosity.verbose.then(|| format!("+ {quoted}\n")),
         Event::StageStarted { stage } => Some(format!("{stage:>10} ...\n")),
         Event::StageFinished { stage, wall, .. } => {
@@ -112,6 +127,7 @@ impl Bars {
                 bar.set_position(*done);
             }
             Event::ProgressFinished { task } => self.finish(task),
+            Event::Output { bytes } => self.multi.suspend(|| pass_on(bytes, self.verbosity)),
             other => {
                 if let Some(line) = line(other, self.verbosity) {
                     let _ = self.multi.println(line.trim_end());
@@ -163,6 +179,9 @@ mod tests {
         assert_eq!(plain(&Event::Progress { task: "a".into(), done: 1, total: None, unit: "objects" }), None);
         let command = Event::Command { quoted: "true".into() };
         assert_eq!(plain(&command), None);
-        assert_eq!(line(&command, Verbosity { quiet: false, verbose: true }).unwrap(), "+ true\n");
+        let verbose = Verbosity { verbose: true, ..Verbosity::default() };
+        assert_eq!(line(&command, verbose).unwrap(), "+ true\n");
+        let quiet = Verbosity { quiet: true, ..Verbosity::default() };
+        assert_eq!(line(&finished, quiet), None);
     }
 }

@@ -13,6 +13,7 @@ use release::inputs;
 use release::plan::{CliOptions, Plan};
 use release::resolution::StdPreference;
 
+use crate::format::Format;
 use crate::progress::{self, Color, Verbosity};
 
 #[derive(Args, Clone)]
@@ -53,6 +54,9 @@ pub struct Common {
     /// No effect: no verb changes Cargo.lock
     #[arg(long)]
     pub locked: bool,
+    /// Set by the verb, if children write to stdout while it runs: its `--format`
+    #[arg(skip)]
+    pub result_format: Format,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -114,7 +118,8 @@ impl Common {
     pub fn context(&self) -> anyhow::Result<(BuildContext, HostEnv)> {
         let mut host = HostEnv::read(&self.root(), self.cache_dir.clone())?;
         progress::set_color(self.color);
-        let verbosity = Verbosity { quiet: self.quiet, verbose: self.verbose };
+        let is_stdout_data = self.result_format == Format::Json;
+        let verbosity = Verbosity { quiet: self.quiet, verbose: self.verbose, is_stdout_data };
         let runner = Runner::new(progress::events(verbosity))?;
         // cargo decides `auto` by its stderr, which is that of this process, and by NO_COLOR, which it does not receive.
         let color = if progress::style().color { "always" } else { "never" };

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 fn xtask(cache: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.arg(args[0]).arg("--cache-dir").arg(cache.join("cache")).args(&args[1..]);
@@ -127,6 +129,30 @@ fn reports_a_full_stdout() {
             ");
         }
     }
+}
+
+#[test]
+fn errors_are_data_with_format_json() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in ["dist", "test", "build-native", "loadtest"] {
+        let mut command = xtask(folder.path(), &[verb, "--format", "json", "--config"]);
+        let output = command.arg(folder.path().join("none.toml")).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{verb}: {error} in {}", String::from_utf8_lossy(&output.stdout)));
+        assert_eq!(document["diagnostics"][0]["code"], "config-unreadable", "{verb}");
+        assert_eq!((output.status.code(), &document["schema_version"]), (Some(2), &1.into()), "{verb}");
+    }
+}
+
+#[test]
+fn results_of_lint_are_data_with_format_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["lint", "--only", "module-cycles", "--quiet", "--format", "json"];
+    let output = xtask(folder.path(), &args).output().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let step = &document["steps"][0];
+    assert_eq!((&step["step"], &step["result"]), (&"module-cycles".into(), &"pass".into()), "{document:#}");
+    assert_eq!((output.status.code(), &document["diagnostics"]), (Some(0), &Value::Array(Vec::new())));
 }
 
 #[test]

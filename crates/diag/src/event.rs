@@ -1,4 +1,4 @@
-//! What a library reports while it works: stages, commands, progress, warnings. The program at the edge decides how to
+//! What a library reports while it works: stages, commands and their output, progress, warnings. The program at the edge decides how to
 //! show it, so that no library prints.
 
 use std::fmt;
@@ -29,6 +29,11 @@ pub enum Event {
     Command {
         /// As a shell takes it.
         quoted: String,
+    },
+    /// A child process has written to its stdout. Each event continues the text of the one before.
+    Output {
+        /// As they arrive: a character or a line may be in two events.
+        bytes: Vec<u8>,
     },
     /// A step that is worth a line, such as a download.
     Step {

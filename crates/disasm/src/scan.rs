@@ -17,7 +17,7 @@ use crate::x86_64::{Classifier, Scanned};
 pub struct CodeFacts {
     /// Functions with at least one instruction beyond the baseline, in the order of the file.
     pub functions: Vec<FunctionFacts>,
-    /// Functions with bytes that are no instruction: data between code, or an extension that the decoder does not know.
+    /// Functions with bytes that are no instruction: data between code, or an extension that the decoder does not support.
     pub undecodable: Vec<FunctionFacts>,
     /// The file has names of functions.
     pub has_symbols: bool,

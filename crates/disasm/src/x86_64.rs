@@ -150,7 +150,7 @@ fn feature_name(feature: usize) -> String {
 }
 
 /// For each instruction, whether a baseline has all of its features. Computed once, because functions have millions of
-/// instructions and the decoder knows five thousand.
+/// instructions and the decoder has five thousand.
 pub(crate) struct Classifier {
     baseline: Features,
     is_beyond: Vec<bool>,

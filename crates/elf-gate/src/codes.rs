@@ -70,11 +70,6 @@ diag::codes! {
         "cause": "a flag is unknown, has a wrong value, or does not fit the other flags",
         "fix": "see `elf-gate --help`",
     }
-    /// A code does not exist.
-    pub UNKNOWN_CODE = Usage "unknown-code": "`--explain` names neither a rule nor an error code" {
-        "cause": "the name is misspelled",
-        "fix": "use a rule or code of docs/gates.md",
-    }
     /// A baseline manifest cannot be parsed.
     pub BASELINE_INVALID = Usage "baseline-invalid": "the baseline is not the manifest of a release" {
         "cause": "another JSON file was given",

@@ -160,10 +160,13 @@ fn the_policy_of_init_has_a_comment_for_each_key() {
 
 #[test]
 fn size_lists_parts_that_add_up_to_the_file() {
+    let schema = format!("{}/../../schemas/elf-gate-size-1.schema.json", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
     for name in ["linked", "stripped", "stripped.debug", "dynamic", "object.o", "linked-32", "packed-nrv2b"] {
         let (code, out, err) = run(FIXTURES, &["size", "--format", "json", name]);
         assert_eq!(code, 0, "{err}");
         let report: Value = serde_json::from_str(&out).unwrap();
+        jsonschema::validate(&schema, &report).unwrap_or_else(|error| panic!("{name}: {error}"));
         let size = std::fs::metadata(Path::new(FIXTURES).join(name)).unwrap().len();
         assert_eq!(report["size_bytes"], size);
         for part in ["crates", "sections", "symbols"] {

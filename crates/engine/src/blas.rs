@@ -40,7 +40,7 @@ pub(crate) fn acquire(exclusive_threads: usize) -> BlasGuard {
     BlasGuard { exclusive_since: is_exclusive.then_some(users.acquisitions) }
 }
 
-/// Runs `configure` if no guard was ever acquired, and lets none be acquired meanwhile. `None` when one was.
+/// Runs `configure` if no guard was ever acquired, and blocks the acquisition of guards meanwhile. `None` when one was.
 pub(crate) fn before_first_use<T>(configure: impl FnOnce() -> T) -> Option<T> {
     let users = lock();
     (users.acquisitions == 0).then(configure)

@@ -72,7 +72,7 @@ impl BlasKernels {
         }
     }
 
-    /// The set that OpenBLAS uses; `None` for one that this module does not know.
+    /// The set that OpenBLAS uses; `None` for one that this module does not list.
     fn current() -> Option<Self> {
         openblas_sys::core_name().parse().ok()
     }
@@ -115,7 +115,7 @@ mod cpu {
     }
 
     pub fn has_avx512() -> bool {
-        // One list would not end: these are the extensions that `-march=skylake-avx512` lets the compiler use.
+        // One list would not end: these are the extensions that `-march=skylake-avx512` allows.
         has_avx2()
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512cd")

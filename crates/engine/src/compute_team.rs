@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_has_the_configured_stack_whatever_the_caller_has() {
+    fn every_member_has_the_configured_stack_for_every_stack_of_the_caller() {
         let team = two();
         let sizes = || team.run_with(2, |_, _| stack::own_size_bytes()).unwrap();
         let small = || std::thread::Builder::new().stack_size(256 << 10);

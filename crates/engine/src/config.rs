@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{ModelError, ModelErrorKind as Kind, RESAVE_HINT};
+use crate::error::{ModelError, ModelErrorKind, RESAVE_HINT};
 use crate::model_files::{ModelFile, ModelFiles};
 
 /// The validated configuration of a model: all that inference needs apart from weights and tokenizer.
@@ -108,7 +108,7 @@ impl BertConfig {
 
     fn require_consistent(&self, file: &Path) -> Result<(), ModelError> {
         let inconsistent = |expected: String, found: String| {
-            Err(ModelError::new(Kind::Inconsistent, file, expected, found, RESAVE_HINT))
+            Err(ModelError::new(ModelErrorKind::Inconsistent, file, expected, found, RESAVE_HINT))
         };
         let counts = [
             ("vocab_size", self.vocab_size),
@@ -139,7 +139,7 @@ impl BertConfig {
 
 fn unsupported_bert(file: &Path, expected: &str, found: String) -> ModelError {
     let hint = "use a sentence-transformers BERT model";
-    ModelError::new(Kind::Unsupported, file, expected, found, hint)
+    ModelError::new(ModelErrorKind::Unsupported, file, expected, found, hint)
 }
 
 /// The modules Transformer -> Pooling [-> Normalize]; no other pipeline is accepted.
@@ -168,7 +168,7 @@ impl Pipeline {
                 let expected = "modules Transformer, Pooling and optionally Normalize, in this order";
                 let found = if classes.is_empty() { "none".into() } else { classes.join(", ") };
                 let hint = "use a model without further modules (Dense, LSTM, ...)";
-                return Err(ModelError::new(Kind::Unsupported, file, expected, found, hint));
+                return Err(ModelError::new(ModelErrorKind::Unsupported, file, expected, found, hint));
             }
         };
         let is_inside = |path: &str| Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
@@ -179,7 +179,7 @@ impl Pipeline {
         if !modules[0].path.is_empty() {
             let (expected, found) = ("the Transformer at path \"\"", format!("{:?}", modules[0].path));
             let hint = "move the files of that folder up one level and set its `path` to \"\"";
-            return Err(ModelError::new(Kind::Unsupported, file, expected, found, hint));
+            return Err(ModelError::new(ModelErrorKind::Unsupported, file, expected, found, hint));
         }
         Ok(Pipeline { pooling_dir: PathBuf::from(&modules[1].path), normalize })
     }
@@ -211,7 +211,7 @@ impl Pooling {
             let expected =
                 format!("`word_embedding_dimension` {hidden_size}, the `hidden_size` of config.json");
             let found = config.word_embedding_dimension.to_string();
-            return Err(ModelError::new(Kind::Inconsistent, file, expected, found, RESAVE_HINT));
+            return Err(ModelError::new(ModelErrorKind::Inconsistent, file, expected, found, RESAVE_HINT));
         }
         let mut modes: Vec<&str> = [
             (config.pooling_mode_cls_token, "cls"),
@@ -232,7 +232,7 @@ impl Pooling {
                 let found = if modes.is_empty() { "none".into() } else { modes.join(" + ") };
                 let (expected, hint) =
                     ("exactly one pooling mode, mean or cls", "use a model with mean or cls pooling");
-                Err(ModelError::new(Kind::Unsupported, file, expected, found, hint))
+                Err(ModelError::new(ModelErrorKind::Unsupported, file, expected, found, hint))
             }
         }
     }
@@ -254,7 +254,13 @@ impl SentenceConfig {
         }
         let expected =
             format!("`max_seq_length` from {TOKENS_MIN} to `max_position_embeddings` = {positions}");
-        Err(ModelError::new(Kind::Inconsistent, file, expected, max_tokens.to_string(), RESAVE_HINT))
+        Err(ModelError::new(
+            ModelErrorKind::Inconsistent,
+            file,
+            expected,
+            max_tokens.to_string(),
+            RESAVE_HINT,
+        ))
     }
 }
 

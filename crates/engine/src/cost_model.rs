@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-/// Fixed cost of a forward pass, in tokens: OpenBLAS repacks the weights once per product, whatever the number of tokens.
+/// Fixed cost of a forward pass, in tokens: OpenBLAS repacks the weights once per product, for any number of tokens.
 /// Makes the costs of short and long texts comparable.
 const FIXED_COST_TOKENS: f64 = 64.0;
 const RETRY_CALLS_MIN: u32 = 64;

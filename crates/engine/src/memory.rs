@@ -28,59 +28,6 @@ use crate::gemm_backend::GemmBackend;
 use crate::model_files::{EmbeddedFiles, ModelFiles};
 use crate::weights::WeightsReader;
 
-/// Element formats of weight files, by their names in GGUF. The quantized ones store blocks of elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ElementFormat {
-    /// IEEE 754 single precision.
-    F32,
-    /// IEEE 754 half precision.
-    F16,
-    /// bfloat16.
-    Bf16,
-    /// 8 bits per element, one scale per 32.
-    Q8_0,
-    /// 4 bits per element, one scale per 32.
-    Q4_0,
-    /// 4 bits per element in super-blocks of 256.
-    Q4K,
-    /// 5 bits per element in super-blocks of 256.
-    Q5K,
-    /// 6 bits per element in super-blocks of 256.
-    Q6K,
-}
-
-impl ElementFormat {
-    /// Elements per block and bytes per block.
-    pub fn block(self) -> (u64, u64) {
-        match self {
-            Self::F32 => (1, 4),
-            Self::F16 | Self::Bf16 => (1, 2),
-            Self::Q8_0 => (32, 34),
-            Self::Q4_0 => (32, 18),
-            Self::Q4K => (256, 144),
-            Self::Q5K => (256, 176),
-            Self::Q6K => (256, 210),
-        }
-    }
-
-    /// Bytes of a tensor. An incomplete last block has the size of a complete one.
-    pub fn bytes(self, elements: u64) -> u64 {
-        let (elements_per_block, bytes_per_block) = self.block();
-        elements.div_ceil(elements_per_block) * bytes_per_block
-    }
-}
-
-/// Bytes of the keys and values of a decoder: `2 * sum over layers of (kv heads * head size) * context * slots` elements.
-pub fn kv_cache_bytes(
-    layer_widths: impl IntoIterator<Item = u64>,
-    context_tokens: u64,
-    slots: u64,
-    format: ElementFormat,
-) -> u64 {
-    let row: u64 = layer_widths.into_iter().sum();
-    format.bytes(2 * row * context_tokens * slots)
-}
-
 /// The concurrency that a budget covers.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
@@ -99,8 +46,6 @@ pub struct MemoryBudget {
     pub weights: u64,
     /// Packed copies of the weights of layers; 0 with OpenBLAS.
     pub packed: u64,
-    /// Keys and values of all slots; 0 for a model without state between calls.
-    pub kv_cache: u64,
     /// Matrices of the chunk that each worker computes.
     pub scratch: u64,
     /// Copies of packed matrices inside OpenBLAS, one buffer per thread.
@@ -114,7 +59,7 @@ pub struct MemoryBudget {
 impl MemoryBudget {
     /// All parts except the weights.
     pub fn anonymous(&self) -> u64 {
-        self.packed + self.kv_cache + self.scratch + self.blas + self.tokenizer + self.stacks
+        self.packed + self.scratch + self.blas + self.tokenizer + self.stacks
     }
 
     /// The parts that belong to the threads. Models on one pool share them and need the largest.
@@ -166,7 +111,6 @@ fn budget_of(files: ModelFiles<'_>, workload: Workload) -> Result<MemoryBudget, 
     Ok(MemoryBudget {
         weights: weights.tensor_bytes().saturating_sub(released as u64),
         packed: packed as u64,
-        kv_cache: 0,
         scratch: scratch_bytes as u64 * threads as u64 + (size_of::<f32>() * shared_floats) as u64,
         blas: blas_bytes as u64 * threads as u64,
         tokenizer: tokenizer_bytes * measured::TOKENIZER_QUARTERS_PER_BYTE / 4,
@@ -183,27 +127,6 @@ mod tests {
     use crate::gemm_backend::OwnKernels;
 
     #[test]
-    fn a_quantized_tensor_has_the_size_of_its_blocks() {
-        let bytes = |format: ElementFormat| format.bytes(4096 * 256);
-        assert_eq!(bytes(ElementFormat::F32), 4096 * 1024);
-        assert_eq!(bytes(ElementFormat::Q8_0), 4096 * 256 / 32 * 34);
-        assert_eq!(bytes(ElementFormat::Q4_0), 4096 * 256 / 32 * 18);
-        assert_eq!(bytes(ElementFormat::Q4K), 4096 * 144);
-        assert_eq!(bytes(ElementFormat::Q5K), 4096 * 176);
-        assert_eq!(bytes(ElementFormat::Q6K), 4096 * 210);
-        assert_eq!(ElementFormat::Q4K.bytes(257), 2 * 144);
-    }
-
-    #[test]
-    fn the_kv_cache_has_the_size_of_a_known_decoder() {
-        // 32 layers, 8 heads of 128, 8192 tokens, 4 slots, f16.
-        let bytes = kv_cache_bytes([8 * 128; 32], 8192, 4, ElementFormat::F16);
-        assert_eq!(bytes, 2 * 32 * 1024 * 8192 * 4 * 2);
-        // Layers can differ in width.
-        assert_eq!(kv_cache_bytes([64, 128], 10, 1, ElementFormat::F32), 2 * 192 * 10 * 4);
-    }
-
-    #[test]
     fn weights_are_the_sum_of_the_tensors_and_scratch_grows_with_threads() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/models/tiny-bert");
         let gemm = GemmBackend::OpenBlas;
@@ -214,7 +137,7 @@ mod tests {
         assert_eq!(one.weights, four.weights);
         assert_eq!((4 * one.scratch, 4 * one.stacks), (four.scratch, four.stacks));
         assert!(one.scratch >= 4 * 1024 * 32);
-        assert_eq!((one.kv_cache, one.packed), (0, 0));
+        assert_eq!(one.packed, 0);
 
         // In groups of 64 rows; with AMX a group has as many rows as most chunks.
         let gemm = GemmBackend::Own(OwnKernels { isa: Isa::BASELINE, precision: Precision::F32 });

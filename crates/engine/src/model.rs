@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::bert::{Bert, PackedSequences, Scratch, StageTimes};
+use crate::bert::{Bert, ForwardTimes, PackedSequences, Scratch};
 use crate::blas;
 use crate::cancel::Cancel;
 use crate::compute_team::ComputeTeam;
@@ -20,7 +20,7 @@ pub(crate) struct Model {
     config: ModelConfig,
     tokenizer: TextTokenizer,
     bert: Bert,
-    times: Mutex<StageTimes>,
+    times: Mutex<ForwardTimes>,
     cost_model: Mutex<CostModel>,
     /// For chunks that the members of a team compute together, one at a time.
     shared: Mutex<Scratch>,

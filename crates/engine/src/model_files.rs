@@ -9,7 +9,7 @@ use std::io;
 use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
-use crate::error::{ModelError, ModelErrorKind as Kind};
+use crate::error::{ModelError, ModelErrorKind};
 use crate::sigbus_guard::MappedFile;
 
 /// The files of one model inside the program: path within the model folder, and content. The weights are used in place, so
@@ -43,7 +43,7 @@ impl<'a> ModelFiles<'a> {
         if !dir.is_dir() {
             let found = if dir.exists() { "not a folder" } else { "no such folder" };
             let hint = format!("ls -l {}", dir.display());
-            return Err(ModelError::new(Kind::MissingFile, dir, "a model folder", found, hint));
+            return Err(ModelError::new(ModelErrorKind::MissingFile, dir, "a model folder", found, hint));
         }
         Ok(Self { dir, embedded: None })
     }
@@ -102,7 +102,7 @@ impl ModelFile {
         if !bytes.as_ptr().addr().is_multiple_of(align_of::<f32>()) {
             let expected = format!("embedded weights at a multiple of {} bytes", align_of::<f32>());
             let (found, hint) = (format!("{:p}", bytes.as_ptr()), "embed the file in an aligned static");
-            return Err(ModelError::new(Kind::Misaligned, self, expected, found, hint));
+            return Err(ModelError::new(ModelErrorKind::Misaligned, self, expected, found, hint));
         }
         Ok(WeightBytes::Embedded(bytes))
     }

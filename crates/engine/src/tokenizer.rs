@@ -15,7 +15,7 @@ use tokenizers::{
 };
 
 use crate::config::ModelConfig;
-use crate::error::{ModelError, ModelErrorKind as Kind};
+use crate::error::{ModelError, ModelErrorKind};
 use crate::model_files::ModelFile;
 
 mod cuts;
@@ -140,7 +140,13 @@ impl TextTokenizer {
         if words > rows {
             let expected = format!("at most {rows} words, the `vocab_size` of config.json");
             let hint = "tokenizer.json and config.json come from different models: fetch the folder again";
-            return Err(ModelError::new(Kind::Inconsistent, file, expected, words.to_string(), hint));
+            return Err(ModelError::new(
+                ModelErrorKind::Inconsistent,
+                file,
+                expected,
+                words.to_string(),
+                hint,
+            ));
         }
         let template = template_ids(&tokenizer)
             .map_err(|error| ModelError::malformed(file, "a template with a single text", error))?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 
-use crate::error::{EngineError, ModelError, ModelErrorKind as Kind};
+use crate::error::{EngineError, ModelError, ModelErrorKind};
 use crate::model_files::{ModelFile, WeightBytes};
 
 /// The position of the floats of one tensor in the map. [`Weights::floats`] resolves it.
@@ -103,19 +103,19 @@ impl WeightsReader {
         if info.dtype != Dtype::F32 {
             let (expected, found) = (format!("`{name}` as F32"), format!("{:?}", info.dtype));
             let hint = "convert the weights: load the model with torch_dtype=torch.float32 and save it again";
-            return Err(ModelError::new(Kind::WrongDtype, &self.file, expected, found, hint));
+            return Err(ModelError::new(ModelErrorKind::WrongDtype, &self.file, expected, found, hint));
         }
         if info.shape != shape {
             let (expected, found) = (format!("`{name}` of shape {shape:?}"), format!("{:?}", info.shape));
             let hint = "config.json and model.safetensors come from different models: fetch the folder again";
-            return Err(ModelError::new(Kind::WrongShape, &self.file, expected, found, hint));
+            return Err(ModelError::new(ModelErrorKind::WrongShape, &self.file, expected, found, hint));
         }
         let offset_bytes = self.data_start + info.data_offsets.0;
         if !offset_bytes.is_multiple_of(align_of::<f32>()) {
             let expected = format!("`{name}` at a multiple of {} bytes", align_of::<f32>());
             let found = format!("byte {offset_bytes}");
             let hint = "save the weights again with safetensors 0.3.1 or newer, which aligns them";
-            return Err(ModelError::new(Kind::Misaligned, &self.file, expected, found, hint));
+            return Err(ModelError::new(ModelErrorKind::Misaligned, &self.file, expected, found, hint));
         }
         Ok(TensorRef { offset_bytes, len: shape.iter().product() })
     }
@@ -129,7 +129,7 @@ impl WeightsReader {
             };
             let found = format!("none named {}", self.missing.join(", "));
             let hint = "config.json requires more tensors than the weights contain: fetch the folder again";
-            return Err(ModelError::new(Kind::MissingTensor, &self.file, expected, found, hint));
+            return Err(ModelError::new(ModelErrorKind::MissingTensor, &self.file, expected, found, hint));
         }
         // The kernel reads the pages while the model is being built.
         self.bytes.read_ahead();
@@ -143,7 +143,8 @@ fn header_error(file: &Path, bytes: &[u8], error: SafeTensorError) -> ModelError
         file.display()
     );
     let length = format!("{} bytes", bytes.len());
-    let wrong_length = |expected: String| ModelError::new(Kind::WrongLength, file, expected, &length, &hint);
+    let wrong_length =
+        |expected: String| ModelError::new(ModelErrorKind::WrongLength, file, expected, &length, &hint);
     match error {
         SafeTensorError::HeaderTooSmall => {
             wrong_length("a safetensors file (8 bytes of header length first)".into())

@@ -183,7 +183,7 @@ fn vectors_just_beyond_a_bound_violate_it() {
     }
 }
 
-/// The agreement of the first ten decides as well, whatever the vectors are.
+/// The agreement of the first ten decides as well, independently of the vectors.
 #[test]
 fn results_that_change_places_violate_the_bound_of_the_first_ten() {
     let task = task();

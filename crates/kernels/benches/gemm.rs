@@ -16,7 +16,7 @@ mod walk;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use kernels::gemm::{Epilogue, PackedF32, Part, gemm_f32, gemm_unpacked};
+use kernels::gemm::{Epilogue, LinearPart, PackedF32, gemm_f32, gemm_unpacked};
 use kernels::isa::{Isa, Level};
 use kernels::matrix::{Matrix, MatrixMut};
 use kernels::peak_rate::Operation;
@@ -59,7 +59,7 @@ fn values(len: usize) -> Vec<f32> {
 fn pack(columns: usize, inner: usize) -> PackedF32 {
     let (weight, bias) = (values(columns * inner), values(columns));
     let weight = Matrix::new(&weight, columns, inner, inner);
-    PackedF32::pack(&[Part { weight, bias: Some(&bias), scale: 1.0 }]).expect("memory for the weights")
+    PackedF32::pack(&[LinearPart { weight, bias: Some(&bias), scale: 1.0 }]).expect("memory for the weights")
 }
 
 /// Measures a product with packed weights; `stride` is that of the activations.

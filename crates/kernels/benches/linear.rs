@@ -17,7 +17,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use kernels::convert::{RowScale, bf16_from_f32, f16_to_f32, quantize_rows, round_rows};
-use kernels::gemm::{Epilogue, Part};
+use kernels::gemm::{Epilogue, LinearPart};
 use kernels::isa::Isa;
 use kernels::linear::{Linear, Operand, Precision};
 use kernels::matrix::{Matrix, MatrixMut};
@@ -52,7 +52,8 @@ fn values(len: usize) -> Vec<f32> {
 fn layer(isa: Isa, precision: Precision, shape: [usize; 3], epilogue: Epilogue) {
     let [rows, columns, inner] = shape;
     let (weight, bias, x) = (values(columns * inner), values(columns), values(rows * inner));
-    let part = Part { weight: Matrix::new(&weight, columns, inner, inner), bias: Some(&bias), scale: 1.0 };
+    let part =
+        LinearPart { weight: Matrix::new(&weight, columns, inner, inner), bias: Some(&bias), scale: 1.0 };
     let layer = Linear::pack(isa, precision, &[part]).expect("memory for the weights");
     let (mut operand, mut out) = (Operand::default(), vec![0.0; rows * columns]);
     let x = Matrix::new(&x, rows, inner, inner);

@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 pub const ALIGNMENT: usize = 64;
 /// The kernel maps whole pages.
 const PAGE: usize = 4096;
-/// Buffers of at least this size ask for huge pages.
+/// Buffers of at least this size request huge pages.
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Element types for which every bit pattern is a value and zero bytes are one.

@@ -166,7 +166,7 @@ mod cpu {
         has_avx512_vnni() && is_x86_feature_detected!("avx512bf16")
     }
 
-    /// Asks the kernel for the tile registers, once for the whole process: it enables them on request only, and their first
+    /// Requests the tile registers from the kernel, once for the whole process: it enables them on request only, and their first
     /// use without the request ends the process. The request fails when an alternate signal stack is too small for
     /// the larger frame.
     pub fn has_amx() -> bool {

@@ -1,7 +1,7 @@
 //! CPU kernels for transformer models, and the thread team that runs them. No files, no models, no network.
 //!
 //! Weights are packed once, when a model is loaded; activations are row-major and never packed. Each element of a product
-//! is one chain of multiply-adds in the order of `k`, whatever the number of rows, columns or threads is, so a row of a
+//! is one chain of multiply-adds in the order of `k`, for any number of rows, columns or threads, so a row of a
 //! result does not depend on its batch or on the split of the work, in any precision.
 //!
 //! | module | purpose |

@@ -16,7 +16,7 @@ use std::ops::Range;
 use crate::buffer::{Buffer, Element};
 use crate::convert::{RowScale, quantize_rows, round_rows, split_rows};
 use crate::gemm::{
-    Epilogue, PackedBf16, PackedF32, PackedInt8, Part, Terms, gemm_bf16, gemm_f32, gemm_int8,
+    Epilogue, LinearPart, PackedBf16, PackedF32, PackedInt8, Terms, gemm_bf16, gemm_f32, gemm_int8,
     int8_row_elements,
 };
 use crate::isa::Isa;
@@ -39,10 +39,10 @@ pub enum Precision {
 /// The weights and the bias of a layer, packed for an instruction set.
 pub struct Linear {
     isa: Isa,
-    packed: Packed,
+    packed: PackedWeights,
 }
 
-enum Packed {
+enum PackedWeights {
     F32(PackedF32),
     Bf16(PackedBf16),
     Int8(PackedInt8),
@@ -52,9 +52,9 @@ enum Packed {
 macro_rules! each {
     ($packed:expr, $w:ident => $call:expr) => {
         match $packed {
-            Packed::F32($w) => $call,
-            Packed::Bf16($w) => $call,
-            Packed::Int8($w) => $call,
+            PackedWeights::F32($w) => $call,
+            PackedWeights::Bf16($w) => $call,
+            PackedWeights::Int8($w) => $call,
         }
     };
 }
@@ -62,12 +62,12 @@ macro_rules! each {
 impl Linear {
     /// Packs the parts, which become adjacent columns of one product. Fails when the kernel refuses the memory, or when int8 has
     /// more than 66,311 `k`; panics when the parts differ in their number of `k`, or a bias has another length than its part.
-    pub fn pack(isa: Isa, precision: Precision, parts: &[Part<'_>]) -> io::Result<Linear> {
+    pub fn pack(isa: Isa, precision: Precision, parts: &[LinearPart<'_>]) -> io::Result<Linear> {
         let packed = match precision {
-            Precision::F32 => Packed::F32(PackedF32::pack(parts)?),
-            Precision::Bf16 => Packed::Bf16(PackedBf16::pack(parts, Terms::One)?),
-            Precision::Bf16x3 => Packed::Bf16(PackedBf16::pack(parts, Terms::Two)?),
-            Precision::Int8 => Packed::Int8(PackedInt8::pack(parts)?),
+            Precision::F32 => PackedWeights::F32(PackedF32::pack(parts)?),
+            Precision::Bf16 => PackedWeights::Bf16(PackedBf16::pack(parts, Terms::One)?),
+            Precision::Bf16x3 => PackedWeights::Bf16(PackedBf16::pack(parts, Terms::Two)?),
+            Precision::Int8 => PackedWeights::Int8(PackedInt8::pack(parts)?),
         };
         Ok(Linear { isa, packed })
     }
@@ -110,10 +110,10 @@ impl Linear {
     /// The format.
     pub fn precision(&self) -> Precision {
         match &self.packed {
-            Packed::F32(_) => Precision::F32,
-            Packed::Bf16(w) if w.terms() == Terms::One => Precision::Bf16,
-            Packed::Bf16(_) => Precision::Bf16x3,
-            Packed::Int8(_) => Precision::Int8,
+            PackedWeights::F32(_) => Precision::F32,
+            PackedWeights::Bf16(w) if w.terms() == Terms::One => Precision::Bf16,
+            PackedWeights::Bf16(_) => Precision::Bf16x3,
+            PackedWeights::Int8(_) => Precision::Int8,
         }
     }
 
@@ -125,9 +125,9 @@ impl Linear {
         let precision = self.precision();
         assert!(x.precision == precision, "rows in {:?} for a layer in {precision:?}", x.precision);
         match (&self.packed, x.rows) {
-            (Packed::F32(w), Rows::F32(x)) => gemm_f32(self.isa, x, w, panels, epilogue, out),
-            (Packed::Bf16(w), Rows::Bf16(x)) => gemm_bf16(self.isa, x, w, panels, epilogue, out),
-            (Packed::Int8(w), Rows::Int8(x, scales)) => {
+            (PackedWeights::F32(w), Rows::F32(x)) => gemm_f32(self.isa, x, w, panels, epilogue, out),
+            (PackedWeights::Bf16(w), Rows::Bf16(x)) => gemm_bf16(self.isa, x, w, panels, epilogue, out),
+            (PackedWeights::Int8(w), Rows::Int8(x, scales)) => {
                 gemm_int8(self.isa, x, scales, w, panels, epilogue, out);
             }
             _ => unreachable!("the precisions are equal"),

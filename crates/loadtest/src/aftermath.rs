@@ -5,13 +5,13 @@ use std::time::Duration;
 use crate::metrics::Sample;
 use crate::probe::{is_healthy, wait_until};
 use crate::server::Server;
-use crate::{Check, FAULT_RESPONSE, PANIC, RESOURCE_LEAK};
+use crate::{FAULT_RESPONSE, PANIC, RESOURCE_LEAK, ScenarioCheck};
 
 /// Longer than the time limits of connections whose clients have left.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Compares a server with its state before the load, when no client but this one is left.
-pub fn checks(server: &mut Server, before: &Sample) -> anyhow::Result<[Check; 3]> {
+pub fn checks(server: &mut Server, before: &Sample) -> anyhow::Result<[ScenarioCheck; 3]> {
     let lazy_threads = lazy_threads();
     let recovers = wait_until(TIMEOUT, || is_healthy(server.address()));
     let mut after = server.sample();
@@ -21,14 +21,14 @@ pub fn checks(server: &mut Server, before: &Sample) -> anyhow::Result<[Check; 3]
     });
     let (exit, panics) = (server.exit_code()?, server.panics());
     Ok([
-        Check::new(
+        ScenarioCheck::new(
             &FAULT_RESPONSE,
             "a valid request is still answered",
             recovers,
             "200",
             if recovers { "200" } else { "not 200" },
         ),
-        Check::new(
+        ScenarioCheck::new(
             &RESOURCE_LEAK,
             "no connection and no permit remains",
             is_settled,
@@ -44,7 +44,7 @@ pub fn checks(server: &mut Server, before: &Sample) -> anyhow::Result<[Check; 3]
                 },
             ),
         ),
-        Check::new(
+        ScenarioCheck::new(
             &PANIC,
             "no panic",
             exit.is_none() && panics.is_empty(),

@@ -9,8 +9,8 @@ use process::Runner;
 use crate::container;
 use crate::curve::Curve;
 use crate::server::Server;
-use crate::spike::{self, Kind, Phases};
-use crate::{BIG_HOST_TOO_SMALL, Check, OOM_KILL, big_model};
+use crate::spike::{self, Phases, RequestKind};
+use crate::{BIG_HOST_TOO_SMALL, OOM_KILL, ScenarioCheck, big_model};
 
 const MEMORY: &str = "8g";
 /// A smaller peak does not show what happens on such a host.
@@ -31,7 +31,7 @@ pub fn run(
     template: &Path,
     time: Duration,
     runner: &Runner,
-) -> anyhow::Result<(Vec<Check>, Curve)> {
+) -> anyhow::Result<(Vec<ScenarioCheck>, Curve)> {
     let folder = tempfile::tempdir()?;
     runner.events().step("writing a model of several GB");
     let bytes = big_model::write(template, folder.path())?;
@@ -50,7 +50,7 @@ pub fn run(
     let measurement = spike::measure(&server, server.pid()?, &requests(), phases, runner)?;
     let mut checks = spike::judge(&measurement);
     let peak = measurement.curve.resident_mib.iter().copied().fold(0.0, f64::max) * f64::from(1 << 20);
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &BIG_HOST_TOO_SMALL,
         "model and load need the memory",
         peak >= PEAK_BYTES_MIN,
@@ -59,7 +59,7 @@ pub fn run(
     ));
     let state = container::inspect(runner, &name, "{{.State.OOMKilled}} {{.State.Running}}")?;
     let is_alive = state == "false true";
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &OOM_KILL,
         "the kernel kills nothing",
         is_alive,
@@ -71,11 +71,11 @@ pub fn run(
 
 /// Large bodies and responses that are read late, and embeddings beside them. A word of this length is one token, so the
 /// requests take memory and little time: the model needs seconds for one batch.
-fn requests() -> Vec<Kind> {
+fn requests() -> Vec<RequestKind> {
     let word = "a".repeat(WORD_BYTES);
     let words = serde_json::json!({ "inputs": vec![word; WORDS] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
-    let kind = |clients, path, body: serde_json::Value, read_after_s| Kind {
+    let kind = |clients, path, body: serde_json::Value, read_after_s| RequestKind {
         clients,
         path,
         body: body.to_string().into_bytes(),

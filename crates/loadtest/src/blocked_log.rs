@@ -10,7 +10,7 @@ use crate::http_client::Client;
 use crate::probe::is_healthy;
 use crate::process_memory::{MIB, Resident, peak_during};
 use crate::server::Server;
-use crate::{BOUNDED_MEMORY, Check, FAULT_RESPONSE};
+use crate::{BOUNDED_MEMORY, FAULT_RESPONSE, ScenarioCheck};
 
 const CONNECTIONS: usize = 16;
 const REQUESTS: usize = 250;
@@ -20,7 +20,7 @@ const PATH_BYTES: usize = 12_000;
 const GROWTH_MIB_MAX: f64 = 8.0;
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<ScenarioCheck>> {
     let mut checks = Vec::new();
     for form in ["text", "json"] {
         let server = Server::start_with_unread_log(binary, &["--model", model, "--log-format", form])?;
@@ -36,14 +36,14 @@ pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Ch
         })?;
         let healthy = before && is_healthy(server.address());
         let growth = (peak.total - idle.total) / MIB;
-        checks.push(Check::new(
+        checks.push(ScenarioCheck::new(
             &BOUNDED_MEMORY,
             format!("memory of a blocked {form} log"),
             growth < GROWTH_MIB_MAX,
             format!("less than {GROWTH_MIB_MAX} MiB above idle"),
             format!("{growth:.1} MiB above idle after {} long paths", CONNECTIONS * REQUESTS),
         ));
-        checks.push(Check::new(
+        checks.push(ScenarioCheck::new(
             &FAULT_RESPONSE,
             format!("requests with a blocked {form} log"),
             statuses == CONNECTIONS * REQUESTS && healthy,

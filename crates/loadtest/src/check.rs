@@ -3,7 +3,7 @@ use serde::{Serialize, Serializer};
 
 /// One promise, compared with what was observed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
+pub struct ScenarioCheck {
     #[serde(serialize_with = "code_id")]
     code: &'static Code,
     name: String,
@@ -17,7 +17,7 @@ fn code_id<S: Serializer>(code: &&'static Code, serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(code.id)
 }
 
-impl Check {
+impl ScenarioCheck {
     /// `name` says what is checked, within the scenario; `code` is reported if `passed` is false.
     pub fn new(
         code: &'static Code,

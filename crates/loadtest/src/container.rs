@@ -9,13 +9,13 @@ use process::{Runner, Task};
 
 use crate::overload::{self, Load};
 use crate::server::Server;
-use crate::{Check, MEMORY_REFUSAL, OOM_KILL, QUOTA_THREADS};
+use crate::{MEMORY_REFUSAL, OOM_KILL, QUOTA_THREADS, ScenarioCheck};
 
 const ENGINE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A refusal happens before anything is loaded.
 const REFUSAL_SECONDS_MAX: f64 = 1.0;
 
-pub fn run(image: &str, model: &Path, load: &Load<'_>) -> anyhow::Result<Vec<Check>> {
+pub fn run(image: &str, model: &Path, load: &Load<'_>) -> anyhow::Result<Vec<ScenarioCheck>> {
     let mut checks = vec![refuses_a_model_that_cannot_fit(load.runner, image, model)?];
     let name = format!("muslin-loadtest-{}", std::process::id());
     let start = |further: &[&str]| {
@@ -28,7 +28,7 @@ pub fn run(image: &str, model: &Path, load: &Load<'_>) -> anyhow::Result<Vec<Che
     checks.push(judge_threads(&server.log(), server.sample()?.blas_threads));
     let state = inspect(load.runner, &name, "{{.State.OOMKilled}} {{.State.Running}}")?;
     drop(server);
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &OOM_KILL,
         "the kernel kills nothing",
         state == "false true",
@@ -39,9 +39,9 @@ pub fn run(image: &str, model: &Path, load: &Load<'_>) -> anyhow::Result<Vec<Che
 }
 
 /// The affinity mask of a container with a quota has all CPUs of the machine.
-fn judge_threads(log: &str, blas_threads: f64) -> Check {
+fn judge_threads(log: &str, blas_threads: f64) -> ScenarioCheck {
     let of_log = log.lines().find_map(|line| line.split_once(" compute threads=")?.1.split(' ').next());
-    Check::new(
+    ScenarioCheck::new(
         &QUOTA_THREADS,
         "threads follow the CPU quota",
         of_log == Some("1") && blas_threads == 1.0,
@@ -51,7 +51,11 @@ fn judge_threads(log: &str, blas_threads: f64) -> Check {
 }
 
 /// 64 MiB for a model of 87 MiB: refused in one line, before anything is loaded.
-fn refuses_a_model_that_cannot_fit(runner: &Runner, image: &str, model: &Path) -> anyhow::Result<Check> {
+fn refuses_a_model_that_cannot_fit(
+    runner: &Runner,
+    image: &str,
+    model: &Path,
+) -> anyhow::Result<ScenarioCheck> {
     let name = format!("muslin-refusal-{}", std::process::id());
     let mut command = docker_run(image, &name, model, &["--memory", "64m", "--memory-swap", "64m"]);
     command.args(["serve", "--model", "minilm=/model", "--listen", "127.0.0.1:0"]);
@@ -64,7 +68,7 @@ fn refuses_a_model_that_cannot_fit(runner: &Runner, image: &str, model: &Path) -
 }
 
 /// `state` is OOMKilled, StartedAt and FinishedAt of the container.
-fn judge_refusal(code: i32, stderr: &str, state: &str) -> Check {
+fn judge_refusal(code: i32, stderr: &str, state: &str) -> ScenarioCheck {
     let mut fields = state.split(' ');
     let killed = fields.next().unwrap_or_default();
     let mut time = || fields.next()?.parse::<Timestamp>().ok();
@@ -72,7 +76,7 @@ fn judge_refusal(code: i32, stderr: &str, state: &str) -> Check {
         (Some(start), Some(end)) => Some(end.duration_since(start).as_secs_f64()),
         _ => None,
     };
-    Check::new(
+    ScenarioCheck::new(
         &MEMORY_REFUSAL,
         "a model that cannot fit is refused",
         code == 2

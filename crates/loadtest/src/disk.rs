@@ -13,12 +13,12 @@ use diag::Diagnostic;
 use crate::http_client::Client;
 use crate::probe::{is_healthy, status, wait_until};
 use crate::server::Server;
-use crate::{Check, MODEL_REMOVED, NOT_MEASURED, RELOAD, TOUCHED_WEIGHTS, TRUNCATED_WEIGHTS};
+use crate::{MODEL_REMOVED, NOT_MEASURED, RELOAD, ScenarioCheck, TOUCHED_WEIGHTS, TRUNCATED_WEIGHTS};
 
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 const WEIGHTS: &str = "model.safetensors";
 
-pub fn run(binary: &Path, model: &Path) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &Path) -> anyhow::Result<Vec<ScenarioCheck>> {
     let scratch = tempfile::tempdir().context("creating a folder for a copy of the model")?;
     let folder = scratch.path().join("model");
     copy(model, &folder)?;
@@ -35,7 +35,7 @@ pub fn run(binary: &Path, model: &Path) -> anyhow::Result<Vec<Check>> {
     std::fs::File::options().write(true).open(&weights)?.set_modified(UNIX_EPOCH)?;
     let ready = status(address, "/readyz");
     let is_served = is_healthy(address);
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &TOUCHED_WEIGHTS,
         "weights with new times and the same bytes",
         is_served && ready == Ok(200),
@@ -52,7 +52,7 @@ pub fn run(binary: &Path, model: &Path) -> anyhow::Result<Vec<Check>> {
         Ok(response) => response.status.to_string(),
         Err(error) => error.to_string(),
     };
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &TRUNCATED_WEIGHTS,
         "weights truncated under the server",
         matches!(&response, Ok(response) if response.status == 503) && ready == Ok(503) && exit.is_none(),
@@ -69,7 +69,7 @@ pub fn run(binary: &Path, model: &Path) -> anyhow::Result<Vec<Check>> {
     std::fs::rename(&restored, &weights)?;
     server.signal("HUP")?;
     let is_back = wait_until(SETTLE_TIMEOUT, || is_healthy(address));
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &RELOAD,
         "a reload restores service",
         is_back,
@@ -82,7 +82,7 @@ pub fn run(binary: &Path, model: &Path) -> anyhow::Result<Vec<Check>> {
     server.signal("HUP")?;
     let is_refused = wait_until(SETTLE_TIMEOUT, || server.log().contains("reload_failed"));
     let after = is_healthy(address);
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &MODEL_REMOVED,
         "the model folder is removed",
         before && is_refused && after,

@@ -7,7 +7,7 @@ use process::Runner;
 
 use crate::server::Server;
 use crate::traffic::{Outcomes, Traffic};
-use crate::{Check, DRAIN_DEADLINE, DRAIN_LOST_REQUEST, DRAIN_NOT_UNDER_LOAD};
+use crate::{DRAIN_DEADLINE, DRAIN_LOST_REQUEST, DRAIN_NOT_UNDER_LOAD, ScenarioCheck};
 
 const CLIENTS: usize = 100;
 const REQUESTS_PER_SECOND: f64 = 400.0;
@@ -18,7 +18,12 @@ const DEADLINE_SECONDS: u64 = 10;
 /// Beyond the deadline: the last response and the closing of connections.
 const SLACK: Duration = Duration::from_secs(3);
 
-pub fn run(binary: &Path, model: &str, bodies: &[Vec<u8>], runner: &Runner) -> anyhow::Result<Vec<Check>> {
+pub fn run(
+    binary: &Path,
+    model: &str,
+    bodies: &[Vec<u8>],
+    runner: &Runner,
+) -> anyhow::Result<Vec<ScenarioCheck>> {
     let deadline = format!("{DEADLINE_SECONDS} s");
     let arguments = ["--model", model, "--max-inflight", "64", "--drain-timeout", &deadline];
     let mut server = Server::start(binary, &arguments)?;
@@ -42,12 +47,12 @@ pub fn run(binary: &Path, model: &str, bodies: &[Vec<u8>], runner: &Runner) -> a
 }
 
 /// `exit` is the exit code and the time since the signal; `None` while the server runs.
-fn judge(outcomes: &Outcomes, exit: Option<(i32, Duration)>) -> Vec<Check> {
+fn judge(outcomes: &Outcomes, exit: Option<(i32, Duration)>) -> Vec<ScenarioCheck> {
     let unexpected = outcomes.unexpected(&[200, 429, 503]);
     let (accepted, throttled, draining) = (outcomes.count(200), outcomes.count(429), outcomes.count(503));
     let first_lost = outcomes.lost.first().map(|reason| format!(" ({reason})")).unwrap_or_default();
     vec![
-        Check::new(
+        ScenarioCheck::new(
             &DRAIN_LOST_REQUEST,
             "every request is answered",
             unexpected.is_empty() && outcomes.lost.is_empty() && accepted > 0,
@@ -59,14 +64,14 @@ fn judge(outcomes: &Outcomes, exit: Option<(i32, Duration)>) -> Vec<Check> {
                 outcomes.lost.len(),
             ),
         ),
-        Check::new(
+        ScenarioCheck::new(
             &DRAIN_NOT_UNDER_LOAD,
             "the drain happens under load",
             draining > 0 && outcomes.not_connected > 0,
             "requests before, during and after the drain",
             format!("{draining} during, {} after", outcomes.not_connected),
         ),
-        Check::new(
+        ScenarioCheck::new(
             &DRAIN_DEADLINE,
             "exit within the deadline",
             matches!(exit, Some((0, _))),

@@ -11,7 +11,7 @@ use crate::aftermath::{holds_nothing, lazy_threads};
 use crate::http_client::post_request;
 use crate::probe::{TIMEOUT, is_healthy, wait_until};
 use crate::server::Server;
-use crate::{Check, DESCRIPTORS, FAULT_RESPONSE, NOT_MEASURED, RESOURCE_LEAK};
+use crate::{DESCRIPTORS, FAULT_RESPONSE, NOT_MEASURED, RESOURCE_LEAK, ScenarioCheck};
 
 /// Time limits of the server, short enough to wait for.
 const LIMITS: [&str; 8] = [
@@ -30,14 +30,14 @@ const SLOW_READERS: usize = 8;
 const DISCONNECTS: usize = 50;
 const DESCRIPTORS_MAX: u32 = 40;
 
-pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<ScenarioCheck>> {
     let arguments = [&["--model", model][..], &LIMITS[..]].concat();
     let mut server = Server::start(binary, &arguments)?;
     if !is_healthy(server.address()) {
         return Err(Diagnostic::new(&NOT_MEASURED, "the server does not answer before any fault").into());
     }
     let before = server.sample()?;
-    let mut checks: Vec<Check> = malformed_requests()
+    let mut checks: Vec<ScenarioCheck> = malformed_requests()
         .into_iter()
         .map(|(name, allowed, request)| {
             let found = first_status(server.address(), &request);
@@ -53,7 +53,7 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
         after.as_ref().is_ok_and(|after| holds_nothing(after, &before, lazy_threads()))
     });
     let after = after?;
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &RESOURCE_LEAK,
         "no permit and no thread remains",
         is_settled && server.exit_code()?.is_none(),
@@ -71,10 +71,10 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
 
 /// A fault is handled if its outcome is as expected and a valid request succeeds afterwards. What was sent may occupy the
 /// server until its time limit.
-fn fault(address: SocketAddr, name: &str, expected: &str, found: String, as_expected: bool) -> Check {
+fn fault(address: SocketAddr, name: &str, expected: &str, found: String, as_expected: bool) -> ScenarioCheck {
     let recovers = wait_until(SETTLE_TIMEOUT, || is_healthy(address));
     let suffix = if recovers { "" } else { "; a valid request fails afterwards" };
-    Check::new(
+    ScenarioCheck::new(
         &FAULT_RESPONSE,
         name,
         as_expected && recovers,
@@ -83,7 +83,7 @@ fn fault(address: SocketAddr, name: &str, expected: &str, found: String, as_expe
     )
 }
 
-fn misbehaving_clients(address: SocketAddr) -> [Check; 3] {
+fn misbehaving_clients(address: SocketAddr) -> [ScenarioCheck; 3] {
     let half_open: Vec<_> = (0..HALF_OPEN).filter_map(|number| half_open(address, number)).collect();
     let opened = half_open.len();
     let healthy = is_healthy(address);
@@ -201,7 +201,7 @@ fn send_and_disconnect(address: SocketAddr) -> Option<()> {
 }
 
 /// More connections than the process may have descriptors: it must wait, not spin and not exit.
-fn descriptor_exhaustion(binary: &Path, arguments: &[&str]) -> anyhow::Result<Check> {
+fn descriptor_exhaustion(binary: &Path, arguments: &[&str]) -> anyhow::Result<ScenarioCheck> {
     let mut server = Server::start_with_descriptors(binary, DESCRIPTORS_MAX, arguments)?;
     let connections: Vec<_> =
         (0..3 * DESCRIPTORS_MAX).filter_map(|_| connect(server.address()).ok()).collect();
@@ -212,7 +212,7 @@ fn descriptor_exhaustion(binary: &Path, arguments: &[&str]) -> anyhow::Result<Ch
     let recovers = wait_until(SETTLE_TIMEOUT, || is_healthy(server.address()));
     let seconds = started.elapsed().as_secs_f64();
     let exit = server.exit_code()?;
-    Ok(Check::new(
+    Ok(ScenarioCheck::new(
         &DESCRIPTORS,
         "no file descriptors left",
         is_logged && recovers && exit.is_none(),

@@ -10,7 +10,7 @@ use crate::http_client::connect;
 use crate::probe::TIMEOUT;
 use crate::server::Server;
 use crate::victim::{self, attacker, is_served};
-use crate::{CLIENT_BLOCKED, Check};
+use crate::{CLIENT_BLOCKED, ScenarioCheck};
 
 /// The default of `--max-connections`, and the backlog of a listener behind it.
 const CONNECTIONS: usize = 1024;
@@ -22,7 +22,7 @@ const BODY_HEAD: &str = "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncont
                          content-length: 100000\r\n\r\n{";
 const PARTIAL_HEAD: &str = "POST /v1/embeddings HTTP/1.1\r\nhost: local";
 
-pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<ScenarioCheck>> {
     let mut checks = Vec::new();
     let server = Server::start(binary, &["--model", model])?;
     let address = server.address();
@@ -52,7 +52,12 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
 }
 
 /// `healthcheck` from the address of the attack, and requests from another one.
-fn service(binary: &Path, address: SocketAddr, attack: &str, held: usize) -> anyhow::Result<[Check; 2]> {
+fn service(
+    binary: &Path,
+    address: SocketAddr,
+    attack: &str,
+    held: usize,
+) -> anyhow::Result<[ScenarioCheck; 2]> {
     let check = Command::new(binary)
         .env_clear()
         .args(["healthcheck", "--address", &address.to_string()])
@@ -60,7 +65,7 @@ fn service(binary: &Path, address: SocketAddr, attack: &str, held: usize) -> any
         .stderr(Stdio::null())
         .status()?;
     Ok([
-        Check::new(
+        ScenarioCheck::new(
             &CLIENT_BLOCKED,
             format!("{attack}: healthcheck"),
             check.success(),

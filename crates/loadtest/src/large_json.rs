@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::shared_latency::{Limit, TIMEOUT, embed, probe};
 use crate::traffic::Outcomes;
 use crate::two_clients::{KeyFile, LOAD, OTHER};
-use crate::{Check, UNEXPECTED_RESPONSE};
+use crate::{ScenarioCheck, UNEXPECTED_RESPONSE};
 
 /// Connections of the client that sends the load; their bodies fit its share of the default of 64 MiB.
 const CONNECTIONS: usize = 6;
@@ -23,7 +23,7 @@ const BODY_BYTES: usize = 8_000_000;
 /// Inputs of one request: the default limit. The response has 9 MB of JSON.
 const INPUTS: usize = 2048;
 
-pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<ScenarioCheck>> {
     let keys = KeyFile::create()?;
     let path = keys.path();
     // One thread of HTTP: with more, both would have to be busy at the same time to delay a probe.
@@ -46,10 +46,10 @@ pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Ch
     Ok(checks)
 }
 
-fn statuses(name: &str, load: &Outcomes, probes: &Outcomes) -> Check {
+fn statuses(name: &str, load: &Outcomes, probes: &Outcomes) -> ScenarioCheck {
     let unexpected = [load.unexpected(&[200, 429]), probes.unexpected(&[200])].concat();
     let lost = load.lost.len() + probes.lost.len();
-    Check::new(
+    ScenarioCheck::new(
         &UNEXPECTED_RESPONSE,
         format!("{name} are served"),
         load.count(200) > 0 && unexpected.is_empty() && lost == 0,

@@ -2,9 +2,9 @@
 //!
 //! - [`SCENARIOS`] and [`Context`]: what to run and against which files; [`Scenario::run`] starts the server, loads it and
 //!   returns a [`ScenarioReport`]. [`Selection`] and [`Budget`] decide which ones run, and for how long.
-//! - [`Check`]: one promise of docs/server.md with the expected and the observed value. A check that does not hold is a
+//! - [`ScenarioCheck`]: one promise of docs/server.md with the expected and the observed value. A check that does not hold is a
 //!   [`diag::Diagnostic`] of class [`diag::Class::Violation`]; [`CODES`] lists the codes.
-//! - [`Report`]: all scenarios of a run, as text or JSON.
+//! - [`LoadReport`]: all scenarios of a run, as text or JSON.
 //!
 //! The crate uses only the command line, the HTTP interface and the log of the server. It does not depend on the server or on
 //! the pipeline that builds it. It prints nothing; the binary `loadtest` does.
@@ -50,11 +50,11 @@ mod unread_responses;
 mod victim;
 mod workload;
 
-pub use check::Check;
+pub use check::ScenarioCheck;
 pub use codes::*;
 pub use context::Context;
 pub use curve::Curve;
-pub use report::{Report, ScenarioReport};
+pub use report::{LoadReport, ScenarioReport};
 pub use scenario::{SCENARIOS, Scenario, Time};
 pub use selection::{Budget, Selection};
 

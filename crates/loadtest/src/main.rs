@@ -13,7 +13,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, ValueEnum};
 use diag::render::{Style, human, json};
 use diag::{Diagnostic, Event, Events};
-use loadtest::{Budget, Context, Report, SCENARIOS, SERVER_NOT_STARTED, Selection};
+use loadtest::{Budget, Context, LoadReport, SCENARIOS, SERVER_NOT_STARTED, Selection};
 use process::Runner;
 use units::TimeSpan;
 
@@ -87,9 +87,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Some(id) = &cli.explain {
-        let code = loadtest::CODES.iter().find(|code| code.id == id);
-        let code = code.with_context(|| format!("`{id}` is not a code of loadtest"))?;
-        print(&diag::explain(code))?;
+        let mut known = loadtest::CODES.iter().chain(diag::CODES);
+        let unknown =
+            || diag::unknown_code(id, loadtest::CODES.iter().map(|code| code.id), "docs/benchmarks.md");
+        print(&diag::explain(known.find(|code| code.id == id).ok_or_else(unknown)?))?;
         return Ok(ExitCode::SUCCESS);
     }
     let binary = std::path::absolute(cli.binary.unwrap_or_default()).context("the path of the server")?;
@@ -129,7 +130,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         reports.push(report);
     }
-    let report = Report::new(reports);
+    let report = LoadReport::new(reports);
     match cli.format {
         Format::Human => print(&format!("\n{}", report.summary()))?,
         Format::Json => print(&report.json()?)?,

@@ -13,7 +13,7 @@ use crate::metrics::Sample;
 use crate::server::Server;
 use crate::traffic::{Outcomes, Traffic};
 use crate::{
-    ACCEPTED_RATE, Check, LATENCY, MEMORY_GROWTH, NOT_MEASURED, NOT_SATURATED, THREAD_COUNT,
+    ACCEPTED_RATE, LATENCY, MEMORY_GROWTH, NOT_MEASURED, NOT_SATURATED, ScenarioCheck, THREAD_COUNT,
     UNEXPECTED_RESPONSE,
 };
 
@@ -130,7 +130,7 @@ fn full_queue_s(max_inflight: usize, clients: usize, capacity: f64) -> f64 {
 }
 
 /// Compares a measurement with the promises of docs/server.md.
-pub fn judge(measurement: &Measurement) -> Vec<Check> {
+pub fn judge(measurement: &Measurement) -> Vec<ScenarioCheck> {
     let Measurement { outcomes, samples, .. } = measurement;
     let mut checks = vec![
         judge_responses(outcomes),
@@ -146,7 +146,7 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
             .fold((f64::MAX, 0.0), |(low, high): (f64, f64), v| (low.min(v), high.max(v)))
     };
     let (low, high) = range(|sample| sample.resident_bytes);
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &MEMORY_GROWTH,
         "resident memory is constant",
         settled.len() > 2 && high <= low * (1.0 + RESIDENT_SPREAD_MAX),
@@ -160,7 +160,7 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
         ),
     ));
     let (fewest, most) = range(|sample| sample.threads);
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &THREAD_COUNT,
         "the number of threads is constant",
         settled.len() > 2 && fewest == most,
@@ -170,10 +170,10 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
     checks
 }
 
-fn judge_responses(outcomes: &Outcomes) -> Check {
+fn judge_responses(outcomes: &Outcomes) -> ScenarioCheck {
     let unexpected = outcomes.unexpected(&[200, 429]);
     let lost = outcomes.lost.len() + outcomes.not_connected;
-    Check::new(
+    ScenarioCheck::new(
         &UNEXPECTED_RESPONSE,
         "no error but 429",
         unexpected.is_empty() && lost == 0 && outcomes.without_retry_after == 0 && outcomes.count(200) > 0,
@@ -188,9 +188,9 @@ fn judge_responses(outcomes: &Outcomes) -> Check {
     )
 }
 
-fn judge_saturation(outcomes: &Outcomes) -> Check {
+fn judge_saturation(outcomes: &Outcomes) -> ScenarioCheck {
     let (accepted, throttled) = (outcomes.count(200), outcomes.count(429));
-    Check::new(
+    ScenarioCheck::new(
         &NOT_SATURATED,
         "the server is overloaded",
         throttled > 0,
@@ -199,10 +199,10 @@ fn judge_saturation(outcomes: &Outcomes) -> Check {
     )
 }
 
-fn judge_accepted(measurement: &Measurement) -> Check {
+fn judge_accepted(measurement: &Measurement) -> ScenarioCheck {
     let accepted = measurement.outcomes.count(200) as f64 / measurement.seconds;
     let accepted_min = ACCEPTED_SHARE_MIN * measurement.capacity;
-    Check::new(
+    ScenarioCheck::new(
         &ACCEPTED_RATE,
         "accepted requests per second",
         accepted >= accepted_min,
@@ -215,11 +215,11 @@ fn judge_accepted(measurement: &Measurement) -> Check {
     )
 }
 
-fn judge_latency(measurement: &Measurement) -> Check {
+fn judge_latency(measurement: &Measurement) -> ScenarioCheck {
     let wait_max = full_queue_s(measurement.max_inflight, measurement.clients, measurement.capacity);
     let p99_max = 3.0 * measurement.unloaded_p99 + wait_max;
     let (p50, p99) = (measurement.outcomes.percentile(50.0), measurement.outcomes.percentile(99.0));
-    Check::new(
+    ScenarioCheck::new(
         &LATENCY,
         "p99 of accepted requests",
         p99.is_some_and(|p99| p99 <= p99_max),

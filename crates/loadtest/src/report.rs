@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use diag::{Code, Diagnostic, Diagnostics};
 use serde::Serialize;
 
-use crate::{Check, Curve, NOT_MEASURED};
+use crate::{Curve, NOT_MEASURED, ScenarioCheck};
 
 /// Version of the JSON document; raised when a field changes its meaning or is removed.
 const SCHEMA_VERSION: u32 = 1;
@@ -14,7 +14,7 @@ pub struct ScenarioReport {
     /// Name of the scenario.
     pub scenario: String,
     /// Every check, in the order in which it was made.
-    pub checks: Vec<Check>,
+    pub checks: Vec<ScenarioCheck>,
     /// Why the scenario ended without a result.
     #[serde(skip)]
     pub errors: Diagnostics,
@@ -61,12 +61,12 @@ impl ScenarioReport {
 
 /// All scenarios of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
+pub struct LoadReport {
     schema_version: u32,
     scenarios: Vec<ScenarioReport>,
 }
 
-impl Report {
+impl LoadReport {
     /// A run of these scenarios.
     pub fn new(scenarios: Vec<ScenarioReport>) -> Self {
         Self { schema_version: SCHEMA_VERSION, scenarios }
@@ -119,7 +119,7 @@ impl Report {
         #[derive(Serialize)]
         struct Document<'a> {
             #[serde(flatten)]
-            report: &'a Report,
+            report: &'a LoadReport,
             diagnostics: Diagnostics,
         }
         let document = Document { report: self, diagnostics: self.problems() };
@@ -132,9 +132,10 @@ mod tests {
     use super::*;
     use crate::LATENCY;
 
-    fn report(passed: bool) -> Report {
-        let checks = vec![Check::new(&LATENCY, "p99 of accepted requests", passed, "at most 90 ms", "80 ms")];
-        Report::new(vec![ScenarioReport {
+    fn report(passed: bool) -> LoadReport {
+        let checks =
+            vec![ScenarioCheck::new(&LATENCY, "p99 of accepted requests", passed, "at most 90 ms", "80 ms")];
+        LoadReport::new(vec![ScenarioReport {
             scenario: "overload".into(),
             checks,
             seconds: 312.25,
@@ -179,8 +180,8 @@ mod tests {
     #[test]
     fn rejects_a_run_without_scenarios_or_checks() {
         let empty =
-            Report::new(vec![ScenarioReport { scenario: "drain".into(), ..ScenarioReport::default() }]);
-        for report in [Report::new(Vec::new()), empty] {
+            LoadReport::new(vec![ScenarioReport { scenario: "drain".into(), ..ScenarioReport::default() }]);
+        for report in [LoadReport::new(Vec::new()), empty] {
             assert_eq!(diag::exit_code(&report.problems().0), 2);
         }
     }

@@ -7,8 +7,8 @@ use crate::context::Context;
 use crate::report::ScenarioReport;
 use crate::server::Server;
 use crate::{
-    Check, Curve, NO_IMAGE, big_host, container, disk, drain, faults, idle_connections, malformed, overload,
-    peak, slow_body, soak, spike, timeouts, workload,
+    Curve, NO_IMAGE, ScenarioCheck, big_host, container, disk, drain, faults, idle_connections, malformed,
+    overload, peak, slow_body, soak, spike, timeouts, workload,
 };
 
 /// What to test: one entry of [`SCENARIOS`].
@@ -26,13 +26,13 @@ pub struct Scenario {
 #[derive(Debug, Default)]
 pub struct Observed {
     /// Every check, in the order in which it was made.
-    pub checks: Vec<Check>,
+    pub checks: Vec<ScenarioCheck>,
     /// Memory over time.
     pub curve: Option<Curve>,
 }
 
-impl From<Vec<Check>> for Observed {
-    fn from(checks: Vec<Check>) -> Self {
+impl From<Vec<ScenarioCheck>> for Observed {
+    fn from(checks: Vec<ScenarioCheck>) -> Self {
         Self { checks, curve: None }
     }
 }

@@ -10,7 +10,7 @@ use process::Runner;
 use crate::http_client::{Client, RequestError, Response};
 use crate::traffic::Outcomes;
 use crate::two_clients::OTHER;
-use crate::{Check, LATENCY, NOT_MEASURED};
+use crate::{LATENCY, NOT_MEASURED, ScenarioCheck};
 
 /// Time limit of one request of these scenarios.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
@@ -40,7 +40,7 @@ impl Limit {
     }
 
     /// Judges requests without computation, which only the threads of HTTP can delay.
-    pub fn check_probes(&self, name: &str, outcomes: &Outcomes) -> Check {
+    pub fn check_probes(&self, name: &str, outcomes: &Outcomes) -> ScenarioCheck {
         Self::within(
             name,
             2.0 * self.unloaded_p99,
@@ -50,7 +50,7 @@ impl Limit {
     }
 
     /// Judges embeddings beside a load that leaves one batch before them.
-    pub fn check(&self, name: &str, outcomes: &Outcomes) -> Check {
+    pub fn check(&self, name: &str, outcomes: &Outcomes) -> ScenarioCheck {
         let (unloaded, batch) = (self.unloaded_p99, self.batch);
         let reason = format!(
             "three times {:.0} ms without load, and {:.0} ms for one batch",
@@ -60,9 +60,9 @@ impl Limit {
         Self::within(name, 3.0 * unloaded + batch, reason, outcomes)
     }
 
-    fn within(name: &str, limit: f64, reason: String, outcomes: &Outcomes) -> Check {
+    fn within(name: &str, limit: f64, reason: String, outcomes: &Outcomes) -> ScenarioCheck {
         let p99 = outcomes.percentile(99.0);
-        Check::new(
+        ScenarioCheck::new(
             &LATENCY,
             name,
             p99.is_some_and(|p99| p99 <= limit) && outcomes.count(200) > RESPONSES_MIN,

@@ -9,7 +9,7 @@ use crate::http_client::connect;
 use crate::probe::{TIMEOUT, wait_until};
 use crate::server::Server;
 use crate::victim::{self, attacker, is_served};
-use crate::{Check, NO_PROGRESS, RESOURCE_LEAK};
+use crate::{NO_PROGRESS, RESOURCE_LEAK, ScenarioCheck};
 
 /// The default of `--max-body-bytes`.
 const BODY_BYTES: usize = 8 << 20;
@@ -24,7 +24,7 @@ const ATTACKERS: u8 = 16;
 const VICTIM_BODY_BYTES: usize = 64 << 10;
 const REST_BYTES: usize = 4096;
 
-pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<ScenarioCheck>> {
     let server = Server::start(binary, &["--model", model])?;
     let address = server.address();
     let mut checks = Vec::new();
@@ -42,7 +42,7 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
     );
     let opened = stalled.len();
     let ended = stalled.into_iter().filter(|stream| ends_by(stream, started + STALLED_MAX)).count();
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &NO_PROGRESS,
         "bodies without progress end",
         ended == opened && opened == BODIES,
@@ -61,7 +61,7 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
     drop(many);
     let is_settled =
         wait_until(SETTLE_TIMEOUT, || server.sample().is_ok_and(|sample| sample.requests_held == 0.0));
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &RESOURCE_LEAK,
         "no permit remains",
         is_settled,

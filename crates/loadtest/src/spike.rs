@@ -14,7 +14,7 @@ use process::Runner;
 use crate::curve::Curve;
 use crate::http_client::{Client, RequestError, Response};
 use crate::server::Server;
-use crate::{Check, SPIKE_PEAK_GROWTH, SPIKE_RETURN, SPIKE_TOO_SMALL, UNEXPECTED_RESPONSE};
+use crate::{SPIKE_PEAK_GROWTH, SPIKE_RETURN, SPIKE_TOO_SMALL, ScenarioCheck, UNEXPECTED_RESPONSE};
 
 /// Length of the phases.
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ impl Phases {
 }
 
 /// Requests of one kind, by several clients.
-pub struct Kind {
+pub struct RequestKind {
     pub clients: usize,
     pub path: &'static str,
     pub body: Vec<u8>,
@@ -71,14 +71,14 @@ const PEAK_RATIO_MAX: f64 = 1.15;
 const PEAK_MIB_MIN: f64 = 32.0;
 
 /// Long texts, large responses and many connections, for a model with few layers.
-pub fn mixed_requests() -> Vec<Kind> {
+pub fn mixed_requests() -> Vec<RequestKind> {
     let words = |bytes: usize| "seven old bridges carry a quiet river over stone ".repeat(bytes / 49);
     // A word of this length is one token: memory, and little time. The server holds the body until its response is read.
     let long_words = serde_json::json!({ "inputs": vec!["a".repeat(127 << 10); 31] });
     let long_texts = serde_json::json!({ "inputs": vec![words(100 << 10); 8] });
     let many_inputs = serde_json::json!({ "input": vec!["a"; 500] });
     let short = serde_json::json!({ "input": "a quiet harbour" });
-    let kind = |clients, path, body: serde_json::Value, pause_ms, read_after_ms| Kind {
+    let kind = |clients, path, body: serde_json::Value, pause_ms, read_after_ms| RequestKind {
         clients,
         path,
         body: body.to_string().into_bytes(),
@@ -97,7 +97,7 @@ pub fn mixed_requests() -> Vec<Kind> {
 pub fn measure(
     server: &Server,
     pid: u32,
-    kinds: &[Kind],
+    kinds: &[RequestKind],
     phases: Phases,
     runner: &Runner,
 ) -> anyhow::Result<Measurement> {
@@ -128,7 +128,7 @@ pub fn measure(
 
 fn run_phases(
     server: &Server,
-    kinds: &[Kind],
+    kinds: &[RequestKind],
     phases: Phases,
     runner: &Runner,
     started: Instant,
@@ -169,7 +169,7 @@ fn wait(time: Duration, runner: &Runner) {
 
 fn run_load(
     server: &Server,
-    kinds: &[Kind],
+    kinds: &[RequestKind],
     time: Duration,
     runner: &Runner,
     measurement: &mut Measurement,
@@ -190,7 +190,7 @@ fn run_load(
                             // The time of `Retry-After`, shortened.
                             _ => kind.pause.max(Duration::from_millis(200)),
                         };
-                        results.push(response.map(Outcome::of));
+                        results.push(response.map(ResponseSummary::of));
                         std::thread::sleep(pause.min(until.saturating_duration_since(Instant::now())));
                     }
                     (client, results)
@@ -206,7 +206,7 @@ fn run_load(
             connections.push(client);
             for result in results {
                 match result {
-                    Ok(outcome) => measurement.add(outcome),
+                    Ok(summary) => measurement.add(summary),
                     Err(RequestError::NotConnected(reason) | RequestError::Lost(reason)) => {
                         measurement.lost.push(reason);
                     }
@@ -218,14 +218,14 @@ fn run_load(
 }
 
 /// What a run keeps of a response.
-struct Outcome {
+struct ResponseSummary {
     status: u16,
     has_retry_after: bool,
     /// Of an unexpected response.
     excerpt: Option<String>,
 }
 
-impl Outcome {
+impl ResponseSummary {
     fn of(response: Response) -> Self {
         let Response { status, has_retry_after, body, .. } = response;
         let excerpt = || String::from_utf8_lossy(&body).chars().take(EXCERPT_CHARS).collect();
@@ -234,7 +234,7 @@ impl Outcome {
 }
 
 impl Measurement {
-    fn add(&mut self, Outcome { status, has_retry_after, excerpt }: Outcome) {
+    fn add(&mut self, ResponseSummary { status, has_retry_after, excerpt }: ResponseSummary) {
         self.statuses.push(status);
         self.without_retry_after += usize::from(matches!(status, 429 | 503) && !has_retry_after);
         if let Some(excerpt) = excerpt
@@ -257,7 +257,7 @@ fn resident_mib(status: &PathBuf) -> anyhow::Result<f64> {
 }
 
 /// Compares a measurement with the promises of docs/server.md.
-pub fn judge(measurement: &Measurement) -> Vec<Check> {
+pub fn judge(measurement: &Measurement) -> Vec<ScenarioCheck> {
     let Measurement { curve, loads, .. } = measurement;
     let first_load = loads.first().map_or(0.0, |(begin, _)| *begin);
     let idle = curve.between(0.0, first_load).last().map_or(0.0, |(_, mib)| mib);
@@ -265,7 +265,7 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
         |(begin, end): &(f64, f64)| curve.between(*begin, *end).map(|(_, mib)| mib).fold(0.0, f64::max);
     let peaks: Vec<f64> = loads.iter().map(peak_of).collect();
     let mut checks = vec![judge_responses(measurement)];
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &SPIKE_TOO_SMALL,
         "the load needs memory",
         !peaks.is_empty() && peaks.iter().all(|peak| *peak >= idle + PEAK_MIB_MIN),
@@ -277,7 +277,7 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
     }
     let (first, last) = (peaks.first().copied(), peaks.last().copied());
     let ratio = first.zip(last).map(|(first, last)| last / first);
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &SPIKE_PEAK_GROWTH,
         "the last peak is not above the first",
         peaks.len() > 1 && ratio.is_some_and(|ratio| ratio <= PEAK_RATIO_MAX),
@@ -287,14 +287,14 @@ pub fn judge(measurement: &Measurement) -> Vec<Check> {
     checks
 }
 
-fn judge_return(curve: &Curve, number: usize, idle: f64, end: f64) -> Check {
+fn judge_return(curve: &Curve, number: usize, idle: f64, end: f64) -> ScenarioCheck {
     let limit = idle * RETURN_RATIO_MAX;
     let deadline = end + RETURN_SECONDS_MAX;
     let back = curve.between(end, deadline).find(|(_, mib)| *mib <= limit).map(|(at, _)| at - end);
     // It must also stay there.
     let after: Vec<f64> = curve.between(deadline, deadline + 2.0).map(|(_, mib)| mib).collect();
     let level = after.first().copied().unwrap_or(f64::MAX);
-    Check::new(
+    ScenarioCheck::new(
         &SPIKE_RETURN,
         format!("memory returns after load {number}"),
         back.is_some() && !after.is_empty() && after.iter().all(|mib| *mib <= limit),
@@ -306,13 +306,13 @@ fn judge_return(curve: &Curve, number: usize, idle: f64, end: f64) -> Check {
     )
 }
 
-fn judge_responses(measurement: &Measurement) -> Check {
+fn judge_responses(measurement: &Measurement) -> ScenarioCheck {
     let count = |status: u16| measurement.statuses.iter().filter(|found| **found == status).count();
     let (accepted, throttled, full) = (count(200), count(429), count(503));
     let others = measurement.statuses.iter().filter(|status| !is_expected(**status)).count();
     let excerpts =
         measurement.unexpected.iter().map(|(status, text)| format!("; the first {status}: {text}"));
-    Check::new(
+    ScenarioCheck::new(
         &UNEXPECTED_RESPONSE,
         "no error but 429 and 503",
         accepted > 0 && others == 0 && measurement.lost.is_empty() && measurement.without_retry_after == 0,

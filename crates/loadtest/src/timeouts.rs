@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::http_client::Client;
 use crate::probe::{TIMEOUT, wait_until};
 use crate::server::Server;
-use crate::{AFTER_TIMEOUT, Check, RESOURCE_LEAK, TIMEOUT_PHASE, TIMEOUT_STATUS};
+use crate::{AFTER_TIMEOUT, RESOURCE_LEAK, ScenarioCheck, TIMEOUT_PHASE, TIMEOUT_STATUS};
 
 const UNLOADED: usize = 300;
 const ROUNDS: usize = 40;
@@ -26,7 +26,7 @@ const LIMIT_MS: u32 = 400;
 /// What waits for a response longer than this does not end at its time limit.
 const TIMEOUT_OF_LARGE: Duration = Duration::from_secs(5);
 
-pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<ScenarioCheck>> {
     let server = Server::start(binary, &["--model", model, "--batch-tokens", BATCH_TOKENS])?;
     let text = "the quick brown fox jumps over the lazy dog ".repeat(30);
     let large = format!("{{\"input\":{:?}}}", vec![text; TEXTS]);
@@ -64,7 +64,7 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
     let rounds = statuses.len();
     let timed_out = statuses.iter().filter(|status| **status == 504).count();
     let other_status = statuses.iter().find(|status| **status != 504);
-    let mut checks = vec![Check::new(
+    let mut checks = vec![ScenarioCheck::new(
         &TIMEOUT_STATUS,
         "a request above its time limit",
         timed_out == rounds,
@@ -78,7 +78,7 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
     if timed_out > 0 {
         let p99 = percentile(&mut unloaded, 0.99);
         let median = percentile(&mut after, 0.5);
-        checks.push(Check::new(
+        checks.push(ScenarioCheck::new(
             &AFTER_TIMEOUT,
             "the request after a timeout",
             median <= p99,
@@ -96,7 +96,7 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
     let released = wait_until(Duration::from_secs(10), || {
         server.sample().is_ok_and(|sample| sample.requests_held == 0.0)
     });
-    checks.push(Check::new(
+    checks.push(ScenarioCheck::new(
         &RESOURCE_LEAK,
         "the permits of the work",
         released,
@@ -107,13 +107,13 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
 }
 
 /// Whether the limit passed during the computation: a request that ends in the tokenizer shows nothing about it.
-fn phases(warnings: &[String]) -> Check {
+fn phases(warnings: &[String]) -> ScenarioCheck {
     let of_phase = |phase: &str| {
         let timed_out = warnings.iter().filter(|line| line.contains(" status=504"));
         timed_out.filter(|line| line.contains(&format!(" phase={phase}"))).count()
     };
     let (computing, queued) = (of_phase("compute"), of_phase("queue"));
-    Check::new(
+    ScenarioCheck::new(
         &TIMEOUT_PHASE,
         "what the time limit interrupted",
         computing > queued,

@@ -11,14 +11,14 @@ use crate::server::Server;
 use crate::shared_latency::{Limit, TIMEOUT, embed};
 use crate::traffic::Outcomes;
 use crate::two_clients::{KeyFile, LOAD, OTHER};
-use crate::{Check, UNEXPECTED_RESPONSE};
+use crate::{ScenarioCheck, UNEXPECTED_RESPONSE};
 
 /// Connections of one client that post to `/tokenize`.
 const CONNECTIONS: usize = 64;
 const TEXT_BYTES: usize = 130_000;
 const LOADED: Duration = Duration::from_secs(15);
 
-pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<ScenarioCheck>> {
     let keys = KeyFile::create()?;
     let path = keys.path();
     let server = Server::start(binary, &["--model", model, "--api-keys", &path])?;
@@ -44,7 +44,7 @@ pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Ch
     Ok(vec![
         limit.check("embedding of another client", &other),
         limit.check("embedding of the same client", &same),
-        Check::new(
+        ScenarioCheck::new(
             &UNEXPECTED_RESPONSE,
             "tokenization continues",
             flood.count(200) > 0 && unexpected.is_empty() && lost == 0,

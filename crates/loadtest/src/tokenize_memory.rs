@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::http_client::Client;
 use crate::process_memory::{MIB, Resident, peak_during};
 use crate::server::Server;
-use crate::{BOUNDED_MEMORY, Check, FAULT_RESPONSE};
+use crate::{BOUNDED_MEMORY, FAULT_RESPONSE, ScenarioCheck};
 
 const TEXTS: usize = 63;
 const WORDS: usize = 65_535;
 const GROWTH_MIB_MAX: f64 = 16.0;
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<ScenarioCheck>> {
     let server = Server::start(binary, &["--model", model])?;
     let mut client = Client::new(server.address(), TIMEOUT);
     let _ = client.post("/tokenize", br#"{"inputs":"a"}"#);
@@ -27,14 +27,14 @@ pub fn run(binary: &Path, model: &str) -> anyhow::Result<Vec<Check>> {
     };
     let growth = (peak.total - idle.total) / MIB;
     Ok(vec![
-        Check::new(
+        ScenarioCheck::new(
             &FAULT_RESPONSE,
             "more tokens than the limit",
             status == 400 && message.contains("tokens"),
             "400 that names the limit",
             format!("{status} {}", message.chars().take(200).collect::<String>()),
         ),
-        Check::new(
+        ScenarioCheck::new(
             &BOUNDED_MEMORY,
             "memory of a refused request",
             growth < GROWTH_MIB_MAX,

@@ -11,7 +11,7 @@ use crate::http_client::{Client, authorization, post_request_with};
 use crate::process_memory::{MIB, Resident, peak_during};
 use crate::server::Server;
 use crate::two_clients::{KeyFile, LOAD, OTHER};
-use crate::{BOUNDED_MEMORY, Check, FAULT_RESPONSE};
+use crate::{BOUNDED_MEMORY, FAULT_RESPONSE, ScenarioCheck};
 
 const CLIENTS: usize = 120;
 /// Inputs of one request: the default limit.
@@ -23,7 +23,7 @@ const INFLIGHT_BYTES: &str = "64 MiB";
 const INFLIGHT_MIB: f64 = 64.0;
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Check>> {
+pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<ScenarioCheck>> {
     let keys = KeyFile::create()?;
     let path = keys.path();
     // No client is disconnected within the scenario, so that the responses accumulate.
@@ -51,14 +51,14 @@ pub fn run(binary: &Path, model: &str, runner: &Runner) -> anyhow::Result<Vec<Ch
     let unexpected: Vec<u16> =
         statuses.iter().copied().filter(|status| !matches!(status, 200 | 429)).collect();
     Ok(vec![
-        Check::new(
+        ScenarioCheck::new(
             &BOUNDED_MEMORY,
             "memory of unread responses",
             growth <= INFLIGHT_MIB,
             format!("at most {INFLIGHT_MIB} MiB above idle: `--max-inflight-bytes`, a part of the estimate"),
             format!("{growth:.1} MiB above idle ({:.1} MiB); {CLIENTS} clients", idle.anonymous / MIB),
         ),
-        Check::new(
+        ScenarioCheck::new(
             &FAULT_RESPONSE,
             "another client meanwhile",
             unexpected.is_empty() && statuses.len() > 1,

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::http_client::Client;
-use crate::{CLIENT_BLOCKED, Check};
+use crate::{CLIENT_BLOCKED, ScenarioCheck};
 
 /// Its address; attackers use others.
 pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
@@ -13,7 +13,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Sends requests for `time`, with a body of at least `body_bytes` each, on a new connection each. The check holds when
 /// every one gets 200.
-pub fn is_served(name: &str, server: SocketAddr, source: IpAddr, body_bytes: usize, time: Duration) -> Check {
+pub fn is_served(
+    name: &str,
+    server: SocketAddr,
+    source: IpAddr,
+    body_bytes: usize,
+    time: Duration,
+) -> ScenarioCheck {
     // The padding is JSON white space: it costs bytes and no computing.
     let body = format!("{{\"input\":\"a valid request\"{}}}", " ".repeat(body_bytes));
     let (started, mut sent, mut failures) = (Instant::now(), 0, Vec::new());
@@ -32,7 +38,7 @@ pub fn is_served(name: &str, server: SocketAddr, source: IpAddr, body_bytes: usi
         std::thread::sleep(PAUSE);
     }
     let first = failures.first().map(|failure| format!(", first: {failure}")).unwrap_or_default();
-    Check::new(
+    ScenarioCheck::new(
         &CLIENT_BLOCKED,
         name,
         failures.is_empty() && sent > 0,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 /// The date `unix_seconds` in RFC 3339.
 ///
-/// Dates after the year 9999 become the last date that RFC 3339 can write; [`Image::build`](crate::Image::build) rejects them.
+/// Dates after the year 9999 become the last date that RFC 3339 can write; [`OciImage::build`](crate::OciImage::build) rejects them.
 ///
 /// ```
 /// assert_eq!(oci_image::rfc3339(1_735_689_600), "2025-01-01T00:00:00Z");

@@ -1,6 +1,6 @@
 //! Reproducible container images, written and read without a daemon.
 //!
-//! - [`ImageSpec`] describes the files of an image and how it starts. [`Image::build`] turns it into one layer, a config, a
+//! - [`ImageSpec`] describes the files of an image and how it starts. [`OciImage::build`] turns it into one layer, a config, a
 //!   manifest and an index, each identified by its digest. The writers only copy bytes.
 //! - [`LoadableImage::read`] reads a finished archive and verifies every digest in it.
 //!
@@ -44,13 +44,13 @@ use layer::ImageLayer;
 use reference::Reference;
 
 /// A finished image: every byte of it is fixed.
-pub struct Image {
+pub struct OciImage {
     reference: Reference,
     layer: ImageLayer,
     documents: Documents,
 }
 
-impl Image {
+impl OciImage {
     /// Checks the specification, reads each source file once, and fixes every byte of the image.
     ///
     /// All problems of the specification are reported together.

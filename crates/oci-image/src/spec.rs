@@ -6,9 +6,9 @@ use std::path::PathBuf;
 /// Everything that decides the bytes of an image.
 ///
 /// ```
-/// use oci_image::{Image, ImageFile, ImageSpec};
+/// use oci_image::{OciImage, ImageFile, ImageSpec};
 ///
-/// let image = Image::build(&ImageSpec {
+/// let image = OciImage::build(&ImageSpec {
 ///     files: vec![ImageFile::from_bytes("/hello", 0o555, "bytes of a static program")],
 ///     entrypoint: vec!["/hello".into()],
 ///     cmd: vec![],
@@ -79,7 +79,7 @@ impl ImageFile {
         Self { path: path.into(), mode, content: Content::Bytes(bytes.into()) }
     }
 
-    /// A file with the bytes of `source`, which is read by [`Image::build`](crate::Image::build).
+    /// A file with the bytes of `source`, which is read by [`OciImage::build`](crate::OciImage::build).
     pub fn from_source(path: &str, mode: u32, source: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), mode, content: Content::Source(source.into()) }
     }

@@ -11,10 +11,10 @@ use crate::path::path_problem;
 use crate::spec::{Content, ImageFile};
 
 /// Absolute path to entry; parents sort before their contents.
-pub type Tree<'a> = BTreeMap<String, Entry<'a>>;
+pub type Tree<'a> = BTreeMap<String, TreeEntry<'a>>;
 
 /// A checked file or folder with its bytes.
-pub struct Entry<'a> {
+pub struct TreeEntry<'a> {
     pub mode: u32,
     /// `None` for a folder.
     pub bytes: Option<Cow<'a, [u8]>>,
@@ -49,7 +49,7 @@ pub fn build<'a>(files: &'a [ImageFile], problems: &mut Diagnostics) -> Tree<'a>
                 }
             },
         };
-        if tree.insert(path.clone(), Entry { mode: file.mode & 0o7777, bytes }).is_some() {
+        if tree.insert(path.clone(), TreeEntry { mode: file.mode & 0o7777, bytes }).is_some() {
             problems.push(
                 Diagnostic::new(&IMAGE_SPEC, format!("the path `{path}` is listed twice"))
                     .hint("keep one of them"),
@@ -73,7 +73,7 @@ fn add_parents(tree: &mut Tree<'_>, problems: &mut Diagnostics) {
         .flat_map(|path| path.match_indices('/').skip(1).map(|(end, _)| path[..end].to_owned()))
         .collect();
     for parent in parents {
-        let entry = tree.entry(parent.clone()).or_insert(Entry { mode: 0o755, bytes: None });
+        let entry = tree.entry(parent.clone()).or_insert(TreeEntry { mode: 0o755, bytes: None });
         if entry.bytes.is_some() {
             problems.push(Diagnostic::new(
                 &IMAGE_SPEC,

@@ -13,7 +13,7 @@ use crate::codes::IMAGE_SPEC;
 use crate::date;
 use crate::reference::Reference;
 use crate::spec::{Content, ImageSpec};
-use crate::tree::{self, Entry, Tree};
+use crate::tree::{self, Tree, TreeEntry};
 
 /// The files and the reference of a valid specification, or all of its problems.
 pub fn validate(spec: &ImageSpec) -> Result<(Reference, Tree<'_>), Diagnostics> {
@@ -83,7 +83,7 @@ fn check_entrypoint(spec: &ImageSpec, tree: &Tree<'_>, machine: Option<u16>, pro
         );
         return;
     };
-    let Some(Entry { mode, bytes }) = tree.get(program) else {
+    let Some(TreeEntry { mode, bytes }) = tree.get(program) else {
         // An image without files is a problem of its own.
         if tree.is_empty() {
             return;

@@ -4,7 +4,7 @@ mod sample;
 
 use std::collections::BTreeMap;
 
-use oci_image::{Image, ImageFile, ImageSpec};
+use oci_image::{ImageFile, ImageSpec, OciImage};
 use sample::{PROGRAM, blob, docker_tar, oci_tar, parse, spec, unpacked_layer, untar};
 use serde_json::json;
 
@@ -27,7 +27,7 @@ fn blobs_have_their_digest_as_name_and_their_size_in_the_descriptor() {
 
 #[test]
 fn documents_have_the_fields_that_the_oci_schemas_require() {
-    let image = Image::build(&spec()).unwrap();
+    let image = OciImage::build(&spec()).unwrap();
     let files = untar(&oci_tar(&spec()));
     assert_eq!(parse(&files["oci-layout"]), json!({ "imageLayoutVersion": "1.0.0" }));
 
@@ -93,7 +93,7 @@ fn documents_have_no_null() {
 
 #[test]
 fn the_docker_archive_adds_only_manifest_json_to_the_oci_archive() {
-    let image = Image::build(&spec()).unwrap();
+    let image = OciImage::build(&spec()).unwrap();
     let mut docker = untar(&docker_tar(&spec()));
     let list = parse(&docker.remove("manifest.json").unwrap());
     let oci = untar(&oci_tar(&spec()));
@@ -147,7 +147,7 @@ fn layer_entries_are_sorted_owned_by_root_and_dated_1970() {
 fn reports_the_digests_of_the_files() {
     use sha2::{Digest as _, Sha256};
     let hex: String = Sha256::digest(PROGRAM).iter().map(|byte| format!("{byte:02x}")).collect();
-    let image = Image::build(&spec()).unwrap();
+    let image = OciImage::build(&spec()).unwrap();
     assert_eq!(image.file_digests()["/inferd"], format!("sha256:{hex}"));
     assert_eq!(image.file_digests().len(), 3);
 }

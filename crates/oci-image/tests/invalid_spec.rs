@@ -6,13 +6,13 @@ use std::path::Path;
 
 use diag::Diagnostic;
 use diag::render::{Style, human};
-use oci_image::{Content, Image, ImageFile, ImageSpec, account_files};
+use oci_image::{Content, ImageFile, ImageSpec, OciImage, account_files};
 use sample::{oci_tar, spec, unpacked_layer, untar};
 
 fn problems(change: impl FnOnce(&mut ImageSpec)) -> Vec<Diagnostic> {
     let mut spec = spec();
     change(&mut spec);
-    Image::build(&spec).err().expect("the specification must be rejected").0
+    OciImage::build(&spec).err().expect("the specification must be rejected").0
 }
 
 type Change = Box<dyn FnOnce(&mut ImageSpec)>;
@@ -118,9 +118,9 @@ fn rejects_a_program_for_another_architecture() {
     let mut spec = spec();
     spec.files[0].content = Content::Source(program);
     spec.architecture = own.into();
-    Image::build(&spec).unwrap();
+    OciImage::build(&spec).unwrap();
     spec.architecture = other.into();
-    let problems = Image::build(&spec).err().unwrap().0;
+    let problems = OciImage::build(&spec).err().unwrap().0;
     let fields = problems[0].fields();
     assert_eq!(fields.message, "the entrypoint `/inferd` is an ELF file for another architecture");
     assert_eq!((fields.expected.as_deref(), fields.found.as_deref()), (Some(other), Some(own)));

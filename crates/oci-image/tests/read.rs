@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use diag::Diagnostic;
-use oci_image::{IMAGE_ARCHIVE, Image, LoadableImage};
+use oci_image::{IMAGE_ARCHIVE, LoadableImage, OciImage};
 use sample::{docker_tar, oci_tar, spec};
 use tempfile::TempDir;
 
@@ -80,7 +80,7 @@ fn blob_path(digest: &str) -> String {
 
 #[test]
 fn reads_an_archive_as_it_was_built() {
-    let built = Image::build(&spec()).unwrap();
+    let built = OciImage::build(&spec()).unwrap();
     let read = Archive::new().read(&docker_tar(&spec())).unwrap();
     assert_eq!(read.reference, "inferd:0.1.0");
     assert_eq!(read.manifest_digest, built.manifest_digest());
@@ -132,7 +132,7 @@ fn rejects_a_truncated_archive() {
 
 #[test]
 fn names_the_missing_file() {
-    let built = Image::build(&spec()).unwrap();
+    let built = OciImage::build(&spec()).unwrap();
     let good = docker_tar(&spec());
     for name in [
         "index.json".into(),
@@ -220,7 +220,7 @@ fn rejects_other_spellings_of_a_name() {
 /// An image with valid digests and the layer of another program.
 fn with_layer(layer: &[u8]) -> Vec<u8> {
     let good = docker_tar(&spec());
-    let built = Image::build(&spec()).unwrap();
+    let built = OciImage::build(&spec()).unwrap();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut gzip, layer).unwrap();
     let gzip = gzip.finish().unwrap();

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use oci_image::{Image, ImageFile, ImageSpec};
+use oci_image::{ImageFile, ImageSpec, OciImage};
 use sample::{PROGRAM, docker_tar, oci_tar, spec};
 
 #[test]
@@ -54,19 +54,19 @@ fn owner_time_and_mode_of_a_source_file_do_not_change_the_bytes() {
 
 #[test]
 fn content_and_mode_change_the_layer() {
-    let image = Image::build(&spec()).unwrap();
+    let image = OciImage::build(&spec()).unwrap();
     let mut changed = spec();
     changed.files[0].mode = 0o755;
-    assert_ne!(image.layer_diff_id(), Image::build(&changed).unwrap().layer_diff_id());
+    assert_ne!(image.layer_diff_id(), OciImage::build(&changed).unwrap().layer_diff_id());
     changed.files[0] = ImageFile::from_bytes("/inferd", 0o555, "other");
-    assert_ne!(image.layer_diff_id(), Image::build(&changed).unwrap().layer_diff_id());
+    assert_ne!(image.layer_diff_id(), OciImage::build(&changed).unwrap().layer_diff_id());
 }
 
 #[test]
 fn the_date_changes_the_image_and_keeps_the_layer() {
     let (first, second) = (
-        Image::build(&spec()).unwrap(),
-        Image::build(&ImageSpec { created_unix_seconds: 0, ..spec() }).unwrap(),
+        OciImage::build(&spec()).unwrap(),
+        OciImage::build(&ImageSpec { created_unix_seconds: 0, ..spec() }).unwrap(),
     );
     assert_ne!(first.image_id(), second.image_id());
     assert_ne!(first.manifest_digest(), second.manifest_digest());
@@ -80,7 +80,7 @@ fn the_date_changes_the_image_and_keeps_the_layer() {
 fn the_digests_of_a_known_image_are_constant() {
     let mut spec = spec();
     spec.files[0] = ImageFile::from_bytes("/inferd", 0o555, compressible(300_000));
-    let image = Image::build(&spec).unwrap();
+    let image = OciImage::build(&spec).unwrap();
     assert_eq!(
         image.layer_diff_id(),
         "sha256:f1b7143a4584a933044ea0083dc088caaa026c41df1d0631b6fefac35f8b58a6",

@@ -167,7 +167,7 @@ pub fn threads_max() -> usize {
     max.unwrap_or(1)
 }
 
-/// Uses the kernels with this name, in any case, from now on. Fails for a name that the library does not know; a name whose
+/// Uses the kernels with this name, in any case, from now on. Fails for a name that is unknown to the library; a name whose
 /// kernels are not in this build selects others, so compare [`core_name`] afterwards.
 ///
 /// # Safety
@@ -180,7 +180,7 @@ pub unsafe fn set_core(name: &CStr) -> Result<(), UnknownCore> {
     }
 }
 
-/// The library knows no kernels with this name.
+/// The library has no kernels with this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownCore;
 

@@ -1,7 +1,7 @@
 //! Facts of the archive of any library, and their judgement against its `build.toml`: no path of the build machine, no time, no
 //! user, no executable stack, no undeclared undefined symbol.
 //!
-//! [`read`] knows no rule, and [`violations`] opens no file. [`crate::kernels`] checks the kernels.
+//! [`read`] applies no rule, and [`violations`] opens no file. [`crate::kernels`] checks the kernels.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,6 @@
 //! `source.toml`: what a library is, and where its source can be fetched.
 //!
-//! [`crate::file_list`] verifies the source; this module fetches and unpacks nothing, and does not know how the library is
-//! built.
+//! [`crate::file_list`] verifies the source; this module fetches and unpacks nothing, and has nothing about the build.
 
 use std::path::{Component, Path};
 

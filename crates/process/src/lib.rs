@@ -4,8 +4,8 @@
 //! process tree, make and its compilers included, before the call returns. An error quotes the command for a shell and names
 //! its log.
 //!
-//! The crate prints nothing, except with [`Task::tee_stdout`]: commands are reported as events. It reads the environment only
-//! to shorten a quoted command.
+//! The crate prints nothing: commands, and with [`Task::report_stdout`] what they write, are reported as events. It reads the
+//! environment only to shorten a quoted command.
 #![warn(missing_docs)]
 
 mod codes;

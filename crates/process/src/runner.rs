@@ -145,8 +145,9 @@ impl Runner {
             // The exit status reports a child that closes its input early.
             std::thread::spawn(move || drop(pipe.write_all(&bytes)))
         });
-        let stdout = child.stdout.take().map(|pipe| capture(pipe, task.tee_stdout));
-        let stderr = child.stderr.take().map(|pipe| capture(pipe, false));
+        let observer = task.report_stdout.then(|| self.events.clone());
+        let stdout = child.stdout.take().map(|pipe| capture(pipe, observer));
+        let stderr = child.stderr.take().map(|pipe| capture(pipe, None));
         let status = self.wait(&mut child, &mut task, &quoted)?;
         if let Some(writer) = writer {
             let _ = writer.join();
@@ -195,7 +196,8 @@ fn poll_intervals() -> impl Iterator<Item = Duration> {
     std::iter::successors(Some(POLL_FIRST), |interval| Some((*interval * 2).min(POLL_MAX)))
 }
 
-fn capture(mut pipe: impl Read + Send + 'static, echo: bool) -> JoinHandle<Vec<u8>> {
+/// Reads until the pipe ends, and reports what it reads to the observer.
+fn capture(mut pipe: impl Read + Send + 'static, observer: Option<Events>) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let mut buffer = [0; 8192];
@@ -203,9 +205,8 @@ fn capture(mut pipe: impl Read + Send + 'static, echo: bool) -> JoinHandle<Vec<u
         while let Ok(read @ 1..) = pipe.read(&mut buffer) {
             let space = CAPTURE_BYTES_MAX - bytes.len();
             bytes.extend_from_slice(&buffer[..read.min(space)]);
-            if echo {
-                let mut out = std::io::stdout().lock();
-                let _ = out.write_all(&buffer[..read]).and_then(|()| out.flush());
+            if let Some(events) = &observer {
+                events.emit(&Event::Output { bytes: buffer[..read].to_vec() });
             }
         }
         bytes

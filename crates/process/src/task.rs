@@ -11,7 +11,7 @@ pub struct Task {
     pub(crate) command: Command,
     pub(crate) log: Option<PathBuf>,
     pub(crate) inherit_stderr: bool,
-    pub(crate) tee_stdout: bool,
+    pub(crate) report_stdout: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) stdin: Vec<u8>,
     pub(crate) hint: Option<&'static str>,
@@ -26,7 +26,7 @@ impl Task {
             command,
             log: None,
             inherit_stderr: false,
-            tee_stdout: false,
+            report_stdout: false,
             timeout: None,
             stdin: Vec::new(),
             hint: None,
@@ -48,10 +48,10 @@ impl Task {
         self
     }
 
-    /// Prints stdout immediately, and captures it.
+    /// Reports stdout as [`diag::Event::Output`] while the child writes it, and captures it.
     #[must_use]
-    pub fn tee_stdout(mut self) -> Self {
-        self.tee_stdout = true;
+    pub fn report_stdout(mut self) -> Self {
+        self.report_stdout = true;
         self
     }
 

@@ -48,7 +48,7 @@ impl Artifact {
     }
 
     /// A key file of a cache entry. The store compared it with this digest when it opened the entry.
-    pub(crate) fn of_entry(entry: &store::Entry, file: &str) -> anyhow::Result<Self> {
+    pub(crate) fn of_entry(entry: &store::CacheEntry, file: &str) -> anyhow::Result<Self> {
         let path = entry.path.join(file);
         let sha256 =
             entry.record.files.get(file).with_context(|| format!("{file} is not a key file of its entry"))?;

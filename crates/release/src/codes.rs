@@ -156,6 +156,21 @@ diag::codes! {
         "cause": "Cargo.toml or Cargo.lock is missing or invalid, or `product.package` is no package of the workspace",
         "fix": "run `cargo metadata --no-deps` in the folder of release.toml, and correct what it reports",
     }
+    /// Builds of one library differ.
+    pub NATIVE_NOT_REPRODUCIBLE = Violation "native-not-reproducible": "builds of a native library from the same inputs differ" {
+        "cause": "the build reads the time, its folder, or the order in which files are compiled",
+        "fix": "compare the named members with `objdump -s`; set the option of the library that removes the difference, or patch it",
+    }
+    /// A test failed, or there is no result of some tests.
+    pub TEST_FAILED = Violation "test-failed": "a test failed, or a test program did not run to its end" {
+        "cause": "a defect, a test program that did not compile or crashed, or a filter that selects no test",
+        "fix": "the output above names the test; `cargo xtask test -- NAME` repeats it alone",
+    }
+    /// The skipped tests are not known.
+    pub TEST_NOT_COUNTED = NotMeasured "test-not-counted": "the skipped tests of a suite cannot be counted" {
+        "cause": "`cargo nextest list` failed, or printed something else than a list",
+        "fix": "read its output above; `--runner cargo` counts without nextest",
+    }
     /// release.toml has no fixture of that name.
     pub FIXTURE_UNKNOWN = Usage "fixture-unknown": "release.toml has no fixture of this name" {
         "fix": "name one of its [fixtures.NAME] tables, or add one",

@@ -57,7 +57,7 @@ pub struct Config {
     /// Inputs of tests, by name.
     pub fixtures: BTreeMap<String, Fixture>,
     /// The container image.
-    pub image: Image,
+    pub image: ImageSettings,
 }
 
 /// `[product]`.
@@ -115,7 +115,7 @@ pub struct Fixture {
 /// `[image]`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Image {
+pub struct ImageSettings {
     /// Name without tag; the version becomes the tag.
     pub reference: String,
     /// Which binary is in the image.
@@ -162,7 +162,7 @@ struct RawConfig {
     prove: RawProve,
     #[serde(default)]
     fixtures: BTreeMap<String, Spanned<Fixture>>,
-    image: Spanned<Image>,
+    image: Spanned<ImageSettings>,
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use diag::{Diagnostic, Diagnostics};
-use elf_gate::containers::{self, ImageProgram, Limits};
+use elf_gate::containers::{self, ImageProgram, WalkLimits};
 use elf_gate::facts::{FileKind, LocalPathSearch};
 use elf_gate::image::{ImageEvidence, ImagePolicy, Names, Program};
 use elf_gate::policy::{PolicyDocument, StackSize};
@@ -136,7 +136,7 @@ pub(crate) struct ImageArchive<'a> {
 }
 
 impl<'a> ImageArchive<'a> {
-    pub(crate) fn of(plan: &'a Plan, image: &oci_image::Image) -> anyhow::Result<Self> {
+    pub(crate) fn of(plan: &'a Plan, image: &oci_image::OciImage) -> anyhow::Result<Self> {
         let mut bytes = Vec::new();
         image.write_oci_tar(&mut bytes)?;
         Ok(Self { plan, bytes })
@@ -169,7 +169,7 @@ fn image_outcomes(
     linked: &Facts,
     policy: &ImagePolicy,
 ) -> anyhow::Result<Vec<RuleOutcome>> {
-    let walked = containers::walk("image", archive, &Limits::default(), &mut |_, _| {});
+    let walked = containers::walk("image", archive, &WalkLimits::default(), &mut |_, _| {});
     let unreadable = |found: String| {
         Diagnostic::new(&GATE_UNREADABLE, "the gate cannot read the image")
             .file(name)
@@ -267,7 +267,7 @@ mod tests {
     fn rejects_an_image_without_what_the_program_reads() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut bytes = std::fs::read(root.join("fixtures/elf/linked")).unwrap();
-        let image = oci_image::Image::build(&oci_image::ImageSpec {
+        let image = oci_image::OciImage::build(&oci_image::ImageSpec {
             files: vec![oci_image::ImageFile::from_bytes("/program", 0o555, bytes.clone())],
             entrypoint: vec!["/program".into()],
             cmd: vec![],

@@ -65,7 +65,7 @@ pub struct HostEnv {
 pub struct Commit {
     /// Forty digits, or `unknown` outside of a checkout.
     pub id: String,
-    /// Files differ from the commit, or git does not know them.
+    /// Files differ from the commit, or are untracked.
     pub dirty: bool,
     /// SOURCE_DATE_EPOCH, or else the commit's time.
     pub epoch_seconds: u64,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use diag::Diagnostic;
 use patchset::manifest::SourceManifest;
 use serde::Serialize;
-use store::{Digest, Entry};
+use store::{CacheEntry, Digest};
 
 /// The decision for one tool.
 #[derive(Debug, Clone, Serialize)]
@@ -41,7 +41,7 @@ pub struct Tool {
     pub origin: Origin,
     /// The cache entry that holds it, so that the installation can lock it.
     #[serde(skip)]
-    pub entry: Option<Entry>,
+    pub entry: Option<CacheEntry>,
 }
 
 /// Where a tool was found.
@@ -139,7 +139,7 @@ pub struct Rust {
     pub rustflags: Vec<String>,
     /// The cache entry that holds it, so that the installation can lock it.
     #[serde(skip)]
-    pub entry: Option<Entry>,
+    pub entry: Option<CacheEntry>,
 }
 
 /// Where the standard library comes from.
@@ -176,7 +176,7 @@ pub struct SourceArchive {
     pub origin: Origin,
     /// The cache entry that holds it.
     #[serde(skip)]
-    pub entry: Option<Entry>,
+    pub entry: Option<CacheEntry>,
 }
 
 /// qemu-user, for proofs on emulated processors.

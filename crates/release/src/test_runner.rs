@@ -11,7 +11,7 @@ mod packages;
 use std::process::Command;
 
 use crate::cargo;
-use crate::codes::WORKSPACE_UNREADABLE;
+use crate::codes::{TEST_FAILED, TEST_NOT_COUNTED, WORKSPACE_UNREADABLE};
 use crate::context::BuildContext;
 use crate::fixtures;
 use crate::pipeline;
@@ -19,6 +19,7 @@ use crate::plan::Plan;
 use crate::stage::StageTimes;
 use crate::stages::pack::Packed;
 use crate::stages::sources;
+use diag::{Diagnostic, Diagnostics};
 use packages::Packages;
 use process::Task;
 
@@ -57,9 +58,31 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Whether tests ran and all of them passed.
-    pub fn ok(&self) -> bool {
-        self.failed == 0 && self.broken.is_empty() && self.passed > 0
+    /// Why the run is no pass: tests that failed, programs without a result, tests that were not counted.
+    pub fn problems(&self) -> Diagnostics {
+        let mut problems = Diagnostics::default();
+        let expected = "tests that all pass";
+        if self.failed > 0 {
+            let problem = Diagnostic::new(&TEST_FAILED, "tests failed").expected(expected);
+            problems.push(problem.found(self.summary()).hint("`cargo xtask test -- NAME` repeats one test"));
+        }
+        for suite in &self.broken {
+            let message = format!("the tests of the {suite} did not run to their end");
+            let problem = Diagnostic::new(&TEST_FAILED, message).expected("a summary of the test programs");
+            let hint = "its output above has the reason: a test program did not compile, or crashed";
+            problems.push(problem.found("no summary, or an error without a failed test").hint(hint));
+        }
+        if self.passed == 0 && problems.0.is_empty() {
+            let problem = Diagnostic::new(&TEST_FAILED, "no test ran").expected(expected);
+            problems.push(problem.found(self.summary()).hint("use a filter after `--` that selects a test"));
+        }
+        for suite in &self.unlisted {
+            let message = format!("the skipped tests of the {suite} cannot be counted");
+            let problem =
+                Diagnostic::new(&TEST_NOT_COUNTED, message).expected("a list from `cargo nextest list`");
+            problems.push(problem.hint("read its output above; `--runner cargo` counts without nextest"));
+        }
+        problems
     }
 
     /// One line with all counts.
@@ -194,7 +217,8 @@ impl Session<'_> {
             }
             Runner::Cargo => {
                 command.args(self.filter);
-                let task = Task::new(format!("test the {name}"), command).inherit_stderr(true).tee_stdout();
+                let task =
+                    Task::new(format!("test the {name}"), command).inherit_stderr(true).report_stdout();
                 let output = self.context.runner.output(task)?;
                 (cargo_summaries(&output.stdout_text()), output.status.success())
             }
@@ -295,16 +319,37 @@ mod tests {
         assert_eq!(cargo_summaries("error: could not compile"), None);
     }
 
+    /// The problems as they are printed, and the exit status.
+    fn shown(totals: &Totals) -> String {
+        let Diagnostics(problems) = totals.problems();
+        let text = diag::render::human(&problems, diag::render::Style::default());
+        format!("{text}exit status {}", diag::exit_code(&problems))
+    }
+
     #[test]
     fn a_suite_without_a_summary_or_with_a_crash_is_broken() {
         let mut totals = Totals::default();
         totals.add("a", Some(Counts { passed: 3, ..NONE }), true);
-        assert!(totals.ok());
+        assert!(totals.problems().0.is_empty());
         totals.add("did not compile", None, false);
         totals.add("crashed", Some(Counts { passed: 1, ..NONE }), false);
         totals.add("failed", Some(Counts { failed: 1, ..NONE }), false);
         assert_eq!(totals.broken, ["did not compile", "crashed"]);
-        assert!(!totals.ok());
+        insta::assert_snapshot!(shown(&totals), @r"
+        error[test-failed]: tests failed
+          expected: tests that all pass
+          found:    4 passed, 1 failed
+        hint: `cargo xtask test -- NAME` repeats one test
+        error[test-failed]: the tests of the did not compile did not run to their end
+          expected: a summary of the test programs
+          found:    no summary, or an error without a failed test
+        hint: its output above has the reason: a test program did not compile, or crashed
+        error[test-failed]: the tests of the crashed did not run to their end
+          expected: a summary of the test programs
+          found:    no summary, or an error without a failed test
+        hint: its output above has the reason: a test program did not compile, or crashed
+        exit status 1
+        ");
     }
 
     #[test]
@@ -317,11 +362,23 @@ mod tests {
             totals.summary(),
             @"4 passed, 0 failed, skipped not measured (product packages cannot be listed)"
         );
+        insta::assert_snapshot!(shown(&totals), @r"
+        error[test-not-counted]: the skipped tests of the product packages cannot be counted
+          expected: a list from `cargo nextest list`
+        hint: read its output above; `--runner cargo` counts without nextest
+        exit status 2
+        ");
     }
 
     #[test]
-    fn no_test_at_all_is_not_ok() {
-        assert!(!Totals::default().ok());
-        assert!(Totals { passed: 5, ..Totals::default() }.ok());
+    fn no_test_at_all_is_not_a_pass() {
+        insta::assert_snapshot!(shown(&Totals::default()), @r"
+        error[test-failed]: no test ran
+          expected: tests that all pass
+          found:    0 passed, 0 failed
+        hint: use a filter after `--` that selects a test
+        exit status 1
+        ");
+        assert!(Totals { passed: 5, ..Totals::default() }.problems().0.is_empty());
     }
 }

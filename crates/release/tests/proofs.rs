@@ -11,7 +11,7 @@ use release::artifact::Artifact;
 use release::codes::PROOF_VIOLATED;
 use release::config::{Config, Cpu, ProofCommand, Prove};
 use release::jobs::Jobs;
-use release::stages::prove::{Subject, run_all};
+use release::stages::prove::{ProofContext, run_all};
 
 const PT_GNU_STACK: u32 = 0x6474_e551;
 
@@ -42,7 +42,7 @@ fn violated(bytes: &[u8], change: impl Fn(&mut Prove)) -> Vec<String> {
     prove.environment_counts.truncate(1);
     prove.command.clear();
     change(&mut prove);
-    let subject = Subject {
+    let context = ProofContext {
         runner: &Runner::without_signals(),
         emulator: Some(&input("MUSLIN_QEMU")),
         jobs: &Jobs::new(2).unwrap(),
@@ -53,7 +53,7 @@ fn violated(bytes: &[u8], change: impl Fn(&mut Prove)) -> Vec<String> {
         version: env!("CARGO_PKG_VERSION"),
         stack_size: config.stack_size,
     };
-    let Err(error) = run_all(&subject) else { return Vec::new() };
+    let Err(error) = run_all(&context) else { return Vec::new() };
     let violation = |diagnostic: &diag::Diagnostic| {
         assert_eq!(diagnostic.code(), &PROOF_VIOLATED, "{diagnostic}");
         diagnostic.fields().subject.rule.clone().unwrap()

@@ -87,7 +87,7 @@ fn a_lost_inner_stack_size_is_caught_by_the_gate_and_by_the_probe() {
     let (lost, packed) = (folder.path().join("lost"), folder.path().join("packed"));
     write_program(&lost, &with_stack_size(std::fs::read(input("MUSLIN_STRIPPED")).unwrap(), 0));
     pack(&lost, &packed);
-    // UPX copies the inner header outside; give the outside back what a reader of headers wants to see.
+    // UPX copies the inner header outside; restore outside what a reader of headers expects.
     let disguised = with_stack_size(std::fs::read(&packed).unwrap(), stack_size());
     write_program(&packed, &disguised);
 

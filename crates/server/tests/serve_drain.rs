@@ -33,7 +33,7 @@ fn draining_finishes_inflight_requests_and_rejects_others_with_503() {
     assert!(std::net::TcpStream::connect(at).is_err());
 }
 
-/// A client that keeps its connection cannot know of the drain; closing the connection while it sends would lose the
+/// A client that keeps its connection is not notified of the drain; closing the connection while it sends would lose the
 /// request.
 #[test]
 fn a_request_on_a_kept_connection_after_the_last_response_gets_503() {

@@ -17,7 +17,7 @@ const FULL_COMPARE_BYTES_MAX: u64 = 64 << 20;
 
 /// A complete entry, verified when it was opened.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct CacheEntry {
     /// Its folder.
     pub path: PathBuf,
     /// Its record.
@@ -26,7 +26,7 @@ pub struct Entry {
     pub reused: bool,
 }
 
-impl Entry {
+impl CacheEntry {
     /// Opens an entry. Compares its key files, and all files of a small entry.
     pub(crate) fn open(path: &Path, runner: &Runner) -> anyhow::Result<Self> {
         let record = Record::read(path)?;

@@ -24,7 +24,7 @@ mod write_error;
 pub use self::codes::{CANNOT_WRITE, CODES, ENTRY_CHANGED, ENTRY_IN_USE, ENTRY_REMOVED};
 pub use self::contents::files_below;
 pub use self::digest::{Digest, Fingerprint, is_sha256_hex, sha256_hex};
-pub use self::entry::Entry;
+pub use self::entry::CacheEntry;
 pub use self::lock::{lock_exclusive, lock_folder};
 pub use self::record::Record;
 pub use self::store::Store;

@@ -11,7 +11,7 @@ use process::Runner;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
 use crate::codes::{ENTRY_CHANGED, ENTRY_REMOVED};
-use crate::entry::Entry;
+use crate::entry::CacheEntry;
 use crate::layout::{RECORD, lock_of, remove_entry, remove_leftovers, staging_prefix};
 use crate::lock::{LockMode, acquire, wait_for};
 use crate::record::Record;
@@ -42,13 +42,13 @@ impl Store {
     }
 
     /// The entry if it exists and matches its record. Changes nothing and takes no lock.
-    pub fn find(&self, name: &str) -> Option<Entry> {
+    pub fn find(&self, name: &str) -> Option<CacheEntry> {
         self.open(&self.entry_path(name)).ok()
     }
 
     /// Locks an entry that [`Store::find`] returned, until the store is dropped, so that garbage collection skips it. Compares
     /// its record and not its files, which `find` has read.
-    pub fn hold(&self, entry: &Entry) -> anyhow::Result<()> {
+    pub fn hold(&self, entry: &CacheEntry) -> anyhow::Result<()> {
         let shared = acquire(&lock_of(&entry.path), LockMode::Shared, &self.runner)?;
         if Record::read(&entry.path).ok().as_ref() != Some(&entry.record) {
             return Err(Diagnostic::new(&ENTRY_REMOVED, "the cache entry changed after it was verified")
@@ -64,7 +64,7 @@ impl Store {
         &self,
         name: &str,
         make: impl FnOnce(&Path) -> anyhow::Result<Record>,
-    ) -> anyhow::Result<Entry> {
+    ) -> anyhow::Result<CacheEntry> {
         let path = self.entry_path(name);
         let parent = path.parent().context("an entry without a parent folder")?;
         std::fs::create_dir_all(parent).map_err(|error| cannot_write(parent, error))?;
@@ -104,7 +104,7 @@ impl Store {
         // The folder has its final name; the guard would remove the old one.
         let _ = staging.keep();
         wait_for(&exclusive, LockMode::Shared, &lock_path, &self.runner)?;
-        self.keep(Entry { path, record, reused: false }, exclusive)
+        self.keep(CacheEntry { path, record, reused: false }, exclusive)
     }
 
     /// Removes the other entries of a store that keeps only those of the last build.
@@ -118,12 +118,12 @@ impl Store {
         Ok(())
     }
 
-    fn open(&self, path: &Path) -> anyhow::Result<Entry> {
-        Entry::open(path, &self.runner)
+    fn open(&self, path: &Path) -> anyhow::Result<CacheEntry> {
+        CacheEntry::open(path, &self.runner)
     }
 
     /// Keeps the shared lock. The conversion from an exclusive lock is not atomic, so the entry is looked up once more.
-    fn keep(&self, entry: Entry, shared: File) -> anyhow::Result<Entry> {
+    fn keep(&self, entry: CacheEntry, shared: File) -> anyhow::Result<CacheEntry> {
         if !entry.path.join(RECORD).exists() {
             return Err(Diagnostic::new(
                 &ENTRY_REMOVED,

@@ -127,7 +127,7 @@ fn a_killed_maker_leaves_no_entry() {
     let began = Instant::now();
     let is_making = || {
         inventory::list(root).unwrap_or_default().iter().any(|item| {
-            item.kind == inventory::Kind::Staging && item.in_use && item.path.join("half").exists()
+            item.kind == inventory::CacheItemKind::Staging && item.in_use && item.path.join("half").exists()
         })
     };
     while !is_making() {

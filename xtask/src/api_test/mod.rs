@@ -55,9 +55,9 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     if args.self_check {
         script.arg("--self-check");
     }
-    let finished = context
-        .runner
-        .output(Task::new("test the HTTP API", script).inherit_stderr(true).tee_stdout().timeout(TIMEOUT))?;
+    let finished = context.runner.output(
+        Task::new("test the HTTP API", script).inherit_stderr(true).report_stdout().timeout(TIMEOUT),
+    )?;
     match finished.shell_code() {
         0 => Ok(Outcome::Pass),
         FINDINGS => Ok(Outcome::Violated),

@@ -151,7 +151,7 @@ fn script_command(plan: &Plan, context: &BuildContext, python: &Path, script: &s
 fn run_script(context: &BuildContext, command: Command) -> anyhow::Result<()> {
     let quoted = process::quote(&command);
     let output =
-        context.runner.output(Task::new("run the bench", command).inherit_stderr(true).tee_stdout())?;
+        context.runner.output(Task::new("run the bench", command).inherit_stderr(true).report_stdout())?;
     let code = match output.shell_code() {
         0 => return Ok(()),
         DIFFERENT => &VECTORS_DIFFER,

@@ -35,7 +35,8 @@ impl Cleanup {
         format!("remaining after this run:\n{}", lines.concat())
     }
 
-    fn lines(&self) -> Vec<String> {
+    /// What remains, a line each.
+    pub fn lines(&self) -> Vec<String> {
         let reference = &self.reference;
         let mut lines = Vec::new();
         if let Some(id) = &self.id_loaded {

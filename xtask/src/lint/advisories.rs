@@ -9,7 +9,7 @@ use release::context::BuildContext;
 
 use super::report::Status;
 use super::tools::Tool;
-use super::{LINT_NOT_MEASURED, tool};
+use super::{LINT_NOT_MEASURED, OTHER_WORKSPACES, tool};
 
 /// An up-to-date database is fetched first. Where that fails, one that is younger than `maximum-db-staleness` in deny.toml
 /// still serves.
@@ -22,9 +22,22 @@ pub fn check(context: &BuildContext, required: bool) -> anyhow::Result<Status> {
             failed_fetch = Some(first_error(&String::from_utf8_lossy(&output.stderr)));
         }
     }
-    let checks = ["--locked", "--offline", "--workspace", "check", "advisories"];
-    let output =
-        context.runner.output(Task::new("check the advisories", tool(context, Tool::Deny, &checks)?))?;
+    let mut status = Status::Pass;
+    for manifest in ["Cargo.toml"].iter().chain(&OTHER_WORKSPACES) {
+        status = status.and(check_workspace(context, manifest, required, failed_fetch.as_deref())?);
+    }
+    Ok(status)
+}
+
+fn check_workspace(
+    context: &BuildContext,
+    manifest: &str,
+    required: bool,
+    failed_fetch: Option<&str>,
+) -> anyhow::Result<Status> {
+    let mut deny = tool(context, Tool::Deny, &["--manifest-path", manifest, "--locked", "--offline"])?;
+    deny.args(["--workspace", "check", "--config", "deny.toml", "advisories"]);
+    let output = context.runner.output(Task::new(format!("check the advisories of {manifest}"), deny))?;
     let text = [output.stderr, output.stdout].concat();
     let text = String::from_utf8_lossy(&text);
     match (output.status.success(), is_complete(&text)) {
@@ -35,6 +48,7 @@ pub fn check(context: &BuildContext, required: bool) -> anyhow::Result<Status> {
         }
         (_, false) => {
             let mut reason = Diagnostic::new(&LINT_NOT_MEASURED, "the advisory database cannot be read")
+                .file(manifest)
                 .cause(first_error(&text))
                 .hint("run it where the database of deny.toml can be fetched with git");
             if let Some(failed) = failed_fetch {

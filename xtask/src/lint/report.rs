@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use diag::{Diagnostic, Diagnostics, Severity};
+use serde_json::{Value, json};
 
 use super::{LINT_TOOL_MISSING, LINT_VIOLATED};
 
@@ -49,9 +50,9 @@ pub struct Row {
 }
 
 #[derive(Default)]
-pub struct Report(Vec<Row>);
+pub struct LintReport(Vec<Row>);
 
-impl Report {
+impl LintReport {
     pub fn push(&mut self, row: Row) {
         self.0.push(row);
     }
@@ -62,6 +63,13 @@ impl Report {
             let _ = writeln!(text, "{step:<20} {:<13} {:>8.1}", status.name(), elapsed.as_secs_f64());
         }
         text
+    }
+
+    /// The table and all diagnostics, warnings too, as data.
+    pub fn json(&self) -> Value {
+        let row = |Row { step, status, elapsed, .. }: &Row| json!({ "step": step, "result": status.name(), "seconds": elapsed.as_secs_f64() });
+        let steps: Vec<Value> = self.0.iter().map(row).collect();
+        json!({ "steps": steps, "diagnostics": self.diagnostics().collect::<Vec<_>>() })
     }
 
     /// Violations and failed measurements. The violation of any step decides the exit status.
@@ -101,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_table_has_one_line_for_each_step() {
-        let report = Report(vec![row("format", Status::Pass), row("docs", not_measured())]);
+        let report = LintReport(vec![row("format", Status::Pass), row("docs", not_measured())]);
         let expected = "
 step                 result         seconds
 format               pass               1.2
@@ -111,15 +119,61 @@ docs                 not measured       1.2
     }
 
     #[test]
+    fn data_has_each_step_and_each_problem() {
+        let optional = Diagnostic::new(&LINT_NOT_MEASURED, "no database").warning();
+        let rows = vec![
+            row("format", Status::Violated),
+            row("advisories", Status::NotMeasured(optional)),
+            row("docs", Status::Pass),
+        ];
+        insta::assert_snapshot!(format!("{:#}", LintReport(rows).json()), @r#"
+        {
+          "diagnostics": [
+            {
+              "code": "lint-violated",
+              "hint": "repair it",
+              "message": "`format` found violations",
+              "rule": "format",
+              "severity": "error"
+            },
+            {
+              "code": "lint-not-measured",
+              "message": "no database",
+              "rule": "advisories",
+              "severity": "warning"
+            }
+          ],
+          "steps": [
+            {
+              "result": "violated",
+              "seconds": 1.234,
+              "step": "format"
+            },
+            {
+              "result": "not measured",
+              "seconds": 1.234,
+              "step": "advisories"
+            },
+            {
+              "result": "pass",
+              "seconds": 1.234,
+              "step": "docs"
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
     fn a_violation_decides_the_exit_status() {
-        let exit_code = |rows| diag::exit_code(&Report(rows).errors().0);
+        let exit_code = |rows| diag::exit_code(&LintReport(rows).errors().0);
         assert_eq!(exit_code(vec![row("a", not_measured()), row("b", Status::Violated)]), 1);
         assert_eq!(exit_code(vec![row("a", not_measured()), row("b", Status::Pass)]), 2);
     }
 
     #[test]
     fn a_pass_has_no_diagnostics() {
-        let report = Report(vec![row("a", Status::Pass)]);
+        let report = LintReport(vec![row("a", Status::Pass)]);
         assert!(report.errors().into_result().is_ok());
         assert!(report.warnings().is_empty());
     }
@@ -127,7 +181,7 @@ docs                 not measured       1.2
     #[test]
     fn an_optional_step_that_is_not_measured_is_a_warning() {
         let optional = Diagnostic::new(&LINT_NOT_MEASURED, "no database").warning();
-        let report = Report(vec![row("a", Status::NotMeasured(optional))]);
+        let report = LintReport(vec![row("a", Status::NotMeasured(optional))]);
         assert!(report.errors().into_result().is_ok());
         assert_eq!(report.warnings().len(), 1);
     }

@@ -65,7 +65,7 @@ impl Origin {
                 context.runner.events().step(format!("compiling {package} {version}"));
                 let mut install = context.command("cargo");
                 // The development profile: these tools run for a second, and a release build with the link-time
-                // optimisation that they ask for takes many times as long. A root of its own would also receive
+                // optimisation of their manifests takes many times as long. A root of its own would also receive
                 // cargo's list of installed crates, which is not part of the tool.
                 install.args([
                     "install",

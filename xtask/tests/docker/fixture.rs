@@ -6,14 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use oci_image::{Image, ImageFile, ImageSpec};
+use oci_image::{ImageFile, ImageSpec, OciImage};
 use serde_json::json;
 use tempfile::TempDir;
 
 /// A `dist/`, a model folder, and a folder for a fake `docker`.
 pub struct Fixture {
     folder: TempDir,
-    pub image: Image,
+    pub image: OciImage,
 }
 
 impl Fixture {
@@ -27,7 +27,7 @@ impl Fixture {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         fs::write(folder.path().join("model/config.json"), "{}").unwrap();
-        let image = Image::build(&ImageSpec {
+        let image = OciImage::build(&ImageSpec {
             files: vec![program],
             entrypoint: vec!["/inferd".into()],
             cmd: vec![],

@@ -22,6 +22,37 @@ fn a_good_image_passes_and_its_removal_is_explained() {
     insta::assert_snapshot!(fixture.redact(runs.as_bytes()));
 }
 
+/// One document in each case, with the same exit status as text.
+#[test]
+fn results_and_errors_are_data() {
+    let json = |change: &str| {
+        let fixture = Fixture::new().fake_engine(change);
+        let run = fixture.run(&["--format", "json"]);
+        assert_eq!(run.code, fixture.run(&[]).code, "{run}");
+        let mut document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        for container in document["containers"].as_array_mut().unwrap() {
+            assert!(container["seconds"].take().is_f64());
+        }
+        for diagnostic in document["diagnostics"].as_array_mut().unwrap() {
+            assert!(diagnostic["hint"].take().is_string());
+        }
+        format!("exit code {}\n{document:#}\n", run.code)
+    };
+    insta::assert_snapshot!(json(""));
+    insta::assert_snapshot!(json(r#"case "$*" in run*embed*) exit 137;; esac"#));
+    insta::assert_snapshot!(json("exit 1"));
+}
+
+/// Before the engine is used there is nothing but errors.
+#[test]
+fn invalid_inputs_are_data() {
+    let fixture = Fixture::new().fake_engine("");
+    fs::remove_file(fixture.archive()).unwrap();
+    let run = fixture.run(&["--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((run.code, &document["diagnostics"][0]["code"]), (2, &"docker-no-archive".into()));
+}
+
 #[test]
 fn reports_an_unavailable_engine_with_the_next_step() {
     let changes = [

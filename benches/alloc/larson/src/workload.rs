@@ -29,7 +29,7 @@ unsafe impl Send for Block {}
 
 impl Block {
     fn layout(size: usize) -> Layout {
-        // Rust's containers ask for the alignment of their elements.
+        // Rust's containers request the alignment of their elements.
         Layout::from_size_align(size, if size < 8 { 1 } else { 8 }).expect("a size of at most 1 MiB")
     }
 

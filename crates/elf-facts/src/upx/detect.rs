@@ -10,7 +10,7 @@
 use crate::bytes::u32_at;
 use crate::elf::cross_check::read_headers_twice;
 use crate::elf::types::{Header, PT_LOAD, Segment};
-use crate::upx::problem::{Part, Problem};
+use crate::upx::problem::{UpxPart, UpxProblem};
 use crate::upx::scanner::{MAGIC, Scanner, TRAILER_BYTES};
 use crate::upx::types::{Block, Inner, InnerHeaders, LoaderInfo, PackHeader, ProgramInfo, UpxFacts};
 use crate::upx::{decompress, filter, outer};
@@ -43,8 +43,8 @@ pub fn detect(
         blocks: Vec::new(),
         pack_header: None,
         compressed_adler_found: None,
-        inner: Inner::Unreadable(Problem::new(
-            Part::LoaderInfo,
+        inner: Inner::Unreadable(UpxProblem::new(
+            UpxPart::LoaderInfo,
             "`UPX!` after the program headers",
             "other bytes, so that the position of the first block is unknown",
         )),
@@ -55,7 +55,7 @@ pub fn detect(
     }
     if facts.pack_header.is_none() {
         layout.scan.problem(
-            Part::Trailer,
+            UpxPart::Trailer,
             "a PackHeader 36 bytes before the end",
             "none: the end of the file is cut off or overwritten",
         );
@@ -63,7 +63,7 @@ pub fn detect(
     match has_loader {
         true => layout.front(&mut facts, header, segments, loader_at),
         false => layout.scan.problem(
-            Part::LoaderInfo,
+            UpxPart::LoaderInfo,
             format!("`UPX!` at offset {}", loader_at.saturating_add(4)),
             "other bytes",
         ),
@@ -105,18 +105,18 @@ impl Layout<'_> {
     /// `l_info`, `p_info` and the first block, then the rest.
     fn front(&mut self, facts: &mut UpxFacts, header: &Header, segments: &[Segment], loader_at: u64) {
         let Some(loader) = self.loader_info(header, segments, loader_at) else {
-            return self.scan.problem(Part::LoaderInfo, "12 bytes", "the end of the file");
+            return self.scan.problem(UpxPart::LoaderInfo, "12 bytes", "the end of the file");
         };
         facts.loader = Some(loader);
         let program_at = loader_at + LOADER_INFO_BYTES;
         let (Some(file_size_bytes), Some(block_size_bytes)) =
             (u32_at(self.scan.bytes, program_at + 4), u32_at(self.scan.bytes, program_at + 8))
         else {
-            return self.scan.problem(Part::ProgramInfo, "12 bytes", "the end of the file");
+            return self.scan.problem(UpxPart::ProgramInfo, "12 bytes", "the end of the file");
         };
         facts.program = Some(ProgramInfo { file_size_bytes, block_size_bytes });
         if u32_at(self.scan.bytes, program_at) != Some(0) {
-            self.scan.problem(Part::ProgramInfo, "a program id of 0", "another one");
+            self.scan.problem(UpxPart::ProgramInfo, "a program id of 0", "another one");
         }
         self.scan.cursor = program_at + PROGRAM_INFO_BYTES;
         match self.inner_headers() {
@@ -135,7 +135,7 @@ impl Layout<'_> {
                 facts.inner = Inner::Read(inner);
             }
             Err(found) => {
-                let problem = Problem::new(Part::FirstBlock, "the original program headers", found);
+                let problem = UpxProblem::new(UpxPart::FirstBlock, "the original program headers", found);
                 self.scan.problems.push(problem.clone());
                 facts.inner = Inner::Unreadable(problem);
             }
@@ -181,7 +181,7 @@ impl Layout<'_> {
             let end = load.offset.saturating_add(load.file_size_bytes);
             if end > file_size_bytes {
                 return self.scan.problem(
-                    Part::InnerLoad,
+                    UpxPart::InnerLoad,
                     format!("an end within {file_size_bytes}"),
                     format!("{end}"),
                 );
@@ -192,7 +192,7 @@ impl Layout<'_> {
         }
         let Some(entry) = outer::entry_segment(header, segments) else {
             return self.scan.problem(
-                Part::Entry,
+                UpxPart::Entry,
                 "an address inside of an executable PT_LOAD",
                 format!("{:#x}", header.entry),
             );
@@ -200,7 +200,7 @@ impl Layout<'_> {
         let segment_end = entry.offset.saturating_add(entry.file_size_bytes);
         if segment_end > self.scan.bytes.len() as u64 {
             let expected = format!("an end of the stub within {} bytes", self.scan.bytes.len());
-            return self.scan.problem(Part::Stub, expected, segment_end.to_string());
+            return self.scan.problem(UpxPart::Stub, expected, segment_end.to_string());
         }
         self.stub(facts, header, segments, segment_end);
         self.scan.cursor = segment_end.next_multiple_of(4);
@@ -222,7 +222,7 @@ impl Layout<'_> {
             let found = format!("{:#04x}, mark {:#04x}", block.filter, block.filter_cto);
             let expected =
                 of_machine.map_or("no filter".into(), |filter| format!("filter {filter:#04x} or none"));
-            self.scan.problem(Part::BlockInfo, expected, found);
+            self.scan.problem(UpxPart::BlockInfo, expected, found);
         }
     }
 
@@ -234,7 +234,7 @@ impl Layout<'_> {
         let blocks_end = self.scan.cursor.next_multiple_of(4);
         if stub_start != blocks_end {
             self.scan.problem(
-                Part::Stub,
+                UpxPart::Stub,
                 format!("start at {blocks_end}, after the blocks"),
                 format!("{stub_start}"),
             );
@@ -252,7 +252,7 @@ impl Layout<'_> {
             self.scan.problems.push(problem);
         }
         if !outer::is_zero(self.scan.bytes, segment_end, segment_end.next_multiple_of(4)) {
-            self.scan.problem(Part::PaddingAfterStub, "zeros", "other bytes");
+            self.scan.problem(UpxPart::PaddingAfterStub, "zeros", "other bytes");
         }
     }
 
@@ -265,7 +265,7 @@ impl Layout<'_> {
         {
             let found = program.block_size_bytes.to_string();
             self.scan.problem(
-                Part::ProgramInfoBlockSize,
+                UpxPart::ProgramInfoBlockSize,
                 format!("at least {largest}, the size of the largest block"),
                 found,
             );
@@ -274,7 +274,7 @@ impl Layout<'_> {
             && u64::from(program.file_size_bytes) != sum
         {
             self.scan.problem(
-                Part::ProgramInfoSize,
+                UpxPart::ProgramInfoSize,
                 format!("{sum}, the sum of the blocks"),
                 program.file_size_bytes.to_string(),
             );
@@ -282,7 +282,7 @@ impl Layout<'_> {
         let Some(pack) = &facts.pack_header else { return };
         if pack.checksum != pack.checksum_found {
             self.scan.problem(
-                Part::PackHeaderChecksum,
+                UpxPart::PackHeaderChecksum,
                 pack.checksum_found.to_string(),
                 pack.checksum.to_string(),
             );
@@ -292,7 +292,7 @@ impl Layout<'_> {
         }
         if u64::from(pack.file_size_bytes) != sum {
             self.scan.problem(
-                Part::PackHeaderSize,
+                UpxPart::PackHeaderSize,
                 format!("{sum}, the sum of the blocks"),
                 pack.file_size_bytes.to_string(),
             );
@@ -302,14 +302,14 @@ impl Layout<'_> {
         let expected = (sum, (self.scan.bytes.len() as u64).saturating_sub(TRAILER_BYTES));
         if pack.version > VERSION_OF_3_96 && lengths != expected {
             self.scan.problem(
-                Part::PackHeaderLengths,
+                UpxPart::PackHeaderLengths,
                 format!("{} unpacked, {} packed", expected.0, expected.1),
                 format!("{} unpacked, {} packed", lengths.0, lengths.1),
             );
         }
         if u64::from(pack.overlay_offset) != program_at {
             self.scan.problem(
-                Part::OverlayOffset,
+                UpxPart::OverlayOffset,
                 format!("{program_at}, the position of p_info"),
                 pack.overlay_offset.to_string(),
             );
@@ -319,7 +319,7 @@ impl Layout<'_> {
         {
             let expected = format!("version {} format {}, as in the trailer", pack.version, pack.format);
             self.scan.problem(
-                Part::LoaderInfo,
+                UpxPart::LoaderInfo,
                 expected,
                 format!("version {} format {}", loader.version, loader.format),
             );

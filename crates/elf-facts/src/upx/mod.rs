@@ -23,6 +23,6 @@ pub use detect::detect;
 pub use error::{DecompressError, UnpackError};
 pub use format::method_name;
 pub use format::{LINUX_AMD64, LINUX_ARM64};
-pub use problem::{Part, Problem};
+pub use problem::{UpxPart, UpxProblem};
 pub use types::{Block, Inner, InnerHeaders, LoaderInfo, PackHeader, ProgramInfo, UpxFacts};
 pub use unpack::unpack;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::bytes::{hex, u32_at};
 use crate::elf::types::{Header, PT_GNU_STACK, PT_LOAD, Segment};
 use crate::upx::format::LINUX_ARM64;
-use crate::upx::problem::{Part, Problem};
+use crate::upx::problem::{UpxPart, UpxProblem};
 use crate::upx::types::InnerHeaders;
 
 /// `p_filesz` of the segment that reserves memory.
@@ -53,22 +53,22 @@ pub(super) fn words_before_stub(
     format: u8,
     first_block_at: u64,
     blocks_end: u64,
-) -> Result<(), Problem> {
+) -> Result<(), UpxProblem> {
     let stub_at = stub_offset(header, segments, format).filter(|&at| at >= 8);
-    let stub_at = stub_at.ok_or_else(|| Problem::new(Part::Entry, "inside of the stub", "outside"))?;
+    let stub_at = stub_at.ok_or_else(|| UpxProblem::new(UpxPart::Entry, "inside of the stub", "outside"))?;
     let expected = [first_block_at, stub_at - 4];
     let found = [u32_at(bytes, stub_at - 8), u32_at(bytes, stub_at - 4)];
     if found != expected.map(|word| u32::try_from(word).ok()) {
         let found = found.map(|word| word.map_or("the end of the file".into(), |word| word.to_string()));
-        return Err(Problem::new(
-            Part::WordsBeforeStub,
+        return Err(UpxProblem::new(
+            UpxPart::WordsBeforeStub,
             format!("{} and {}", expected[0], expected[1]),
             found.join(" and "),
         ));
     }
     match is_zero(bytes, blocks_end, stub_at - 8) {
         true => Ok(()),
-        false => Err(Problem::new(Part::PaddingBeforeStub, "zeros", "other bytes")),
+        false => Err(UpxProblem::new(UpxPart::PaddingBeforeStub, "zeros", "other bytes")),
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) fn headers(
     inner_bytes: &[u8],
     segments: &[Segment],
     is_version_13: bool,
-) -> Vec<Problem> {
+) -> Vec<UpxProblem> {
     let mut problems = Vec::new();
     problems.extend(elf_header(bytes, inner_bytes, is_version_13).err());
     problems.extend(kinds(bytes, inner, inner_bytes, segments, is_version_13).err());
@@ -99,7 +99,7 @@ pub(super) fn headers(
 }
 
 /// Fields that the readers do not extract. UPX writes constants; other values mean that the file was edited.
-fn elf_header(bytes: &[u8], inner_bytes: &[u8], is_version_13: bool) -> Result<(), Problem> {
+fn elf_header(bytes: &[u8], inner_bytes: &[u8], is_version_13: bool) -> Result<(), UpxProblem> {
     let field = |bytes: &[u8], range: Range<usize>| bytes.get(range).map(<[u8]>::to_vec);
     let section_entry = if is_version_13 { 64 } else { 0 };
     let e_flags = field(inner_bytes, 48..52).unwrap_or_default();
@@ -116,7 +116,11 @@ fn elf_header(bytes: &[u8], inner_bytes: &[u8], is_version_13: bool) -> Result<(
         let found = field(bytes, range).unwrap_or_default();
         if found != wanted {
             let show = |bytes: Vec<u8>| hex(&bytes);
-            return Err(Problem::new(Part::OuterHeader, format!("{name} {}", show(wanted)), show(found)));
+            return Err(UpxProblem::new(
+                UpxPart::OuterHeader,
+                format!("{name} {}", show(wanted)),
+                show(found),
+            ));
         }
     }
     Ok(())
@@ -129,7 +133,7 @@ fn kinds(
     inner_bytes: &[u8],
     segments: &[Segment],
     is_version_13: bool,
-) -> Result<(), Problem> {
+) -> Result<(), UpxProblem> {
     const ENTRY_BYTES: usize = 56;
     let entry = |bytes: &[u8], index: usize| {
         let at = 64 + ENTRY_BYTES * index;
@@ -142,7 +146,11 @@ fn kinds(
     if found != expected {
         let list =
             |kinds: &[u32]| kinds.iter().map(|kind| format!("{kind:#x}")).collect::<Vec<_>>().join(", ");
-        return Err(Problem::new(Part::OuterLoads, format!("segments {}", list(&expected)), list(&found)));
+        return Err(UpxProblem::new(
+            UpxPart::OuterLoads,
+            format!("segments {}", list(&expected)),
+            list(&found),
+        ));
     }
     // The rule `outer-inner-agree` compares `rwx` and the size, and reports the values.
     let rest = |entry: Option<Vec<u8>>| {
@@ -151,20 +159,20 @@ fn kinds(
     if let Some(stack) = stack
         && rest(entry(bytes, 2)) != rest(entry(inner_bytes, stack))
     {
-        return Err(Problem::new(Part::OuterStack, "a copy of the original segment", "other values"));
+        return Err(UpxProblem::new(UpxPart::OuterStack, "a copy of the original segment", "other values"));
     }
     for (index, load) in segments.iter().take(2).enumerate() {
         let physical =
             entry(bytes, index).and_then(|entry| Some(u64::from_le_bytes(*entry[24..].first_chunk()?)));
         if physical != Some(load.address) {
             let found = physical.map_or("none".into(), |physical| format!("{physical:#x}"));
-            return Err(Problem::new(Part::OuterLoads, format!("p_paddr {:#x}", load.address), found));
+            return Err(UpxProblem::new(UpxPart::OuterLoads, format!("p_paddr {:#x}", load.address), found));
         }
         // 3.96 aligns its own PT_LOAD to 4 KiB on every machine.
         let is_equal = is_version_13 || load.align == segments[0].align;
         if !is_equal || !load.align.is_power_of_two() || load.align > PAGE_BYTES_MAX {
-            return Err(Problem::new(
-                Part::OuterLoads,
+            return Err(UpxProblem::new(
+                UpxPart::OuterLoads,
                 "the size of a page as alignment",
                 format!("{:#x}", load.align),
             ));
@@ -174,10 +182,10 @@ fn kinds(
 }
 
 /// UPX 4.x: the first PT_LOAD reserves the memory image of the original; the second one holds all bytes and follows it.
-fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
+fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), UpxProblem> {
     let outer: Vec<&Segment> = loads_of(segments).collect();
     let [reserved, stub] = outer[..] else {
-        return Err(Problem::new(Part::OuterLoads, "two", outer.len().to_string()));
+        return Err(UpxProblem::new(UpxPart::OuterLoads, "two", outer.len().to_string()));
     };
     let (start, stop) = image(inner);
     // The lowest address may lie inside of a page; UPX reserves whole pages.
@@ -187,8 +195,8 @@ fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
     let is_bare =
         reserved.offset == 0 && reserved.flags_number == READ_WRITE && reserved.file_size_bytes == in_file;
     if !is_bare || !covers || end_address(reserved) != stop {
-        return Err(Problem::new(
-            Part::FirstOuterLoad,
+        return Err(UpxProblem::new(
+            UpxPart::FirstOuterLoad,
             format!(
                 "rw- for {start:#x}..{stop:#x}, the memory image of the original, with {in_file} bytes of the file"
             ),
@@ -197,8 +205,8 @@ fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
     }
     let follows = stub.address.checked_sub(stop).is_some_and(|gap| gap < PAGE_BYTES_MAX);
     if !is_whole(stub) || !follows {
-        return Err(Problem::new(
-            Part::SecondOuterLoad,
+        return Err(UpxProblem::new(
+            UpxPart::SecondOuterLoad,
             format!("r-x, the stub directly after {stop:#x}"),
             describe(stub),
         ));
@@ -208,21 +216,21 @@ fn loads(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
 
 /// UPX up to 3.96: the first PT_LOAD holds all bytes, at the address of the original; the second one has no bytes and
 /// reserves the rest of the memory image.
-fn loads_of_version_13(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), Problem> {
+fn loads_of_version_13(inner: &InnerHeaders, segments: &[Segment]) -> Result<(), UpxProblem> {
     let outer: Vec<&Segment> = loads_of(segments).collect();
     let [stub, reserved] = outer[..] else {
-        return Err(Problem::new(Part::OuterLoads, "two", outer.len().to_string()));
+        return Err(UpxProblem::new(UpxPart::OuterLoads, "two", outer.len().to_string()));
     };
     let (start, stop) = image(inner);
     let covers = start.checked_sub(stub.address).is_some_and(|inside| inside < PAGE_BYTES_MAX);
     if !is_whole(stub) || !covers {
-        return Err(Problem::new(Part::FirstOuterLoad, format!("r-x, at {start:#x}"), describe(stub)));
+        return Err(UpxProblem::new(UpxPart::FirstOuterLoad, format!("r-x, at {start:#x}"), describe(stub)));
     }
     let follows = reserved.address.checked_sub(end_address(stub)).is_some_and(|gap| gap < PAGE_BYTES_MAX);
     let is_empty = reserved.file_size_bytes == 0 && reserved.flags_number == READ_WRITE;
     if !is_empty || !follows || end_address(reserved) != stop {
-        return Err(Problem::new(
-            Part::SecondOuterLoad,
+        return Err(UpxProblem::new(
+            UpxPart::SecondOuterLoad,
             format!("rw- without bytes, up to {stop:#x}"),
             describe(reserved),
         ));

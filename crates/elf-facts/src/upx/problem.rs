@@ -6,22 +6,22 @@ use serde::Serialize;
 
 /// A difference between a packed file and the output of UPX.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+pub struct UpxProblem {
     /// The part of the layout.
-    pub part: Part,
+    pub part: UpxPart,
     /// What UPX writes.
     pub expected: String,
     /// What the file holds.
     pub found: String,
 }
 
-impl Problem {
-    pub(super) fn new(part: Part, expected: impl Into<String>, found: impl Into<String>) -> Problem {
-        Problem { part, expected: expected.into(), found: found.into() }
+impl UpxProblem {
+    pub(super) fn new(part: UpxPart, expected: impl Into<String>, found: impl Into<String>) -> UpxProblem {
+        UpxProblem { part, expected: expected.into(), found: found.into() }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for UpxProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: expected {}, found {}", self.part, self.expected, self.found)
     }
@@ -32,14 +32,14 @@ macro_rules! parts {
         /// The parts of the layout, in file order.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum Part {
+        pub enum UpxPart {
             $($(#[$doc])* $name,)*
         }
 
-        impl fmt::Display for Part {
+        impl fmt::Display for UpxPart {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(match self {
-                    $(Part::$name => $text,)*
+                    $(UpxPart::$name => $text,)*
                 })
             }
         }

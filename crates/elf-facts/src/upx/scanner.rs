@@ -4,7 +4,7 @@
 
 use crate::bytes::u32_at;
 use crate::upx::outer;
-use crate::upx::problem::{Part, Problem};
+use crate::upx::problem::{UpxPart, UpxProblem};
 use crate::upx::types::Block;
 
 /// `UPX!`.
@@ -15,7 +15,7 @@ pub(super) const TRAILER_BYTES: u64 = 36;
 /// Position in the file, and the blocks and problems so far.
 pub(super) struct Scanner<'a> {
     pub(super) bytes: &'a [u8],
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Vec<UpxProblem>,
     pub(super) blocks: Vec<Block>,
     pub(super) cursor: u64,
     /// Sum over the blocks.
@@ -27,8 +27,8 @@ impl<'a> Scanner<'a> {
         Scanner { bytes, problems: Vec::new(), blocks: Vec::new(), cursor: 0, unpacked_bytes: 0 }
     }
 
-    pub(super) fn problem(&mut self, part: Part, expected: impl Into<String>, found: impl Into<String>) {
-        self.problems.push(Problem::new(part, expected, found));
+    pub(super) fn problem(&mut self, part: UpxPart, expected: impl Into<String>, found: impl Into<String>) {
+        self.problems.push(UpxProblem::new(part, expected, found));
     }
 
     /// Reads blocks until they cover `start..end` of the original.
@@ -38,7 +38,7 @@ impl<'a> Scanner<'a> {
             let block_at = self.cursor;
             let Some(block) = self.block(at) else {
                 self.problem(
-                    Part::Block,
+                    UpxPart::Block,
                     format!("a block at {block_at} for bytes {at}..{end}"),
                     "none that fits the file",
                 );
@@ -46,7 +46,7 @@ impl<'a> Scanner<'a> {
             };
             at += u64::from(block.unpacked_size_bytes);
             if at > end {
-                self.problem(Part::Block, format!("an end at {end} of the original"), format!("{at}"));
+                self.problem(UpxPart::Block, format!("an end at {end} of the original"), format!("{at}"));
                 return None;
             }
         }
@@ -72,7 +72,7 @@ impl<'a> Scanner<'a> {
             || flags[3] != 0;
         if is_inconsistent {
             self.problem(
-                Part::BlockInfo,
+                UpxPart::BlockInfo,
                 "no method for stored data, no filter for headers",
                 format!("{flags:?}"),
             );
@@ -93,16 +93,16 @@ impl<'a> Scanner<'a> {
         let at = self.cursor;
         let found = [u32_at(self.bytes, at), u32_at(self.bytes, at + 4), u32_at(self.bytes, at + 8)];
         if found != [Some(0), Some(MAGIC), Some(0)] {
-            return self.problem(Part::EndMarker, format!("{{0, `UPX!`, 0}} at {at}"), "other bytes");
+            return self.problem(UpxPart::EndMarker, format!("{{0, `UPX!`, 0}} at {at}"), "other bytes");
         }
         let trailer_at = (at + 12).next_multiple_of(4);
         let found = (self.bytes.len() as u64).saturating_sub(TRAILER_BYTES);
         if !outer::is_zero(self.bytes, at + 12, trailer_at) {
-            self.problem(Part::PaddingBeforeTrailer, "zeros", "other bytes");
+            self.problem(UpxPart::PaddingBeforeTrailer, "zeros", "other bytes");
         }
         if found != trailer_at {
             self.problem(
-                Part::Trailer,
+                UpxPart::Trailer,
                 format!("directly after the end marker, at {trailer_at}"),
                 format!("at {found}"),
             );

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::elf::types::{Header, Segment};
-use crate::upx::problem::Problem;
+use crate::upx::problem::UpxProblem;
 
 /// The layout of a packed file: stored values, and the values recomputed from the bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,7 +21,7 @@ pub struct UpxFacts {
     /// The original headers, which the libc uses at run time.
     pub inner: Inner,
     /// Inconsistencies. Empty for an unmodified output of UPX.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<UpxProblem>,
 }
 
 /// `l_info`: the header of the stub, directly after the outer program headers.
@@ -125,7 +125,7 @@ pub enum Inner {
     /// The headers.
     Read(InnerHeaders),
     /// Why they cannot be read.
-    Unreadable(Problem),
+    Unreadable(UpxProblem),
 }
 
 impl Inner {

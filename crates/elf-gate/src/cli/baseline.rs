@@ -64,7 +64,7 @@ impl Baseline {
         }
     }
 
-    /// `None` when that release has no file of the stage, or does not know its parts.
+    /// `None` when that release has no file of the stage, or no breakdown of it.
     pub(super) fn breakdown(&self, stage: Stage) -> Option<&SizeBreakdown> {
         match self {
             Baseline::Manifest(manifest) => {

@@ -10,7 +10,7 @@ use elf_facts::facts::{DebugLink, Facts, FileKind};
 
 use crate::cli::evidence_file::EvidenceFile;
 use crate::cli::sidecar;
-use crate::containers::{Image, ImageProgram};
+use crate::containers::{ImageProgram, MergedImage};
 use crate::image::{self, ImageEvidence, ImagePolicy, Names};
 use crate::report::FileReport;
 
@@ -43,7 +43,7 @@ impl ImagePrograms {
     /// Judges the images of the archive at `path`.
     pub(super) fn judge(
         &self,
-        images: &[Image],
+        images: &[MergedImage],
         path: Option<&Path>,
         debug_file: Option<&Path>,
         policy: &ImagePolicy,

@@ -15,7 +15,7 @@ use crate::cli::policy_args::SelectedPolicy;
 use crate::cli::sidecar;
 use crate::cli::unpacking::{sha256_hex, unpacked_sha256};
 use crate::codes;
-use crate::containers::{self, Content, Format, Limits};
+use crate::containers::{self, Content, Format, WalkLimits};
 use crate::policy::{Date, Evidence, Policy, Program, Stage, judge};
 use crate::report::FileReport;
 
@@ -27,7 +27,7 @@ pub(super) struct Job<'a> {
     pub(super) parent_sha256: Option<&'a str>,
     pub(super) debug_file: Option<&'a Path>,
     pub(super) baseline: Option<Baseline>,
-    pub(super) limits: Limits,
+    pub(super) limits: WalkLimits,
     pub(super) today: Option<Date>,
     /// Canonical paths of the inputs: a parent that is an input is judged only once.
     pub(super) input_paths: HashSet<PathBuf>,

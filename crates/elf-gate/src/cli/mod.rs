@@ -38,9 +38,9 @@ pub use policy_args::PolicyArgs;
 pub use size::SizeArgs;
 
 use crate::codes;
-use crate::containers::Limits;
+use crate::containers::WalkLimits;
 use crate::policy::{Stage, Verdict, all_codes};
-use crate::report::{FileReport, Report, Style, sanitized};
+use crate::report::{FileReport, GateReport, Style, sanitized};
 use baseline::Baseline;
 use job::Job;
 use policy_args::Policies;
@@ -150,7 +150,7 @@ pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write, err: &mu
     };
     let (report, is_complete) = match report {
         Ok(report) => (report, true),
-        Err(Diagnostics(errors)) => (Report::new(Vec::new()).with_diagnostics(errors), false),
+        Err(Diagnostics(errors)) => (GateReport::new(Vec::new()).with_diagnostics(errors), false),
     };
     // Report files are written before anything else can end the process.
     let mut errors = output::write_files(&report, &args.report);
@@ -176,7 +176,7 @@ pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write, err: &mu
 
 /// A report that consists of one error, in the format of `args`, for errors before [`run`] such as wrong flags.
 pub fn error_document(format: Format, error: Diagnostic) -> Result<String, Diagnostic> {
-    let report = Report::new(Vec::new()).with_diagnostics(vec![error]);
+    let report = GateReport::new(Vec::new()).with_diagnostics(vec![error]);
     output::render(&report, format, Style::default())
 }
 
@@ -199,7 +199,7 @@ impl Args {
     }
 }
 
-fn judge_inputs(args: &Args, environment: &Environment) -> Result<Report, Diagnostics> {
+fn judge_inputs(args: &Args, environment: &Environment) -> Result<GateReport, Diagnostics> {
     let one = |error: Diagnostic| Diagnostics(vec![error]);
     let inputs = Inputs::of(&args.files).map_err(one)?;
     let policies = Policies::select(&args.policy, &args.files, &inputs.files)?;
@@ -212,7 +212,7 @@ fn judge_inputs(args: &Args, environment: &Environment) -> Result<Report, Diagno
         parent_sha256: args.parent_sha256.as_deref(),
         debug_file: args.debug_file.as_deref(),
         baseline,
-        limits: Limits { decompressed_bytes_max: args.decompressed_max.bytes(), ..Limits::default() },
+        limits: WalkLimits { decompressed_bytes_max: args.decompressed_max.bytes(), ..WalkLimits::default() },
         today: environment.today,
         input_paths: paths.collect::<HashSet<PathBuf>>(),
     };
@@ -255,7 +255,7 @@ fn judge_inputs(args: &Args, environment: &Environment) -> Result<Report, Diagno
         let message = format!("no ELF file was found; {others} skipped");
         diagnostics.push(Diagnostic::new(&codes::NO_ELF_FILE, message).hint(codes::fix(&codes::NO_ELF_FILE)));
     }
-    Ok(Report::new(files)
+    Ok(GateReport::new(files)
         .with_skipped(not_elf, inputs.duplicates)
         .with_diagnostics(diagnostics)
         .with_policies(used))
@@ -292,13 +292,9 @@ fn parse_sha256(text: &str) -> Result<String, String> {
 }
 
 fn explain(id: &str) -> Result<String, Diagnostic> {
-    match all_codes().find(|code| code.id == id) {
+    let known = || all_codes().chain(diag::CODES.iter().copied());
+    match known().find(|code| code.id == id) {
         Some(code) => Ok(diag::explain(code)),
-        None => {
-            let known: Vec<&str> = all_codes().map(|code| code.id).collect();
-            Err(Diagnostic::new(&codes::UNKNOWN_CODE, format!("`{id}` is neither a rule nor an error code"))
-                .expected(known.join(", "))
-                .hint(codes::fix(&codes::UNKNOWN_CODE)))
-        }
+        None => Err(diag::unknown_code(id, known().map(|code| code.id), "docs/gates.md")),
     }
 }

@@ -11,7 +11,7 @@ use diag::Diagnostic;
 
 use crate::cli::environment::Environment;
 use crate::codes;
-use crate::report::{Report, Style};
+use crate::report::{GateReport, Style};
 
 /// Format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,7 +72,7 @@ impl FromStr for ReportFile {
     }
 }
 
-pub(super) fn render(report: &Report, format: Format, style: Style) -> Result<String, Diagnostic> {
+pub(super) fn render(report: &GateReport, format: Format, style: Style) -> Result<String, Diagnostic> {
     match format {
         Format::Human => Ok(report.to_human(style)),
         Format::Json => report.to_json().map_err(not_rendered),
@@ -87,7 +87,7 @@ fn not_rendered(error: serde_json::Error) -> Diagnostic {
 }
 
 /// Writes every file, and returns the errors.
-pub(super) fn write_files(report: &Report, files: &[ReportFile]) -> Vec<Diagnostic> {
+pub(super) fn write_files(report: &GateReport, files: &[ReportFile]) -> Vec<Diagnostic> {
     let write = |ReportFile { format, path }: &ReportFile| {
         let text = render(report, *format, Style { color: false, shows_passes: true })?;
         write_atomically(path, text.as_bytes()).map_err(|error| {
@@ -135,7 +135,7 @@ pub(super) fn exists(path: &Path) -> Diagnostic {
 }
 
 /// Appends the summary to the file that GitHub Actions names.
-pub(super) fn append_step_summary(report: &Report, path: &Path) -> Result<(), Diagnostic> {
+pub(super) fn append_step_summary(report: &GateReport, path: &Path) -> Result<(), Diagnostic> {
     let append = || {
         let mut file = OpenOptions::new().append(true).create(true).open(path)?;
         file.write_all(report.to_step_summary().as_bytes())

@@ -29,7 +29,7 @@ pub struct SizeArgs {
     /// Rows of each table
     #[arg(long, default_value = "10", value_name = "N")]
     top: usize,
-    /// Format on stdout. The document of `json` has all rows
+    /// Format on stdout. JSON has all rows, as schemas/elf-gate-size-1.schema.json describes them
     #[arg(long, default_value = "human")]
     pub(super) format: DiffFormat,
     /// Use of colours

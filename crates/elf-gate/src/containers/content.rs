@@ -6,7 +6,7 @@ use crate::containers::format::Format;
 
 /// How much work one input may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct WalkLimits {
     /// Nesting of containers; an image with packages in its layers needs six levels.
     pub depth_max: u32,
     /// Entries of all containers of one input.
@@ -17,9 +17,9 @@ pub struct Limits {
     pub member_bytes_max: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for WalkLimits {
+    fn default() -> WalkLimits {
+        WalkLimits {
             depth_max: 8,
             entries_max: 1_000_000,
             decompressed_bytes_max: 4 << 30,

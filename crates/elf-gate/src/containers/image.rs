@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use crate::containers::entry::{EntryKind, PATH_BYTES_MAX, normalized};
 
-/// An image of an archive.
+/// An image of an archive, with its layers merged.
 #[derive(Debug)]
-pub struct Image {
+pub struct MergedImage {
     archive: String,
     config_path: Option<String>,
     config: Config,
@@ -51,14 +51,19 @@ struct Config {
     working_dir: Option<String>,
 }
 
-impl Image {
+impl MergedImage {
     pub(super) fn new(
         archive: &str,
         config_path: Option<String>,
         document: ConfigDocument,
         tree: Tree,
-    ) -> Image {
-        Image { archive: archive.into(), config_path, config: document.config.unwrap_or_default(), tree }
+    ) -> MergedImage {
+        MergedImage {
+            archive: archive.into(),
+            config_path,
+            config: document.config.unwrap_or_default(),
+            tree,
+        }
     }
 
     /// The archive, and for one image of several its configuration.
@@ -234,11 +239,11 @@ mod tests {
         entries.iter().map(|(path, kind)| (path.to_string(), kind.clone())).collect()
     }
 
-    fn image(entries: &[(&str, EntryKind)], config: Config) -> Image {
+    fn image(entries: &[(&str, EntryKind)], config: Config) -> MergedImage {
         let mut tree = Tree::default();
         let elf = entries.iter().map(|(path, _)| (*path, *path));
         tree.add_layer(&layer(entries), elf);
-        Image::new("in", None, ConfigDocument { config: Some(config) }, tree)
+        MergedImage::new("in", None, ConfigDocument { config: Some(config) }, tree)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::containers::entry::{EntryKind, PATH_BYTES_MAX, normalized};
-use crate::containers::image::{ConfigDocument, Image, Tree};
+use crate::containers::image::{ConfigDocument, MergedImage, Tree};
 
 /// A file of a layer that upper layers delete or replace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl Layers {
     }
 
     /// The images in the manifests, with their merged layers. An archive for two kinds of engines lists its image twice.
-    pub(super) fn images(&self) -> Vec<Image> {
+    pub(super) fn images(&self) -> Vec<MergedImage> {
         if self.kept_bytes > KEPT_BYTES_MAX {
             return Vec::new();
         }
@@ -214,7 +214,7 @@ impl Layers {
                 tree.add_layer(&layer.entries, layer.elf_files.iter().map(|file| (&*file.path, &*file.name)));
             }
             let config = manifest.config.as_deref().and_then(|path| self.parse::<ConfigDocument>(path));
-            images.push(Image::new(name, manifest.config, config.unwrap_or_default(), tree));
+            images.push(MergedImage::new(name, manifest.config, config.unwrap_or_default(), tree));
         }
         images
     }

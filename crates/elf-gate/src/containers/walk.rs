@@ -9,9 +9,9 @@ use flate2::read::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
 use crate::codes;
-use crate::containers::content::{Content, Limits};
+use crate::containers::content::{Content, WalkLimits};
 use crate::containers::format::{self, Format};
-use crate::containers::image::Image;
+use crate::containers::image::MergedImage;
 use crate::containers::layers::{HiddenFile, Layers};
 use crate::containers::limited_reader::{self, LimitedReader};
 use crate::containers::sink::{Sink, problem};
@@ -20,7 +20,12 @@ use crate::containers::{ar, tar_stream};
 
 /// Calls `visit` with the name and content of each file. The name of a member starts with that of its container:
 /// `a.tar.gz!bin/tool`, `libx.a(member.o)`. Returns what is known of images after their last entry.
-pub fn walk(name: &str, bytes: &[u8], limits: &Limits, visit: &mut dyn FnMut(&str, Content<'_>)) -> Walked {
+pub fn walk(
+    name: &str,
+    bytes: &[u8],
+    limits: &WalkLimits,
+    visit: &mut dyn FnMut(&str, Content<'_>),
+) -> Walked {
     let decompressed_left = &Cell::new(limits.decompressed_bytes_max);
     let layers = Layers::default();
     let mut walk = Walk { limits, entries_left: limits.entries_max, decompressed_left, layers, visit };
@@ -34,11 +39,11 @@ pub struct Walked {
     /// Files that upper layers hide.
     pub hidden: Vec<HiddenFile>,
     /// Images with their merged layers.
-    pub images: Vec<Image>,
+    pub images: Vec<MergedImage>,
 }
 
 struct Walk<'w> {
-    limits: &'w Limits,
+    limits: &'w WalkLimits,
     entries_left: u64,
     /// Shared with all open readers.
     decompressed_left: &'w Cell<u64>,

@@ -1,6 +1,6 @@
 //! What the rules on images read.
 
-use crate::containers::Image;
+use crate::containers::MergedImage;
 use crate::image::names::Names;
 use crate::image::policy::ImagePolicy;
 use crate::policy::RuleOutcome;
@@ -20,7 +20,7 @@ pub struct Program {
 #[derive(Debug, Clone, Copy)]
 pub struct ImageEvidence<'a> {
     /// The image.
-    pub image: &'a Image,
+    pub image: &'a MergedImage,
     /// The program, or why it is not known.
     pub program: Result<&'a Program, &'a str>,
 }

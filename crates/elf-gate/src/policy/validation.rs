@@ -194,7 +194,7 @@ fn contradictions(policy: &Policy) -> Vec<String> {
     found
 }
 
-/// Adds to errors of a policy from another version of the gate that a newer gate may know the key or the rule.
+/// Adds to errors of a policy from another version of the gate that a newer gate may have the key or the rule.
 fn with_versions(text: &str, Diagnostics(problems): Diagnostics) -> Diagnostics {
     #[derive(Deserialize)]
     struct Probe {

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use crate::policy::Verdict;
-use crate::report::model::{FileReport, FileState, OutcomeStatus, Report};
+use crate::report::model::{FileReport, FileState, GateReport, OutcomeStatus};
 use crate::report::text::{counted, counts, policies, printable, sanitized, sentence, verdict, with_hint};
 
 /// GitHub shows ten annotations of each level for a step and drops the others without a message.
 const ANNOTATIONS_SHOWN: usize = 10;
 
-pub(super) fn annotations(report: &Report) -> String {
+pub(super) fn annotations(report: &GateReport) -> String {
     let mut out = String::new();
     let mut errors = 0;
     for file in &report.files {
@@ -52,7 +52,7 @@ pub(super) fn annotations(report: &Report) -> String {
 }
 
 /// Counts the files that pass, and lists the others up to the size limit of the page.
-pub(super) fn step_summary(report: &Report) -> String {
+pub(super) fn step_summary(report: &GateReport) -> String {
     // GitHub shows nothing of a summary that exceeds 1 MiB.
     const BYTES_MAX: usize = 900 << 10;
     let mut out = format!("## ELF gate: {}\n\n{}\n", verdict(report.verdict), counts(&report.summary));

@@ -5,7 +5,7 @@ use std::fmt::{Result, Write};
 use units::ByteSize;
 
 use crate::policy::{RuleOutcome, Verdict};
-use crate::report::model::{FileReport, FileState, OutcomeStatus, Report};
+use crate::report::model::{FileReport, FileState, GateReport, OutcomeStatus};
 use crate::report::text::{counted, counts, policies, printable, waived, with_hint};
 
 /// How to print.
@@ -20,7 +20,7 @@ pub struct Style {
 const BOLD: &str = "1";
 const DIM: &str = "2";
 
-pub(super) fn render(report: &Report, style: Style) -> String {
+pub(super) fn render(report: &GateReport, style: Style) -> String {
     let mut out = String::new();
     // Longer paths extend beyond the column.
     const COLUMN_MAX: usize = 60;

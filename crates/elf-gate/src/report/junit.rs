@@ -9,7 +9,7 @@ use std::fmt::Write;
 use diag::Diagnostic;
 
 use crate::policy::RuleOutcome;
-use crate::report::model::{FileReport, FileState, OutcomeStatus, Report};
+use crate::report::model::{FileReport, FileState, GateReport, OutcomeStatus};
 use crate::report::text::{policies, sentence, with_hint};
 
 /// Counts of a suite or of the whole document.
@@ -21,7 +21,7 @@ struct Counts {
     skipped: usize,
 }
 
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &GateReport) -> String {
     let mut suites = String::new();
     let properties = properties(report);
     let mut total = Counts::default();
@@ -43,7 +43,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 /// The policies, in each suite: JUnit has no place for properties of the whole run.
-fn properties(report: &Report) -> String {
+fn properties(report: &GateReport) -> String {
     let property =
         |policy: String| format!("      <property name=\"policy\" value=\"{}\"/>\n", escaped(&policy));
     let properties: String = policies(report).into_iter().map(property).collect();

@@ -17,5 +17,5 @@ pub use human::Style;
 #[cfg(feature = "cli")]
 pub(crate) use text::{printable, sanitized};
 
-pub use model::{FileReport, FileState, PolicySource, PolicyUse, Report, SCHEMA_VERSION, Summary, Tool};
+pub use model::{FileReport, FileState, GateReport, PolicySource, PolicyUse, SCHEMA_VERSION, Summary, Tool};
 pub use size::SizeReport;

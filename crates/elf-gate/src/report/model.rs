@@ -11,7 +11,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// Results of a run. Unreadable files and problems of the run are part of it, so that every format is complete and valid
 /// when a run fails.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct GateReport {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// Name and version of the gate.
@@ -224,9 +224,9 @@ impl OutcomeStatus {
     }
 }
 
-impl Report {
+impl GateReport {
     /// A report of these files.
-    pub fn new(files: Vec<FileReport>) -> Report {
+    pub fn new(files: Vec<FileReport>) -> GateReport {
         let count = |verdict: Verdict| files.iter().filter(|file| file.verdict() == verdict).count();
         let summary = Summary {
             files: files.len(),
@@ -238,19 +238,27 @@ impl Report {
         let verdict = worst(files.iter().map(FileReport::verdict));
         let diagnostics = Vec::new();
         let policies = Vec::new();
-        Report { schema_version: SCHEMA_VERSION, tool: TOOL, verdict, summary, policies, files, diagnostics }
+        GateReport {
+            schema_version: SCHEMA_VERSION,
+            tool: TOOL,
+            verdict,
+            summary,
+            policies,
+            files,
+            diagnostics,
+        }
     }
 
     /// Adds the policies that were used.
     #[must_use]
-    pub fn with_policies(mut self, policies: Vec<PolicyUse>) -> Report {
+    pub fn with_policies(mut self, policies: Vec<PolicyUse>) -> GateReport {
         self.policies = policies;
         self
     }
 
     /// Adds the counts of files that were not judged, so that a folder without programs does not look like a pass.
     #[must_use]
-    pub fn with_skipped(mut self, not_elf: usize, duplicates: usize) -> Report {
+    pub fn with_skipped(mut self, not_elf: usize, duplicates: usize) -> GateReport {
         self.summary.not_elf = not_elf;
         self.summary.duplicates = duplicates;
         self
@@ -258,7 +266,7 @@ impl Report {
 
     /// Adds problems that belong to no file. They count for the verdict.
     #[must_use]
-    pub fn with_diagnostics(mut self, diagnostics: Vec<Diagnostic>) -> Report {
+    pub fn with_diagnostics(mut self, diagnostics: Vec<Diagnostic>) -> GateReport {
         self.diagnostics.extend(diagnostics);
         let of_run = self.diagnostics.iter().map(|diagnostic| match diagnostic.code().class {
             Class::Violation => Verdict::Violation,

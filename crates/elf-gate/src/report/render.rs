@@ -1,10 +1,10 @@
 //! The formats of a report.
 
 use crate::report::human::{self, Style};
-use crate::report::model::Report;
+use crate::report::model::GateReport;
 use crate::report::{github, junit, sarif};
 
-impl Report {
+impl GateReport {
     /// Indented JSON with a newline at the end.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         Ok(serde_json::to_string_pretty(self)? + "\n")

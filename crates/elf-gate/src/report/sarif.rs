@@ -7,10 +7,10 @@ use diag::Diagnostic;
 use serde_json::{Value, json};
 
 use crate::policy::{Severity, Verdict, all_codes};
-use crate::report::model::{FileReport, FileState, OutcomeStatus, Report, TOOL};
+use crate::report::model::{FileReport, FileState, GateReport, OutcomeStatus, TOOL};
 use crate::report::text::{self, sentence, waived, with_hint};
 
-pub(super) fn log(report: &Report) -> Value {
+pub(super) fn log(report: &GateReport) -> Value {
     let results: Vec<Value> = report.files.iter().flat_map(results).collect();
     let notes = report.files.iter().flat_map(|file| file.notes.iter().map(|note| notification(file, note)));
     let policies = report.policies.iter().map(|policy| json!(policy)).collect::<Vec<_>>();

@@ -14,6 +14,9 @@ use crate::report::human::Style;
 use crate::report::model::TOOL;
 use crate::report::text::printable;
 
+/// Incremented when a field changes its meaning or is removed. `schemas/elf-gate-size-N.schema.json` describes the fields.
+const SCHEMA_VERSION: u32 = 1;
+
 /// The parts of a file, perhaps beside those of an earlier release.
 #[derive(Debug)]
 pub struct SizeReport<'a> {
@@ -80,7 +83,7 @@ impl SizeReport<'_> {
         out
     }
 
-    /// All rows.
+    /// All rows, as schemas/elf-gate-size-1.schema.json describes them.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
         let rows = |rows: Vec<Row>| -> Vec<Value> {
             let row = |row: Row| match row.baseline_bytes {
@@ -93,7 +96,7 @@ impl SizeReport<'_> {
             || self.symbols().into_iter().map(|row| Row { name: demangled(&row.name), ..row }).collect();
         let has_symbols = self.breakdown.has_symbols();
         let document = json!({
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "tool": TOOL,
             "file": self.file,
             "stage": self.stage,

@@ -5,7 +5,7 @@ use diag::Diagnostic;
 use units::ByteSize;
 
 use crate::policy::{POLICY_FILE_NAME, RuleOutcome, Verdict};
-use crate::report::model::{PolicySource, PolicyUse, Report, Summary};
+use crate::report::model::{GateReport, PolicySource, PolicyUse, Summary};
 
 /// An outcome in one sentence, for formats without columns.
 pub(super) fn sentence(outcome: &RuleOutcome) -> String {
@@ -69,7 +69,7 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 }
 
 /// One line for each policy, up to a length that is read.
-pub(super) fn policies(report: &Report) -> Vec<String> {
+pub(super) fn policies(report: &GateReport) -> Vec<String> {
     const SHOWN: usize = 8;
     let mut lines: Vec<String> = report.policies.iter().take(SHOWN).map(policy).collect();
     if report.policies.len() > SHOWN {

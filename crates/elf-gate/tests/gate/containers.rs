@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use elf_gate::containers::{Content, Limits, walk};
+use elf_gate::containers::{Content, WalkLimits, walk};
 use flate2::{Compression, write::GzEncoder};
 
 use crate::fixtures::fixture;
 
 /// The reported contents, one line each.
-fn found(bytes: &[u8], limits: &Limits) -> Vec<String> {
+fn found(bytes: &[u8], limits: &WalkLimits) -> Vec<String> {
     let mut lines = Vec::new();
     walk("in", bytes, limits, &mut |name, content| {
         lines.push(match content {
@@ -27,7 +27,7 @@ fn found(bytes: &[u8], limits: &Limits) -> Vec<String> {
 
 #[track_caller]
 fn check(bytes: &[u8], expected: &[&str]) {
-    assert_eq!(found(bytes, &Limits::default()), expected);
+    assert_eq!(found(bytes, &WalkLimits::default()), expected);
 }
 
 fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
@@ -109,7 +109,7 @@ fn reports_members_of_static_libraries() {
     );
     let cut = &library[..library.len() - 10];
     assert!(
-        found(cut, &Limits::default())
+        found(cut, &WalkLimits::default())
             .iter()
             .any(|line| line.contains("unreadable: container-damaged: ar archive"))
     );
@@ -140,8 +140,8 @@ fn reads_tar_files_and_images_with_nested_layers() {
     .iter()
     .map(|line| format!("in{line}"))
     .collect();
-    assert_eq!(found(&image, &Limits::default()), expected);
-    assert_eq!(found(&gzip(&image), &Limits::default()), expected);
+    assert_eq!(found(&image, &WalkLimits::default()), expected);
+    assert_eq!(found(&gzip(&image), &WalkLimits::default()), expected);
 }
 
 /// Two frames with checksums, and a skippable frame between them.
@@ -165,7 +165,7 @@ fn reads_zstd_streams_of_several_frames() {
     let mut whole = frame(first);
     whole.extend_from_slice(&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3]);
     whole.extend_from_slice(&frame(second));
-    let found_in = |bytes: &[u8]| found(bytes, &Limits::default());
+    let found_in = |bytes: &[u8]| found(bytes, &WalkLimits::default());
     let expected = [format!("in!bin/program elf {}", fixture("stripped").len())];
     assert_eq!(found_in(&whole), expected);
     let mut wrong_sum = whole.clone();
@@ -212,7 +212,7 @@ fn identifies_files_that_upper_layers_hide() {
     )];
     let hidden = |parts: &[(&str, &[u8])]| {
         let mut visible = 0;
-        let hidden = walk("in", &tar(parts), &Limits::default(), &mut |_, content| {
+        let hidden = walk("in", &tar(parts), &WalkLimits::default(), &mut |_, content| {
             visible += usize::from(matches!(content, Content::Elf(_)));
         })
         .hidden;
@@ -238,7 +238,7 @@ fn reports_damaged_archives() {
     let program = fixture("stripped");
     let whole = gzip(&tar(&[("a", &program), ("b", &program)]));
     for cut in [whole.len() / 2, whole.len() - 20] {
-        let lines = found(&whole[..cut], &Limits::default());
+        let lines = found(&whole[..cut], &WalkLimits::default());
         assert!(lines.iter().any(|line| line.contains("unreadable")), "{lines:?}");
     }
     // The checksum of the stream, after the last entry.
@@ -246,17 +246,20 @@ fn reports_damaged_archives() {
     let at = whole.len() - 8;
     wrong_sum[at] ^= 1;
     assert!(
-        found(&wrong_sum, &Limits::default()).last().unwrap().contains("unreadable: container-damaged: tar")
+        found(&wrong_sum, &WalkLimits::default())
+            .last()
+            .unwrap()
+            .contains("unreadable: container-damaged: tar")
     );
     let hidden = [tar(&[("a", &program)]), tar(&[("b", &program)])].concat();
     assert_eq!(
-        found(&hidden, &Limits::default())[1],
+        found(&hidden, &WalkLimits::default())[1],
         "in unreadable: container-damaged: tar: bytes follow its end mark"
     );
     let mut plain = tar(&[("a", &program), ("b", &program)]);
     let second = 512 + program.len().next_multiple_of(512);
     plain[second + 20] ^= 1;
-    let lines = found(&plain, &Limits::default());
+    let lines = found(&plain, &WalkLimits::default());
     assert!(lines.last().unwrap().contains("unreadable: container-damaged: tar"), "{lines:?}");
 }
 
@@ -267,14 +270,15 @@ fn reports_sparse_members_as_unsupported() {
     let mut header = tar::Header::new_ustar();
     header.set_size(4);
     builder.append_data(&mut header, "s", &b"\x7fELF"[..]).unwrap();
-    let lines = found(&builder.into_inner().unwrap(), &Limits::default());
+    let lines = found(&builder.into_inner().unwrap(), &WalkLimits::default());
     assert_eq!(lines, ["in!s unreadable: unsupported-format: the entry is sparse"]);
 }
 
 #[test]
 fn decompression_bombs_cost_bounded_time() {
     let start = Instant::now();
-    let limits = Limits { decompressed_bytes_max: 64 << 20, member_bytes_max: 1 << 20, ..Limits::default() };
+    let limits =
+        WalkLimits { decompressed_bytes_max: 64 << 20, member_bytes_max: 1 << 20, ..WalkLimits::default() };
     // A gzip stream of one MiB whose tar header declares an ELF file of 1 GiB.
     let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
     let mut header = tar::Header::new_gnu();
@@ -312,20 +316,20 @@ fn bounds_nesting_and_number_of_entries() {
         nested = gzip(&nested);
     }
     assert_eq!(
-        found(&nested, &Limits::default()),
+        found(&nested, &WalkLimits::default()),
         ["in unreadable: container-limit: containers are nested more than 8 deep"]
     );
     let mut nested = fixture("stripped");
     for _ in 0..20 {
         nested = ar(&[("a", &nested)]);
     }
-    let lines = found(&nested, &Limits::default());
+    let lines = found(&nested, &WalkLimits::default());
     assert!(
         lines[0].ends_with("unreadable: container-limit: containers are nested more than 8 deep"),
         "{lines:?}"
     );
     let many: Vec<(&str, &[u8])> = (0..100).map(|_| ("x", &b""[..])).collect();
-    let lines = found(&tar(&many), &Limits { entries_max: 50, ..Limits::default() });
+    let lines = found(&tar(&many), &WalkLimits { entries_max: 50, ..WalkLimits::default() });
     assert_eq!(lines.len(), 51);
     assert_eq!(lines[50], "in unreadable: container-limit: more than 50 entries");
 }

@@ -16,7 +16,7 @@ const PARTS: [Part; 3] = [
     Part { name: "codes", text: codes_markdown },
 ];
 
-#[expect(clippy::disallowed_methods, reason = "the user asks for the update by a variable")]
+#[expect(clippy::disallowed_methods, reason = "the user requests the update by a variable")]
 #[test]
 fn page_equals_the_tables_of_rules_and_codes() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/gates.md");

@@ -1,6 +1,6 @@
 //! Rules on images, with real static programs: compiled here, put into an image, and judged with its layers.
 
-use elf_gate::containers::{Image, ImageProgram, Limits, walk};
+use elf_gate::containers::{ImageProgram, MergedImage, WalkLimits, walk};
 use elf_gate::image::{ImageEvidence, ImagePolicy, Names, Program, RULES, judge};
 use elf_gate::policy::{PolicyDocument, Severity};
 use elf_gate::{RuleOutcome, Verdict, inspect};
@@ -10,8 +10,8 @@ use crate::image_archive::{NEEDY, archive, compiled};
 /// Needs nothing of an image.
 const PLAIN: &str = "int main(void) { return 0; }\n";
 
-fn only_image(archive: &[u8]) -> Image {
-    let mut walked = walk("in", archive, &Limits::default(), &mut |_, _| {});
+fn only_image(archive: &[u8]) -> MergedImage {
+    let mut walked = walk("in", archive, &WalkLimits::default(), &mut |_, _| {});
     assert_eq!(walked.images.len(), 1, "both manifests of the archive describe one image");
     walked.images.remove(0)
 }

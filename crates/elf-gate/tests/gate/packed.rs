@@ -1,6 +1,6 @@
 //! Packed files: the output of UPX passes, and each edit violates the intended rule.
 
-use elf_gate::upx::{Part, unpack};
+use elf_gate::upx::{UpxPart, unpack};
 use elf_gate::{Evidence, Policy, RuleOutcome, Stage, Verdict, judge};
 
 use crate::fixtures::{MIB, ProgramHeader, edited, facts, fixture, sha256};
@@ -248,7 +248,7 @@ fn reports_a_stub_that_ends_beyond_the_address_space() {
         bytes[64 + 56 + 32..64 + 56 + 48].fill(0xff);
     });
     let problems = facts(&mutant).upx.unwrap().problems;
-    assert!(problems.iter().any(|problem| problem.part == Part::Stub), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.part == UpxPart::Stub), "{problems:?}");
 }
 
 /// The segments of a packed file may end beyond the file. Found by the fuzz target `facts`.
@@ -278,5 +278,5 @@ fn rejects_a_packed_file_that_ends_within_the_first_instruction() {
 fn reports_unnamed_flag_bits_of_the_outer_stack() {
     let mutant = edited("packed-nrv2b", |bytes| bytes[64 + 2 * 56 + 4] ^= 0xe0);
     let problems = facts(&mutant).upx.unwrap().problems;
-    assert!(problems.iter().any(|problem| problem.part == Part::OuterStack), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.part == UpxPart::OuterStack), "{problems:?}");
 }

@@ -3,7 +3,8 @@
 use diag::Diagnostic;
 use elf_gate::codes;
 use elf_gate::policy::{Waived, all_codes};
-use elf_gate::report::{Diff, DiffSide, FileReport, FileState, Report, Style};
+use elf_gate::report::{Diff, DiffSide, FileReport, FileState, GateReport, SizeReport, Style};
+use elf_gate::size::SizeBreakdown;
 use elf_gate::{Evidence, Policy, Severity, Stage, Verdict, judge};
 use quick_junit::{NonSuccessKind, TestCaseStatus};
 use serde_json::Value;
@@ -47,7 +48,7 @@ fn hostile() -> FileReport {
     }
 }
 
-fn all() -> Report {
+fn all() -> GateReport {
     let files = vec![
         judged("stripped"),
         judged("no-stack-size"),
@@ -63,7 +64,7 @@ fn all() -> Report {
     )
     .rule("relro")
     .hint("remove the waiver");
-    Report::new(files).with_skipped(3, 1).with_diagnostics(vec![unused])
+    GateReport::new(files).with_skipped(3, 1).with_diagnostics(vec![unused])
 }
 
 fn schema(name: &str) -> Value {
@@ -87,13 +88,13 @@ fn is_valid_report(document: &Value) -> bool {
     jsonschema::is_valid(&schema("elf-gate-report-1.schema.json"), document)
 }
 
-fn json(report: &Report) -> Value {
+fn json(report: &GateReport) -> Value {
     serde_json::from_str(&report.to_json().unwrap()).unwrap()
 }
 
 #[test]
 fn the_worst_verdict_is_the_verdict_of_the_report() {
-    let check = |files: Vec<FileReport>, expected| assert_eq!(Report::new(files).verdict, expected);
+    let check = |files: Vec<FileReport>, expected| assert_eq!(GateReport::new(files).verdict, expected);
     check(vec![judged("stripped")], Verdict::Pass);
     check(vec![judged("stripped"), unreadable()], Verdict::CannotTell);
     check(vec![judged("no-stack-size"), unreadable()], Verdict::Violation);
@@ -102,15 +103,17 @@ fn the_worst_verdict_is_the_verdict_of_the_report() {
     check(vec![accepted(Severity::Warning, None)], Verdict::Pass);
     // An empty report is not a pass.
     check(vec![], Verdict::CannotTell);
-    let with = |diagnostic| Report::new(vec![judged("stripped")]).with_diagnostics(vec![diagnostic]).verdict;
+    let with =
+        |diagnostic| GateReport::new(vec![judged("stripped")]).with_diagnostics(vec![diagnostic]).verdict;
     assert_eq!(with(Diagnostic::new(&codes::WAIVER_WITHOUT_FILE, "x")), Verdict::Violation);
     assert_eq!(with(Diagnostic::new(&codes::POLICY_SYNTAX, "x")), Verdict::CannotTell);
 }
 
 #[test]
 fn json_is_valid_for_every_result() {
-    let failed = Report::new(vec![]).with_diagnostics(vec![Diagnostic::new(&codes::USAGE, "x").hint("y")]);
-    for report in [all(), Report::new(vec![]), Report::new(vec![unreadable()]), failed] {
+    let failed =
+        GateReport::new(vec![]).with_diagnostics(vec![Diagnostic::new(&codes::USAGE, "x").hint("y")]);
+    for report in [all(), GateReport::new(vec![]), GateReport::new(vec![unreadable()]), failed] {
         assert_valid("elf-gate-report-1.schema.json", &json(&report));
     }
     let document = json(&all());
@@ -176,7 +179,7 @@ fn sarif_results_refer_to_rules_and_have_valid_locations() {
     insta::assert_snapshot!(results);
     insta::assert_snapshot!(serde_json::to_string_pretty(&run["invocations"]).unwrap());
     assert_eq!(run["invocations"][0]["executionSuccessful"], true);
-    let log: Value = serde_json::from_str(&Report::new(vec![unreadable()]).to_sarif().unwrap()).unwrap();
+    let log: Value = serde_json::from_str(&GateReport::new(vec![unreadable()]).to_sarif().unwrap()).unwrap();
     assert_eq!(log["runs"][0]["invocations"][0]["executionSuccessful"], false);
 }
 
@@ -211,7 +214,7 @@ fn github_annotations_cannot_be_injected() {
     let commands = text.lines().filter(|line| line.starts_with("::")).count();
     assert_eq!(commands, 7, "{text}");
     insta::assert_snapshot!(text);
-    let many = Report::new((0..30).map(|_| unreadable()).collect()).to_github();
+    let many = GateReport::new((0..30).map(|_| unreadable()).collect()).to_github();
     assert!(many.contains("found 30 errors, of which GitHub shows 10"), "{many}");
 }
 
@@ -222,8 +225,50 @@ fn step_summary_is_escaped_and_bounded() {
     insta::assert_snapshot!(page);
     let huge = (0..2000)
         .map(|_| FileReport::unreadable("f", Diagnostic::new(&codes::NOT_ELF, "x".repeat(1000)).hint("y")));
-    let page = Report::new(huge.collect()).to_step_summary();
+    let page = GateReport::new(huge.collect()).to_step_summary();
     assert!(page.len() < 1 << 20 && page.contains("omitted; the log lists all"), "{}", page.len());
+}
+
+#[test]
+fn sizes_are_valid_with_and_without_symbols_and_baseline() {
+    const SCHEMA: &str = "elf-gate-size-1.schema.json";
+    let json = |name: &str, baseline: Option<&SizeBreakdown>| -> Value {
+        let bytes = fixture(name);
+        let (stage, _) = Stage::detect(&facts(&bytes));
+        let report = SizeReport {
+            file: name.into(),
+            stage,
+            size_bytes: bytes.len() as u64,
+            symbols_from: None,
+            baseline_size_bytes: baseline.map(|old| old.sections.values().sum()),
+            baseline,
+            breakdown: &SizeBreakdown::of(&bytes, None, true).unwrap(),
+        };
+        serde_json::from_str(&report.to_json().unwrap()).unwrap()
+    };
+    let mut old = SizeBreakdown::of(&fixture("linked"), None, false).unwrap();
+    old.sections.insert(".removed".into(), 7);
+    let (with_symbols, without) = (json("linked", None), json("stripped", None));
+    let with_baseline = json("linked", Some(&old));
+    assert!(with_symbols["crates"].is_array() && without["crates"].is_null());
+    let sections = with_baseline["sections"].as_array().unwrap();
+    let removed = sections.iter().find(|row| row["name"] == ".removed").unwrap();
+    assert_eq!((&removed["size_bytes"], &removed["baseline_bytes"]), (&0.into(), &7.into()));
+    for document in [&with_symbols, &without, &with_baseline, &json("packed-nrv2b", None)] {
+        assert_valid(SCHEMA, document);
+    }
+    let edits: [fn(&mut Value); 5] = [
+        |document| document["schema_version"] = 2.into(),
+        |document| document["sections"] = Value::Null,
+        |document| document["crates"][0]["size_bytes"] = "1 KiB".into(),
+        |document| drop(document.as_object_mut().unwrap().remove("symbols")),
+        |document| document["stage"] = "archive".into(),
+    ];
+    for edit in edits {
+        let mut document = with_symbols.clone();
+        edit(&mut document);
+        assert!(!jsonschema::is_valid(&schema(SCHEMA), &document), "{document}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! do not start, and nothing here shows what another version writes. All blocks are stored, which needs no compressor.
 
 use elf_gate::facts::{PT_GNU_STACK, PT_LOAD, Segment};
-use elf_gate::upx::{Part, unpack};
+use elf_gate::upx::{UpxPart, unpack};
 use elf_gate::{Evidence, Policy, RuleOutcome, Stage, Verdict, inspect, judge};
 
 use crate::fixtures::{MIB, facts, fixture, sha256};
@@ -184,7 +184,7 @@ fn a_version_in_one_of_two_places_is_a_violation() {
     let mut bytes = packed(&original, VERSION_OF_4_2, STUB_BYTES);
     bytes[HEADERS_BYTES + 10] = 15;
     let problems = facts(&bytes).upx.unwrap().problems;
-    assert!(problems.iter().any(|problem| problem.part == Part::LoaderInfo), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.part == UpxPart::LoaderInfo), "{problems:?}");
     let failing = not_passed(&bytes, &original);
     assert!(failing.contains(&("packed-by-upx", Verdict::CannotTell)), "{failing:?}");
     assert!(failing.contains(&("upx-structure", Verdict::Violation)), "{failing:?}");

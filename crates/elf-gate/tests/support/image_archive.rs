@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use oci_image::{ImageFile, ImageSpec};
+use oci_image::{ImageFile, ImageSpec, OciImage};
 
 /// Calls what an image must provide for.
 pub const NEEDY: &str = "\
@@ -34,7 +34,7 @@ pub fn compiled(source: &str, folder: &Path) -> Vec<u8> {
 
 /// A docker archive with one layer; `program` is the entrypoint.
 pub fn archive(files: &[(&str, &[u8])], env: &[&str], program: &str) -> Vec<u8> {
-    let image = oci_image::Image::build(&ImageSpec {
+    let image = OciImage::build(&ImageSpec {
         files: files.iter().map(|(path, bytes)| ImageFile::from_bytes(path, 0o555, bytes.to_vec())).collect(),
         entrypoint: vec![program.into()],
         cmd: vec![],

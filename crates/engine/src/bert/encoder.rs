@@ -4,12 +4,12 @@
 
 use kernels::norm::unit_length;
 
+use super::forward_times::ForwardStage;
 use super::layout::Embeddings;
 use super::load::{self, Tensors};
 use super::normalizer::Normalizer;
 use super::packed::PackedSequences;
 use super::scratch::{Scratch, aligned};
-use super::stage_times::ForwardStage;
 use super::{openblas, own, scratch_floats, shared_floats};
 use crate::cancel::Cancel;
 use crate::compute_team::ComputeTeam;

@@ -6,12 +6,13 @@
 //! | `load` | finds the tensors in the weight file |
 //! | `packed` | the input: sequences without padding |
 //! | `scratch` | the memory of one worker |
-//! | `stage_times` | time per stage |
+//! | `forward_times` | time per stage |
 //! | `encoder` | embeddings, layers, pooling |
 //! | `own` | the layers on the crate `kernels` |
 //! | `openblas` | the layers on OpenBLAS |
 
 mod encoder;
+mod forward_times;
 mod layout;
 mod load;
 mod normalizer;
@@ -19,7 +20,6 @@ mod openblas;
 mod own;
 mod packed;
 mod scratch;
-mod stage_times;
 #[cfg(test)]
 mod tests;
 
@@ -27,10 +27,10 @@ use crate::config::BertConfig;
 use crate::gemm_backend::GemmBackend;
 
 pub(crate) use encoder::Bert;
+pub(crate) use forward_times::ForwardTimes;
 use normalizer::Normalizer;
 pub(crate) use packed::PackedSequences;
 pub(crate) use scratch::Scratch;
-pub(crate) use stage_times::StageTimes;
 
 /// Upper bound of the scratch memory of one worker, in floats.
 pub(crate) fn scratch_floats(config: &BertConfig, gemm: GemmBackend, tokens: usize, longest: usize) -> usize {

@@ -6,7 +6,7 @@
 use kernels::buffer::{ALIGNMENT, Buffer};
 use kernels::linear::Operand;
 
-use super::stage_times::{StageClock, StageTimes};
+use super::forward_times::{ForwardTimes, StageClock};
 
 /// The memory and the clock of one worker.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Scratch {
     }
 
     /// Returns and resets the times measured since the last call.
-    pub fn take_times(&mut self) -> StageTimes {
+    pub fn take_times(&mut self) -> ForwardTimes {
         self.clock.take()
     }
 }

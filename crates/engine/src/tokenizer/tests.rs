@@ -16,7 +16,7 @@ fn tokenizers() -> Vec<TextTokenizer> {
         tokenizer(tiny.clone()),
         tokenizer(PathBuf::from(std::env::var_os("MUSLIN_MODEL_DIR").expect("set by `cargo xtask test`"))),
     ];
-    // A model whose configuration asks for lower case.
+    // A model whose configuration sets lower case.
     let mut lower = tokenizer(tiny);
     lower.lower_case = true;
     lower.cuts = Cuts::of(&lower.tokenizer, true);

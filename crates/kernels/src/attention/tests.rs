@@ -149,7 +149,7 @@ fn a_head_has_the_same_bits_alone_and_beside_others() {
     }
 }
 
-/// Tokens with equal queries have equal outputs, in whichever block of rows they are.
+/// Tokens with equal queries have equal outputs, in every block of rows.
 #[test]
 fn a_row_has_the_same_bits_in_every_block() {
     for isa in Isa::available() {

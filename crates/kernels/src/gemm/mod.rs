@@ -30,7 +30,7 @@ use std::ops::Range;
 use block::Block;
 pub use epilogue::Epilogue;
 pub use low_precision::{PackedBf16, PackedInt8, Terms, gemm_bf16, gemm_int8, int8_row_elements};
-pub use packed::{PackedF32, Part};
+pub use packed::{LinearPart, PackedF32};
 pub(crate) use prefetch::Prefetch;
 pub use unpacked::gemm_unpacked;
 
@@ -61,11 +61,11 @@ pub fn gemm_f32(
         out.rows(),
         out.columns()
     );
-    dispatch(isa, Packed { x, w, panels, epilogue, out });
+    dispatch(isa, PackedGemm { x, w, panels, epilogue, out });
 }
 
 /// The arguments of [`gemm_f32`], whose shapes match.
-struct Packed<'a, 'b> {
+struct PackedGemm<'a, 'b> {
     x: Matrix<'a, f32>,
     w: &'a PackedF32,
     panels: Range<usize>,
@@ -73,12 +73,12 @@ struct Packed<'a, 'b> {
     out: MatrixMut<'b, f32>,
 }
 
-impl Kernel for Packed<'_, '_> {
+impl Kernel for PackedGemm<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Packed { x, w, panels, epilogue, mut out } = self;
+        let PackedGemm { x, w, panels, epilogue, mut out } = self;
         let of_panel = w.inner() * LANES;
         let end = panels.end;
         for panel in panels.step_by(tile::vectors::<S>()) {

@@ -20,7 +20,7 @@ pub struct PackedF32 {
 
 /// Some columns of a product. Several parts become adjacent columns: query, key and value are one product.
 #[derive(Clone, Copy)]
-pub struct Part<'a> {
+pub struct LinearPart<'a> {
     /// `[columns, inner]`: a row has the weights of one column of the product, which is how PyTorch stores a linear layer.
     pub weight: Matrix<'a, f32>,
     /// One for each column; zero without.
@@ -32,7 +32,7 @@ pub struct Part<'a> {
 impl PackedF32 {
     /// Copies the parts. They have any number of columns each and no padding between them. Fails when the kernel refuses the
     /// memory; panics when the parts differ in `inner`, or when a bias has another length than its part has columns.
-    pub fn pack(parts: &[Part<'_>]) -> io::Result<PackedF32> {
+    pub fn pack(parts: &[LinearPart<'_>]) -> io::Result<PackedF32> {
         let columns = parts.iter().map(|part| part.weight.rows()).sum::<usize>();
         let inner = parts.first().map_or(0, |part| part.weight.columns());
         let panel = inner.checked_mul(LANES).ok_or(io::ErrorKind::OutOfMemory)?;
@@ -52,7 +52,7 @@ impl PackedF32 {
     }
 
     /// Copies one part to the columns from `first` on.
-    fn copy_part(&mut self, part: &Part<'_>, first: usize) {
+    fn copy_part(&mut self, part: &LinearPart<'_>, first: usize) {
         let (columns, inner) = (part.weight.rows(), part.weight.columns());
         assert!(inner == self.inner, "a part is [{columns}, {inner}], the first one is [_, {}]", self.inner);
         for row in 0..columns {

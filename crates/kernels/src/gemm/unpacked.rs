@@ -26,22 +26,22 @@ pub fn gemm_unpacked(isa: Isa, a: Matrix<'_, f32>, b: Matrix<'_, f32>, out: Matr
         out.rows(),
         out.columns()
     );
-    dispatch(isa, Unpacked { a, b, out });
+    dispatch(isa, UnpackedGemm { a, b, out });
 }
 
 /// The arguments of [`gemm_unpacked`], whose shapes match.
-struct Unpacked<'a, 'b> {
+struct UnpackedGemm<'a, 'b> {
     a: Matrix<'a, f32>,
     b: Matrix<'a, f32>,
     out: MatrixMut<'b, f32>,
 }
 
-impl Kernel for Unpacked<'_, '_> {
+impl Kernel for UnpackedGemm<'_, '_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Unpacked { a, b, mut out } = self;
+        let UnpackedGemm { a, b, mut out } = self;
         let whole = b.columns() / LANES * LANES;
         let mut column = 0;
         while column < whole {

@@ -18,7 +18,7 @@ fn for_each_precision(mut test: impl FnMut(Isa, Precision)) {
 fn pack(isa: Isa, precision: Precision, columns: usize, inner: usize) -> Linear {
     let (weight, bias) = (values(2, columns * inner), values(3, columns));
     let weight = Matrix::new(&weight, columns, inner, inner);
-    Linear::pack(isa, precision, &[Part { weight, bias: Some(&bias), scale: 1.0 }]).unwrap()
+    Linear::pack(isa, precision, &[LinearPart { weight, bias: Some(&bias), scale: 1.0 }]).unwrap()
 }
 
 /// The bits of a product, whose output is 0.5 before.
@@ -126,8 +126,8 @@ fn int8_has_equal_bits_on_all_sets() {
 #[test]
 fn parts_are_adjacent_columns() {
     let (query, key, bias, x) = (values(5, 17 * 48), values(6, 30 * 48), values(7, 17), values(1, 5 * 48));
-    let query = Part { weight: Matrix::new(&query, 17, 48, 48), bias: Some(&bias), scale: 0.25 };
-    let key = Part { weight: Matrix::new(&key, 30, 48, 48), bias: None, scale: 1.0 };
+    let query = LinearPart { weight: Matrix::new(&query, 17, 48, 48), bias: Some(&bias), scale: 0.25 };
+    let key = LinearPart { weight: Matrix::new(&key, 30, 48, 48), bias: None, scale: 1.0 };
     for_each_precision(|isa, precision| {
         let together = Linear::pack(isa, precision, &[query, key]).unwrap();
         assert_eq!((together.columns(), together.inner(), together.panels()), (47, 48, 3));
@@ -178,7 +178,7 @@ fn rows_of_another_length_are_refused() {
 
 fn int8_of_ones(isa: Isa, inner: usize) -> io::Result<Linear> {
     let ones = vec![1.0; inner];
-    let part = Part { weight: Matrix::new(&ones, 1, inner, inner), bias: None, scale: 1.0 };
+    let part = LinearPart { weight: Matrix::new(&ones, 1, inner, inner), bias: None, scale: 1.0 };
     Linear::pack(isa, Precision::Int8, &[part])
 }
 

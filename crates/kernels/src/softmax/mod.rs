@@ -45,7 +45,7 @@ pub(crate) fn exponentials<S: Simd>(s: S, row: &mut [[f32; LANES]], valid: usize
     let (full, last) = row.split_at_mut((valid - 1) / LANES);
     let Some((partial, unused)) = last.split_first_mut() else { return 0.0 };
     let lanes = valid - full.len() * LANES;
-    // In unused lanes, whatever they hold, negative infinity, which is never the largest. A NaN in a used lane becomes infinity,
+    // Any value of an unused lane becomes negative infinity, which is never the largest. A NaN in a used lane becomes infinity,
     // and the difference of two infinities is a NaN again.
     let limit = first_lanes(s, lanes, &INFINITIES);
     let tail = s.min(simd::load(s, partial), limit);

@@ -20,7 +20,7 @@ pub(super) struct Threads {
 struct State {
     shared: Shared,
     idle_work: Mutex<Option<fn()>>,
-    /// Increases with each request of idle work; each thread knows the last one that it has done.
+    /// Increases with each request of idle work; each thread stores the number of the last one that it has done.
     idle_work_requests: AtomicU64,
     is_closed: AtomicBool,
 }

@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::http_client::Client;
 use crate::rng::Rng;
 use crate::server::Server;
-use crate::{Check, MALFORMED_RESPONSE, NOT_MEASURED, aftermath};
+use crate::{MALFORMED_RESPONSE, NOT_MEASURED, ScenarioCheck, aftermath};
 
 /// Limits of the server: small enough that a list or a body beyond them is cheap, and times that end an incomplete request.
 const LIMITS: [&str; 10] = [
@@ -43,7 +43,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Failed requests that a check quotes, each with another violation.
 const QUOTED_MAX: usize = 8;
 
-pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
+pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<ScenarioCheck>> {
     let model = context.model_argument();
     let arguments = [&["--model", &model][..], &LIMITS[..]].concat();
     let mut server = Server::start(context.binary, &arguments)?;
@@ -60,7 +60,11 @@ pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
 }
 
 /// Requests that the HTTP parser accepts.
-fn well_formed(context: &Context<'_>, document: &Document, address: SocketAddr) -> anyhow::Result<Check> {
+fn well_formed(
+    context: &Context<'_>,
+    document: &Document,
+    address: SocketAddr,
+) -> anyhow::Result<ScenarioCheck> {
     let cases = cases::generate(document, context.seed, context.requests);
     let results = in_parallel(context, cases.len(), |index, kept: &mut Option<Wire>, results| {
         let case = &cases[index];
@@ -91,7 +95,7 @@ fn well_formed(context: &Context<'_>, document: &Document, address: SocketAddr) 
         });
     });
     context.runner.check()?;
-    Ok(Check::new(
+    Ok(ScenarioCheck::new(
         &MALFORMED_RESPONSE,
         "malformed requests",
         results.problems == 0 && cases.len() == context.requests,
@@ -104,7 +108,11 @@ fn well_formed(context: &Context<'_>, document: &Document, address: SocketAddr) 
 }
 
 /// The requests with two readings, then random bytes.
-fn any_bytes(context: &Context<'_>, document: &Document, address: SocketAddr) -> anyhow::Result<Check> {
+fn any_bytes(
+    context: &Context<'_>,
+    document: &Document,
+    address: SocketAddr,
+) -> anyhow::Result<ScenarioCheck> {
     let shapes = bytes::shapes();
     let count = context.requests;
     let results = in_parallel(context, count, |index, (): &mut (), results| {
@@ -135,7 +143,7 @@ fn any_bytes(context: &Context<'_>, document: &Document, address: SocketAddr) ->
         });
     });
     context.runner.check()?;
-    Ok(Check::new(
+    Ok(ScenarioCheck::new(
         &MALFORMED_RESPONSE,
         "bytes that are almost HTTP",
         results.problems == 0,

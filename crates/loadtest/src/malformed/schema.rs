@@ -35,7 +35,7 @@ const KEYWORDS: [&str; 14] = [
 ];
 
 impl Schemas {
-    /// Fails when a schema has a keyword that [`Self::is_valid`] does not know.
+    /// Fails when a schema has a keyword that [`Self::is_valid`] does not support.
     pub fn new(document: Value) -> Result<Self, Diagnostic> {
         for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
             check_keywords(name, schema)?;
@@ -170,7 +170,7 @@ fn check_keywords(place: &str, schema: &Value) -> Result<(), Diagnostic> {
             unknown => {
                 return Err(Diagnostic::new(
                     &NOT_MEASURED,
-                    "the OpenAPI document has a keyword that the generator of malformed requests does not know",
+                    "the OpenAPI document has a keyword that the generator of malformed requests does not support",
                 )
                 .found(format!("`{unknown}` in {place}"))
                 .hint("add it to crates/loadtest/src/malformed/schema.rs"));

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::metrics::Sample;
 use crate::server::Server;
 use crate::traffic::Outcomes;
-use crate::{Check, NOT_SATURATED, SOAK_GROWTH, SOAK_NOISE, UNEXPECTED_RESPONSE, aftermath};
+use crate::{NOT_SATURATED, SOAK_GROWTH, SOAK_NOISE, ScenarioCheck, UNEXPECTED_RESPONSE, aftermath};
 
 const PERIODS: u32 = 6;
 /// A shorter run has too few samples between its attacks.
@@ -30,7 +30,7 @@ const MIB: f64 = 1048576.0;
 
 /// Times of one period: memory settles, is measured, then come the spike and the attack.
 #[derive(Debug, Clone, Copy)]
-struct Plan {
+struct Schedule {
     period: Duration,
     settle: Duration,
     steady: Duration,
@@ -39,7 +39,7 @@ struct Plan {
     interval: Duration,
 }
 
-impl Plan {
+impl Schedule {
     fn new(total: Duration) -> Self {
         let period = total.max(DURATION_MIN) / PERIODS;
         let (short, long) = (Duration::from_secs(2), Duration::from_secs(20));
@@ -53,8 +53,8 @@ impl Plan {
     }
 }
 
-pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
-    let plan = Plan::new(context.duration);
+pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<ScenarioCheck>> {
+    let schedule = Schedule::new(context.duration);
     let model = context.model_argument();
     let mut arguments = vec!["--model", model.as_str()];
     // Attacks come from another address than the load, as they do from another machine.
@@ -74,8 +74,9 @@ pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
         let clients: Vec<_> = (0..mixed::CLIENTS as u64)
             .map(|number| scope.spawn(move || mixed::client(address, number, is_done)))
             .collect();
-        let periods =
-            (0..PERIODS).map(|number| period(context, &plan, started, number, (address, other))).collect();
+        let periods = (0..PERIODS)
+            .map(|number| period(context, &schedule, started, number, (address, other)))
+            .collect();
         is_done.store(true, Ordering::Relaxed);
         let mut load = Outcomes::default();
         for client in clients {
@@ -88,7 +89,7 @@ pub fn run(context: &Context<'_>) -> anyhow::Result<Vec<Check>> {
     });
     let periods: anyhow::Result<Vec<Period>> = periods;
     let periods = periods?;
-    let mut checks = judge_memory(&periods, plan.interval);
+    let mut checks = judge_memory(&periods, schedule.interval);
     checks.push(judge_load(&load));
     checks.push(judge_spikes(&periods));
     checks.extend(aftermath::checks(&mut server, &before)?);
@@ -105,7 +106,7 @@ struct Period {
 
 fn period(
     context: &Context<'_>,
-    plan: &Plan,
+    schedule: &Schedule,
     started: Instant,
     number: u32,
     (address, other): (SocketAddr, SocketAddr),
@@ -118,22 +119,22 @@ fn period(
     };
     // The last requests of the attack before may take longer than planned: that is taken from the time of measurement, so that the
     // run does not become longer.
-    let end = started + plan.period * number + plan.settle + plan.steady;
-    pause(plan.settle);
+    let end = started + schedule.period * number + schedule.settle + schedule.steady;
+    pause(schedule.settle);
     let mut settled = Vec::new();
     while (settled.len() < 2 * BLOCK || Instant::now() < end) && context.runner.check().is_ok() {
         settled.push((started.elapsed().as_secs_f64() / 60.0, Sample::read(address)?.resident_bytes));
-        pause(plan.interval);
+        pause(schedule.interval);
     }
     context.runner.check()?;
-    let spike = Disturbance::Spike.run(other, plan.spike);
+    let spike = Disturbance::Spike.run(other, schedule.spike);
     let after_spike = Sample::read(address).map_or(0.0, |sample| sample.resident_bytes);
     // The warm-up has all attacks: each of them takes memory once that the allocator keeps for the next time.
     let attacks = match number {
         0 => &ATTACKS[..],
         _ => std::slice::from_ref(&ATTACKS[number as usize % ATTACKS.len()]),
     };
-    attacks.iter().for_each(|attack| drop(attack.run(other, plan.attack)));
+    attacks.iter().for_each(|attack| drop(attack.run(other, schedule.attack)));
     let names: Vec<_> = attacks.iter().map(|attack| attack.name()).collect();
     let after_attack = Sample::read(address).map_or(0.0, |sample| sample.resident_bytes);
     context.runner.events().step(format!(
@@ -155,19 +156,19 @@ fn mean(samples: &[(f64, f64)]) -> (f64, f64) {
 }
 
 /// The first period is warm-up: the first spike and every attack are at its end.
-fn judge_memory(periods: &[Period], interval: Duration) -> Vec<Check> {
+fn judge_memory(periods: &[Period], interval: Duration) -> Vec<ScenarioCheck> {
     let later = periods.get(1..).unwrap_or_default();
     let blocks: Vec<(f64, f64)> =
         later.iter().flat_map(|period| period.settled.chunks_exact(BLOCK)).map(mean).collect();
     let Some(trend) = Trend::fit(&blocks) else {
         let found = format!("{} means of {BLOCK} samples, one per {interval:?}", blocks.len());
-        return vec![Check::new(&SOAK_NOISE, "memory is measured", false, "at least 4 means", found)];
+        return vec![ScenarioCheck::new(&SOAK_NOISE, "memory is measured", false, "at least 4 means", found)];
     };
     let minutes = blocks.last().map_or(0.0, |last| last.0) - blocks[0].0;
     let kib = |bytes: f64| bytes / 1024.0;
     let noise = trend.half_width * minutes / trend.mean;
     vec![
-        Check::new(
+        ScenarioCheck::new(
             &SOAK_GROWTH,
             "resident memory does not grow",
             !trend.exceeds(SLOPE_MAX),
@@ -180,7 +181,7 @@ fn judge_memory(periods: &[Period], interval: Duration) -> Vec<Check> {
                 trend.mean / MIB
             ),
         ),
-        Check::new(
+        ScenarioCheck::new(
             &SOAK_NOISE,
             "growth would be seen",
             noise <= NOISE_MAX,
@@ -197,10 +198,10 @@ fn judge_memory(periods: &[Period], interval: Duration) -> Vec<Check> {
     ]
 }
 
-fn judge_load(load: &Outcomes) -> Check {
+fn judge_load(load: &Outcomes) -> ScenarioCheck {
     let unexpected = load.unexpected(&[200, 429, 503]);
     let problems = unexpected.len() + load.lost.len() + load.not_connected + load.without_retry_after;
-    Check::new(
+    ScenarioCheck::new(
         &UNEXPECTED_RESPONSE,
         "no error but 429 and 503",
         problems == 0 && load.count(200) > 0,
@@ -220,9 +221,9 @@ fn judge_load(load: &Outcomes) -> Check {
     )
 }
 
-fn judge_spikes(periods: &[Period]) -> Check {
+fn judge_spikes(periods: &[Period]) -> ScenarioCheck {
     let counts: Vec<usize> = periods.iter().map(|period| period.spike.count(200)).collect();
-    Check::new(
+    ScenarioCheck::new(
         &NOT_SATURATED,
         "every spike reaches the server",
         counts.iter().all(|count| *count > 0),
@@ -275,11 +276,11 @@ mod tests {
     #[test]
     fn every_period_has_time_for_each_of_its_parts() {
         for minutes in [0, 1, 3, 60] {
-            let plan = Plan::new(Duration::from_mins(minutes));
-            assert!(plan.steady > Duration::from_secs(2), "{plan:?}");
-            assert!(plan.steady / BLOCK as u32 >= plan.interval, "{plan:?}");
-            assert_eq!(plan.settle + plan.steady + plan.spike + plan.attack, plan.period);
+            let schedule = Schedule::new(Duration::from_mins(minutes));
+            assert!(schedule.steady > Duration::from_secs(2), "{schedule:?}");
+            assert!(schedule.steady / BLOCK as u32 >= schedule.interval, "{schedule:?}");
+            assert_eq!(schedule.settle + schedule.steady + schedule.spike + schedule.attack, schedule.period);
         }
-        assert_eq!(Plan::new(Duration::from_hours(1)).period, Duration::from_mins(10));
+        assert_eq!(Schedule::new(Duration::from_hours(1)).period, Duration::from_mins(10));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
-use oci_image::{Image, ImageFile, ImageSpec, account_files};
+use oci_image::{ImageFile, ImageSpec, OciImage, account_files};
 use serde_json::Value;
 
 pub const PROGRAM: &[u8] = b"not a program, but bytes that stand for one\n";
@@ -33,13 +33,13 @@ pub fn spec() -> ImageSpec {
 
 pub fn docker_tar(spec: &ImageSpec) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Image::build(spec).unwrap().write_docker_tar(&mut bytes).unwrap();
+    OciImage::build(spec).unwrap().write_docker_tar(&mut bytes).unwrap();
     bytes
 }
 
 pub fn oci_tar(spec: &ImageSpec) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Image::build(spec).unwrap().write_oci_tar(&mut bytes).unwrap();
+    OciImage::build(spec).unwrap().write_oci_tar(&mut bytes).unwrap();
     bytes
 }
 

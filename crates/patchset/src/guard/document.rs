@@ -104,24 +104,26 @@ impl Guard {
         );
         for file in &self.files {
             for digest in [&file.pre_sha256, &file.post_sha256] {
-                require(is_sha256_hex(digest), "a digest is not 64 lower-case hex digits", digest);
+                let found: &str = if digest.is_empty() { "an empty text" } else { digest };
+                require(is_sha256_hex(digest), "a digest is not 64 lower-case hex digits", found);
             }
             let has_anchors = !file.before.is_empty() && !file.after.is_empty();
             require(has_anchors, "a `[[file]]` has no anchor in `before` or `after`", &file.path);
             let mut anchors = [&file.before, &file.after, &file.absent_after].into_iter().flatten();
             require(anchors.all(|text| !text.is_empty()), "an anchor is empty", &file.path);
         }
-        for object in &self.objects {
+        for (index, object) in self.objects.iter().enumerate() {
+            let place = match object.member.as_str() {
+                // As `vendor edit` writes it for a new patch.
+                "" => format!("`[[object]]` number {}, with an empty `member`", index + 1),
+                member => member.to_owned(),
+            };
             let requires = !(object.references.is_empty() && object.forbid_references.is_empty());
-            require(
-                requires,
-                "an `[[object]]` has neither `references` nor `forbid_references`",
-                &object.member,
-            );
+            require(requires, "an `[[object]]` has neither `references` nor `forbid_references`", &place);
             let is_subset = object.only_here.iter().all(|symbol| object.references.contains(symbol));
-            require(is_subset, "a symbol of `only_here` is not in `references`", &object.member);
+            require(is_subset, "a symbol of `only_here` is not in `references`", &place);
             let has_function = object.only_here.is_empty() || object.function.is_some();
-            require(has_function, "`only_here` needs a `function`", &object.member);
+            require(has_function, "`only_here` needs a `function`", &place);
         }
         problems
     }

@@ -153,6 +153,21 @@ fn rejects_every_invalid_guard() {
     }
 }
 
+/// As `vendor edit` writes the guard of a new patch.
+#[test]
+fn an_empty_member_or_digest_is_named() {
+    let digest = "pre_sha256 = \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"";
+    let bad = GUARD
+        .replace(digest, "pre_sha256 = \"\"")
+        .replace("member = \"pool.o\"\n    forbid_references = [\"raise\"]", "member = \"\"");
+    insta::assert_snapshot!(human(&Guard::parse(&bad).unwrap_err().0), @r"
+    error[patch-guard]: a digest is not 64 lower-case hex digits
+      found:    an empty text
+    error[patch-guard]: an `[[object]]` has neither `references` nor `forbid_references`
+      found:    `[[object]]` number 2, with an empty `member`
+    ");
+}
+
 const PIN_GUARD: &str = "# a comment\ntest = \"t\"\n[[file]]\npath = \"a.c\"\n# why\npre_sha256 = \"0\"\npost_sha256 = \"0\"\n\
     before = ['''x''']\nafter = [\"y\"]\n[[file]]\npath = \"b.c\"\npre_sha256 = \"1\"\npost_sha256 = \"1\"\n\
     before = [\"x\"]\nafter = [\"y\"]\n[[object]]\nmember = \"a.o\"\nforbid_references = [\"abort\"]\n";

@@ -133,6 +133,34 @@ fn children_end_with_a_killed_runner() {
 }
 
 #[test]
+fn stdout_is_reported_while_the_child_writes_it() {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let events = Events::new(move |event| {
+        if let Event::Output { bytes } = event {
+            sender.send(bytes.clone()).unwrap();
+        }
+    });
+    let runner = Runner { events, ..runner() };
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    // The child continues only after its first line was reported.
+    let script = format!("echo first; while [ ! -e {} ]; do sleep 0.01; done; echo second", mark.display());
+    let task = Task::new("write", sh(&script)).report_stdout().timeout(Duration::from_secs(30));
+    let child = std::thread::spawn({
+        let runner = runner.clone();
+        move || runner.run(task)
+    });
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(30)).unwrap(), b"first\n");
+    std::fs::write(&mark, "").unwrap();
+    assert_eq!(child.join().unwrap().unwrap().stdout, b"first\nsecond\n");
+    assert_eq!(receiver.try_iter().flatten().collect::<Vec<u8>>(), b"second\n");
+    // Only on request, and never stderr.
+    runner.run(Task::new("write", sh("echo out"))).unwrap();
+    runner.run(Task::new("write", sh("echo err >&2")).report_stdout()).unwrap();
+    assert!(receiver.try_iter().next().is_none());
+}
+
+#[test]
 fn reports_a_missing_program() {
     let error = runner().run(Task::new("start it", Command::new("/nonexistent/program"))).err().unwrap();
     assert!(diag::has_code(&error, &COMMAND_NOT_STARTED), "{error}");

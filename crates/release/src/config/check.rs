@@ -10,8 +10,8 @@ use toml::Spanned;
 
 use super::proofs::RawProve;
 use super::{
-    CONFIG_VALUE, Cpu, Fixture, Image, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, OPTIONAL_PROOFS, Product,
-    ProofCommand, RawConfig, RawNative, SourceText, Zig,
+    CONFIG_VALUE, Cpu, Fixture, ImageSettings, MUSL_STACK_CEILING, MUSL_STACK_DEFAULT, OPTIONAL_PROOFS,
+    Product, ProofCommand, RawConfig, RawNative, SourceText, Zig,
 };
 use diag::Diagnostic;
 use store::is_sha256_hex;
@@ -373,9 +373,9 @@ impl Checks<'_> {
         }
     }
 
-    fn image(&mut self, image: &Spanned<Image>) {
+    fn image(&mut self, image: &Spanned<ImageSettings>) {
         let span = image.span();
-        let Image { reference, user, labels, .. } = image.get_ref();
+        let ImageSettings { reference, user, labels, .. } = image.get_ref();
         if !is_image_name(reference) {
             let problem = self
                 .at(&span, "`image.reference` is no name of an image")

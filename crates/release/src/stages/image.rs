@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use elf_gate::RuleOutcome;
-use oci_image::{ImageFile, ImageSpec, rfc3339};
+use oci_image::{ImageFile, ImageSpec, OciImage, rfc3339};
 use serde::Serialize;
 use store::Digest;
 
@@ -18,13 +18,13 @@ use crate::stages::prove::Proved;
 ///
 /// ```compile_fail,E0451
 /// use release::stages::{image::{Image, ImageFacts}, prove::Proved};
-/// fn forge(proved: Proved, image: oci_image::Image, facts: ImageFacts) -> Image {
+/// fn forge(proved: Proved, image: oci_image::OciImage, facts: ImageFacts) -> Image {
 ///     Image { proved, image, facts }
 /// }
 /// ```
 pub struct Image {
     proved: Proved,
-    image: oci_image::Image,
+    image: OciImage,
     facts: ImageFacts,
 }
 
@@ -35,7 +35,7 @@ impl Image {
     }
 
     /// The image itself.
-    pub fn image(&self) -> &oci_image::Image {
+    pub fn image(&self) -> &OciImage {
         &self.image
     }
 
@@ -45,13 +45,13 @@ impl Image {
     }
 
     #[cfg(test)]
-    pub(crate) fn into_image(self) -> oci_image::Image {
+    pub(crate) fn into_image(self) -> OciImage {
         self.image
     }
 
     /// An image of other bytes than the proved ones, for the test that `publish` rejects it.
     #[cfg(test)]
-    pub(crate) fn unchecked(proved: Proved, image: oci_image::Image, facts: ImageFacts) -> Self {
+    pub(crate) fn unchecked(proved: Proved, image: OciImage, facts: ImageFacts) -> Self {
         Self { proved, image, facts }
     }
 }
@@ -94,7 +94,7 @@ pub fn build(plan: &Plan, proved: Proved) -> anyhow::Result<Image> {
     let binary_sha256 = Digest::of(bytes);
     let config = &plan.config.image;
     let program = format!("/{}", plan.config.product.name);
-    let image = oci_image::Image::build(&ImageSpec {
+    let image = OciImage::build(&ImageSpec {
         files: vec![ImageFile::from_bytes(&program, 0o555, bytes.to_vec())],
         entrypoint: std::iter::once(&program).chain(&config.entrypoint_args).cloned().collect(),
         cmd: config.cmd.clone(),

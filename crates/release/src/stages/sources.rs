@@ -9,7 +9,7 @@ use anyhow::Context;
 use diag::{Diagnostic, Diagnostics};
 use patchset::manifest::{Source, SourceManifest};
 use process::Task;
-use store::{Digest, Entry, Record};
+use store::{CacheEntry, Digest, Record};
 
 use crate::codes::{SOURCE_ARCHIVE_DIGEST, SOURCE_FETCH_FAILED, SOURCE_MISSING};
 use crate::context::BuildContext;
@@ -38,7 +38,7 @@ pub struct Sources {
 #[derive(Debug)]
 pub(crate) enum SourceState {
     /// The cache has the archive of exactly these inputs; no source is needed.
-    Compiled(Entry),
+    Compiled(CacheEntry),
     /// The source archive.
     Archive(PathBuf),
 }
@@ -133,7 +133,7 @@ pub fn probe(
     }
 }
 
-fn from_entry(library: String, entry: Entry) -> anyhow::Result<SourceArchive> {
+fn from_entry(library: String, entry: CacheEntry) -> anyhow::Result<SourceArchive> {
     let file = entry.record.files.keys().next().context("the cache entry of a source has no file")?;
     Ok(SourceArchive { library, path: entry.path.join(file), origin: Origin::Cache, entry: Some(entry) })
 }

@@ -21,8 +21,6 @@ pub const COMMAND: &str = "serve";
 pub const CONFIG: &str = "config";
 const PRINT: &str = "print_config";
 const VARIABLE_PREFIX: &str = "INFERD_";
-/// Similarity from which on an unknown name counts as a typing error.
-const SIMILARITY_MIN: f64 = 0.75;
 
 /// The effective options with their sources.
 #[derive(Debug, Default)]
@@ -191,9 +189,7 @@ fn text(value: &str) -> String {
 }
 
 fn unknown(what: &str, name: &str, known: &[String]) -> String {
-    let similarity = |other: &&String| strsim::jaro_winkler(name, other);
-    let nearest = known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
-    match nearest.filter(|nearest| similarity(nearest) >= SIMILARITY_MIN) {
+    match diag::nearest(name, known.iter().map(String::as_str)) {
         Some(nearest) => format!("there is no {what} `{name}`; did you mean `{nearest}`?"),
         None => format!("there is no {what} `{name}`"),
     }

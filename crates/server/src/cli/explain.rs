@@ -27,8 +27,7 @@ pub fn run(flags: &Flags) -> CommandResult {
 fn explain(id: &str) -> Result<String, Diagnostic> {
     match codes::all().find(|code| code.id == id) {
         Some(code) => Ok(diag::explain(code)),
-        None => Err(Diagnostic::new(&codes::UNKNOWN_CODE, format!("there is no diagnostic code `{id}`"))
-            .hint(codes::fix(&codes::UNKNOWN_CODE))),
+        None => Err(diag::unknown_code(id, codes::all().map(|code| code.id), "`inferd explain`")),
     }
 }
 
@@ -54,7 +53,10 @@ mod tests {
           fix  pass `--model DIR`, set `INFERD_MODEL`, or write `model = ["DIR"]` into the file of
                `--config`
         "#);
-        insta::assert_snapshot!(explain("x").unwrap_err(), @"there is no diagnostic code `x`");
+        insta::assert_snapshot!(explain("x").unwrap_err(), @r"
+        no code or rule has the name `x`
+          expected: the code in the brackets of a message, or the name of a rule
+        ");
         assert_eq!(list().lines().count(), codes::all().count());
     }
 }

@@ -7,7 +7,7 @@
 
 use core::ffi::{c_int, c_void};
 
-use super::image;
+use super::elf_image;
 use super::threads::Stack;
 
 /// Registers at the time of the signal.
@@ -87,7 +87,7 @@ const FRAMES_MAX: usize = 1 << 18;
 pub fn walk(registers: &Registers, stack: Option<Stack>, mut frame: impl FnMut(usize)) {
     let mut registers = *registers;
     let mut is_exact = true;
-    let code = image::own().map_or(0..usize::MAX, |image| image.code.clone());
+    let code = elf_image::own().map_or(0..usize::MAX, |image| image.code.clone());
     if !code.contains(&registers.instruction()) {
         frame(registers.instruction());
         let Some(caller) = registers.before_the_call(stack) else { return };

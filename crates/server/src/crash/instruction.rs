@@ -186,7 +186,7 @@ fn is_present(feature: &str) -> bool {
         "AVX512-VBMI2" => is_x86_feature_detected!("avx512vbmi2"),
         "AVX512-BITALG" => is_x86_feature_detected!("avx512bitalg"),
         "AVX512-VPOPCNTDQ" => is_x86_feature_detected!("avx512vpopcntdq"),
-        // No processor since 2017 has XOP; std does not know AMX.
+        // No processor since 2017 has XOP; std does not detect AMX.
         _ => false,
     }
 }

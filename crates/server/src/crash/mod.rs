@@ -5,7 +5,7 @@
 //! calls allocates nothing, takes no lock, and writes to stderr within a bounded time:
 //!
 //! - `handler` decides who reports when several threads crash, or the report itself crashes, and ends the process;
-//! - `report` composes the text, from facts that `threads`, `image`, `backtrace`, `instruction` and `exhaustion` read;
+//! - `report` composes the text, from facts that `threads`, `elf_image`, `backtrace`, `instruction` and `exhaustion` read;
 //! - `output` formats into a fixed buffer and writes it.
 //!
 //! `threads` gives every thread of the process an alternate signal stack, also those that C code creates: without one the
@@ -14,10 +14,10 @@
 
 mod allocator;
 mod backtrace;
+mod elf_image;
 mod exhaustion;
 mod frame_lines;
 mod handler;
-mod image;
 mod instruction;
 mod output;
 mod report;
@@ -30,14 +30,14 @@ pub use handler::has_crashed;
 ///
 /// A failure is not an error: the program works without reports, and the signals keep their default action.
 pub fn install() {
-    image::read_own();
+    elf_image::read_own();
     threads::prepare_main();
     handler::install();
 }
 
 /// The build-id in hexadecimal digits; `none` before [`install`] and in a program without one.
 pub fn build_id() -> String {
-    match image::own().map(image::Image::build_id) {
+    match elf_image::own().map(elf_image::ElfImage::build_id) {
         Some(id) if !id.is_empty() => id.iter().map(|byte| format!("{byte:02x}")).collect(),
         _ => "none".to_string(),
     }
@@ -45,5 +45,5 @@ pub fn build_id() -> String {
 
 /// Whether an address is in the code of this program. False before [`install`].
 pub fn is_code(address: usize) -> bool {
-    image::own().is_some_and(|image| image.code.contains(&address))
+    elf_image::own().is_some_and(|image| image.code.contains(&address))
 }

@@ -8,9 +8,9 @@ use core::fmt::{self, Write};
 
 use super::allocator::{self, Failure};
 use super::backtrace::{self, Registers};
+use super::elf_image;
 use super::exhaustion::Exhaustion;
 use super::frame_lines::Lines;
-use super::image;
 use super::instruction::{self, Cause};
 use super::output::{Output, Size};
 use super::threads::{self, Stack};
@@ -150,7 +150,7 @@ impl Crash {
         let thread = unsafe { libc::gettid() };
         writeln!(out, "  thread:    `{}`, id {thread} of process {process}", self.thread)?;
         write!(out, "  version:   {NAME} {VERSION}, build-id ")?;
-        match image::own().map(image::Image::build_id) {
+        match elf_image::own().map(elf_image::ElfImage::build_id) {
             Some(id) if !id.is_empty() => id.iter().try_for_each(|byte| write!(out, "{byte:02x}"))?,
             _ => write!(out, "none")?,
         }

@@ -34,7 +34,7 @@ impl CheckResult {
 }
 
 /// A check with its name in the report.
-pub struct Check {
+pub struct SelftestCheck {
     pub name: &'static str,
     pub run: fn() -> CheckResult,
 }

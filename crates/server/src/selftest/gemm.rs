@@ -5,7 +5,7 @@
 //! single element and a row vector, the small-matrix kernels, odd sizes with tails, and one product large enough for all threads.
 
 use engine::Isa;
-use kernels::gemm::{Epilogue, PackedF32, Part, gemm_f32};
+use kernels::gemm::{Epilogue, LinearPart, PackedF32, gemm_f32};
 use kernels::matrix::{Matrix, MatrixMut};
 use openblas_sys::Transpose;
 
@@ -147,7 +147,7 @@ impl Product {
 
     fn own(&self, isa: Isa, c: &mut [f32]) -> Result<(), String> {
         let (m, n, k) = self.shape;
-        let part = Part { weight: Matrix::new(&self.b, n, k, k), bias: None, scale: 1.0 };
+        let part = LinearPart { weight: Matrix::new(&self.b, n, k, k), bias: None, scale: 1.0 };
         let w = PackedF32::pack(&[part]).map_err(|error| format!("memory for the weights: {error}"))?;
         let x = Matrix::new(&self.a, m, k, k);
         gemm_f32(isa, x, &w, 0..w.panels(), Epilogue::Store, MatrixMut::new(c, m, n, n));

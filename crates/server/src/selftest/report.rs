@@ -16,7 +16,7 @@ const SCHEMA: u32 = 1;
 
 /// The results of all checks.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct SelftestReport {
     schema: u32,
     ok: bool,
     version: BuildInfo,
@@ -48,7 +48,7 @@ struct CheckEntry {
     time_ms: f64,
 }
 
-impl Report {
+impl SelftestReport {
     /// A report without results.
     pub fn new() -> Self {
         let openblas = OpenBlas {
@@ -111,7 +111,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for SelftestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} {} selftest", build_info::NAME, build_info::short())?;
         let width = self.checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
@@ -149,8 +149,8 @@ impl fmt::Display for Report {
 mod tests {
     use super::*;
 
-    fn report(statuses: &[CheckStatus]) -> Report {
-        let mut report = Report::new();
+    fn report(statuses: &[CheckStatus]) -> SelftestReport {
+        let mut report = SelftestReport::new();
         for status in statuses {
             let result = CheckResult { status: *status, expected: "e".into(), found: "f".into() };
             report.add("check", result, Duration::from_micros(1500));

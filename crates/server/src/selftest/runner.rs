@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use diag::Diagnostic;
 
-use super::check::{Check, CheckResult};
-use super::report::Report;
+use super::check::{CheckResult, SelftestCheck};
+use super::report::SelftestReport;
 use super::{
     allocator, blas_workers, cancellation, crash_reports, drain, gemm, golden, memory_preflight,
     server_single_flight, thread_stack, thread_stacks, worker_shortage,
@@ -21,21 +21,21 @@ const CHECK_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The order matters: the measurement of the workers starts one, so that the GEMMs after it use several threads. The
 /// last check sees the threads that all other checks have started.
-const CHECKS: &[Check] = &[
-    Check { name: "default-attr-thread-stack", run: thread_stack::default_attr },
-    Check { name: "blas-worker-stacks", run: blas_workers::stacks },
-    Check { name: "blas-worker-names", run: blas_workers::names },
-    Check { name: "gemm-correct", run: gemm::correct },
-    Check { name: "blas-worker-shortage", run: worker_shortage::survives },
-    Check { name: "crash-reports", run: crash_reports::complete },
-    Check { name: "golden-embedding", run: golden::embedding },
-    Check { name: "golden-embedding-of-every-path", run: golden::of_every_path },
-    Check { name: "allocator-returns-memory", run: allocator::returns_memory },
-    Check { name: "memory-preflight", run: memory_preflight::assessed },
-    Check { name: "server-single-flight", run: server_single_flight::one_load },
-    Check { name: "cancellation", run: cancellation::stops },
-    Check { name: "drain", run: drain::in_time },
-    Check { name: "all-thread-stacks", run: thread_stacks::all },
+const CHECKS: &[SelftestCheck] = &[
+    SelftestCheck { name: "default-attr-thread-stack", run: thread_stack::default_attr },
+    SelftestCheck { name: "blas-worker-stacks", run: blas_workers::stacks },
+    SelftestCheck { name: "blas-worker-names", run: blas_workers::names },
+    SelftestCheck { name: "gemm-correct", run: gemm::correct },
+    SelftestCheck { name: "blas-worker-shortage", run: worker_shortage::survives },
+    SelftestCheck { name: "crash-reports", run: crash_reports::complete },
+    SelftestCheck { name: "golden-embedding", run: golden::embedding },
+    SelftestCheck { name: "golden-embedding-of-every-path", run: golden::of_every_path },
+    SelftestCheck { name: "allocator-returns-memory", run: allocator::returns_memory },
+    SelftestCheck { name: "memory-preflight", run: memory_preflight::assessed },
+    SelftestCheck { name: "server-single-flight", run: server_single_flight::one_load },
+    SelftestCheck { name: "cancellation", run: cancellation::stops },
+    SelftestCheck { name: "drain", run: drain::in_time },
+    SelftestCheck { name: "all-thread-stacks", run: thread_stacks::all },
 ];
 
 /// The names of all checks, in the order in which they run.
@@ -44,16 +44,16 @@ pub fn check_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Runs every check except those named in `skipped`. Fails when the compute thread cannot be started.
-pub fn run(skipped: &[String]) -> Result<Report, Diagnostic> {
+pub fn run(skipped: &[String]) -> Result<SelftestReport, Diagnostic> {
     run_checks(CHECKS, skipped, CHECK_TIME_MAX)
 }
 
 fn run_checks(
-    checks: &'static [Check],
+    checks: &'static [SelftestCheck],
     skipped: &[String],
     time_max: Duration,
-) -> Result<Report, Diagnostic> {
-    let (skipped, checks): (Vec<_>, Vec<&'static Check>) =
+) -> Result<SelftestReport, Diagnostic> {
+    let (skipped, checks): (Vec<_>, Vec<&'static SelftestCheck>) =
         checks.iter().partition(|check| skipped.iter().any(|name| name == check.name));
     let of_worker = checks.clone();
     let (sender, receiver) = mpsc::channel();
@@ -70,7 +70,7 @@ fn run_checks(
         codes::caused(&codes::SYSTEM_RESOURCE, "cannot start the thread of the checks", &error)
     })?;
 
-    let mut report = Report::new();
+    let mut report = SelftestReport::new();
     report.set_skipped(skipped.iter().map(|check| check.name).collect());
     let mut stopped = None;
     for check in checks {
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(checks: &'static [Check], hung: bool, second: &str) {
+    fn check(checks: &'static [SelftestCheck], hung: bool, second: &str) {
         let report = run_checks(checks, &[], Duration::from_millis(300)).unwrap();
         assert_eq!((report.is_hung(), report.exit_code()), (hung, 1));
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
@@ -132,8 +132,10 @@ mod tests {
 
     #[test]
     fn skipped_checks_do_not_run_and_are_named() {
-        const CHECKS: &[Check] =
-            &[Check { name: "first", run: passing }, Check { name: "second", run: panicking }];
+        const CHECKS: &[SelftestCheck] = &[
+            SelftestCheck { name: "first", run: passing },
+            SelftestCheck { name: "second", run: panicking },
+        ];
         let report = run_checks(CHECKS, &["second".into()], CHECK_TIME_MAX).unwrap();
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
         assert_eq!(json["checks"].as_array().unwrap().len(), 1);
@@ -142,9 +144,9 @@ mod tests {
 
     #[test]
     fn a_check_that_hangs_or_panics_fails_and_the_report_is_complete() {
-        const FIRST: Check = Check { name: "first", run: passing };
-        const LAST: Check = Check { name: "last", run: passing };
-        check(&[FIRST, Check { name: "second", run: hanging }, LAST], true, "it hung for 0.3 s");
-        check(&[FIRST, Check { name: "second", run: panicking }, LAST], false, "it panicked");
+        const FIRST: SelftestCheck = SelftestCheck { name: "first", run: passing };
+        const LAST: SelftestCheck = SelftestCheck { name: "last", run: passing };
+        check(&[FIRST, SelftestCheck { name: "second", run: hanging }, LAST], true, "it hung for 0.3 s");
+        check(&[FIRST, SelftestCheck { name: "second", run: panicking }, LAST], false, "it panicked");
     }
 }

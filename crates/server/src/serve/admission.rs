@@ -22,7 +22,7 @@ const CHECK_BYTES: u64 = 1 << 20;
 
 /// Limits on all concurrent requests.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct AdmissionLimits {
     /// Requests.
     pub requests_max: usize,
     /// Bytes of their bodies and responses.
@@ -50,7 +50,7 @@ pub enum Rejection {
 
 /// Issues permits.
 pub struct Admission {
-    limits: Limits,
+    limits: AdmissionLimits,
     state: Mutex<State>,
     memory_cap: OnceLock<Arc<MemoryCap>>,
 }
@@ -77,7 +77,7 @@ struct Held {
 const RETRY_AFTER_S_MAX: f64 = 60.0;
 
 impl Admission {
-    pub fn new(limits: Limits) -> Arc<Self> {
+    pub fn new(limits: AdmissionLimits) -> Arc<Self> {
         let state =
             State { phase: Phase::Ready, requests: 0, bytes: 0, clients: HashMap::new(), mean_s: 0.0 };
         Arc::new(Self { limits, state: Mutex::new(state), memory_cap: OnceLock::new() })
@@ -124,7 +124,7 @@ impl Admission {
     }
 
     /// The limits.
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> AdmissionLimits {
         self.limits
     }
 

@@ -15,7 +15,7 @@ use super::single_flight::SingleFlight;
 pub type Loader = Arc<dyn Fn(&str, &Path) -> Result<Arc<dyn Model>, Diagnostic> + Send + Sync>;
 
 /// One model.
-pub struct Entry {
+pub struct CatalogEntry {
     name: String,
     dir: PathBuf,
     /// Creation of this entry, in seconds since 1970.
@@ -25,7 +25,7 @@ pub struct Entry {
     load_time: Arc<OnceLock<Duration>>,
 }
 
-type Snapshot = Arc<[Arc<Entry>]>;
+type Snapshot = Arc<[Arc<CatalogEntry>]>;
 
 /// All models.
 pub struct Catalog {
@@ -65,7 +65,7 @@ impl Catalog {
     }
 
     /// The entry with this name. Without a name: the only entry.
-    pub fn find(&self, name: Option<&str>) -> Result<Arc<Entry>, LookupError> {
+    pub fn find(&self, name: Option<&str>) -> Result<Arc<CatalogEntry>, LookupError> {
         let entries = self.entries();
         let found = match (name, &*entries) {
             (None, [only]) => Some(only),
@@ -120,7 +120,7 @@ impl Catalog {
 fn entries(models: &[(String, PathBuf)]) -> Snapshot {
     let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let entry = |(name, dir): &(String, PathBuf)| {
-        Arc::new(Entry {
+        Arc::new(CatalogEntry {
             name: name.clone(),
             dir: dir.clone(),
             created,
@@ -131,7 +131,7 @@ fn entries(models: &[(String, PathBuf)]) -> Snapshot {
     models.iter().map(entry).collect()
 }
 
-impl Entry {
+impl CatalogEntry {
     /// Name of the model.
     pub fn name(&self) -> &str {
         &self.name

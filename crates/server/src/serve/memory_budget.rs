@@ -71,7 +71,7 @@ impl Breakdown {
 }
 
 /// What is checked against the limits.
-pub struct Check<'a> {
+pub struct MemoryCheck<'a> {
     pub models: &'a [(String, PathBuf)],
     pub backends: &'a Backends,
     pub need: Need,
@@ -80,7 +80,7 @@ pub struct Check<'a> {
     pub mapped_weights: u64,
 }
 
-impl Check<'_> {
+impl MemoryCheck<'_> {
     /// Compares the need with the limits. Returns a summary for the log.
     pub fn run(&self, limits: &[MemoryLimit]) -> Result<String, Diagnostic> {
         let footprint = self.footprint(self.need)?;
@@ -111,7 +111,7 @@ impl Check<'_> {
 }
 
 /// Checks each model at its first request, for `--lazy-weights`.
-pub struct LazyCheck {
+pub struct LazyMemoryCheck {
     need: Need,
     backends: Backends,
     headroom: u64,
@@ -120,7 +120,7 @@ pub struct LazyCheck {
     admitted: Mutex<HashMap<String, u64>>,
 }
 
-impl LazyCheck {
+impl LazyMemoryCheck {
     /// A check with the options of the server.
     pub fn new(need: Need, backends: Backends, headroom: u64, bound: Option<MemoryBound>) -> Self {
         Self { need, backends, headroom, bound, admitted: Mutex::default() }
@@ -139,8 +139,13 @@ impl LazyCheck {
         let weights = Breakdown::of_models(&models, backends, (1, 1))?.weights;
         let mapped_weights =
             admitted.iter().filter(|(other, _)| *other != name).map(|(_, bytes)| bytes).sum();
-        let check =
-            Check { models: &models, backends, need: self.need, headroom: self.headroom, mapped_weights };
+        let check = MemoryCheck {
+            models: &models,
+            backends,
+            need: self.need,
+            headroom: self.headroom,
+            mapped_weights,
+        };
         let root = Path::new("/");
         let anonymous = process::read(root).map_or(0, |memory| memory.anonymous);
         let mut limits = limits::read_limits(root);

@@ -47,7 +47,7 @@ mod text_work;
 mod trusted_proxy;
 mod write_timeout;
 
-pub use admission::Limits as AdmissionLimits;
+pub use admission::AdmissionLimits;
 pub use backends::{Backends, Described, dtype_name};
 pub use catalog::Loader;
 pub use drain::DrainOutcome;
@@ -55,7 +55,7 @@ pub use http::AllowedHost;
 pub use listen::Listen;
 pub use model::{Model, Shape};
 pub use options::{ConnectionLimits, OptionSources, Options, RequestLimits};
-pub use scheduler::Settings as BatchSettings;
+pub use scheduler::BatchSettings;
 pub use server::Server;
 pub use signals::run_until_signal;
 pub use trusted_proxy::TrustedProxy;

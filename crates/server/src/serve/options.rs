@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::admission;
+use super::admission::AdmissionLimits;
 use super::backends::Backends;
 use super::http::AllowedHost;
 use super::listen::Listen;
-use super::scheduler;
+use super::scheduler::BatchSettings;
 use super::trusted_proxy::TrustedProxy;
 use crate::memory::memory_max::MemoryMax;
 
@@ -44,13 +44,13 @@ pub struct Options {
     /// Bound of the resident memory; `None`: the default.
     pub memory_max: Option<MemoryMax>,
     /// Limits on all concurrent requests.
-    pub admission: admission::Limits,
+    pub admission: AdmissionLimits,
     /// Limits on each request.
     pub requests: RequestLimits,
     /// Limits on connections.
     pub connections: ConnectionLimits,
     /// Formation of batches.
-    pub batches: scheduler::Settings,
+    pub batches: BatchSettings,
 }
 
 /// Sources of the options. They are logged at the start and have no other use.

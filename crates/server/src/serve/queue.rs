@@ -24,7 +24,7 @@ use lane::Lane;
 const SLICE_BYTES: usize = 16 << 10;
 
 /// A request in the queue.
-pub struct Entry {
+pub struct QueueEntry {
     pub job: Arc<Job>,
     pub input: PendingInput,
     pub since: Instant,
@@ -71,7 +71,7 @@ pub struct Queue {
 
 impl Queue {
     /// Adds a request.
-    pub fn push(&mut self, entry: Entry) {
+    pub fn push(&mut self, entry: QueueEntry) {
         self.lane_of(&entry.job).push(entry);
     }
 
@@ -93,7 +93,7 @@ impl Queue {
     }
 
     /// Takes out a job that needs no further work.
-    pub fn remove(&mut self, job: &Arc<Job>) -> Option<Entry> {
+    pub fn remove(&mut self, job: &Arc<Job>) -> Option<QueueEntry> {
         self.lane_of(job).remove(job)
     }
 
@@ -112,14 +112,14 @@ impl Queue {
     }
 
     /// Takes out cancelled entries. The caller drops them after it has released its lock.
-    pub fn remove_cancelled(&mut self) -> Vec<Entry> {
+    pub fn remove_cancelled(&mut self) -> Vec<QueueEntry> {
         let mut cancelled = self.embeddings.remove_cancelled();
         cancelled.append(&mut self.tokenize_only.remove_cancelled());
         cancelled
     }
 
     /// Takes out all entries.
-    pub fn drain(&mut self) -> Vec<Entry> {
+    pub fn drain(&mut self) -> Vec<QueueEntry> {
         let lanes = [std::mem::take(&mut self.embeddings), std::mem::take(&mut self.tokenize_only)];
         lanes.into_iter().flat_map(Lane::into_entries).collect()
     }

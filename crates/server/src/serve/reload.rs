@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use diag::Diagnostic;
 
 use super::api_keys::ApiKeys;
-use super::memory_budget::Check;
+use super::memory_budget::MemoryCheck;
 use super::options::Options;
 use super::server::Server;
 use super::state::AppState;
@@ -36,7 +36,7 @@ pub async fn reload(state: &AppState, options: &Options) -> Result<Duration, Dia
     result.map(|()| started.elapsed())
 }
 
-/// Lets one reload run at a time.
+/// Admits one reload at a time.
 #[derive(Clone, Default)]
 pub struct ReloadGate(Arc<AtomicBool>);
 
@@ -85,8 +85,13 @@ async fn reload_models(state: &AppState, options: &Options) -> Result<(), Diagno
     if let (Some(headroom), false) = (options.memory_headroom, options.lazy_weights) {
         // The threads and their memory exist already.
         let need = Need { threads: 0, batch_tokens: 0, request_bytes: 0 };
-        let check =
-            Check { models: &options.models, backends: &options.backends, need, headroom, mapped_weights: 0 };
+        let check = MemoryCheck {
+            models: &options.models,
+            backends: &options.backends,
+            need,
+            headroom,
+            mapped_weights: 0,
+        };
         check.run(&limits::read_limits(Path::new("/")))?;
     }
     let result = state.catalog.reload().await;

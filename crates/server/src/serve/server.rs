@@ -16,7 +16,7 @@ use super::connection_table::ConnectionTable;
 use super::connections::{self, Endpoint};
 use super::http::{self, HostPolicy};
 use super::listen::{Listen, Listener};
-use super::memory_budget::{Breakdown, Check, LazyCheck};
+use super::memory_budget::{Breakdown, LazyMemoryCheck, MemoryCheck};
 use super::memory_cap::MemoryCap;
 use super::model::Model;
 use super::options::Options;
@@ -73,7 +73,7 @@ impl Server {
         let check = match options.memory_headroom {
             _ if options.lazy_weights => "at the first request of each model: `--lazy-weights`".to_string(),
             None => "not checked, because of `--no-memory-check`".to_string(),
-            Some(headroom) => Check {
+            Some(headroom) => MemoryCheck {
                 models: &options.models,
                 backends: &options.backends,
                 need,
@@ -86,7 +86,7 @@ impl Server {
             ComputeTeam::start(options.threads).map_err(|error| thread_error("compute threads", &error))?;
         let lazy_check = options.memory_headroom.filter(|_| options.lazy_weights);
         let lazy_check = lazy_check
-            .map(|headroom| LazyCheck::new(need, options.backends.clone(), headroom, bound.clone()));
+            .map(|headroom| LazyMemoryCheck::new(need, options.backends.clone(), headroom, bound.clone()));
         let (team_of_models, backends) = (team.clone(), options.backends.clone());
         let loader: Loader = Arc::new(move |name, dir| {
             let open = || {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Serialize;
 
-use super::info::{CacheEntryInfo, Kind, State, lock_for};
+use super::info::{CacheItem, CacheItemKind, CacheItemState, lock_for};
 use crate::layout::{entry_of_lock, remove_entry};
 use crate::lock::{LockMode, try_acquire};
 
@@ -35,25 +35,25 @@ impl GcPolicy {
 pub struct GcCandidate {
     /// The item.
     #[serde(flatten)]
-    pub item: CacheEntryInfo,
+    pub item: CacheItem,
     /// Why it can be removed.
     pub reason: String,
 }
 
 /// The items that a policy removes. Changes nothing.
-pub fn gc_candidates(all: &[CacheEntryInfo], policy: &GcPolicy) -> Vec<GcCandidate> {
+pub fn gc_candidates(all: &[CacheItem], policy: &GcPolicy) -> Vec<GcCandidate> {
     let mut candidates: Vec<GcCandidate> = Vec::new();
-    let mut optional: Vec<&CacheEntryInfo> = Vec::new();
+    let mut optional: Vec<&CacheItem> = Vec::new();
     for item in all.iter().filter(|item| !item.in_use) {
         let reason = match (item.kind, &item.state) {
-            (Kind::Staging, _) => "left by a killed process",
-            (Kind::Lock, _) => "the lock of no entry",
-            (Kind::Entry, State::Broken(_)) => "broken",
-            (Kind::Entry, _) if !policy.is_planned(&item.path) => {
+            (CacheItemKind::Staging, _) => "left by a killed process",
+            (CacheItemKind::Lock, _) => "the lock of no entry",
+            (CacheItemKind::Entry, CacheItemState::Broken(_)) => "broken",
+            (CacheItemKind::Entry, _) if !policy.is_planned(&item.path) => {
                 optional.push(item);
                 continue;
             }
-            (Kind::Scratch, _) if policy.scratch => {
+            (CacheItemKind::Scratch, _) if policy.scratch => {
                 optional.push(item);
                 continue;
             }
@@ -69,7 +69,7 @@ pub fn gc_candidates(all: &[CacheEntryInfo], policy: &GcPolicy) -> Vec<GcCandida
         let is_too_large = policy.bytes_max.is_some_and(|max| left > max);
         let is_unconditional = policy.older_than.is_none() && policy.bytes_max.is_none();
         let reason = match (is_unconditional, is_too_old, is_too_large) {
-            (true, _, _) if item.kind == Kind::Scratch => "the own cache of a tool",
+            (true, _, _) if item.kind == CacheItemKind::Scratch => "the own cache of a tool",
             (true, _, _) => "not used by the present plan",
             (_, true, _) => "not used for the given time",
             (_, _, true) => "the cache is larger than the given size",
@@ -82,19 +82,19 @@ pub fn gc_candidates(all: &[CacheEntryInfo], policy: &GcPolicy) -> Vec<GcCandida
 }
 
 /// Removes one item, unless another process has locked it since it was listed. Returns whether it was removed.
-pub fn remove(item: &CacheEntryInfo) -> anyhow::Result<bool> {
+pub fn remove(item: &CacheItem) -> anyhow::Result<bool> {
     let path = &item.path;
     let remove_folder =
         || std::fs::remove_dir_all(path).with_context(|| format!("removing {}", path.display()));
-    if item.kind == Kind::Scratch {
+    if item.kind == CacheItemKind::Scratch {
         remove_folder()?;
         return Ok(true);
     }
     let lock = lock_for(path, item.kind);
     let Some(_exclusive) = try_acquire(&lock, LockMode::Exclusive)? else { return Ok(false) };
     match item.kind {
-        Kind::Entry if path.exists() => remove_entry(path)?,
-        Kind::Staging if path.is_dir() => remove_folder()?,
+        CacheItemKind::Entry if path.exists() => remove_entry(path)?,
+        CacheItemKind::Staging if path.is_dir() => remove_folder()?,
         _ => {}
     }
     // Removed while it is locked: a process that waits for it detects the removal and creates a new one.

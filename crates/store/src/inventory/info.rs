@@ -11,14 +11,14 @@ use crate::lock::{LockMode, try_acquire};
 
 /// One item of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CacheEntryInfo {
+pub struct CacheItem {
     /// Relative to the cache: `native/openblas-9da1ce232e664188`.
     pub name: String,
     /// Absolute.
     #[serde(skip)]
     pub path: PathBuf,
     /// What it is.
-    pub kind: Kind,
+    pub kind: CacheItemKind,
     /// Number of files and links.
     pub files: usize,
     /// Sum of their sizes.
@@ -28,13 +28,13 @@ pub struct CacheEntryInfo {
     /// Another process has a lock on it.
     pub in_use: bool,
     /// Whether its files exist.
-    pub state: State,
+    pub state: CacheItemState,
 }
 
 /// Kinds of items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum CacheItemKind {
     /// An entry with a record.
     Entry,
     /// An incomplete entry, of a running or killed process.
@@ -48,7 +48,7 @@ pub enum Kind {
 /// Whether the files of an item exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "is", content = "because")]
-pub enum State {
+pub enum CacheItemState {
     /// Record and key files exist. Only [`super::verify`] compares their bytes.
     Complete,
     /// The record or a key file is missing; each problem is a sentence.
@@ -58,32 +58,39 @@ pub enum State {
 }
 
 /// Facts of the item at `path`.
-pub(super) fn inspect(root: &Path, path: &Path, kind: Kind, state: State) -> anyhow::Result<CacheEntryInfo> {
+pub(super) fn inspect(
+    root: &Path,
+    path: &Path,
+    kind: CacheItemKind,
+    state: CacheItemState,
+) -> anyhow::Result<CacheItem> {
     let files = if path.is_dir() { contents::files_below(path)?.len() } else { 1 };
     let lock = lock_for(path, kind);
     let last_used = match kind {
-        Kind::Entry => modified(&lock).or_else(|| modified(&path.join(RECORD))),
+        CacheItemKind::Entry => modified(&lock).or_else(|| modified(&path.join(RECORD))),
         _ => modified(path),
     };
     let unused = last_used.and_then(|time| time.elapsed().ok()).unwrap_or_default();
-    Ok(CacheEntryInfo {
+    Ok(CacheItem {
         name: path.strip_prefix(root).unwrap_or(path).display().to_string(),
         path: path.into(),
         kind,
         files,
         size_bytes: contents::size_of(path)?,
         unused_seconds: unused.as_secs(),
-        in_use: kind != Kind::Scratch && lock.exists() && try_acquire(&lock, LockMode::Exclusive)?.is_none(),
+        in_use: kind != CacheItemKind::Scratch
+            && lock.exists()
+            && try_acquire(&lock, LockMode::Exclusive)?.is_none(),
         state,
     })
 }
 
 /// The lock under which an item is made and removed.
-pub(super) fn lock_for(path: &Path, kind: Kind) -> PathBuf {
+pub(super) fn lock_for(path: &Path, kind: CacheItemKind) -> PathBuf {
     match kind {
-        Kind::Lock => path.into(),
-        Kind::Staging => lock_of(&entry_of_staging(path)),
-        Kind::Entry | Kind::Scratch => lock_of(path),
+        CacheItemKind::Lock => path.into(),
+        CacheItemKind::Staging => lock_of(&entry_of_staging(path)),
+        CacheItemKind::Entry | CacheItemKind::Scratch => lock_of(path),
     }
 }
 

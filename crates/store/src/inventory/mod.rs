@@ -8,7 +8,7 @@ mod list;
 mod verify;
 
 pub use gc::{GcCandidate, GcPolicy, gc_candidates, remove};
-pub use info::{CacheEntryInfo, Kind, State};
+pub use info::{CacheItem, CacheItemKind, CacheItemState};
 pub use list::list;
 pub use verify::{Verification, in_use, verify};
 

@@ -31,7 +31,7 @@ impl Cache {
         Store::new(self.root().into(), Runner::without_signals())
     }
 
-    fn find(&self, name: &str) -> CacheEntryInfo {
+    fn find(&self, name: &str) -> CacheItem {
         let all = list(self.root()).unwrap();
         all.iter().find(|item| item.name == name).unwrap_or_else(|| panic!("no {name} in {all:?}")).clone()
     }
@@ -75,23 +75,23 @@ fn lists_every_item_with_its_kind() {
     cache.write("native/.c.lock", "");
     cache.write("zig/o/1/x.o", "object");
     cache.write("tools/by-pip/lib.py", "");
-    let found: Vec<(String, Kind, bool)> = list(cache.root())
+    let found: Vec<(String, CacheItemKind, bool)> = list(cache.root())
         .unwrap()
         .into_iter()
-        .map(|item| (item.name, item.kind, item.state == State::Complete))
+        .map(|item| (item.name, item.kind, item.state == CacheItemState::Complete))
         .collect();
     let expected = [
-        ("native/.c.lock", Kind::Lock, false),
-        ("native/.staging-c-x1y2z3", Kind::Staging, false),
-        ("native/b", Kind::Entry, false),
-        ("tools/a", Kind::Entry, true),
-        ("tools/by-pip", Kind::Scratch, false),
-        ("zig", Kind::Scratch, false),
+        ("native/.c.lock", CacheItemKind::Lock, false),
+        ("native/.staging-c-x1y2z3", CacheItemKind::Staging, false),
+        ("native/b", CacheItemKind::Entry, false),
+        ("tools/a", CacheItemKind::Entry, true),
+        ("tools/by-pip", CacheItemKind::Scratch, false),
+        ("zig", CacheItemKind::Scratch, false),
     ];
     assert_eq!(found, expected.map(|(name, kind, complete)| (name.to_string(), kind, complete)));
     assert_eq!(cache.find("tools/a").files, 4);
     assert!(
-        matches!(&cache.find("native/b").state, State::Broken(why) if why[0].contains("record is missing"))
+        matches!(&cache.find("native/b").state, CacheItemState::Broken(why) if why[0].contains("record is missing"))
     );
 }
 

@@ -4,7 +4,7 @@ use diag::Diagnostic;
 use process::Runner;
 use serde::Serialize;
 
-use super::info::CacheEntryInfo;
+use super::info::CacheItem;
 use crate::codes::ENTRY_IN_USE;
 use crate::digest::Digest;
 use crate::layout::lock_of;
@@ -24,7 +24,7 @@ pub enum Verification {
 }
 
 /// Compares every file of an entry with the digests of its record. Waits for a process that makes or removes the entry.
-pub fn verify(entry: &CacheEntryInfo, runner: &Runner) -> anyhow::Result<Verification> {
+pub fn verify(entry: &CacheItem, runner: &Runner) -> anyhow::Result<Verification> {
     let _lock = acquire(&lock_of(&entry.path), LockMode::Shared, runner)?;
     let record = match Record::read(&entry.path) {
         Ok(record) => record,
@@ -60,7 +60,7 @@ pub fn verify(entry: &CacheEntryInfo, runner: &Runner) -> anyhow::Result<Verific
 }
 
 /// The problem of an entry that cannot be removed because another process uses it.
-pub fn in_use(entry: &CacheEntryInfo) -> Diagnostic {
+pub fn in_use(entry: &CacheItem) -> Diagnostic {
     Diagnostic::new(&ENTRY_IN_USE, "another process uses the entry")
         .file(&entry.path)
         .hint("wait until that build has ended, then run this again")

@@ -62,7 +62,7 @@ const KNOWN: [Known; 5] = [
 
 /// The state of a requirement.
 #[derive(Debug, Clone, PartialEq)]
-pub enum State {
+pub enum RequirementState {
     Holds,
     /// Does not hold, for this reason.
     Known(&'static str),
@@ -71,25 +71,25 @@ pub enum State {
 
 /// One requirement and what was observed.
 #[derive(Debug, Clone)]
-pub struct Check {
+pub struct RequirementCheck {
     pub rule: &'static str,
     pub subject: String,
     pub requirement: &'static str,
     pub expected: String,
     pub found: String,
-    pub state: State,
+    pub state: RequirementState,
 }
 
-impl Check {
+impl RequirementCheck {
     pub fn is_violated(&self) -> bool {
-        self.state == State::Violated
+        self.state == RequirementState::Violated
     }
 
     pub fn json(&self) -> serde_json::Value {
         let (state, reason) = match self.state {
-            State::Holds => ("holds", None),
-            State::Known(reason) => ("known", Some(reason)),
-            State::Violated => ("violated", None),
+            RequirementState::Holds => ("holds", None),
+            RequirementState::Known(reason) => ("known", Some(reason)),
+            RequirementState::Violated => ("violated", None),
         };
         serde_json::json!({
             "rule": self.rule, "subject": self.subject, "requirement": self.requirement, "expected": self.expected,
@@ -99,24 +99,24 @@ impl Check {
 }
 
 /// Every requirement on every run of the allocator that ships.
-pub fn judge(runs: &[Run]) -> Vec<Check> {
+pub fn judge(runs: &[Run]) -> Vec<RequirementCheck> {
     judge_with(runs, &KNOWN)
 }
 
-fn judge_with(runs: &[Run], known: &[Known]) -> Vec<Check> {
+fn judge_with(runs: &[Run], known: &[Known]) -> Vec<RequirementCheck> {
     let shipped = runs.iter().filter(|run| run.allocator == Allocator::SHIPPED);
     shipped.flat_map(|run| checks(run, runs, known)).collect()
 }
 
-fn checks(run: &Run, runs: &[Run], known: &[Known]) -> Vec<Check> {
+fn checks(run: &Run, runs: &[Run], known: &[Known]) -> Vec<RequirementCheck> {
     // `value` is what a known reason is compared with.
-    let check = |rule, requirement, expected, found, holds, value| Check {
+    let check = |rule, requirement, expected, found, holds, value| RequirementCheck {
         rule,
         subject: run.load.to_string(),
         requirement,
         expected,
         found,
-        state: if holds { State::Holds } else { state(rule, run.load, value, known) },
+        state: if holds { RequirementState::Holds } else { state(rule, run.load, value, known) },
     };
     let mut checks = vec![
         check(
@@ -174,10 +174,10 @@ fn checks(run: &Run, runs: &[Run], known: &[Known]) -> Vec<Check> {
 }
 
 /// The state of a requirement that does not hold.
-fn state(rule: &str, load: Load, value: f64, known: &[Known]) -> State {
+fn state(rule: &str, load: Load, value: f64, known: &[Known]) -> RequirementState {
     let reason =
         known.iter().find(|known| known.rule == rule && known.load == load && known.accepted.includes(value));
-    reason.map_or(State::Violated, |known| State::Known(known.reason))
+    reason.map_or(RequirementState::Violated, |known| RequirementState::Known(known.reason))
 }
 
 /// In decimal megabytes, as the limit is given.

@@ -103,7 +103,7 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     let text = match args.format {
         Format::Human => table::human(&runs, &missing, &checks, &machine, seconds, maximum),
         Format::Json => {
-            let checks: Vec<_> = checks.iter().map(judge::Check::json).collect();
+            let checks: Vec<_> = checks.iter().map(judge::RequirementCheck::json).collect();
             let runs: Vec<_> = runs.iter().map(Run::json).collect();
             let missing: Vec<_> = missing.iter().map(Missing::json).collect();
             let document = json!({
@@ -149,7 +149,7 @@ fn serve(
     Ok(Outcome::Pass)
 }
 
-fn violation(check: &judge::Check) -> Diagnostic {
+fn violation(check: &judge::RequirementCheck) -> Diagnostic {
     Diagnostic::new(&REQUIREMENT, format!("{}: {}", check.subject, check.requirement))
         .rule(check.rule)
         .expected(&check.expected)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::judge::{Check, State};
+use super::judge::{RequirementCheck, RequirementState};
 use super::run::{Load, Missing, Run};
 
 const MIB: f64 = 1_048_576.0;
@@ -10,7 +10,7 @@ const MIB: f64 = 1_048_576.0;
 pub fn human(
     runs: &[Run],
     missing: &[Missing],
-    checks: &[Check],
+    checks: &[RequirementCheck],
     machine: &str,
     seconds: u64,
     max_map_count: u64,
@@ -63,11 +63,11 @@ pub fn human(
     let _ = writeln!(text, "\nreturned: pages; mappings: vm.max_map_count is {max_map_count}\n");
     for check in checks {
         let (state, reason) = match check.state {
-            State::Holds => ("holds", ""),
-            State::Known(reason) => ("known", reason),
-            State::Violated => ("FAIL", ""),
+            RequirementState::Holds => ("holds", ""),
+            RequirementState::Known(reason) => ("known", reason),
+            RequirementState::Violated => ("FAIL", ""),
         };
-        let Check { subject, requirement, expected, found, .. } = check;
+        let RequirementCheck { subject, requirement, expected, found, .. } = check;
         let _ = writeln!(text, "{state:<6}{subject:<26}{requirement}: {found} ({expected})");
         if !reason.is_empty() {
             let _ = writeln!(text, "      reason: {reason}");

@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::ensure;
 
-use super::subject::Precision;
+use super::bench_case::Precision;
 
 /// The worst text.
 #[derive(Clone, Copy, Debug, PartialEq)]

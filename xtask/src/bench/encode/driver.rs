@@ -8,11 +8,11 @@ use process::Runner;
 use release::context::BuildContext;
 use serde_json::Value;
 
+use super::bench_case::{Precision, Program, Workload};
 use super::inputs::Inputs;
 use super::line_child::{Answers, LineChild};
 use super::peers::PeerScript;
 use super::samples::Times;
-use super::subject::{Precision, Program, Workload};
 
 /// Calls of a single text that count, and those before them. Equal for all programs: `SINGLE_CALLS` and `SINGLE_WARM_UP` of peer.py.
 pub const SINGLE_CALLS: usize = 60;

@@ -9,12 +9,12 @@ use process::Task;
 use release::context::BuildContext;
 use serde_json::{Value, json};
 
+use super::bench_case::{BenchCase, Precision, Program, Route, Workload, offered_precisions};
 use super::driver::{Driver, SINGLE_CALLS, SINGLE_WARM_UP, median};
 use super::http::Client;
 use super::inputs::Inputs;
 use super::line_child::{Answers, LineChild};
 use super::samples::Times;
-use super::subject::{Precision, Program, Route, Subject, Workload, offered_precisions};
 
 const RUN_TIMEOUT: Duration = Duration::from_mins(5);
 const START_TIMEOUT: Duration = Duration::from_mins(1);
@@ -31,17 +31,17 @@ pub struct Inferd<'a> {
 
 impl<'a> Inferd<'a> {
     /// A row for each precision and each route; f32 for a program without `--dtype`. `isa` is the instruction set of the machine.
-    pub fn subjects(&self, isa: &str) -> anyhow::Result<Vec<Subject>> {
-        let mut subjects = Vec::new();
+    pub fn cases(&self, isa: &str) -> anyhow::Result<Vec<BenchCase>> {
+        let mut cases = Vec::new();
         for (verb, route) in [("embed", Route::InProcess), ("serve", Route::Http)] {
             let mut offered = offered_precisions(&self.help(verb)?).unwrap_or_else(|| vec![Precision::F32]);
             if isa == "amx" {
                 offered.push(Precision::Auto);
             }
             let rows = offered.into_iter();
-            subjects.extend(rows.map(|precision| Subject { program: Program::Inferd, precision, route }));
+            cases.extend(rows.map(|precision| BenchCase { program: Program::Inferd, precision, route }));
         }
-        Ok(subjects)
+        Ok(cases)
     }
 
     fn help(&self, verb: &str) -> anyhow::Result<String> {

@@ -6,6 +6,7 @@
 //! 4. Samples with a slow probe are void and repeated; then times, ratios and shares of the peak follow.
 
 mod accuracy;
+mod bench_case;
 mod driver;
 mod http;
 mod inferd;
@@ -15,7 +16,6 @@ mod peak;
 mod peers;
 mod report;
 mod samples;
-mod subject;
 mod svg;
 mod table;
 #[cfg(test)]
@@ -34,13 +34,13 @@ use release::plan::Plan;
 use crate::Outcome;
 use crate::stdout;
 use accuracy::Accuracy;
+use bench_case::{BenchCase, Program, Route, Workload};
 use driver::Driver;
 use inferd::Inferd;
 use peak::{Probe, Reading};
 use peers::Peers;
-use report::{Measured, Peaks, Report, Row, Work};
+use report::{EncodeReport, Measured, Peaks, Row, Work};
 use samples::{Rounds, Sample, Samples};
-use subject::{Program, Route, Subject, Workload};
 
 diag::codes! {
     /// Every sample of a row is void.
@@ -107,25 +107,26 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     let Reading { isa, peaks: first } = probe.read_first()?;
 
     let inferd = || Inferd { context, binary: &binary, inputs: &inputs, threads: cores };
-    let mut subjects = inferd().subjects(&isa)?;
-    subjects.extend(
-        Peers::subjects().filter(|s| args.only.is_empty() || args.only.iter().any(|p| p == s.program.name())),
+    let mut cases = inferd().cases(&isa)?;
+    cases.extend(
+        Peers::cases()
+            .filter(|case| args.only.is_empty() || args.only.iter().any(|p| p == case.program.name())),
     );
     let logs = plan.paths.work.join("bench-encode/logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("creating {}", logs.display()))?;
     let mut started = Vec::new();
-    for subject in subjects {
-        context.events().step(format!("starting {subject}"));
-        let log = logs.join(format!("{subject}.log").replace(' ', "-"));
-        let driver = start(subject, inferd(), &peers, &log);
+    for case in cases {
+        context.events().step(format!("starting {case}"));
+        let log = logs.join(format!("{case}.log").replace(' ', "-"));
+        let driver = start(case, inferd(), &peers, &log);
         context.runner.check()?;
-        started.push((subject, driver));
+        started.push((case, driver));
     }
     let (rows, peak) = measure(started, &args, context, first.f32, &probe)?;
 
     let widths = work::Widths::read(&inputs.model)?;
     let operations = inputs.lengths.iter().map(|tokens| widths.operations(*tokens)).sum();
-    let report = Report {
+    let report = EncodeReport {
         machine: super::machine(),
         isa,
         cores,
@@ -149,41 +150,41 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
 }
 
 /// The exit status: wrong vectors of inferd are a violation, a row of inferd without a time is no measurement.
-fn judge(report: &Report) -> anyhow::Result<Outcome> {
+fn judge(report: &EncodeReport) -> anyhow::Result<Outcome> {
     Diagnostics(report.problems()).into_result().map(|()| Outcome::Pass)
 }
 
 /// Starts a program and compares its vectors.
 fn start<'a>(
-    subject: Subject,
+    case: BenchCase,
     inferd: Inferd<'a>,
     peers: &Peers,
     log: &Path,
 ) -> anyhow::Result<(Driver<'a>, Accuracy)> {
-    let (inputs, precision) = (inferd.inputs, subject.precision);
-    let driver = match (subject.program, subject.route) {
+    let (inputs, precision) = (inferd.inputs, case.precision);
+    let driver = match (case.program, case.route) {
         (Program::Inferd, Route::InProcess) => inferd.start_in_process(precision)?,
         (Program::Inferd, Route::Http) => inferd.start_server(precision, log)?,
         (peer, _) => driver::start_peer(inferd.context, peers.script(peer)?, (peer, precision), inputs, log)?,
     };
-    let accuracy = compare(subject, &driver.vectors, &inputs.reference)?;
+    let accuracy = compare(case, &driver.vectors, &inputs.reference)?;
     Ok((driver, accuracy))
 }
 
 /// The distance of a program's vectors. A peer that computes something else, such as other texts, is not measured; inferd is judged
 /// at the end.
-fn compare(subject: Subject, vectors: &[Vec<f32>], reference: &[Vec<f32>]) -> anyhow::Result<Accuracy> {
+fn compare(case: BenchCase, vectors: &[Vec<f32>], reference: &[Vec<f32>]) -> anyhow::Result<Accuracy> {
     let accuracy = Accuracy::of(vectors, reference)?;
-    let is_peer = subject.program != Program::Inferd;
+    let is_peer = case.program != Program::Inferd;
     anyhow::ensure!(
-        !is_peer || accuracy.is_within(accuracy::peer_bound(subject.precision)),
+        !is_peer || accuracy.is_within(accuracy::peer_bound(case.precision)),
         "other vectors: {accuracy}"
     );
     Ok(accuracy)
 }
 
 /// A program after its start, or why it did not start.
-type Started<'a> = (Subject, anyhow::Result<(Driver<'a>, Accuracy)>);
+type Started<'a> = (BenchCase, anyhow::Result<(Driver<'a>, Accuracy)>);
 
 /// Measures all programs; returns their rows and the best probe.
 fn measure(
@@ -204,8 +205,8 @@ fn measure(
     let collected = samples::collect(started.len() * of_workloads, rounds, first_probe, |cell| {
         context.runner.check()?;
         let (row, workload) = (cell / of_workloads, Workload::ALL[cell % of_workloads]);
-        let (subject, Ok((driver, _))) = &mut started[row] else { return Ok(None) };
-        context.events().step(format!("{subject}: {}", workload.name()));
+        let (case, Ok((driver, _))) = &mut started[row] else { return Ok(None) };
+        context.events().step(format!("{case}: {}", workload.name()));
         let probe_before = settled_probe()?;
         match (driver.measure)(workload) {
             Ok(times) => Ok(Some(Sample { times, probe_before, probe_after: settled_probe()? })),
@@ -218,7 +219,7 @@ fn measure(
     })?;
     let peak = samples::best_probe(first_probe, &collected);
     let mut cells = collected.into_iter();
-    let rows = started.into_iter().zip(failures).map(|((subject, started), failure)| {
+    let rows = started.into_iter().zip(failures).map(|((case, started), failure)| {
         let (batch, single): (Samples, Samples) =
             (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
         let result = match (started, failure) {
@@ -228,7 +229,7 @@ fn measure(
                 Ok(Measured { version: driver.version, setting: driver.setting, accuracy, batch, single })
             }
         };
-        Row { subject, result }
+        Row { case, result }
     });
     Ok((rows.collect(), peak))
 }

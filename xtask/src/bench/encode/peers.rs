@@ -7,7 +7,7 @@ use release::fetch::pip;
 use release::plan::Plan;
 
 use super::super::REFERENCE;
-use super::subject::{Program, Subject};
+use super::bench_case::{BenchCase, Program};
 
 /// Runtimes, and what makes their models. 700 MB with their dependencies.
 pub const REQUIREMENTS: &str = "numpy==2.4.6\nonnx==1.23.2\nonnxruntime==1.31.1\nopenvino==2026.4.1\nnncf==3.4.0\n\
@@ -71,9 +71,9 @@ impl Peers {
         })
     }
 
-    pub fn subjects() -> impl Iterator<Item = Subject> {
+    pub fn cases() -> impl Iterator<Item = BenchCase> {
         let rows = |program: Program| {
-            program.precisions().iter().map(move |precision| Subject::peer(program, *precision))
+            program.precisions().iter().map(move |precision| BenchCase::peer(program, *precision))
         };
         Program::PEERS.into_iter().flat_map(rows)
     }

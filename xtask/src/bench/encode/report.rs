@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::super::{NOT_MEASURED, VECTORS_DIFFER};
 use super::DISTURBED;
 use super::accuracy::{Accuracy, bound};
+use super::bench_case::{BenchCase, Precision, Program, Route, Workload};
 use super::samples::{PROBE_SHARE_MIN, Samples};
-use super::subject::{Precision, Program, Route, Subject, Workload};
 
 /// Operations per second of all cores.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,7 +30,7 @@ impl Peaks {
     }
 }
 
-/// A subject with a result.
+/// A case with a result.
 pub struct Measured {
     pub version: String,
     pub setting: Value,
@@ -49,7 +49,7 @@ impl Measured {
 }
 
 pub struct Row {
-    pub subject: Subject,
+    pub case: BenchCase,
     /// Or why there is no result.
     pub result: Result<Measured, String>,
 }
@@ -63,7 +63,7 @@ pub struct Work {
     pub operations: f64,
 }
 
-pub struct Report {
+pub struct EncodeReport {
     /// CPU, cores and kernel.
     pub machine: String,
     pub isa: String,
@@ -74,7 +74,7 @@ pub struct Report {
     pub rows: Vec<Row>,
 }
 
-impl Report {
+impl EncodeReport {
     pub fn work(&self, workload: Workload) -> Work {
         match workload {
             Workload::Batch => self.batch,
@@ -89,7 +89,7 @@ impl Report {
 
     /// Useful operations per second as a share of the peak of the row's precision.
     pub fn share_of_peak(&self, row: &Row, workload: Workload) -> Option<f64> {
-        let peak = self.peaks.of(row.subject.precision)?;
+        let peak = self.peaks.of(row.case.precision)?;
         Some(self.work(workload).operations / self.seconds(row, workload)? / peak)
     }
 
@@ -100,17 +100,17 @@ impl Report {
 
     /// Time of a peer as a multiple of inferd's, at the same precision: in-process where inferd offers it, else over HTTP.
     pub fn ratio(&self, row: &Row, workload: Workload) -> Option<f64> {
-        if row.subject.program == Program::Inferd {
+        if row.case.program == Program::Inferd {
             return None;
         }
-        Some(self.seconds(row, workload)? / self.seconds(self.inferd(row.subject.precision)?, workload)?)
+        Some(self.seconds(row, workload)? / self.seconds(self.inferd(row.case.precision)?, workload)?)
     }
 
     /// inferd's row that peers of a precision are compared with.
     pub fn inferd(&self, precision: Precision) -> Option<&Row> {
         [Route::InProcess, Route::Http].into_iter().find_map(|route| {
-            let subject = Subject { program: Program::Inferd, precision, route };
-            self.rows.iter().find(|row| row.subject == subject && row.result.is_ok())
+            let case = BenchCase { program: Program::Inferd, precision, route };
+            self.rows.iter().find(|row| row.case == case && row.result.is_ok())
         })
     }
 
@@ -120,25 +120,23 @@ impl Report {
     }
 
     fn problems_of(&self, row: &Row) -> Vec<Diagnostic> {
-        let (subject, is_inferd) = (row.subject, row.subject.program == Program::Inferd);
+        let (case, is_inferd) = (row.case, row.case.program == Program::Inferd);
         let measured = match &row.result {
             Ok(measured) => measured,
             Err(reason) if is_inferd => {
-                return vec![
-                    Diagnostic::new(&NOT_MEASURED, format!("{subject} is not measured")).cause(reason),
-                ];
+                return vec![Diagnostic::new(&NOT_MEASURED, format!("{case} is not measured")).cause(reason)];
             }
             // A peer that is missing is a row of the report.
             Err(_) => return Vec::new(),
         };
         let mut problems = Vec::new();
-        let bound = bound(subject.precision);
+        let bound = bound(case.precision);
         if is_inferd && !measured.accuracy.is_within(bound) {
-            let problem = Diagnostic::new(&VECTORS_DIFFER, format!("{subject}: {}", VECTORS_DIFFER.summary));
+            let problem = Diagnostic::new(&VECTORS_DIFFER, format!("{case}: {}", VECTORS_DIFFER.summary));
             problems.push(problem.expected(bound.to_string()).found(measured.accuracy.to_string()));
         }
         for workload in Workload::ALL.into_iter().filter(|workload| self.seconds(row, *workload).is_none()) {
-            let message = format!("{subject}, {}: {}", workload.name(), DISTURBED.summary);
+            let message = format!("{case}, {}: {}", workload.name(), DISTURBED.summary);
             let count = measured.samples(workload).void_count(self.peaks.f32);
             let expected = format!("probes of at least {:.0} % of the best one", PROBE_SHARE_MIN * 100.0);
             problems.push(
@@ -162,7 +160,7 @@ impl Report {
     }
 
     fn row_json(&self, row: &Row) -> Value {
-        let Subject { program, precision, route } = row.subject;
+        let BenchCase { program, precision, route } = row.case;
         let mut value =
             json!({ "program": program.name(), "precision": precision.name(), "route": route.name() });
         let measured = match &row.result {

@@ -43,7 +43,7 @@ impl Sample {
     }
 }
 
-/// All samples of one workload of one subject.
+/// All samples of one workload of one case.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Samples(pub Vec<Sample>);
 
@@ -169,12 +169,12 @@ mod tests {
 
     #[test]
     fn a_cell_that_fails_is_not_measured_again_and_the_others_are() {
-        let mut asked = [0, 0];
+        let mut calls = [0, 0];
         let cells = collect(2, ROUNDS, 0.0, |cell| {
-            asked[cell] += 1;
+            calls[cell] += 1;
             Ok((cell == 1).then(|| sample(1.0, 100.0, 100.0)))
         });
         assert_eq!(cells.unwrap()[1].0.len(), 2);
-        assert_eq!(asked, [1, 2]);
+        assert_eq!(calls, [1, 2]);
     }
 }

@@ -4,8 +4,8 @@
 
 use std::fmt::Write;
 
-use super::report::{Report, Row};
-use super::subject::{Precision, Program, Route, Workload};
+use super::bench_case::{Precision, Program, Route, Workload};
+use super::report::{EncodeReport, Row};
 
 const WIDTH: f64 = 860.0;
 const LABELS: f64 = 190.0;
@@ -18,7 +18,7 @@ const PANEL_HEAD: f64 = 34.0;
 const HEAD: f64 = 44.0;
 const FOOT: f64 = 40.0;
 
-pub fn chart(report: &Report) -> String {
+pub fn chart(report: &EncodeReport) -> String {
     let panels: Vec<(Workload, Vec<Vec<&Row>>)> =
         Workload::ALL.into_iter().map(|workload| (workload, groups(report, workload))).collect();
     let height = HEAD + panels.iter().map(|(_, groups)| panel_height(groups)).sum::<f64>() + FOOT;
@@ -49,9 +49,9 @@ pub fn chart(report: &Report) -> String {
 }
 
 /// Rows with a time, by precision.
-fn groups(report: &Report, workload: Workload) -> Vec<Vec<&Row>> {
+fn groups(report: &EncodeReport, workload: Workload) -> Vec<Vec<&Row>> {
     let of = |precision| -> Vec<&Row> {
-        let rows = report.rows.iter().filter(|row| row.subject.precision == precision);
+        let rows = report.rows.iter().filter(|row| row.case.precision == precision);
         rows.filter(|row| report.seconds(row, workload).is_some()).collect()
     };
     Precision::ALL.into_iter().map(of).filter(|rows| !rows.is_empty()).collect()
@@ -61,7 +61,7 @@ fn panel_height(groups: &[Vec<&Row>]) -> f64 {
     PANEL_HEAD + groups.iter().map(|rows| rows.len() as f64 * STEP + GROUP_GAP).sum::<f64>()
 }
 
-fn panel(svg: &mut String, report: &Report, workload: Workload, groups: &[Vec<&Row>], top: f64) {
+fn panel(svg: &mut String, report: &EncodeReport, workload: Workload, groups: &[Vec<&Row>], top: f64) {
     let work = report.work(workload);
     let (title, scale, unit) = match workload {
         Workload::Batch => (format!("{} texts, {} tokens", work.texts, work.tokens), 1.0, "s"),
@@ -76,7 +76,7 @@ fn panel(svg: &mut String, report: &Report, workload: Workload, groups: &[Vec<&R
         let start = y;
         for row in rows {
             let (baseline, width) = (y + BAR - 3.5, length(seconds(row)));
-            text(svg, (LABELS - 8.0, baseline), "end", "", &row.subject.to_string());
+            text(svg, (LABELS - 8.0, baseline), "end", "", &row.case.to_string());
             let color = color(row);
             let _ = writeln!(
                 svg,
@@ -86,7 +86,7 @@ fn panel(svg: &mut String, report: &Report, workload: Workload, groups: &[Vec<&R
             text(svg, (LABELS + width + 6.0, baseline), "start", "", &value);
             y += STEP;
         }
-        if let Some(floor) = rows.first().and_then(|row| report.floor(row.subject.precision, workload)) {
+        if let Some(floor) = rows.first().and_then(|row| report.floor(row.case.precision, workload)) {
             let (x, end) = (LABELS + length(floor), y - STEP + BAR + 3.0);
             let _ = writeln!(
                 svg,
@@ -99,7 +99,7 @@ fn panel(svg: &mut String, report: &Report, workload: Workload, groups: &[Vec<&R
 }
 
 fn color(row: &Row) -> &'static str {
-    match (row.subject.program, row.subject.route) {
+    match (row.case.program, row.case.route) {
         (Program::Inferd, Route::InProcess) => "#c2410c",
         (Program::Inferd, Route::Http) => "#fb923c",
         _ => "#9aa4b2",

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use super::report::{Measured, Report, Row};
-use super::subject::Workload;
+use super::bench_case::Workload;
+use super::report::{EncodeReport, Measured, Row};
 
-pub fn human(report: &Report) -> String {
-    let Report { machine, isa, cores, peaks, batch, single, .. } = report;
+pub fn human(report: &EncodeReport) -> String {
+    let EncodeReport { machine, isa, cores, peaks, batch, single, .. } = report;
     let mut text = format!("{machine}; {isa}; {cores} threads\n");
     let rate = |rate: Option<f64>| rate.map_or("-".into(), |rate| format!("{:.0}", rate / 1e9));
     let _ = writeln!(
@@ -37,14 +37,9 @@ pub fn human(report: &Report) -> String {
         "max-abs"
     );
     for row in &report.rows {
-        let subject = row.subject;
-        let _ = write!(
-            text,
-            "{:<13}{:<6}{:<12}",
-            subject.program.name(),
-            subject.precision.name(),
-            subject.route.name()
-        );
+        let case = row.case;
+        let _ =
+            write!(text, "{:<13}{:<6}{:<12}", case.program.name(), case.precision.name(), case.route.name());
         let _ = match &row.result {
             Ok(measured) => writeln!(text, "{}", cells(report, row, measured)),
             Err(reason) => writeln!(text, "not measured: {}", reason.lines().next().unwrap_or_default()),
@@ -54,13 +49,13 @@ pub fn human(report: &Report) -> String {
     text.push_str("of peak: operations without padding, as a share of the measured peak of the precision\n");
     for row in &report.rows {
         if let Ok(measured) = &row.result {
-            let _ = writeln!(text, "{}: {}{}", row.subject, measured.version, setting(measured));
+            let _ = writeln!(text, "{}: {}{}", row.case, measured.version, setting(measured));
         }
     }
     text
 }
 
-fn cells(report: &Report, row: &Row, measured: &Measured) -> String {
+fn cells(report: &EncodeReport, row: &Row, measured: &Measured) -> String {
     let mut text = String::new();
     for (workload, scale, width) in [(Workload::Batch, 1.0, 11), (Workload::Single, 1e3, 13)] {
         let seconds = match report.seconds(row, workload) {

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::accuracy::Accuracy;
-use super::report::{Measured, Peaks, Report, Row, Work};
+use super::bench_case::{BenchCase, Precision, Program, Route};
+use super::report::{EncodeReport, Measured, Peaks, Row, Work};
 use super::samples::{Sample, Samples, Times};
-use super::subject::{Precision, Program, Route, Subject};
 use super::{DISTURBED, compare, judge, svg, table};
 use crate::Outcome;
 use crate::bench::{NOT_MEASURED, VECTORS_DIFFER};
@@ -29,11 +29,11 @@ fn row(program: Program, precision: Precision, route: Route, batch: f64, single:
         batch: samples(batch, PROBE),
         single: samples(single, PROBE),
     });
-    Row { subject: Subject { program, precision, route }, result }
+    Row { case: BenchCase { program, precision, route }, result }
 }
 
-fn report(rows: Vec<Row>) -> Report {
-    Report {
+fn report(rows: Vec<Row>) -> EncodeReport {
+    EncodeReport {
         machine: "A CPU, 2 cores".into(),
         isa: "avx512".into(),
         cores: 2,
@@ -44,27 +44,27 @@ fn report(rows: Vec<Row>) -> Report {
     }
 }
 
-fn example() -> Report {
+fn example() -> EncodeReport {
     report(vec![
         row(Program::Inferd, Precision::F32, Route::InProcess, 1.0, 0.002),
         row(Program::Inferd, Precision::F32, Route::Http, 1.1, 0.0025),
         row(Program::OpenVino, Precision::F32, Route::InProcess, 1.5, 0.003),
         row(Program::OpenVino, Precision::Int8, Route::InProcess, 0.5, 0.001),
         Row {
-            subject: Subject::peer(Program::Torch, Precision::F32),
+            case: BenchCase::peer(Program::Torch, Precision::F32),
             result: Err("no torch\na second line".into()),
         },
     ])
 }
 
-fn measured(report: &mut Report, row: usize) -> &mut Measured {
+fn measured(report: &mut EncodeReport, row: usize) -> &mut Measured {
     report.rows[row].result.as_mut().unwrap_or_else(|reason| panic!("{reason}"))
 }
 
 #[test]
 fn ratios_are_to_inferd_at_the_same_precision_in_process_or_else_over_http() {
     let mut report = example();
-    let ratio = |report: &Report, row: usize| report.ratio(&report.rows[row], super::Workload::Batch);
+    let ratio = |report: &EncodeReport, row: usize| report.ratio(&report.rows[row], super::Workload::Batch);
     assert_eq!(ratio(&report, 2), Some(1.5));
     // inferd itself, another precision, a peer without a result.
     assert_eq!([ratio(&report, 0), ratio(&report, 3), ratio(&report, 4)], [None; 3]);
@@ -141,13 +141,13 @@ fn a_peer_with_vectors_of_other_texts_or_in_another_order_is_not_measured() {
     let mut one_other = vectors();
     one_other[3] = vec![0.8, 0.0, 0.0, 0.6, 0.0];
     for precision in Precision::ALL {
-        let peer = Subject::peer(Program::OpenVino, precision);
+        let peer = BenchCase::peer(Program::OpenVino, precision);
         assert!(compare(peer, &reference, &reference).is_ok());
         for wrong in [&reversed, &one_other] {
             let error = compare(peer, wrong, &reference).unwrap_err().to_string();
             assert!(error.starts_with("other vectors: worst cosine "), "{error}");
             // inferd gets a row, and its vectors are judged with the report.
-            let inferd = Subject { program: Program::Inferd, precision, route: Route::Http };
+            let inferd = BenchCase { program: Program::Inferd, precision, route: Route::Http };
             let accuracy = compare(inferd, wrong, &reference).unwrap();
             assert!(!accuracy.is_within(super::accuracy::bound(precision)), "{accuracy}");
         }
@@ -156,7 +156,7 @@ fn a_peer_with_vectors_of_other_texts_or_in_another_order_is_not_measured() {
 
 #[test]
 fn the_exit_status_follows_the_problems() {
-    let status = |report: &Report| match judge(report) {
+    let status = |report: &EncodeReport| match judge(report) {
         Ok(Outcome::Pass) => 0,
         Ok(_) => panic!("an outcome without a diagnostic"),
         Err(error) => diag::exit_code(&diag::collect(&error)),
@@ -179,7 +179,7 @@ fn the_document_has_the_rows_of_the_report_in_order() {
     let document = report.json();
     let rows = document["rows"].as_array().unwrap();
     let named = |value: &serde_json::Value, row: &Row| {
-        let Subject { program, precision, route } = row.subject;
+        let BenchCase { program, precision, route } = row.case;
         let texts = [program.name(), precision.name(), route.name()];
         ["program", "precision", "route"].map(|key| value[key].as_str().unwrap_or_default()) == texts
     };

@@ -18,7 +18,7 @@ use release::stages::toolchain::{self, Toolchain};
 use store::{Digest, Fingerprint, Record, Store};
 
 use super::codes::{TOO_FEW_PROGRAMS, UNSUPPORTED_PROGRAM};
-use super::subject::{Gate, Subject};
+use super::test_program::{Gate, TestProgram};
 
 /// With fewer programs the comparison says little about other toolchains.
 const PROGRAMS_MIN: usize = 20;
@@ -109,20 +109,20 @@ const COMPILED: &[Compiled] = &[
 ];
 
 /// The programs whose name passes `is_wanted`.
-pub fn subjects(
+pub fn programs(
     plan: &Plan,
     context: &BuildContext,
     is_quick: bool,
     is_wanted: &dyn Fn(&str) -> bool,
-) -> anyhow::Result<Vec<Subject>> {
+) -> anyhow::Result<Vec<TestProgram>> {
     let is_wanted = |name: &str| is_wanted(name) && (!is_quick || QUICK.contains(&name));
-    let mut subjects = Vec::new();
+    let mut programs = Vec::new();
     if PACKAGED.iter().any(|program| is_wanted(program.name)) {
         let folder = fetch(context)?;
         for program in PACKAGED.iter().filter(|program| is_wanted(program.name)) {
             let path = folder.join(program.file);
             let args: Vec<OsString> = program.args.iter().map(Into::into).collect();
-            subjects.push(subject(program.name, path, &args, program.contains)?);
+            programs.push(test_program(program.name, path, &args, program.contains)?);
         }
     }
     if COMPILED.iter().any(|program| is_wanted(program.name)) {
@@ -133,10 +133,10 @@ pub fn subjects(
                 continue;
             }
             let path = compile(plan, context, &toolchain, program)?;
-            subjects.push(subject(program.name, path, &[], "own 41")?);
+            programs.push(test_program(program.name, path, &[], "own 41")?);
         }
     }
-    Ok(subjects)
+    Ok(programs)
 }
 
 /// Whether enough programs were examined for a statement about all.
@@ -153,7 +153,12 @@ pub fn require_enough(count: usize) -> anyhow::Result<()> {
 
 /// Judged by the preset for static musl programs and the program's own machine, without the stack size and without the rules
 /// on names and resolvers: these are for musl alone, and no matter of the start.
-pub fn subject(name: &str, path: PathBuf, args: &[OsString], contains: &str) -> anyhow::Result<Subject> {
+pub fn test_program(
+    name: &str,
+    path: PathBuf,
+    args: &[OsString],
+    contains: &str,
+) -> anyhow::Result<TestProgram> {
     let path = std::path::absolute(path).context("the path of the program")?;
     let unreadable = |cause: String| {
         Diagnostic::new(&UNSUPPORTED_PROGRAM, "the program cannot be read")
@@ -177,7 +182,7 @@ pub fn subject(name: &str, path: PathBuf, args: &[OsString], contains: &str) -> 
         severity: BTreeMap::new(),
         ..Policy::preset("static-musl", stage)?
     };
-    Ok(Subject {
+    Ok(TestProgram {
         name: name.into(),
         path,
         bytes,

@@ -3,24 +3,24 @@
 use elf_gate::Stage;
 
 use super::edits::Edit;
-use super::subject::Subject;
+use super::test_program::TestProgram;
 
 /// A class of such edits.
 struct Known {
-    matches: fn(&Subject, &Edit) -> bool,
+    matches: fn(&TestProgram, &Edit) -> bool,
     reason: &'static str,
 }
 
 const KNOWN: &[Known] = &[
     // The release has symbols, or an unwind table of all functions: there nothing is listed.
     Known {
-        matches: |subject, edit| {
-            subject.gate.stage == Stage::Stripped && subject.gate.debug.is_none() && edit.place == "e_entry"
+        matches: |program, edit| {
+            program.gate.stage == Stage::Stripped && program.gate.debug.is_none() && edit.place == "e_entry"
         },
         reason: "the entry point is the start of another function, in a program without symbols",
     },
     Known {
-        matches: |subject, edit| subject.name == "zig" && edit.place.ends_with("PT_GNU_STACK p_memsz"),
+        matches: |program, edit| program.name == "zig" && edit.place.ends_with("PT_GNU_STACK p_memsz"),
         reason: "the start code of zig demands a stack of whole pages; other programs accept every size",
     },
 ];
@@ -29,6 +29,6 @@ const KNOWN: &[Known] = &[
 pub const SHARE_MAX: f64 = 0.01;
 
 /// The reason for which the gate cannot refuse the edit.
-pub fn reason(subject: &Subject, edit: &Edit) -> Option<&'static str> {
-    KNOWN.iter().find(|known| (known.matches)(subject, edit)).map(|known| known.reason)
+pub fn reason(program: &TestProgram, edit: &Edit) -> Option<&'static str> {
+    KNOWN.iter().find(|known| (known.matches)(program, edit)).map(|known| known.reason)
 }

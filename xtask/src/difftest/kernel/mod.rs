@@ -13,8 +13,8 @@ mod oracle;
 mod random;
 mod repacked;
 mod shipped;
-mod subject;
 mod tally;
+mod test_program;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -26,8 +26,8 @@ use release::stages::toolchain;
 
 use self::headers::Headers;
 use self::random::Random;
-use self::subject::{Rules, Subject};
 use self::tally::Tally;
+use self::test_program::{Rules, TestProgram};
 use crate::Outcome;
 use crate::setup::{Common, Setup};
 
@@ -87,11 +87,11 @@ pub fn serve_sandbox(args: &SandboxArgs) -> anyhow::Result<Outcome> {
 
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     match &args.program {
-        Some(program) => {
+        Some(path) => {
             let (context, _) = args.common.context()?;
-            let name = program.display().to_string();
-            let subject = foreign::subject(&name, program.clone(), &args.program_args, "")?;
-            examine(args, &context, &Programs { others: vec![subject], ..Programs::default() })
+            let name = path.display().to_string();
+            let program = foreign::test_program(&name, path.clone(), &args.program_args, "")?;
+            examine(args, &context, &Programs { others: vec![program], ..Programs::default() })
         }
         None => {
             let setup = args.common.setup(args.dist_dir.clone())?;
@@ -104,10 +104,10 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 #[derive(Default)]
 struct Programs {
     /// Linked, stripped, packed; those of them that are wanted.
-    shipped: Vec<Subject>,
-    others: Vec<Subject>,
+    shipped: Vec<TestProgram>,
+    others: Vec<TestProgram>,
     /// UPX, the stripped and the packed file.
-    repacked: Option<(PathBuf, Subject, Subject)>,
+    repacked: Option<(PathBuf, TestProgram, TestProgram)>,
 }
 
 fn programs(args: &Args, setup: &Setup) -> anyhow::Result<Programs> {
@@ -116,15 +116,15 @@ fn programs(args: &Args, setup: &Setup) -> anyhow::Result<Programs> {
         |name: &str| args.only.is_empty() || args.only.iter().any(|part| name.contains(part.as_str()));
     let mut programs = Programs::default();
     if shipped::NAMES.iter().any(|name| is_wanted(name)) {
-        programs.shipped = shipped::subjects(plan)?.into();
-        programs.shipped.retain(|subject| is_wanted(&subject.name));
+        programs.shipped = shipped::programs(plan)?.into();
+        programs.shipped.retain(|program| is_wanted(&program.name));
     }
     if is_wanted(REPACKED) {
         let upx = toolchain::install(plan, context)?.upx().path.clone();
-        let [_, stripped, packed] = shipped::subjects(plan)?;
+        let [_, stripped, packed] = shipped::programs(plan)?;
         programs.repacked = Some((upx, stripped, packed));
     }
-    programs.others = foreign::subjects(plan, context, args.quick, &is_wanted)?;
+    programs.others = foreign::programs(plan, context, args.quick, &is_wanted)?;
     if !args.quick && args.only.is_empty() {
         foreign::require_enough(programs.others.len())?;
     }
@@ -133,8 +133,8 @@ fn programs(args: &Args, setup: &Setup) -> anyhow::Result<Programs> {
 
 fn examine(args: &Args, context: &BuildContext, programs: &Programs) -> anyhow::Result<Outcome> {
     let mut run = Run { args, context, tallies: Vec::new(), problems: Diagnostics::default(), refused: 0 };
-    for subject in programs.shipped.iter().chain(&programs.others) {
-        run.examine(subject)?;
+    for program in programs.shipped.iter().chain(&programs.others) {
+        run.examine(program)?;
     }
     if let Some((upx, stripped, packed)) = &programs.repacked {
         run.examine_repacked(upx, stripped, packed)?;
@@ -154,25 +154,30 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Edits of the headers of the file itself.
-    fn examine(&mut self, subject: &Subject) -> anyhow::Result<()> {
-        if let Some(problem) = subject.gate.problem(&subject.bytes) {
+    fn examine(&mut self, program: &TestProgram) -> anyhow::Result<()> {
+        if let Some(problem) = program.gate.problem(&program.bytes) {
             self.refused += 1;
-            println!("{}: the gate refuses the original: {problem}", subject.name);
+            println!("{}: the gate refuses the original: {problem}", program.name);
             return Ok(());
         }
         let started = Instant::now();
         let limit = self.args.edits.or(self.args.quick.then_some(QUICK_EDITS));
-        let edits = self.edits(subject, limit)?;
-        match oracle::observe(self.context, subject, &edits, self.rules()) {
+        let edits = self.edits(program, limit)?;
+        match oracle::observe(self.context, program, &edits, self.rules()) {
             // The other programs show something nevertheless.
             Err(error) if diag::has_code(&error, &codes::ORIGINAL_FAILS) => self.problems.push_error(&error),
-            observations => self.add(Tally::of(subject, &observations?), started),
+            observations => self.add(Tally::of(program, &observations?), started),
         }
         Ok(())
     }
 
     /// Edits of the headers inside of the packed file.
-    fn examine_repacked(&mut self, upx: &Path, stripped: &Subject, packed: &Subject) -> anyhow::Result<()> {
+    fn examine_repacked(
+        &mut self,
+        upx: &Path,
+        stripped: &TestProgram,
+        packed: &TestProgram,
+    ) -> anyhow::Result<()> {
         let started = Instant::now();
         let limit = if self.args.quick { QUICK_REPACKED_EDITS } else { REPACKED_EDITS };
         let edits = self.edits(stripped, Some(self.args.edits.unwrap_or(limit).min(limit)))?;
@@ -187,9 +192,9 @@ impl Run<'_> {
         if self.args.without_rules { Rules::Ignored } else { Rules::Applied }
     }
 
-    fn edits(&self, subject: &Subject, limit: Option<usize>) -> anyhow::Result<Vec<edits::Edit>> {
-        let headers = Headers::find(&subject.bytes).map_err(|problem| problem.file(&subject.path))?;
-        let edits = edits::all(&subject.bytes, &headers, RANDOM_EDITS, self.args.seed);
+    fn edits(&self, program: &TestProgram, limit: Option<usize>) -> anyhow::Result<Vec<edits::Edit>> {
+        let headers = Headers::find(&program.bytes).map_err(|problem| problem.file(&program.path))?;
+        let edits = edits::all(&program.bytes, &headers, RANDOM_EDITS, self.args.seed);
         Ok(match limit {
             Some(limit) => Random::new(self.args.seed).sample(edits, limit),
             None => edits,

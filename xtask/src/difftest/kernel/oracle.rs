@@ -12,7 +12,7 @@ use release::context::BuildContext;
 
 use super::codes::ORIGINAL_FAILS;
 use super::edits::Edit;
-use super::subject::{Judgement, Rules, Subject};
+use super::test_program::{Judgement, Rules, TestProgram};
 
 /// Time of one run. A run that needs processor time is ended earlier by the sandbox.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,15 +38,15 @@ pub struct Observation<'a> {
 /// Runs and judges every edit, on at most as many threads as there are jobs.
 pub fn observe<'a>(
     context: &BuildContext,
-    subject: &Subject,
+    program: &TestProgram,
     edits: &'a [Edit],
     rules: Rules,
 ) -> anyhow::Result<Vec<Observation<'a>>> {
     let next = AtomicUsize::new(0);
     let observations = Mutex::new(Vec::with_capacity(edits.len()));
     let worker = |_| -> anyhow::Result<()> {
-        let (mut sandbox, original) = start(subject)?;
-        let mut bytes = subject.bytes.clone();
+        let (mut sandbox, original) = start(program)?;
+        let mut bytes = program.bytes.clone();
         while let Some((index, edit)) = {
             let index = next.fetch_add(1, Ordering::Relaxed);
             edits.get(index).map(|edit| (index, edit))
@@ -54,7 +54,7 @@ pub fn observe<'a>(
             context.runner.check()?;
             let start = start_of(&mut sandbox, edit, &original)?;
             let undo = edit.apply(&mut bytes);
-            let judgement = subject.gate.judge(&bytes, rules);
+            let judgement = program.gate.judge(&bytes, rules);
             undo.apply(&mut bytes);
             let mut observations = observations.lock().map_err(|_| anyhow::anyhow!("a worker panicked"))?;
             observations.push((index, Observation { edit, start, judgement }));
@@ -68,31 +68,30 @@ pub fn observe<'a>(
     Ok(observations.into_iter().map(|(_, observation)| observation).collect())
 }
 
-fn sandbox(subject: &Subject) -> anyhow::Result<Sandbox> {
+fn sandbox(program: &TestProgram) -> anyhow::Result<Sandbox> {
     let mut server = Command::new(std::env::current_exe().context("the path of this program is unknown")?);
     server.arg(super::SANDBOX_VERB).arg("--");
-    let program = Program { file: &subject.path, args: &subject.args, timeout: TIMEOUT };
-    Ok(Sandbox::start(server, &program)?)
+    Ok(Sandbox::start(server, &Program { file: &program.path, args: &program.args, timeout: TIMEOUT })?)
 }
 
 /// How a copy in a file of its own starts, compared with the original.
-pub fn start_of_copy(copy: &Subject, original: &Ran) -> anyhow::Result<Start> {
+pub fn start_of_copy(copy: &TestProgram, original: &Ran) -> anyhow::Result<Start> {
     Ok(compare(&sandbox(copy)?.run(&[])?, original))
 }
 
 /// A sandbox with the program, and the run of the original in it.
-pub fn start(subject: &Subject) -> anyhow::Result<(Sandbox, Ran)> {
-    let mut sandbox = sandbox(subject)?;
+pub fn start(program: &TestProgram) -> anyhow::Result<(Sandbox, Ran)> {
+    let mut sandbox = sandbox(program)?;
     let original = sandbox.run(&[])?;
     let text = String::from_utf8_lossy(&original.stdout);
     // A second run shows that the output does not change by itself.
     let is_stable = sandbox.run(&[])? == original;
-    if !matches!(original.end, End::Exited(_)) || !text.contains(&subject.contains) || !is_stable {
-        let mut command = Command::new(&subject.path);
-        command.args(&subject.args);
+    if !matches!(original.end, End::Exited(_)) || !text.contains(&program.contains) || !is_stable {
+        let mut command = Command::new(&program.path);
+        command.args(&program.args);
         return Err(Diagnostic::new(&ORIGINAL_FAILS, "an unchanged program does not start in the sandbox")
-            .file(&subject.path)
-            .expected(format!("`{}` in its output, the same at each run", subject.contains))
+            .file(&program.path)
+            .expected(format!("`{}` in its output, the same at each run", program.contains))
             .found(describe(&original))
             .hint(format!("to run it by hand: env -i {}", process::quote(&command)))
             .into());

@@ -16,7 +16,7 @@ use store::Digest;
 
 use super::edits::Edit;
 use super::oracle::{self, Observation};
-use super::subject::{Gate, Judgement, Parent, Rules, Subject};
+use super::test_program::{Gate, Judgement, Parent, Rules, TestProgram};
 
 /// A packer that does not end counts as one that refuses.
 const PACK_TIMEOUT: Duration = Duration::from_mins(1);
@@ -25,8 +25,8 @@ const PACK_TIMEOUT: Duration = Duration::from_mins(1);
 pub fn observe<'a>(
     context: &BuildContext,
     upx: &std::path::Path,
-    stripped: &Subject,
-    packed: &Subject,
+    stripped: &TestProgram,
+    packed: &TestProgram,
     edits: &'a [Edit],
     rules: Rules,
 ) -> anyhow::Result<(Vec<Observation<'a>>, usize)> {
@@ -41,8 +41,8 @@ pub fn observe<'a>(
 fn observe_one<'a>(
     context: &BuildContext,
     upx: &std::path::Path,
-    stripped: &Subject,
-    (packed, original): (&Subject, &Ran),
+    stripped: &TestProgram,
+    (packed, original): (&TestProgram, &Ran),
     edit: &'a Edit,
     rules: Rules,
 ) -> anyhow::Result<Option<Observation<'a>>> {
@@ -64,7 +64,7 @@ fn observe_one<'a>(
     };
     let parent = packed.gate.parent.as_ref().context("the packed file has no parent")?;
     let parent = Parent { facts: parent.facts.clone(), sha256: Digest::of(&bytes).as_str().into() };
-    let copy = Subject {
+    let copy = TestProgram {
         name: packed.name.clone(),
         path: output.clone(),
         bytes: std::fs::read(&output).context("reading a packed copy")?,

@@ -9,12 +9,12 @@ use release::plan::Plan;
 use store::Digest;
 
 use super::codes::NO_RELEASE;
-use super::subject::{DebugFile, Gate, Parent, Subject};
+use super::test_program::{DebugFile, Gate, Parent, TestProgram};
 
-/// Names of the subjects, in their order.
+/// Names of the programs, in their order.
 pub const NAMES: [&str; 3] = ["linked", "stripped", "packed"];
 
-pub fn subjects(plan: &Plan) -> anyhow::Result<[Subject; 3]> {
+pub fn programs(plan: &Plan) -> anyhow::Result<[TestProgram; 3]> {
     let [name_of_linked, name_of_stripped, name_of_packed] = NAMES;
     let dist = |name: &str| plan.paths.dist.join(name);
     let linked = plan.paths.work.join("linked").join(&plan.config.product.name);
@@ -28,14 +28,14 @@ pub fn subjects(plan: &Plan) -> anyhow::Result<[Subject; 3]> {
     let parent =
         Parent { facts: elf_gate::inspect(&stripped)?, sha256: Digest::of(&stripped).as_str().to_string() };
     Ok([
-        subject(plan, name_of_linked, linked.clone(), read(linked)?, Stage::Linked),
-        Subject {
+        test_program(plan, name_of_linked, linked.clone(), read(linked)?, Stage::Linked),
+        TestProgram {
             gate: Gate { debug: Some(debug), ..gate_of(plan, Stage::Stripped) },
-            ..subject(plan, name_of_stripped, dist(&plan.names.unpacked), stripped, Stage::Stripped)
+            ..test_program(plan, name_of_stripped, dist(&plan.names.unpacked), stripped, Stage::Stripped)
         },
-        Subject {
+        TestProgram {
             gate: Gate { parent: Some(parent), ..gate_of(plan, Stage::Packed) },
-            ..subject(
+            ..test_program(
                 plan,
                 name_of_packed,
                 dist(&plan.names.packed),
@@ -46,13 +46,13 @@ pub fn subjects(plan: &Plan) -> anyhow::Result<[Subject; 3]> {
     ])
 }
 
-fn subject(plan: &Plan, name: &str, path: PathBuf, bytes: Vec<u8>, stage: Stage) -> Subject {
+fn test_program(plan: &Plan, name: &str, path: PathBuf, bytes: Vec<u8>, stage: Stage) -> TestProgram {
     let prove = &plan.config.prove;
     let contains = prove
         .start_contains
         .replace("{product}", &plan.config.product.name)
         .replace("{version}", &plan.version);
-    Subject {
+    TestProgram {
         name: name.into(),
         path,
         bytes,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::known_differences::{self, SHARE_MAX};
 use super::oracle::{Observation, Start};
-use super::subject::{Judgement, Subject};
+use super::test_program::{Judgement, TestProgram};
 
 /// Counts of one program.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn of(subject: &Subject, observations: &[Observation]) -> Self {
-        let mut tally = Self { name: subject.name.clone(), edits: observations.len(), ..Self::default() };
+    pub fn of(program: &TestProgram, observations: &[Observation]) -> Self {
+        let mut tally = Self { name: program.name.clone(), edits: observations.len(), ..Self::default() };
         for Observation { edit, start, judgement } in observations {
             if *judgement == Judgement::Panicked {
                 tally.panics.push(edit.to_string());
@@ -51,7 +51,7 @@ impl Tally {
                     what
                 }
             };
-            match (judgement, known_differences::reason(subject, edit)) {
+            match (judgement, known_differences::reason(program, edit)) {
                 (Judgement::Refused(rule), _) => {
                     tally.caught += 1;
                     *tally.refused_by.entry(rule).or_default() += 1;

@@ -15,7 +15,7 @@ rules! {
     }
     "fortify" at BEFORE_PACKING, enabled by "`needs_fortify`" if |policy| policy.needs_fortify => fortify {
         detects: "calls of functions such as `memcpy` and `sprintf` without any checked variant",
-        rationale: "with `_FORTIFY_SOURCE` glibc checks sizes that the compiler knows; musl has no checked variants, so do not enable the rule there",
+        rationale: "with `_FORTIFY_SOURCE` glibc checks sizes that the compiler determines; musl has no checked variants, so do not enable the rule there",
         incident: "the CFLAGS of a package replaced those of the distribution, including `-D_FORTIFY_SOURCE`",
         other_tools: "checksec counts variants by comparison with the libc of its own machine; BinSkim has BA3030",
         fix: "compile with `-O2 -D_FORTIFY_SOURCE=3`",

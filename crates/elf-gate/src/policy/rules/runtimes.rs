@@ -45,7 +45,7 @@ rules! {
         detects: "a name that only glibc has, such as `__memcpy_chk`, `__isoc23_strtol`, `_dl_find_object` or `open64`; names that other libraries define too count only as an undefined reference, and in objects all names do",
         rationale: "an object that was compiled against the headers of glibc has other structures and calls; the link fails, or a replacement of the missing function hides the error",
         incident: "`__fprintf_chk` (rust-rocksdb#635, rust-rdkafka#170), `__isoc23_strtol` in prebuilt objects (JRufer/VoxCtrl#62), `open64` since musl 1.2.4 (ziglang/zig#15610, rust-lang/rust#111285, cargo-zigbuild#157), `__res_ninit` (rdkafka#447)",
-        other_tools: "auditwheel knows the symbol versions of glibc in shared objects; none judges objects and archives for musl",
+        other_tools: "auditwheel reads the symbol versions of glibc in shared objects; none judges objects and archives for musl",
         fix: "compile the library for the musl target: set CC and CFLAGS for its build script, no `-I/usr/include`, no prebuilt objects; `nm -A *.a | grep NAME` names the object",
     }
     "no-sanitizer-runtime" at COMPILED, enabled by "`no_sanitizers`" if |policy| policy.no_sanitizers => no_sanitizers {

@@ -15,10 +15,10 @@ use kernels::activation::{self, Activation};
 use kernels::isa::Isa;
 use openblas_sys::{Matrix, Transpose, sgemm};
 
+use super::forward_times::{ForwardStage, StageClock};
 use super::layout::LayerTensors;
 use super::packed::PackedSequences;
 use super::scratch::Arena;
-use super::stage_times::{ForwardStage, StageClock};
 use super::{Normalizer, layout};
 use crate::cancel::Cancel;
 use crate::config::BertConfig;

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 
 use kernels::attention::{AttentionShape, attention};
-use kernels::gemm::{Epilogue, Part};
+use kernels::gemm::{Epilogue, LinearPart};
 use kernels::isa::Isa;
 use kernels::linear::{Input, Linear as PackedLinear};
 use kernels::matrix::{Matrix, MatrixMut};
@@ -51,7 +51,7 @@ impl Layer {
         let part = |linear: &Linear, scale: f32| {
             let (weight, bias) = (weights.floats(linear.weight), weights.floats(linear.bias));
             let inner = weight.len() / bias.len();
-            Part { weight: Matrix::new(weight, bias.len(), inner, inner), bias: Some(bias), scale }
+            LinearPart { weight: Matrix::new(weight, bias.len(), inner, inner), bias: Some(bias), scale }
         };
         let norm = |norm: &Norm| LayerNorm {
             weight: weights.floats(norm.weight).to_vec(),
@@ -61,7 +61,7 @@ impl Layer {
         let query_scale = 1.0 / (head_size as f32).sqrt();
         let [query, key, value] =
             [part(&tensors.query, query_scale), part(&tensors.key, 1.0), part(&tensors.value, 1.0)];
-        let pack = |parts: &[Part<'_>]| PackedLinear::pack(isa, precision, parts);
+        let pack = |parts: &[LinearPart<'_>]| PackedLinear::pack(isa, precision, parts);
         Ok(Layer {
             isa,
             qkv: pack(&[query, key, value])?,

@@ -25,10 +25,10 @@ use kernels::attention::attention_scratch_floats;
 use kernels::linear::{Input, Linear, Operand, Precision};
 use kernels::matrix::{Matrix, MatrixMut};
 
+use super::forward_times::{ForwardStage, StageClock};
 use super::layout::LayerTensors;
 use super::packed::PackedSequences;
 use super::scratch::Arena;
-use super::stage_times::{ForwardStage, StageClock};
 use crate::cancel::Cancel;
 use crate::config::BertConfig;
 use crate::error::EngineError;

@@ -42,7 +42,7 @@ impl Encoder {
         }
     }
 
-    /// Computes the part of a member. `is_cancelled` is asked before each layer, on one member; true as result when the call was
+    /// Computes the part of a member. `is_cancelled` is called before each layer, on one member; true as result when the call was
     /// cancelled. `attention` is the scratch memory of the member.
     pub fn run_part(
         &self,

@@ -16,7 +16,7 @@ use super::tiles::{Pass, Product, Scale};
 use crate::buffer::Buffer;
 use crate::convert;
 use crate::gemm::epilogue::Epilogue;
-use crate::gemm::packed::Part;
+use crate::gemm::packed::LinearPart;
 use crate::isa::{Isa, Level};
 use crate::matrix::{Matrix, MatrixMut};
 #[cfg(target_arch = "x86_64")]
@@ -36,7 +36,7 @@ pub struct PackedBf16 {
 impl PackedBf16 {
     /// Rounds the parts, after scaling them. They have any number of columns each and no padding between them. Fails when the kernel
     /// refuses the memory; panics when the parts differ in their number of `k`, or a bias has another length than its part.
-    pub fn pack(parts: &[Part<'_>], terms: Terms) -> io::Result<Self> {
+    pub fn pack(parts: &[LinearPart<'_>], terms: Terms) -> io::Result<Self> {
         let mut panels = Panels::zeroed(parts, terms.count())?;
         let mut bias = Buffer::zeroed(panels.panels() * LANES)?;
         for (i, column) in columns(parts).enumerate() {

@@ -12,7 +12,7 @@ use super::registers::Registers;
 use super::tiles::{Pass, Product, Scale};
 use crate::convert::{RowScale, quantize_weights};
 use crate::gemm::epilogue::Epilogue;
-use crate::gemm::packed::Part;
+use crate::gemm::packed::LinearPart;
 use crate::isa::{Isa, Level};
 use crate::matrix::{Matrix, MatrixMut};
 #[cfg(target_arch = "x86_64")]
@@ -49,7 +49,7 @@ impl PackedInt8 {
     /// Quantizes the parts, after scaling them: the weight of the largest magnitude in a column becomes 127. The parts have any
     /// number of columns each and no padding between them. Fails when the kernel refuses the memory, or when the parts have more than
     /// 66,311 `k`; panics when they differ in it, or a bias has another length than its part.
-    pub fn pack(parts: &[Part<'_>]) -> io::Result<Self> {
+    pub fn pack(parts: &[LinearPart<'_>]) -> io::Result<Self> {
         let mut panels = Panels::zeroed(parts, 1)?;
         if panels.inner() > MAX_INNER {
             let message = format!("int8 products are exact up to {MAX_INNER} terms, not {}", panels.inner());
@@ -99,7 +99,7 @@ impl PackedInt8 {
 ///
 /// `x` is `[rows, int8_row_elements(inner)]` and `rows` has its scales, from [`crate::convert::quantize_rows`]; `out` is `[rows, columns of
 /// these panels]`. Panics when a shape differs. Before the epilogue's activation the result has the same bits on every instruction
-/// set, whatever the other rows and `panels` are.
+/// set, for any other rows and any `panels`.
 pub fn gemm_int8(
     isa: Isa,
     x: Matrix<'_, u8>,

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::tiles::{BLOCK_BYTES, GROUP_BYTES, Operands, Pass};
 use crate::buffer::{Buffer, Element};
-use crate::gemm::packed::Part;
+use crate::gemm::packed::LinearPart;
 use crate::gemm::prefetch::Prefetch;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::simd::LANES;
@@ -42,7 +42,7 @@ impl Column<'_> {
 }
 
 /// The columns of a layer. Panics when the parts differ in their number of `k`, or a bias has another length than its part.
-pub(super) fn columns<'a>(parts: &'a [Part<'a>]) -> impl Iterator<Item = Column<'a>> {
+pub(super) fn columns<'a>(parts: &'a [LinearPart<'a>]) -> impl Iterator<Item = Column<'a>> {
     let inner = inner(parts);
     parts.iter().flat_map(move |part| {
         let (rows, scale) = (part.weight.rows(), part.scale);
@@ -57,13 +57,13 @@ pub(super) fn columns<'a>(parts: &'a [Part<'a>]) -> impl Iterator<Item = Column<
     })
 }
 
-fn inner(parts: &[Part<'_>]) -> usize {
+fn inner(parts: &[LinearPart<'_>]) -> usize {
     parts.first().map_or(0, |part| part.weight.columns())
 }
 
 impl<T: Element> Panels<T> {
     /// Panels for the columns of the parts, all zero.
-    pub fn zeroed(parts: &[Part<'_>], terms: usize) -> io::Result<Self> {
+    pub fn zeroed(parts: &[LinearPart<'_>], terms: usize) -> io::Result<Self> {
         let (columns, inner) = (parts.iter().map(|part| part.weight.rows()).sum::<usize>(), inner(parts));
         let len = inner.checked_next_multiple_of(BLOCK_BYTES).and_then(|_| {
             padded::<T>(inner).checked_mul(terms * LANES)?.checked_mul(columns.div_ceil(LANES))

@@ -113,8 +113,8 @@ fn unpacked_products_equal_packed_ones() {
 #[test]
 fn parts_are_adjacent_columns() {
     let (x, query, key) = (Case::new(5, 1, 48, 0), Case::new(1, 17, 48, 2), Case::new(1, 30, 48, 0));
-    let scaled = Part { weight: query.weight(), bias: Some(query.bias()), scale: 0.25 };
-    let plain = Part { weight: key.weight(), bias: None, scale: 1.0 };
+    let scaled = LinearPart { weight: query.weight(), bias: Some(query.bias()), scale: 0.25 };
+    let plain = LinearPart { weight: key.weight(), bias: None, scale: 1.0 };
     let together = PackedF32::pack(&[scaled, plain]).unwrap();
     assert_eq!((together.columns(), together.inner(), together.panels()), (47, 48, 3));
     assert!(together.bytes() >= 3 * 16 * 49 * 4);

@@ -6,7 +6,7 @@ pub(crate) mod guarded;
 mod mutants;
 mod shapes;
 
-use super::{Epilogue, PackedF32, Part, gemm_f32, gemm_unpacked};
+use super::{Epilogue, LinearPart, PackedF32, gemm_f32, gemm_unpacked};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
 
@@ -17,5 +17,5 @@ fn sets_with_fma() -> impl Iterator<Item = Isa> {
 
 /// Packs a layer of one part.
 fn pack(weight: Matrix<'_, f32>, bias: &[f32]) -> PackedF32 {
-    PackedF32::pack(&[Part { weight, bias: Some(bias), scale: 1.0 }]).unwrap()
+    PackedF32::pack(&[LinearPart { weight, bias: Some(bias), scale: 1.0 }]).unwrap()
 }

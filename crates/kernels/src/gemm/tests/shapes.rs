@@ -92,6 +92,7 @@ fn operands_that_do_not_match_are_refused_with_their_shapes() {
 #[test]
 #[should_panic(expected = "a part is [1, 3], the first one is [_, 2]")]
 fn parts_of_different_inner_are_refused() {
-    let part = |columns| Part { weight: Matrix::new(&[0.0; 3], 1, columns, columns), bias: None, scale: 1.0 };
+    let part =
+        |columns| LinearPart { weight: Matrix::new(&[0.0; 3], 1, columns, columns), bias: None, scale: 1.0 };
     let _ = PackedF32::pack(&[part(2), part(3)]);
 }

@@ -8,7 +8,7 @@ use crate::attention::{AttentionShape, attention, attention_scratch_floats};
 use crate::convert::{RowScale, f16_to_f32, quantize_rows, round_rows, split_rows};
 use crate::gemm::tests::case::values;
 use crate::gemm::tests::guarded::Guarded;
-use crate::gemm::{Epilogue, PackedF32, Part, gemm_f32, gemm_unpacked};
+use crate::gemm::{Epilogue, LinearPart, PackedF32, gemm_f32, gemm_unpacked};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::norm::{layer_norm, rms_norm};
@@ -52,8 +52,11 @@ fn products_on_arrays_have_the_bits_of_the_baseline() {
             let inner = [0, 1, 3, 64, 65][(i + columns) % 5];
             let (x, weight) = (Guarded::new(&values(1, rows * inner)), values(2, columns * inner));
             let bias = values(3, columns);
-            let part =
-                Part { weight: Matrix::new(&weight, columns, inner, inner), bias: Some(&bias), scale: 1.0 };
+            let part = LinearPart {
+                weight: Matrix::new(&weight, columns, inner, inner),
+                bias: Some(&bias),
+                scale: 1.0,
+            };
             let w = PackedF32::pack(&[part]).unwrap();
             let x = Matrix::new(&x, rows, inner, inner);
             for epilogue in epilogues {

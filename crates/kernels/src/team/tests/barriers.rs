@@ -1,4 +1,4 @@
-//! Barriers: no member passes before all have arrived, whatever the number of members and cores.
+//! Barriers: no member passes before all have arrived, for any number of members and cores.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -83,10 +83,10 @@ fn run_on_one_core() {
 fn all_members_agree_on_a_decision() {
     let team = team(3);
     for stops_at in [0, 1, 2, 57, 1_000] {
-        let asked = AtomicUsize::new(0);
+        let calls = AtomicUsize::new(0);
         let steps = team.run(|member| {
             let mut steps = 0;
-            while !member.agree(|| asked.fetch_add(1, Ordering::Relaxed) == stops_at)? {
+            while !member.agree(|| calls.fetch_add(1, Ordering::Relaxed) == stops_at)? {
                 steps += 1;
             }
             Ok::<usize, Broken>(steps)

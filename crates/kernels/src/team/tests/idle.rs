@@ -19,7 +19,7 @@ fn cpu_times(clocks: &[libc::clockid_t]) -> Vec<i64> {
     clocks.iter().map(time).collect()
 }
 
-/// A thread that polls in whatever rhythm would use CPU time in each interval.
+/// A thread that polls at any interval would use CPU time in each interval.
 #[test]
 #[cfg(target_os = "linux")]
 fn an_idle_team_uses_no_cpu_time() {

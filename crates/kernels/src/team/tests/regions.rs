@@ -1,4 +1,4 @@
-//! Regions: who runs them, in which order, and on which stack.
+//! Regions: their threads, their order, and their stacks.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -4,20 +4,20 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use super::Subject;
+use super::MutatedFile;
 
 /// Bytes that are compared and repaired together.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// Copies that no thread uses at the moment. Each is equal to its original.
 #[derive(Default)]
-pub(super) struct Copies(Mutex<Vec<(Subject, Vec<u8>)>>);
+pub(super) struct Copies(Mutex<Vec<(MutatedFile, Vec<u8>)>>);
 
 impl Copies {
-    /// A copy of the original of `subject`.
-    pub(super) fn take(&self, subject: Subject, original: &[u8]) -> Vec<u8> {
+    /// A copy of the original of `file`.
+    pub(super) fn take(&self, file: MutatedFile, original: &[u8]) -> Vec<u8> {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match free.iter().position(|(of, _)| *of == subject) {
+        match free.iter().position(|(of, _)| *of == file) {
             Some(index) => free.swap_remove(index).1,
             None => {
                 drop(free);
@@ -29,7 +29,7 @@ impl Copies {
     /// Makes an edited copy equal to its original again and keeps it. `damage` is from [`differences`].
     pub(super) fn give_back(
         &self,
-        subject: Subject,
+        file: MutatedFile,
         original: &[u8],
         mut copy: Vec<u8>,
         damage: &[Range<usize>],
@@ -39,7 +39,7 @@ impl Copies {
         for range in damage {
             copy[range.clone()].copy_from_slice(&original[range.clone()]);
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((subject, copy));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((file, copy));
     }
 }
 
@@ -66,14 +66,14 @@ mod tests {
         ];
         let copies = Copies::default();
         for edit in edits {
-            let mut copy = copies.take(Subject::Linked, &original);
+            let mut copy = copies.take(MutatedFile::Linked, &original);
             assert!(copy == original);
             edit(&mut copy);
             let damage = differences(&original, &copy);
             assert!(!damage.is_empty() || copy.len() != original.len());
-            copies.give_back(Subject::Linked, &original, copy, &damage);
+            copies.give_back(MutatedFile::Linked, &original, copy, &damage);
         }
-        assert!(copies.take(Subject::Stripped, b"other") == b"other", "one copy for each subject");
-        assert!(copies.take(Subject::Linked, &original) == original);
+        assert!(copies.take(MutatedFile::Stripped, b"other") == b"other", "one copy for each of the files");
+        assert!(copies.take(MutatedFile::Linked, &original) == original);
     }
 }

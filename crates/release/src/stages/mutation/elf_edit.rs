@@ -1,7 +1,7 @@
 //! Byte-level edits of 64-bit little-endian ELF files and of UPX's layout.
 //!
 //! They share no code with the readers of the gate, and repeat the constants of `elf-facts`, on purpose: mutants must not
-//! trust the reader under test, because a field that both located wrongly in the same way would look like a working gate.
+//! depend on the reader under test, because a field that both located wrongly in the same way would look like a working gate.
 
 const ELF_HEADER_BYTES: usize = 64;
 const ENTRY_BYTES: usize = 56;
@@ -422,7 +422,7 @@ pub fn inner(bytes: &mut [u8]) -> Done {
     spare.set_kind(bytes, PT_INTERP)
 }
 
-/// Right outside: what a reader of headers wants to see.
+/// Right outside: what a reader of headers expects.
 pub fn disguise(packed: &mut [u8], stack_size: u64) -> Done {
     let stack = ProgramHeader::find(packed, PT_GNU_STACK, None)?;
     stack.set_memory_size(packed, stack_size)?;

@@ -2,7 +2,7 @@
 
 use elf_gate::{Facts, RuleOutcome, Stage, Verdict};
 
-use super::{MutantResult, Outcome, elf_edit, problem};
+use super::{MutantOutcome, MutantResult, elf_edit, problem};
 use diag::Diagnostics;
 
 /// One mutant.
@@ -35,7 +35,7 @@ pub(crate) fn test_image(
 ) -> anyhow::Result<Vec<MutantResult>> {
     // One copy for all mutants, because no name has a part in two rules; one copy for each in a program of few functions.
     let together = results(linked, &MUTANTS, &judge)?;
-    let is_void = |result: &MutantResult| matches!(result.outcome, Outcome::Void(_));
+    let is_void = |result: &MutantResult| matches!(result.outcome, MutantOutcome::Void(_));
     let results = match together.iter().any(is_void) {
         false => together,
         true => {
@@ -71,9 +71,9 @@ fn results(
         stage: Stage::Linked,
         expected_rule: mutant.rule,
         outcome: match &made {
-            Err(why) => Outcome::Void(why.clone()),
-            Ok(()) if killed_by.contains(&mutant.rule) => Outcome::Killed,
-            Ok(()) => Outcome::Survived,
+            Err(why) => MutantOutcome::Void(why.clone()),
+            Ok(()) if killed_by.contains(&mutant.rule) => MutantOutcome::Killed,
+            Ok(()) => MutantOutcome::Survived,
         },
         killed_by: killed_by.clone(),
         elapsed_us,

@@ -46,15 +46,16 @@ const DECODING: [&str; 2] = ["isa-baseline", "vector-loops"];
 #[derive(Clone)]
 pub(crate) struct Mutant {
     name: &'static str,
-    subject: Subject,
+    file: MutatedFile,
     rule: &'static str,
     /// Not made when the policy does not enable its rule.
     is_optional: bool,
     make: fn(&mut Vec<u8>, &Originals) -> Result<(), String>,
 }
 
+/// The file that a mutant damages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
+enum MutatedFile {
     Linked,
     Stripped,
     /// Judged as evidence beside the stripped file.
@@ -62,17 +63,17 @@ enum Subject {
     Packed,
 }
 
-impl Subject {
+impl MutatedFile {
     fn stage(self) -> Stage {
         match self {
-            Subject::Linked => Stage::Linked,
-            Subject::Stripped | Subject::Debug => Stage::Stripped,
-            Subject::Packed => Stage::Packed,
+            MutatedFile::Linked => Stage::Linked,
+            MutatedFile::Stripped | MutatedFile::Debug => Stage::Stripped,
+            MutatedFile::Packed => Stage::Packed,
         }
     }
 }
 
-/// The files that ship, and what the gate knows about them.
+/// The files that ship, and their facts.
 pub(crate) struct Originals<'a> {
     config: &'a Config,
     target: &'a str,
@@ -99,7 +100,7 @@ pub struct MutantResult {
     /// Every violated rule; the expected one must be among them.
     pub killed_by: Vec<&'static str>,
     /// The verdict about the gate.
-    pub outcome: Outcome,
+    pub outcome: MutantOutcome,
     /// Elapsed time.
     pub elapsed_us: u64,
 }
@@ -107,7 +108,7 @@ pub struct MutantResult {
 /// What a mutant shows about the gate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum MutantOutcome {
     /// The expected rule is violated.
     Killed,
     /// The expected rule is not violated.
@@ -218,10 +219,14 @@ fn run(mutants: &[Mutant], originals: &Originals, jobs: &Jobs) -> anyhow::Result
 /// The problem of a mutant that the expected rule did not reject.
 fn problem(result: &MutantResult) -> Option<Diagnostic> {
     let (code, found) = match &result.outcome {
-        Outcome::Killed => return None,
-        Outcome::Void(why) => (&MUTANT_VOID, format!("the mutant cannot be made: {why}")),
-        Outcome::Survived if result.killed_by.is_empty() => (&MUTANT_SURVIVED, "no rule is violated".into()),
-        Outcome::Survived => (&MUTANT_SURVIVED, format!("only violated: {}", result.killed_by.join(", "))),
+        MutantOutcome::Killed => return None,
+        MutantOutcome::Void(why) => (&MUTANT_VOID, format!("the mutant cannot be made: {why}")),
+        MutantOutcome::Survived if result.killed_by.is_empty() => {
+            (&MUTANT_SURVIVED, "no rule is violated".into())
+        }
+        MutantOutcome::Survived => {
+            (&MUTANT_SURVIVED, format!("only violated: {}", result.killed_by.join(", ")))
+        }
     };
     Some(
         Diagnostic::new(code, format!("mutant `{}` proves nothing or is accepted", result.mutant))
@@ -240,13 +245,13 @@ fn problem(result: &MutantResult) -> Option<Diagnostic> {
 fn kill(mutant: &Mutant, originals: &Originals, copies: &Copies) -> MutantResult {
     let started = Instant::now();
     let (killed_by, outcome) = match judge(mutant, originals, copies) {
-        Ok(rules) if rules.contains(&mutant.rule) => (rules, Outcome::Killed),
-        Ok(rules) => (rules, Outcome::Survived),
-        Err(why) => (Vec::new(), Outcome::Void(why)),
+        Ok(rules) if rules.contains(&mutant.rule) => (rules, MutantOutcome::Killed),
+        Ok(rules) => (rules, MutantOutcome::Survived),
+        Err(why) => (Vec::new(), MutantOutcome::Void(why)),
     };
     MutantResult {
         mutant: mutant.name,
-        stage: mutant.subject.stage(),
+        stage: mutant.file.stage(),
         expected_rule: mutant.rule,
         killed_by,
         outcome,
@@ -256,8 +261,8 @@ fn kill(mutant: &Mutant, originals: &Originals, copies: &Copies) -> MutantResult
 
 /// The violated rules, or why the mutant is void.
 fn judge(mutant: &Mutant, originals: &Originals, copies: &Copies) -> Result<Vec<&'static str>, String> {
-    let original = originals.of(mutant.subject);
-    let mut bytes = copies.take(mutant.subject, original);
+    let original = originals.of(mutant.file);
+    let mut bytes = copies.take(mutant.file, original);
     let made = (mutant.make)(&mut bytes, originals);
     let damage = differences(original, &bytes);
     let result = match made {
@@ -267,35 +272,35 @@ fn judge(mutant: &Mutant, originals: &Originals, copies: &Copies) -> Result<Vec<
         Ok(()) => Ok(originals.violated(mutant, &bytes)),
         Err(why) => Err(why),
     };
-    copies.give_back(mutant.subject, original, bytes, &damage);
+    copies.give_back(mutant.file, original, bytes, &damage);
     result
 }
 
 impl Originals<'_> {
-    fn of(&self, subject: Subject) -> &[u8] {
-        match subject {
-            Subject::Linked => self.linked,
-            Subject::Stripped => self.stripped,
-            Subject::Debug => self.debug,
-            Subject::Packed => self.packed,
+    fn of(&self, file: MutatedFile) -> &[u8] {
+        match file {
+            MutatedFile::Linked => self.linked,
+            MutatedFile::Stripped => self.stripped,
+            MutatedFile::Debug => self.debug,
+            MutatedFile::Packed => self.packed,
         }
     }
 
     /// An optional mutant is made only if the policy enables its rule.
     fn needs(&self, mutant: &Mutant) -> bool {
-        let stage = mutant.subject.stage();
+        let stage = mutant.file.stage();
         let policy = gate::policy(self.config, self.target, stage);
         !mutant.is_optional
             || elf_gate::policy::rule(mutant.rule).is_some_and(|rule| rule.applies(stage, &policy))
     }
 
     fn violated(&self, mutant: &Mutant, bytes: &[u8]) -> Vec<&'static str> {
-        let subject = mutant.subject;
-        let stage = subject.stage();
+        let file = mutant.file;
+        let stage = file.stage();
         let policy = gate::policy(self.config, self.target, stage);
         let (facts, evidence, unpacked, damaged_debug);
-        match subject {
-            Subject::Debug => {
+        match file {
+            MutatedFile::Debug => {
                 let (Ok(of_stripped), Ok(of_debug)) =
                     (elf_gate::inspect(self.stripped), elf_gate::inspect(bytes))
                 else {
@@ -318,15 +323,15 @@ impl Originals<'_> {
                 let searched = LocalPathSearch::new(searched);
                 let Ok(of_bytes) = elf_gate::inspect_for(bytes, &searched) else { return vec![READER] };
                 facts = of_bytes;
-                evidence = match subject {
-                    Subject::Stripped => Evidence {
+                evidence = match file {
+                    MutatedFile::Stripped => Evidence {
                         debug_file: Some(&self.debug_facts),
                         debug_file_name: Some(self.debug_name),
                         debug_file_bytes: Some(self.debug),
                         ..Evidence::default()
                     },
                     // Unpacking takes a tenth of a second, so it runs only for the mutants of the round trip.
-                    Subject::Packed => {
+                    MutatedFile::Packed => {
                         unpacked = (mutant.rule == ROUND_TRIP).then(|| unpacked_sha256(bytes, &facts));
                         Evidence {
                             parent_sha256: Some(&self.stripped_sha256),
@@ -344,7 +349,7 @@ impl Originals<'_> {
             }
         }
         // The size of a mutant is compared with that of its original.
-        let baseline_size_bytes = Some(self.of(subject).len() as u64);
+        let baseline_size_bytes = Some(self.of(file).len() as u64);
         let evidence = Evidence { baseline_size_bytes, ..evidence };
         let outcomes = elf_gate::judge(&facts, stage, &policy, &evidence);
         let violated = |outcome: &RuleOutcome| outcome.verdict == Verdict::Violation;
@@ -361,19 +366,18 @@ fn unpacked_sha256(bytes: &[u8], facts: &Facts) -> Result<String, String> {
 /// Rules that the policies demand and that no mutant tests.
 fn untested(mutants: &[Mutant], originals: &Originals) -> Vec<String> {
     let mut names = Vec::new();
-    for (subject, bytes) in [
-        (Subject::Linked, originals.linked),
-        (Subject::Stripped, originals.stripped),
-        (Subject::Packed, originals.packed),
+    for (file, bytes) in [
+        (MutatedFile::Linked, originals.linked),
+        (MutatedFile::Stripped, originals.stripped),
+        (MutatedFile::Packed, originals.packed),
     ] {
-        let stage = subject.stage();
+        let stage = file.stage();
         let Ok(facts) = elf_gate::inspect(bytes) else { continue };
         let policy = gate::policy(originals.config, originals.target, stage);
         let outcomes = elf_gate::judge(&facts, stage, &policy, &Evidence::default()).into_iter();
         // No bytes violate `waivers`: it is about the policy. The gate's own tests cover it.
         for outcome in outcomes.filter(|outcome| outcome.rule != "waivers") {
-            let is_for_rule =
-                |mutant: &&Mutant| mutant.rule == outcome.rule && mutant.subject.stage() == stage;
+            let is_for_rule = |mutant: &&Mutant| mutant.rule == outcome.rule && mutant.file.stage() == stage;
             if !mutants.iter().any(|mutant| is_for_rule(&mutant)) {
                 names.push(format!("{} at {stage}", outcome.rule));
             }

@@ -6,29 +6,29 @@ use super::elf_edit::{
     self, DT_NEEDED, DT_RPATH, DT_TEXTREL, Done, PT_GNU_RELRO, PT_GNU_STACK, PT_LOAD, PT_NULL, ProgramHeader,
     READ_EXECUTE, READ_WRITE, READ_WRITE_EXECUTE,
 };
-use super::{Mutant, Originals, READER, Subject};
+use super::{Mutant, MutatedFile, Originals, READER};
 use elf_gate::Stage;
 
 const fn mutant(
-    subject: Subject,
+    file: MutatedFile,
     name: &'static str,
     rule: &'static str,
     make: fn(&mut Vec<u8>, &Originals) -> Done,
 ) -> Mutant {
-    Mutant { name, subject, rule, is_optional: false, make }
+    Mutant { name, file, rule, is_optional: false, make }
 }
 
 /// For a rule that does not fit every product, and that a release.toml may leave out.
 const fn optional(
-    subject: Subject,
+    file: MutatedFile,
     name: &'static str,
     rule: &'static str,
     make: fn(&mut Vec<u8>, &Originals) -> Done,
 ) -> Mutant {
-    Mutant { is_optional: true, ..mutant(subject, name, rule, make) }
+    Mutant { is_optional: true, ..mutant(file, name, rule, make) }
 }
 
-use Subject::{Debug, Linked, Packed, Stripped};
+use MutatedFile::{Debug, Linked, Packed, Stripped};
 
 pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "stack size zeroed", "stack-size", stack_size_zeroed),

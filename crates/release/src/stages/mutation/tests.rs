@@ -46,12 +46,12 @@ fn originals(config: &Config) -> Originals<'_> {
     }
 }
 
-fn only(subject: Subject, rule: &'static str) -> Vec<Mutant> {
-    let mutants = table::MUTANTS.iter().filter(|m| m.subject == subject && m.rule == rule);
+fn only(file: MutatedFile, rule: &'static str) -> Vec<Mutant> {
+    let mutants = table::MUTANTS.iter().filter(|m| m.file == file && m.rule == rule);
     mutants
         .map(|m| Mutant {
             name: m.name,
-            subject: m.subject,
+            file: m.file,
             rule: m.rule,
             is_optional: m.is_optional,
             make: m.make,
@@ -71,53 +71,53 @@ fn problems(mutants: &[Mutant], originals: &Originals) -> Vec<Diagnostic> {
 fn kills_the_mutants_of_the_fixtures() {
     let config = config();
     let originals = originals(&config);
-    for (subject, rule) in [
-        (Subject::Linked, "stack-size"),
-        (Subject::Linked, "stack-not-executable"),
-        (Subject::Linked, "machine"),
-        (Subject::Linked, "required-symbols"),
-        (Subject::Linked, "build-id"),
-        (Subject::Linked, "abi"),
-        (Subject::Linked, "kind"),
-        (Subject::Linked, "segment-align"),
-        (Subject::Linked, "undefined-symbols"),
-        (Subject::Linked, "isa-baseline"),
-        (Subject::Linked, "size-budget"),
-        (Subject::Linked, "size-growth"),
-        (Subject::Packed, "no-interpreter"),
-        (Subject::Packed, "no-needed"),
-        (Subject::Packed, "inner-machine"),
-        (Subject::Linked, "unique-symbols"),
-        (Subject::Linked, "no-ifunc"),
-        (Subject::Linked, "glibc-symbols"),
-        (Subject::Linked, "no-sanitizer-runtime"),
-        (Subject::Linked, "no-dlopen"),
-        (Subject::Linked, "tls-size"),
-        (Subject::Linked, "has-symbols"),
-        (Subject::Stripped, "no-ifunc"),
-        (Subject::Stripped, "tls-size"),
-        (Subject::Packed, "inner-segment-align"),
-        (Subject::Linked, "elf-header"),
-        (Subject::Linked, "program-headers"),
-        (Subject::Linked, "entry-point"),
-        (Subject::Linked, "section-layout"),
-        (Subject::Linked, "unclaimed-bytes"),
-        (Subject::Linked, "code-pointers"),
-        (Subject::Stripped, "entry-point"),
-        (Subject::Debug, "debug-file-layout"),
-        (Subject::Packed, "elf-header"),
-        (Subject::Packed, "program-headers"),
-        (Subject::Packed, "entry-point"),
-        (Subject::Packed, "inner-headers"),
-        (Subject::Linked, READER),
-        (Subject::Stripped, "debug-file-matches"),
-        (Subject::Stripped, "stripped"),
-        (Subject::Debug, "debug-file-matches"),
-        (Subject::Packed, "inner-stack-size"),
-        (Subject::Packed, "round-trip"),
-        (Subject::Packed, "upx-stub-checksum"),
+    for (file, rule) in [
+        (MutatedFile::Linked, "stack-size"),
+        (MutatedFile::Linked, "stack-not-executable"),
+        (MutatedFile::Linked, "machine"),
+        (MutatedFile::Linked, "required-symbols"),
+        (MutatedFile::Linked, "build-id"),
+        (MutatedFile::Linked, "abi"),
+        (MutatedFile::Linked, "kind"),
+        (MutatedFile::Linked, "segment-align"),
+        (MutatedFile::Linked, "undefined-symbols"),
+        (MutatedFile::Linked, "isa-baseline"),
+        (MutatedFile::Linked, "size-budget"),
+        (MutatedFile::Linked, "size-growth"),
+        (MutatedFile::Packed, "no-interpreter"),
+        (MutatedFile::Packed, "no-needed"),
+        (MutatedFile::Packed, "inner-machine"),
+        (MutatedFile::Linked, "unique-symbols"),
+        (MutatedFile::Linked, "no-ifunc"),
+        (MutatedFile::Linked, "glibc-symbols"),
+        (MutatedFile::Linked, "no-sanitizer-runtime"),
+        (MutatedFile::Linked, "no-dlopen"),
+        (MutatedFile::Linked, "tls-size"),
+        (MutatedFile::Linked, "has-symbols"),
+        (MutatedFile::Stripped, "no-ifunc"),
+        (MutatedFile::Stripped, "tls-size"),
+        (MutatedFile::Packed, "inner-segment-align"),
+        (MutatedFile::Linked, "elf-header"),
+        (MutatedFile::Linked, "program-headers"),
+        (MutatedFile::Linked, "entry-point"),
+        (MutatedFile::Linked, "section-layout"),
+        (MutatedFile::Linked, "unclaimed-bytes"),
+        (MutatedFile::Linked, "code-pointers"),
+        (MutatedFile::Stripped, "entry-point"),
+        (MutatedFile::Debug, "debug-file-layout"),
+        (MutatedFile::Packed, "elf-header"),
+        (MutatedFile::Packed, "program-headers"),
+        (MutatedFile::Packed, "entry-point"),
+        (MutatedFile::Packed, "inner-headers"),
+        (MutatedFile::Linked, READER),
+        (MutatedFile::Stripped, "debug-file-matches"),
+        (MutatedFile::Stripped, "stripped"),
+        (MutatedFile::Debug, "debug-file-matches"),
+        (MutatedFile::Packed, "inner-stack-size"),
+        (MutatedFile::Packed, "round-trip"),
+        (MutatedFile::Packed, "upx-stub-checksum"),
     ] {
-        let mutants = only(subject, rule);
+        let mutants = only(file, rule);
         assert!(!mutants.is_empty(), "{rule} has no mutant");
         let matrix = run_all(&mutants, &originals).unwrap_or_else(|error| panic!("{rule}: {error}"));
         assert!(matrix.mutants.iter().all(|kill| kill.killed_by.contains(&rule)), "{matrix:?}");
@@ -132,7 +132,7 @@ fn a_survivor_is_a_failure() {
     let originals = originals(&config);
     let mutants = [Mutant {
         name: "stack size zeroed",
-        subject: Subject::Linked,
+        file: MutatedFile::Linked,
         rule: "stack-size",
         is_optional: false,
         make: |bytes, _| elf_edit::set_stack_size(bytes, 0),
@@ -154,7 +154,7 @@ fn a_mutant_killed_by_another_rule_has_survived() {
     let config = lenient_config();
     let mutants = [Mutant {
         name: "machine changed",
-        subject: Subject::Linked,
+        file: MutatedFile::Linked,
         rule: "no-interpreter",
         is_optional: false,
         make: |bytes, _| elf_edit::set_machine(bytes, 183),
@@ -171,8 +171,13 @@ fn a_void_mutant_is_a_failure() {
     let no_such: fn(&mut Vec<u8>, &Originals) -> Result<(), String> =
         |bytes, _| elf_edit::rename_symbol(bytes, "not_there", "other");
     for (make, why) in [(nothing, "those of the original"), (no_such, "no symbol `not_there`")] {
-        let mutants =
-            [Mutant { name: "void", subject: Subject::Linked, rule: "stack-size", is_optional: false, make }];
+        let mutants = [Mutant {
+            name: "void",
+            file: MutatedFile::Linked,
+            rule: "stack-size",
+            is_optional: false,
+            make,
+        }];
         let problems = problems(&mutants, &originals(&config));
         assert_eq!(problems[0].code(), &MUTANT_VOID);
         assert!(
@@ -185,7 +190,8 @@ fn a_void_mutant_is_a_failure() {
 #[test]
 fn makes_an_optional_mutant_only_for_an_enabled_rule() {
     let mut config = config();
-    let mutants = || [only(Subject::Linked, "allocator"), only(Subject::Linked, "has-symbols")].concat();
+    let mutants =
+        || [only(MutatedFile::Linked, "allocator"), only(MutatedFile::Linked, "has-symbols")].concat();
     // The fixture has no allocator to remove: the mutant is made, and void.
     assert_eq!(problems(&mutants(), &originals(&config))[0].code(), &MUTANT_VOID);
     config.gate.linked.allocators = Some(Vec::new());
@@ -202,7 +208,7 @@ fn no_mutant_at_all_is_a_failure() {
 #[test]
 fn names_the_rules_that_no_mutant_tests() {
     let config = config();
-    let matrix = run_all(&only(Subject::Linked, "machine"), &originals(&config)).unwrap();
+    let matrix = run_all(&only(MutatedFile::Linked, "machine"), &originals(&config)).unwrap();
     assert!(matrix.untested.contains(&"stack-size at linked".to_string()), "{:?}", matrix.untested);
     assert!(!matrix.untested.contains(&"machine at linked".to_string()));
 }

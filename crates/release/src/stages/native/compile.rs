@@ -177,7 +177,7 @@ impl NativeBuild<'_> {
     }
 }
 
-/// `GNU Make 4.4` and later know `--shuffle`.
+/// `GNU Make 4.4` and later have `--shuffle`.
 fn make_shuffles(version: &str) -> bool {
     let number = version.split(' ').next_back().unwrap_or_default();
     let mut parts = number.split('.').map(|part| part.parse::<u32>().unwrap_or(0));

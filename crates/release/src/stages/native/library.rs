@@ -7,7 +7,7 @@ use anyhow::Context;
 use patchset::liveness::LivenessReport;
 use process::CpuTime;
 use serde::{Deserialize, Serialize};
-use store::{Digest, Entry, Record};
+use store::{CacheEntry, Digest, Record};
 
 use crate::artifact::Artifact;
 use crate::library::LibraryPlan;
@@ -48,7 +48,7 @@ impl StaticLib {
     pub(super) fn from_entry(
         library: &LibraryPlan,
         inputs: &NativeInputs,
-        entry: &Entry,
+        entry: &CacheEntry,
     ) -> anyhow::Result<Self> {
         let BuildReport { patches, proofs, liveness, steps } = BuildReport::read(entry)?;
         Ok(Self {
@@ -134,7 +134,7 @@ impl BuildReport {
         Ok(())
     }
 
-    fn read(entry: &Entry) -> anyhow::Result<Self> {
+    fn read(entry: &CacheEntry) -> anyhow::Result<Self> {
         let path = entry.path.join(REPORT);
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))

@@ -8,11 +8,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
+use diag::Diagnostic;
 use object::read::archive::ArchiveFile;
+use serde::Serialize;
 
 use super::library::{BuildReport, StepTime};
 use super::{BuildVariation, NativeBuild, make};
 use crate::artifact;
+use crate::codes::NATIVE_NOT_REPRODUCIBLE;
 use crate::context::BuildContext;
 use crate::jobs::Jobs;
 use crate::library::LibraryPlan;
@@ -24,6 +27,7 @@ use store::Digest;
 use store::cannot_write;
 
 /// All builds of one library.
+#[derive(Debug, Serialize)]
 pub struct RepeatReport {
     /// Name of the library.
     pub library: String,
@@ -36,6 +40,7 @@ pub struct RepeatReport {
 }
 
 /// One build.
+#[derive(Debug, Serialize)]
 pub struct Run {
     /// The conditions, in words.
     pub variation: String,
@@ -189,6 +194,17 @@ fn members(archive: &[u8]) -> anyhow::Result<Vec<(String, Digest)>> {
 }
 
 impl RepeatReport {
+    /// The differences as a violation.
+    pub fn problem(&self) -> Option<Diagnostic> {
+        (!self.differences.is_empty()).then(|| {
+            Diagnostic::new(&NATIVE_NOT_REPRODUCIBLE, "builds from the same inputs differ")
+                .rule(&self.library)
+                .expected(format!("the same bytes from {} builds", self.runs.len()))
+                .found(self.differences.join("\n"))
+                .hint("compare the named members with `objdump -s`; the conditions of each run are listed above")
+        })
+    }
+
     /// For terminals.
     pub fn human(&self) -> String {
         let mut text = String::new();
@@ -236,6 +252,25 @@ impl RepeatReport {
 mod tests {
     use super::*;
     use patchset::archive_fixture::archive_of;
+
+    #[test]
+    fn differences_are_a_violation() {
+        let report = |differences: &[&str]| RepeatReport {
+            library: "z".into(),
+            runs: Vec::new(),
+            differences: differences.iter().map(|text| (*text).into()).collect(),
+            check_seconds: None,
+        };
+        assert!(report(&[]).problem().is_none());
+        let problem = report(&["run 2: libz.a: member `b.o` has other bytes"]).problem().unwrap();
+        assert_eq!(diag::exit_code(std::slice::from_ref(&problem)), 1);
+        insta::assert_snapshot!(problem, @r"
+        builds from the same inputs differ
+          --> rule z
+          expected: the same bytes from 0 builds
+          found:    run 2: libz.a: member `b.o` has other bytes
+        ");
+    }
 
     #[test]
     fn names_the_member_that_differs() {

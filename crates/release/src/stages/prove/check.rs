@@ -6,7 +6,7 @@ use super::Conclusion;
 
 /// One expectation on the output, and what was found.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Check {
+pub(super) struct ProofCheck {
     /// The name in a report; the other expectations have none.
     pub name: Option<String>,
     pub conclusion: Conclusion,
@@ -16,7 +16,7 @@ pub(super) struct Check {
     pub elapsed: Option<Duration>,
 }
 
-impl Check {
+impl ProofCheck {
     pub(super) fn new(holds: bool, expected: impl Into<String>, found: impl Into<String>) -> Self {
         let conclusion = if holds { Conclusion::Holds } else { Conclusion::Violated };
         Self { name: None, conclusion, expected: expected.into(), found: found.into(), elapsed: None }

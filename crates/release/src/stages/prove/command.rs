@@ -3,23 +3,23 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::check::Check;
+use super::check::ProofCheck;
 use super::input::read_json;
 use super::isolation::Isolation;
 use super::judge::judge;
 use super::run::{Emulation, End, Run};
-use super::{Conclusion, Observation, PROOF_INPUT, Subject};
+use super::{Conclusion, Observation, PROOF_INPUT, ProofContext};
 use crate::config::{ArgsFrom, Cpu, EMULATED_PROOFS, ProofCommand, WorkingDirectory};
 use diag::Diagnostic;
 
 /// One observation for the command, or one for each check of its report.
 pub(super) fn observe(
-    subject: &Subject,
+    context: &ProofContext,
     declared: &ProofCommand,
     cpu: &Cpu,
 ) -> anyhow::Result<Vec<Observation>> {
     let name = declared.name_on(cpu);
-    let emulation = match (cpu, subject.emulator) {
+    let emulation = match (cpu, context.emulator) {
         (Cpu::Native, _) => None,
         (Cpu::Emulated(model), Some(emulator)) => {
             Some(Emulation { emulator: emulator.into(), model: model.clone() })
@@ -27,21 +27,21 @@ pub(super) fn observe(
         (Cpu::Emulated(model), None) => return Ok(vec![without_emulator(name, model)]),
     };
     let mut args: Vec<OsString> =
-        declared.args.iter().map(|argument| subject.expand(argument).into()).collect();
+        declared.args.iter().map(|argument| context.expand(argument).into()).collect();
     if let Some(from) = &declared.args_from {
-        args.extend(args_from(subject, from)?);
+        args.extend(args_from(context, from)?);
     }
     let run = Run {
         args,
-        env: declared.env.iter().map(|(name, value)| (name.clone(), subject.expand(value))).collect(),
-        stdin: subject.expand(&declared.stdin).into_bytes(),
+        env: declared.env.iter().map(|(name, value)| (name.clone(), context.expand(value))).collect(),
+        stdin: context.expand(&declared.stdin).into_bytes(),
         stack_limit: declared.stack_limit,
         isolation: (declared.working_directory == WorkingDirectory::ReadOnly)
             .then_some(Isolation::ReadOnlyDirectory),
         emulation,
         timeout: declared.timeout.map(|timeout| timeout.0),
     };
-    let ran = subject.run(&name, run)?;
+    let ran = context.run(&name, run)?;
     let output = match &ran.end {
         End::Exited(output) => output,
         End::Failed(why) => {
@@ -55,9 +55,9 @@ pub(super) fn observe(
             return Ok(vec![ran.observation(name, Conclusion::NotMeasured, expected, found)]);
         }
     };
-    let checks = judge(subject, declared, output)?;
+    let checks = judge(context, declared, output)?;
     let (command, elapsed) = (&ran.command, ran.elapsed);
-    let observe = |check: Check| Observation {
+    let observe = |check: ProofCheck| Observation {
         name: check.name.map_or(name.clone(), |part| format!("{name} {part}")),
         conclusion: check.conclusion,
         permission: None,
@@ -67,7 +67,8 @@ pub(super) fn observe(
         elapsed: check.elapsed.unwrap_or(elapsed),
     };
     // Checks of a report are proofs of their own; all others are parts of one proof.
-    let (named, parts): (Vec<Check>, Vec<Check>) = checks.into_iter().partition(|check| check.name.is_some());
+    let (named, parts): (Vec<ProofCheck>, Vec<ProofCheck>) =
+        checks.into_iter().partition(|check| check.name.is_some());
     Ok(combine(parts).into_iter().chain(named).map(observe).collect())
 }
 
@@ -84,13 +85,13 @@ fn without_emulator(name: String, model: &str) -> Observation {
 }
 
 /// One check out of several; only what is wrong, when something is.
-fn combine(parts: Vec<Check>) -> Option<Check> {
-    let wrong: Vec<Check> =
+fn combine(parts: Vec<ProofCheck>) -> Option<ProofCheck> {
+    let wrong: Vec<ProofCheck> =
         parts.iter().filter(|part| part.conclusion != Conclusion::Holds).cloned().collect();
     let shown = if wrong.is_empty() { parts } else { wrong };
-    let join = |text: fn(&Check) -> &str| shown.iter().map(text).collect::<Vec<_>>().join("; ");
+    let join = |text: fn(&ProofCheck) -> &str| shown.iter().map(text).collect::<Vec<_>>().join("; ");
     let conclusion = shown.first()?.conclusion;
-    Some(Check {
+    Some(ProofCheck {
         name: None,
         conclusion,
         expected: join(|check| &check.expected),
@@ -99,8 +100,8 @@ fn combine(parts: Vec<Check>) -> Option<Check> {
     })
 }
 
-fn args_from(subject: &Subject, from: &ArgsFrom) -> anyhow::Result<Vec<OsString>> {
-    let path = subject.root.join(&from.file);
+fn args_from(context: &ProofContext, from: &ArgsFrom) -> anyhow::Result<Vec<OsString>> {
+    let path = context.root.join(&from.file);
     let document = read_json(&path)?;
     let malformed = |message: String| Diagnostic::new(&PROOF_INPUT, message).file(&path);
     let list = document

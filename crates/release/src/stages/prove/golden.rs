@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::PROOF_INPUT;
-use super::check::Check;
+use super::check::ProofCheck;
 use super::input::{read_input, read_json};
 use crate::config::JsonLines;
 use diag::Diagnostic;
@@ -58,13 +58,13 @@ impl VectorGolden {
     }
 
     /// Compares each line with its vector.
-    pub(super) fn judge(&self, wanted: &JsonLines, output: &str) -> Check {
+    pub(super) fn judge(&self, wanted: &JsonLines, output: &str) -> ProofCheck {
         let expected = format!("max-abs below {:e} over {} vectors", wanted.max_abs, self.vectors.len());
         match self.distance(wanted, output) {
             Ok(distance) => {
-                Check::new(distance < wanted.max_abs, expected, format!("max-abs {distance:.1e}"))
+                ProofCheck::new(distance < wanted.max_abs, expected, format!("max-abs {distance:.1e}"))
             }
-            Err(problem) => Check::new(false, expected, problem),
+            Err(problem) => ProofCheck::new(false, expected, problem),
         }
     }
 

@@ -6,36 +6,36 @@ use std::time::Duration;
 use process::Output;
 use serde::Deserialize;
 
-use super::check::Check;
+use super::check::ProofCheck;
 use super::golden::{VectorGolden, max_distance};
 use super::input::{read_input, read_json};
 use super::run::exit_text;
-use super::{PROOF_INPUT, Subject};
+use super::{PROOF_INPUT, ProofContext};
 use crate::config::{JsonNumbers, ProofCommand};
 use diag::Diagnostic;
 
 /// All expectations of a declared proof; the exit status is the first one.
 pub(super) fn judge(
-    subject: &Subject,
+    context: &ProofContext,
     declared: &ProofCommand,
     output: &Output,
-) -> anyhow::Result<Vec<Check>> {
+) -> anyhow::Result<Vec<ProofCheck>> {
     let wanted = declared.exit_code.unwrap_or(0);
     let has_wanted_status = output.shell_code() == wanted;
     let status = if has_wanted_status { format!("exit status {wanted}") } else { exit_text(output) };
-    let mut checks = vec![Check::new(has_wanted_status, format!("exit status {wanted}"), status)];
+    let mut checks = vec![ProofCheck::new(has_wanted_status, format!("exit status {wanted}"), status)];
     if let Some(file) = &declared.equals {
-        let golden = read_input(&subject.root.join(file))?;
+        let golden = read_input(&context.root.join(file))?;
         checks.push(equals(file, &golden, &output.stdout));
     }
     for text in &declared.contains {
-        checks.push(contains(&subject.expand(text), &output.stdout));
+        checks.push(contains(&context.expand(text), &output.stdout));
     }
     if let Some(numbers) = &declared.json {
-        checks.push(json_numbers(&subject.root.join(&numbers.golden), numbers, &output.stdout)?);
+        checks.push(json_numbers(&context.root.join(&numbers.golden), numbers, &output.stdout)?);
     }
     if let Some(lines) = &declared.json_lines {
-        let golden = VectorGolden::read(&subject.root.join(&lines.golden))?;
+        let golden = VectorGolden::read(&context.root.join(&lines.golden))?;
         checks.push(golden.judge(lines, &String::from_utf8_lossy(&output.stdout)));
     }
     if declared.report {
@@ -51,24 +51,24 @@ fn shortened(bytes: &[u8]) -> String {
     if start.len() < text.len() { format!("`{start}…`") } else { format!("`{}`", text.trim_end()) }
 }
 
-fn equals(file: &Path, golden: &[u8], output: &[u8]) -> Check {
+fn equals(file: &Path, golden: &[u8], output: &[u8]) -> ProofCheck {
     let expected = format!("the {} bytes of {}", golden.len(), file.display());
     if golden == output {
-        return Check::new(true, &expected, &expected);
+        return ProofCheck::new(true, &expected, &expected);
     }
     let same = golden.iter().zip(output).take_while(|(a, b)| a == b).count();
     let line = 1 + output[..same].iter().filter(|byte| **byte == b'\n').count();
-    Check::new(
+    ProofCheck::new(
         false,
         expected,
         format!("{} bytes that differ from line {line} on: {}", output.len(), shortened(output)),
     )
 }
 
-fn contains(text: &str, output: &[u8]) -> Check {
+fn contains(text: &str, output: &[u8]) -> ProofCheck {
     let holds = String::from_utf8_lossy(output).contains(text);
     let found = if holds { format!("`{text}`") } else { shortened(output) };
-    Check::new(holds, format!("`{text}` in the output"), found)
+    ProofCheck::new(holds, format!("`{text}` in the output"), found)
 }
 
 /// A number, or all numbers of a list.
@@ -81,7 +81,7 @@ fn numbers(document: &serde_json::Value, path: &str) -> Option<Vec<f64>> {
     }
 }
 
-fn json_numbers(golden: &Path, wanted: &JsonNumbers, output: &[u8]) -> anyhow::Result<Check> {
+fn json_numbers(golden: &Path, wanted: &JsonNumbers, output: &[u8]) -> anyhow::Result<ProofCheck> {
     let path = &wanted.path;
     let expected_numbers = numbers(&read_json(golden)?, path).ok_or_else(|| {
         Diagnostic::new(&PROOF_INPUT, format!("`{path}` is neither a number nor a list of numbers"))
@@ -91,26 +91,26 @@ fn json_numbers(golden: &Path, wanted: &JsonNumbers, output: &[u8]) -> anyhow::R
     let found = match serde_json::from_slice(output) {
         Ok(document) => numbers(&document, path),
         Err(error) => {
-            return Ok(Check::new(false, expected, format!("no JSON document: {error}")));
+            return Ok(ProofCheck::new(false, expected, format!("no JSON document: {error}")));
         }
     };
     Ok(match found {
         Some(found) if found.len() == expected_numbers.len() => {
             let distance = max_distance(found.iter().copied(), expected_numbers.iter().copied());
-            Check::new(distance <= wanted.max_abs, expected, format!("max-abs {distance:.1e}"))
+            ProofCheck::new(distance <= wanted.max_abs, expected, format!("max-abs {distance:.1e}"))
         }
-        Some(found) => Check::new(
+        Some(found) => ProofCheck::new(
             false,
             expected,
             format!("{} numbers in place of {}", found.len(), expected_numbers.len()),
         ),
-        None => Check::new(false, expected, format!("no number at `{path}` in {}", shortened(output))),
+        None => ProofCheck::new(false, expected, format!("no number at `{path}` in {}", shortened(output))),
     })
 }
 
 /// A report of checks, as `--json` of a self-test prints it.
 #[derive(Deserialize)]
-struct Report {
+struct CheckReport {
     ok: bool,
     checks: Vec<ReportedCheck>,
 }
@@ -126,18 +126,18 @@ struct ReportedCheck {
 
 /// Exit status, summary and list must agree: a report that contradicts itself proves nothing. A check that was not
 /// measured is no pass.
-fn report(output: &[u8], has_wanted_status: bool) -> Vec<Check> {
-    let report: Report = match serde_json::from_slice(output) {
+fn report(output: &[u8], has_wanted_status: bool) -> Vec<ProofCheck> {
+    let report: CheckReport = match serde_json::from_slice(output) {
         Ok(report) => report,
         Err(error) => {
             let found = format!("{error} in {}", shortened(output));
-            return vec![Check::new(false, "a JSON report with `ok` and `checks`", found)];
+            return vec![ProofCheck::new(false, "a JSON report with `ok` and `checks`", found)];
         }
     };
     let passed = |check: &ReportedCheck| check.verdict == "pass";
     let passes = report.checks.iter().filter(|check| passed(check)).count();
     let all_pass = passes == report.checks.len() && passes > 0;
-    let mut checks = vec![Check::new(
+    let mut checks = vec![ProofCheck::new(
         all_pass && report.ok && has_wanted_status,
         "`ok` is true, and so say at least one check, all checks and the exit status",
         format!("`ok` is {}, {passes} of {} checks pass", report.ok, report.checks.len()),
@@ -145,10 +145,10 @@ fn report(output: &[u8], has_wanted_status: bool) -> Vec<Check> {
     checks.extend(report.checks.into_iter().map(|check| {
         let holds = passed(&check);
         let found = if holds { check.found } else { format!("{}: {}", check.verdict, check.found) };
-        Check {
+        ProofCheck {
             name: Some(check.name),
             elapsed: check.time_ms.and_then(|millis| Duration::try_from_secs_f64(millis / 1e3).ok()),
-            ..Check::new(holds, check.expected, found)
+            ..ProofCheck::new(holds, check.expected, found)
         }
     }));
     checks

@@ -72,7 +72,7 @@ pub enum ProofOutcome {
 }
 
 /// What the proofs run, and what they compare it with.
-pub struct Subject<'a> {
+pub struct ProofContext<'a> {
     /// Runs children; signals end them.
     pub runner: &'a Runner,
     /// qemu-user, for emulated processors.
@@ -114,7 +114,7 @@ enum Conclusion {
     NotMeasured,
 }
 
-impl Subject<'_> {
+impl ProofContext<'_> {
     /// Replaces `{root}`, `{product}` and `{version}`.
     fn expand(&self, text: &str) -> String {
         text.replace("{root}", &self.root.to_string_lossy())
@@ -158,7 +158,7 @@ impl Proved {
 /// Runs the packed file.
 pub fn prove(plan: &Plan, context: &BuildContext, tested: MutationTested) -> anyhow::Result<Proved> {
     let toolchain = tested.packed().stripped().linked().native().toolchain();
-    let subject = Subject {
+    let proofs = run_all(&ProofContext {
         runner: &context.runner,
         emulator: toolchain.emulator().map(|tool| tool.path.as_path()),
         jobs: &context.jobs,
@@ -168,27 +168,26 @@ pub fn prove(plan: &Plan, context: &BuildContext, tested: MutationTested) -> any
         product: &plan.config.product.name,
         version: &plan.version,
         stack_size: plan.config.stack_size,
-    };
-    let proofs = run_all(&subject)?;
+    })?;
     Ok(Proved { tested, proofs })
 }
 
 /// All proofs of one file.
-pub fn run_all(subject: &Subject) -> anyhow::Result<Vec<Proof>> {
-    subject.file.verify()?;
+pub fn run_all(context: &ProofContext) -> anyhow::Result<Vec<Proof>> {
+    context.file.verify()?;
     // The starts are compared with the first of them, so together they are one piece of work.
-    let declared: Vec<_> = subject.config.declared_runs().collect();
-    let observations = subject.jobs.map(2 + declared.len(), |index| match index {
-        0 => start::observe(subject),
-        1 => Ok(vec![thread_stack::observe(subject)?]),
+    let declared: Vec<_> = context.config.declared_runs().collect();
+    let observations = context.jobs.map(2 + declared.len(), |index| match index {
+        0 => start::observe(context),
+        1 => Ok(vec![thread_stack::observe(context)?]),
         _ => {
             let (command, cpu) = declared[index - 2];
-            command::observe(subject, command, cpu)
+            command::observe(context, command, cpu)
         }
     });
     let observations = observations.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
-    subject.file.verify()?;
-    settle(subject, observations)
+    context.file.verify()?;
+    settle(context, observations)
 }
 
 /// Names of the proofs that a description declares, for the plan. A report adds one for each of its checks.
@@ -200,25 +199,25 @@ pub fn names(config: &Prove) -> Vec<String> {
 }
 
 /// Proofs, or every violation and every measurement that is missing without permission.
-fn settle(subject: &Subject, observations: Vec<Observation>) -> anyhow::Result<Vec<Proof>> {
+fn settle(context: &ProofContext, observations: Vec<Observation>) -> anyhow::Result<Vec<Proof>> {
     let mut proofs = Vec::new();
     let mut problems = Diagnostics::default();
     for observation in observations {
         let permission = observation.permission.unwrap_or(&observation.name);
-        let allowed = subject.config.allow_not_measured.get(permission);
+        let allowed = context.config.allow_not_measured.get(permission);
         let outcome = match (observation.conclusion, allowed) {
             (Conclusion::Holds, _) => ProofOutcome::Pass,
             (Conclusion::NotMeasured, Some(reason)) => {
                 ProofOutcome::NotMeasured { allowed_because: reason.clone() }
             }
             _ => {
-                problems.push(diagnostic(subject.file, observation));
+                problems.push(diagnostic(context.file, observation));
                 continue;
             }
         };
         proofs.push(Proof {
             name: observation.name,
-            ran_sha256: subject.file.sha256().clone(),
+            ran_sha256: context.file.sha256().clone(),
             outcome,
             expected: observation.expected,
             found: observation.found,

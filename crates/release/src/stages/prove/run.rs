@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use units::ByteSize;
 
 use super::isolation::Isolation;
-use super::{Conclusion, Observation, Subject};
+use super::{Conclusion, Observation, ProofContext};
 
 /// How the file is run.
 #[derive(Default)]
@@ -70,7 +70,7 @@ pub(super) enum End {
 /// More variables than that are not worth quoting.
 const QUOTED_VARIABLES_MAX: usize = 8;
 
-impl Subject<'_> {
+impl ProofContext<'_> {
     /// Runs the file once. An error is an interruption, or an operation of this process that failed.
     pub(super) fn run(&self, name: &str, run: Run) -> anyhow::Result<Ran> {
         let folder = tempfile::tempdir().context("creating an empty folder to run the packed file in")?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::isolation::Isolation;
 use super::run::{End, Run, exit_text};
-use super::{Conclusion, Observation, Subject};
+use super::{Conclusion, Observation, ProofContext};
 use crate::config::Prove;
 
 /// One situation in which the file is started.
@@ -43,26 +43,26 @@ fn variables(count: u32) -> BTreeMap<String, String> {
         .collect()
 }
 
-pub(super) fn observe(subject: &Subject) -> anyhow::Result<Vec<Observation>> {
+pub(super) fn observe(context: &ProofContext) -> anyhow::Result<Vec<Observation>> {
     let mut first_output: Option<Vec<u8>> = None;
     let mut observations = Vec::new();
-    for Situation { name, mut run } in situations(subject.config) {
-        run.args = subject.config.start_args.iter().map(|arg| subject.expand(arg).into()).collect();
+    for Situation { name, mut run } in situations(context.config) {
+        run.args = context.config.start_args.iter().map(|arg| context.expand(arg).into()).collect();
         let condition = run.isolation.map(|isolation| format!(" {}", isolation.description()));
-        observations.push(observe_one(subject, name, run, condition, &mut first_output)?);
+        observations.push(observe_one(context, name, run, condition, &mut first_output)?);
     }
     Ok(observations)
 }
 
 fn observe_one(
-    subject: &Subject,
+    context: &ProofContext,
     name: String,
     run: Run,
     condition: Option<String>,
     first_output: &mut Option<Vec<u8>>,
 ) -> anyhow::Result<Observation> {
-    let ran = subject.run(&name, run)?;
-    let wanted = subject.expand(&subject.config.start_contains);
+    let ran = context.run(&name, run)?;
+    let wanted = context.expand(&context.config.start_contains);
     let mut expected = format!("exit status 0{}", condition.unwrap_or_default());
     if !wanted.is_empty() {
         expected += &format!(", `{wanted}` in the output");

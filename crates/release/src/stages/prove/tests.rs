@@ -40,14 +40,19 @@ fn violations(text: &str, declared: ProofCommand) -> Vec<Diagnostic> {
     let folder = tempfile::tempdir().unwrap();
     let file = script(folder.path(), text);
     let (runner, config) = (Runner::without_signals(), config());
-    let subject = subject(&runner, &config, &file, folder.path());
-    let observations = command::observe(&subject, &declared, &Cpu::Native).unwrap();
-    settle(&subject, observations).map_or_else(|error| diag::collect(&error), |_| Vec::new())
+    let context = proof_context(&runner, &config, &file, folder.path());
+    let observations = command::observe(&context, &declared, &Cpu::Native).unwrap();
+    settle(&context, observations).map_or_else(|error| diag::collect(&error), |_| Vec::new())
 }
 
-fn subject<'a>(runner: &'a Runner, config: &'a Prove, file: &'a Artifact, root: &'a Path) -> Subject<'a> {
+fn proof_context<'a>(
+    runner: &'a Runner,
+    config: &'a Prove,
+    file: &'a Artifact,
+    root: &'a Path,
+) -> ProofContext<'a> {
     static JOBS: LazyLock<Jobs> = LazyLock::new(|| Jobs::new(2).unwrap());
-    Subject {
+    ProofContext {
         runner,
         emulator: None,
         jobs: &JOBS,
@@ -164,8 +169,8 @@ fn a_start_must_succeed_with_the_same_output_each_time() {
         ("echo 1.2.3 $(env | wc -l)", 1),
     ] {
         let file = script(folder.path(), text);
-        let subject = subject(&runner, &config, &file, folder.path());
-        let observations = start::observe(&subject).unwrap();
+        let context = proof_context(&runner, &config, &file, folder.path());
+        let observations = start::observe(&context).unwrap();
         let found = observations.iter().filter(|o| {
             // The script cannot start on a root of its own.
             o.conclusion == Conclusion::Violated && o.name.starts_with("start with")
@@ -180,9 +185,9 @@ fn a_missing_measurement_is_an_error_unless_it_is_allowed() {
     let file = script(folder.path(), "echo 1.2.3");
     let runner = Runner::without_signals();
     let settled = |config: &Prove| {
-        let subject = subject(&runner, config, &file, folder.path());
-        let observation = thread_stack::observe(&subject).unwrap();
-        settle(&subject, vec![observation])
+        let context = proof_context(&runner, config, &file, folder.path());
+        let observation = thread_stack::observe(&context).unwrap();
+        settle(&context, vec![observation])
     };
     let allowed = settled(&config()).unwrap();
     assert_eq!(allowed[0].outcome, ProofOutcome::NotMeasured { allowed_because: "a script".into() });
@@ -205,12 +210,13 @@ fn an_emulated_run_has_the_model_before_the_file_and_its_own_name() {
     std::fs::rename(folder.path().join("program"), &emulator).unwrap();
     let file = script(folder.path(), "exit 1");
     let (runner, config) = (Runner::without_signals(), config());
-    let subject = Subject { emulator: Some(&emulator), ..subject(&runner, &config, &file, folder.path()) };
+    let context =
+        ProofContext { emulator: Some(&emulator), ..proof_context(&runner, &config, &file, folder.path()) };
     let declared = declared(|command| {
         command.args = vec!["--version".into()];
         command.contains = vec!["-cpu Nehalem program --version".into()];
     });
-    let observed = command::observe(&subject, &declared, &Cpu::Emulated("Nehalem".into())).unwrap();
+    let observed = command::observe(&context, &declared, &Cpu::Emulated("Nehalem".into())).unwrap();
     assert_eq!(observed[0].conclusion, Conclusion::Holds, "{observed:#?}");
     assert_eq!(observed[0].name, "proof on Nehalem");
     assert!(observed[0].command.contains("emulator -cpu Nehalem "), "{}", observed[0].command);
@@ -222,10 +228,10 @@ fn without_an_emulator_its_proofs_are_not_measured_and_need_permission() {
     let file = script(folder.path(), "exit 0");
     let runner = Runner::without_signals();
     let settled = |config: &Prove| {
-        let subject = subject(&runner, config, &file, folder.path());
+        let context = proof_context(&runner, config, &file, folder.path());
         let cpu = Cpu::Emulated("Nehalem".into());
-        let observed = command::observe(&subject, &declared(|command| command.exit_code = Some(0)), &cpu);
-        settle(&subject, observed.unwrap())
+        let observed = command::observe(&context, &declared(|command| command.exit_code = Some(0)), &cpu);
+        settle(&context, observed.unwrap())
     };
     let error = settled(&config()).unwrap_err();
     assert_eq!(diag::exit_code(&diag::collect(&error)), 2);
@@ -243,7 +249,7 @@ fn a_file_that_changed_is_refused() {
     let file = script(folder.path(), "echo 1.2.3");
     std::fs::write(file.path(), "#!/bin/sh\necho other\n").unwrap();
     let (runner, config) = (Runner::without_signals(), config());
-    let error = run_all(&subject(&runner, &config, &file, folder.path())).unwrap_err();
+    let error = run_all(&proof_context(&runner, &config, &file, folder.path())).unwrap_err();
     assert!(diag::has_code(&error, &crate::codes::ARTIFACT_CHANGED), "{error}");
 }
 
@@ -254,12 +260,12 @@ fn arguments_come_from_a_list_in_a_file() {
         .unwrap();
     let file = script(folder.path(), "echo $# \"$1\"");
     let (runner, config) = (Runner::without_signals(), config());
-    let subject = subject(&runner, &config, &file, folder.path());
+    let context = proof_context(&runner, &config, &file, folder.path());
     let with = |list: &str| {
         let from =
             crate::config::ArgsFrom { file: "texts.json".into(), list: list.into(), field: "text".into() };
         command::observe(
-            &subject,
+            &context,
             &declared(|command| {
                 command.args_from = Some(from);
                 command.contains = vec!["2 a b".into()];

@@ -16,7 +16,7 @@ use process::quote;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use units::ByteSize;
 
-use super::{Conclusion, Observation, Subject};
+use super::{Conclusion, Observation, ProofContext};
 
 pub(super) const NAME: &str = "thread-stack";
 
@@ -29,12 +29,12 @@ const STOP_TIME_MAX: Duration = Duration::from_millis(100);
 /// A short-lived thread may end between two looks; a run is cheap.
 const ATTEMPTS: u32 = 20;
 
-pub(super) fn observe(subject: &Subject) -> anyhow::Result<Observation> {
-    let declared = subject.config.thread_stack.as_ref();
-    let args = declared.map_or(&subject.config.start_args, |declared| &declared.args);
+pub(super) fn observe(context: &ProofContext) -> anyhow::Result<Observation> {
+    let declared = context.config.thread_stack.as_ref();
+    let args = declared.map_or(&context.config.start_args, |declared| &declared.args);
     let command = || {
-        let mut command = Command::new(subject.file.path());
-        command.env_clear().args(args.iter().map(|arg| subject.expand(arg)));
+        let mut command = Command::new(context.file.path());
+        command.env_clear().args(args.iter().map(|arg| context.expand(arg)));
         if let Some(declared) = declared {
             command.envs(&declared.env);
         }
@@ -43,17 +43,17 @@ pub(super) fn observe(subject: &Subject) -> anyhow::Result<Observation> {
     let started = Instant::now();
     let mut watched = Watched::new(declared.and_then(|declared| declared.thread.clone()));
     for _ in 0..ATTEMPTS {
-        watch(subject, command(), &mut watched)?;
-        if watched.has_thread() || started.elapsed() > subject.config.timeout.0 {
+        watch(context, command(), &mut watched)?;
+        if watched.has_thread() || started.elapsed() > context.config.timeout.0 {
             break;
         }
     }
-    let (conclusion, found) = watched.conclude(subject.stack_size, declared.is_some());
+    let (conclusion, found) = watched.conclude(context.stack_size, declared.is_some());
     Ok(Observation {
         name: NAME.into(),
         conclusion,
         permission: None,
-        expected: format!("{} has a stack of {}", watched.description(), subject.stack_size),
+        expected: format!("{} has a stack of {}", watched.description(), context.stack_size),
         found,
         command: quote(&command()),
         elapsed: started.elapsed(),
@@ -156,7 +156,7 @@ impl Drop for Running {
 }
 
 /// Runs the program with an open standard input until the thread was seen, the program ends, or time is up.
-fn watch(subject: &Subject, mut command: Command, watched: &mut Watched) -> anyhow::Result<()> {
+fn watch(context: &ProofContext, mut command: Command, watched: &mut Watched) -> anyhow::Result<()> {
     command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = match command.spawn() {
         Ok(child) => child,
@@ -171,10 +171,10 @@ fn watch(subject: &Subject, mut command: Command, watched: &mut Watched) -> anyh
     let started = Instant::now();
     watched.threads.clear();
     loop {
-        subject.runner.check()?;
+        context.runner.check()?;
         process.look(watched);
         let has_ended = matches!(running.child.try_wait(), Ok(Some(_)) | Err(_));
-        if watched.has_thread() || has_ended || started.elapsed() > subject.config.timeout.0 {
+        if watched.has_thread() || has_ended || started.elapsed() > context.config.timeout.0 {
             return Ok(());
         }
         std::thread::sleep(POLL);

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use diag::{Diagnostic, Diagnostics};
 use serde::Serialize;
-use store::{Digest, Entry};
+use store::{CacheEntry, Digest};
 
 pub use wrappers::Wrappers;
 pub(crate) use wrappers::warm_linker;
@@ -223,7 +223,7 @@ fn installed(context: &BuildContext, tool: &Resolution<Tool>) -> anyhow::Result<
 }
 
 /// Locks a cache entry for the rest of the run. The probe compared its digests; it is not read again.
-fn hold(context: &BuildContext, entry: Option<&Entry>) -> anyhow::Result<()> {
+fn hold(context: &BuildContext, entry: Option<&CacheEntry>) -> anyhow::Result<()> {
     match entry {
         Some(entry) => context.store.hold(entry),
         None => Ok(()),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use diag::Diagnostic;
-use store::{Digest, Entry, Record};
+use store::{CacheEntry, Digest, Record};
 
 use super::offline;
 use crate::codes::{TOOL_MISSING, TOOL_UNUSABLE};
@@ -55,7 +55,7 @@ fn on_machine(context: &BuildContext) -> Option<Tool> {
     Some(Tool { name: EMULATOR, version, path, sha256, origin: Origin::Machine, entry: None })
 }
 
-fn from_entry(entry: Entry) -> Option<Tool> {
+fn from_entry(entry: CacheEntry) -> Option<Tool> {
     Some(Tool {
         name: EMULATOR,
         version: entry.record.notes.get("version")?.clone(),

@@ -13,7 +13,7 @@ use crate::fetch::apt;
 use crate::resolution::{Fetch, Fetcher, Pin, Resolution, Rust, StdOrigin, StdPreference};
 use diag::Diagnostic;
 use process::Task;
-use store::{Entry, Record};
+use store::{CacheEntry, Record};
 
 const NAME: &str = "rust-std";
 const ENTRY: &str = "tools/rust-debian";
@@ -45,7 +45,7 @@ fn installed(context: &BuildContext, target: &str) -> Option<Rust> {
     })
 }
 
-fn from_entry(context: &BuildContext, entry: Entry) -> anyhow::Result<Rust> {
+fn from_entry(context: &BuildContext, entry: CacheEntry) -> anyhow::Result<Rust> {
     let cargo = context.which("cargo").ok_or_else(|| {
         Diagnostic::new(&TOOL_MISSING, "`cargo` is not in PATH")
             .hint("install Rust with rustup, or Debian's package `cargo-web`")

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use diag::Diagnostic;
-use store::{Digest, Entry, Record};
+use store::{CacheEntry, Digest, Record};
 
 use super::offline;
 use crate::codes::{TOOL_MISSING, TOOL_UNUSABLE};
@@ -37,7 +37,7 @@ fn on_machine(context: &BuildContext, series: &str) -> Option<Tool> {
     Some(Tool { name: NAME, version, path, sha256, origin: Origin::Machine, entry: None })
 }
 
-fn from_entry(entry: Entry, series: &str) -> Option<Tool> {
+fn from_entry(entry: CacheEntry, series: &str) -> Option<Tool> {
     let version = entry.record.notes.get("version")?.clone();
     is_of_series(&version, series).then(|| Tool {
         name: NAME,

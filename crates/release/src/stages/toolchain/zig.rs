@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use anyhow::Context;
 use diag::Diagnostic;
-use store::{Digest, Entry, Record};
+use store::{CacheEntry, Digest, Record};
 
 use super::offline;
 use crate::codes::TOOL_MISSING;
@@ -61,7 +61,7 @@ fn on_machine(context: &BuildContext, version: &str) -> Option<Tool> {
     Some(Tool { name: NAME, version: found, path, sha256, origin: Origin::Machine, entry: None })
 }
 
-fn from_entry(entry: Entry, version: &str) -> Option<Tool> {
+fn from_entry(entry: CacheEntry, version: &str) -> Option<Tool> {
     Some(Tool {
         name: NAME,
         version: version.into(),

@@ -1,7 +1,7 @@
 use super::*;
 
 fn admission() -> Arc<Admission> {
-    Admission::new(Limits { requests_max: 4, bytes_max: 1000 })
+    Admission::new(AdmissionLimits { requests_max: 4, bytes_max: 1000 })
 }
 
 fn client(name: &str) -> Client {
@@ -81,7 +81,7 @@ fn an_admitted_request_that_grows_is_rejected_at_the_bound_on_memory() {
     use super::super::purge::PurgeRequest;
     use crate::memory::memory_max::MemoryBound;
 
-    let admission = Admission::new(Limits { requests_max: 4, bytes_max: 1 << 40 });
+    let admission = Admission::new(AdmissionLimits { requests_max: 4, bytes_max: 1 << 40 });
     let bound = MemoryBound { bytes: 1, source: "test".into(), is_explicit: true };
     admission.set_memory_cap(Arc::new(MemoryCap::new(bound, PurgeRequest::default()).unwrap()));
     let mut permit = admission.admit(&client("a")).unwrap();

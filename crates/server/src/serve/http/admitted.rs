@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Request};
 use serde::Serialize;
 
 use super::super::admission::Permit;
-use super::super::catalog::Entry;
+use super::super::catalog::CatalogEntry;
 use super::super::exhaustion;
 use super::super::job::JobOutput;
 use super::super::model::{Model, Shape};
@@ -18,7 +18,7 @@ use super::super::text::BodyText;
 use super::context::{self, Phase, RequestContext};
 use super::deadline::Deadline;
 use super::error::ApiError;
-use super::input::Limits;
+use super::input::InputLimits;
 use super::stream::BUFFER_BYTES;
 use super::{body, body_reader};
 
@@ -45,7 +45,7 @@ pub struct AdmittedRequest {
 
 /// The model of a request, in memory.
 pub struct LoadedModel {
-    pub entry: Arc<Entry>,
+    pub entry: Arc<CatalogEntry>,
     pub model: Arc<dyn Model>,
     pub shape: Shape,
 }
@@ -82,7 +82,7 @@ impl Admitted {
     /// its body is parsed.
     pub async fn parse<T: Send + 'static>(
         self,
-        read: impl FnOnce(&Arc<BodyText>, Limits) -> Result<T, ApiError> + Send + 'static,
+        read: impl FnOnce(&Arc<BodyText>, InputLimits) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<(AdmittedRequest, T), ApiError> {
         let Self { request, body } = self;
         let is_large = body.len() > INLINE_BODY_BYTES_MAX;
@@ -153,9 +153,13 @@ impl AdmittedRequest {
     }
 
     /// Limits on the inputs of one request.
-    pub fn input_limits(&self) -> Limits {
+    pub fn input_limits(&self) -> InputLimits {
         let ids_max = self.state.scheduler.request_tokens_max();
-        Limits { inputs_max: self.state.limits.inputs_max, ids_max, token_ids: self.state.limits.token_ids }
+        InputLimits {
+            inputs_max: self.state.limits.inputs_max,
+            ids_max,
+            token_ids: self.state.limits.token_ids,
+        }
     }
 
     /// Counts bytes that the request holds besides its body.

@@ -142,7 +142,7 @@ mod tests {
     use axum::body::Bytes;
     use hyper::body::Frame;
 
-    use super::super::super::admission::{Admission, Limits};
+    use super::super::super::admission::{Admission, AdmissionLimits};
     use super::super::super::client::Client;
     use super::*;
 
@@ -194,7 +194,7 @@ mod tests {
     }
 
     fn admission() -> Arc<Admission> {
-        Admission::new(Limits { requests_max: 8, bytes_max: 1 << 20 })
+        Admission::new(AdmissionLimits { requests_max: 8, bytes_max: 1 << 20 })
     }
 
     #[test]

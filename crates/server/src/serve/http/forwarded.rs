@@ -2,7 +2,7 @@
 //!
 //! Each proxy appends the address of its peer, so the list is read from its end: the first address that is not a trusted
 //! proxy is the client. What stands before it was sent by the client and can be false. A list that cannot be read up to
-//! that address, and two headers that disagree (a proxy that knows only one of them passes the other one on), give no
+//! that address, and two headers that disagree (a proxy that supports only one of them passes the other one on), give no
 //! client.
 
 use std::net::{IpAddr, SocketAddr};

@@ -36,7 +36,7 @@ impl FromStr for AllowedHost {
 /// Which hosts the connections of a listener accept.
 #[derive(Debug, Clone)]
 pub enum HostPolicy {
-    /// Every host: no browser reaches a unix socket, and other listeners have names that the server does not know.
+    /// Every host: no browser reaches a unix socket, and the names of other listeners are not known here.
     Any,
     /// `localhost`, loopback addresses, the address of the connection, and these.
     Only(Vec<AllowedHost>),

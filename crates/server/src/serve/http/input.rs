@@ -24,7 +24,7 @@ pub enum Input {
 
 /// Limits on the inputs of one request.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct InputLimits {
     pub inputs_max: usize,
     /// Token ids of all inputs together.
     pub ids_max: usize,
@@ -44,7 +44,7 @@ impl Input {
         body: &Arc<BodyText>,
         raw: &RawValue,
         param: &'static str,
-        limits: Limits,
+        limits: InputLimits,
     ) -> Result<Self, ApiError> {
         let exceeded = Cell::new(None);
         let reader = Reader { body, param, limits, exceeded: &exceeded };
@@ -86,7 +86,7 @@ impl From<Input> for scheduler::Input {
 struct Reader<'a> {
     body: &'a Arc<BodyText>,
     param: &'static str,
-    limits: Limits,
+    limits: InputLimits,
     /// The limit that stopped the parser, if any.
     exceeded: &'a Cell<Option<String>>,
 }
@@ -222,13 +222,13 @@ mod tests {
     fn input(json: &str) -> Result<Input, String> {
         let body = Arc::new(BodyText::from(json.to_string()));
         let raw: &RawValue = serde_json::from_str(&body).unwrap();
-        let limits = Limits { inputs_max: 3, ids_max: 4, token_ids: true };
+        let limits = InputLimits { inputs_max: 3, ids_max: 4, token_ids: true };
         Input::read(&body, raw, "input", limits).map_err(|error| format!("{error:?}"))
     }
 
     #[test]
     fn refuses_token_ids_in_every_form_unless_they_are_allowed() {
-        let limits = Limits { inputs_max: 3, ids_max: 4, token_ids: false };
+        let limits = InputLimits { inputs_max: 3, ids_max: 4, token_ids: false };
         let read = |json: &str| {
             let body = Arc::new(BodyText::from(json.to_string()));
             Input::read(&body, serde_json::from_str(&body).unwrap(), "input", limits)

@@ -133,7 +133,7 @@ mod tests {
     use axum::http::header;
     use http_body_util::BodyExt;
 
-    use super::super::super::admission::{Admission, Limits};
+    use super::super::super::admission::{Admission, AdmissionLimits};
     use super::super::super::client::Client;
     use super::*;
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     fn response(parts: usize) -> (Arc<Admission>, Response<Body>) {
-        let admission = Admission::new(Limits { requests_max: 9, bytes_max: 1 << 30 });
+        let admission = Admission::new(AdmissionLimits { requests_max: 9, bytes_max: 1 << 30 });
         let mut permit = admission.admit(&Client::from_name("a")).ok().unwrap();
         permit.charge(1 << 20).ok().unwrap();
         let parts = Thousands((0..parts).map(|part| vec![part as u8; 1000]).collect());

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::super::client::Client;
 use super::super::job::Job;
-use super::{Batch, Entry, Item, PendingInput, Slice};
+use super::{Batch, Item, PendingInput, QueueEntry, Slice};
 
 /// Round-robin quantum per client in a batch, in tokens.
 const QUANTUM_TOKENS: usize = 256;
 
 #[derive(Default)]
 pub struct Lane {
-    clients: HashMap<Client, VecDeque<Entry>>,
+    clients: HashMap<Client, VecDeque<QueueEntry>>,
     /// Every client with an entry, once; the first is next in a batch.
     turns: VecDeque<Client>,
     /// The same; the first is next at the tokenizer.
@@ -20,7 +20,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    pub fn push(&mut self, entry: Entry) {
+    pub fn push(&mut self, entry: QueueEntry) {
         let client = &entry.job.client;
         if !self.clients.contains_key(client) {
             self.turns.push_back(client.clone());
@@ -29,12 +29,12 @@ impl Lane {
         self.clients.entry(client.clone()).or_default().push_back(entry);
     }
 
-    pub fn entry(&mut self, job: &Arc<Job>) -> Option<&mut Entry> {
+    pub fn entry(&mut self, job: &Arc<Job>) -> Option<&mut QueueEntry> {
         let entries = self.clients.get_mut(&job.client)?;
         entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.job, job))
     }
 
-    pub fn remove(&mut self, job: &Arc<Job>) -> Option<Entry> {
+    pub fn remove(&mut self, job: &Arc<Job>) -> Option<QueueEntry> {
         let entries = self.clients.get_mut(&job.client)?;
         let at = entries.iter().position(|entry| Arc::ptr_eq(&entry.job, job))?;
         let entry = entries.remove(at);
@@ -42,15 +42,15 @@ impl Lane {
         entry
     }
 
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = &QueueEntry> {
         self.clients.values().flatten()
     }
 
-    pub fn into_entries(self) -> impl Iterator<Item = Entry> {
+    pub fn into_entries(self) -> impl Iterator<Item = QueueEntry> {
         self.clients.into_values().flatten()
     }
 
-    pub fn remove_cancelled(&mut self) -> Vec<Entry> {
+    pub fn remove_cancelled(&mut self) -> Vec<QueueEntry> {
         let mut cancelled = Vec::new();
         for entries in self.clients.values_mut() {
             let mut kept = VecDeque::with_capacity(entries.len());
@@ -115,7 +115,7 @@ impl Lane {
 
 /// Moves sequences of one client to the batch: one quantum, of the batch's model only, within the tokens of the batch.
 fn take_turn(
-    entries: &mut VecDeque<Entry>,
+    entries: &mut VecDeque<QueueEntry>,
     batch: &mut Option<Batch>,
     tokens: &mut usize,
     batch_tokens: usize,

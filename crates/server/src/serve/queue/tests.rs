@@ -1,6 +1,6 @@
 use engine::{Cancel, EngineError, IdleSignal, TextCursor, Token};
 
-use super::super::admission::{Admission, Limits};
+use super::super::admission::{Admission, AdmissionLimits};
 use super::super::client::Client;
 use super::super::job::OutputKind;
 use super::super::model::Shape;
@@ -48,9 +48,10 @@ fn push_kind(
     input: PendingInput,
 ) -> Arc<Job> {
     let client = Client::from_name(client);
-    let permit = Admission::new(Limits { requests_max: 9, bytes_max: 9 }).admit(&client).ok().unwrap();
+    let permit =
+        Admission::new(AdmissionLimits { requests_max: 9, bytes_max: 9 }).admit(&client).ok().unwrap();
     let (job, _) = Job::new(client, Arc::clone(model), kind, 1, permit);
-    queue.push(Entry { job: Arc::clone(&job), input, since: Instant::now() });
+    queue.push(QueueEntry { job: Arc::clone(&job), input, since: Instant::now() });
     job
 }
 

@@ -11,7 +11,7 @@ use crate::memory::collect;
 
 /// Formation of batches.
 #[derive(Debug, Clone, Copy)]
-pub struct Settings {
+pub struct BatchSettings {
     /// Tokens of one batch.
     pub batch_tokens: usize,
     /// Time that a request waits for others to join its batch. Zero: an idle runner starts at once.
@@ -35,15 +35,15 @@ pub enum Work {
 
 /// The queue with its lock.
 pub struct Core {
-    settings: Settings,
+    settings: BatchSettings,
     metrics: Arc<Metrics>,
-    state: Mutex<State>,
+    state: Mutex<SchedulerState>,
     changed: Condvar,
 }
 
-/// Data behind the lock.
+/// The data behind the lock.
 #[derive(Default)]
-pub struct State {
+pub struct SchedulerState {
     pub queue: Queue,
     /// Jobs of the batches that are being computed.
     pub running: Vec<Arc<Job>>,
@@ -55,12 +55,12 @@ pub struct State {
 
 impl Core {
     /// An empty queue.
-    pub fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
+    pub fn new(settings: BatchSettings, metrics: Arc<Metrics>) -> Self {
         Self { settings, metrics, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// The settings.
-    pub fn settings(&self) -> Settings {
+    pub fn settings(&self) -> BatchSettings {
         self.settings
     }
 
@@ -70,7 +70,7 @@ impl Core {
     }
 
     /// Locks the state.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, SchedulerState> {
         // No step of the queue panics halfway, and the caller of a dropped entry receives an error.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,7 +126,7 @@ impl Core {
         }
     }
 
-    fn take(&self, state: &mut State) -> Option<Work> {
+    fn take(&self, state: &mut SchedulerState) -> Option<Work> {
         if !state.tokenizes {
             let slice = state.queue.take_slice(LaneKind::Embeddings);
             if !slice.is_empty() {
@@ -165,7 +165,7 @@ impl Core {
 
     /// Time to wait for a fuller batch.
     fn delay(&self, queue: &Queue) -> Duration {
-        let Settings { batch_delay, batch_tokens, .. } = self.settings;
+        let BatchSettings { batch_delay, batch_tokens, .. } = self.settings;
         if batch_delay.is_zero()
             || queue.has_texts(LaneKind::Embeddings)
             || queue.has_texts(LaneKind::TokenizeOnly)

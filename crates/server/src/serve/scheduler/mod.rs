@@ -27,12 +27,12 @@ use super::client::Client;
 use super::job::{Job, JobError, JobOutput, OutputKind, ResponseReceiver};
 use super::metrics::Metrics;
 use super::model::Model;
-use super::queue::{Entry, PendingInput};
+use super::queue::{PendingInput, QueueEntry};
 use super::text::Text;
 use super::text_work::TextWork;
 use crate::compute_thread;
 
-pub use self::core::Settings;
+pub use self::core::BatchSettings;
 
 const RUNNERS: usize = 2;
 
@@ -83,7 +83,7 @@ pub struct ResponseHandle {
 
 impl Scheduler {
     /// Starts the runners.
-    pub fn start(settings: Settings, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+    pub fn start(settings: BatchSettings, metrics: Arc<Metrics>) -> std::io::Result<Self> {
         let scheduler = Self { core: Arc::new(Core::new(settings, metrics)), runners: Mutex::default() };
         for n in 0..RUNNERS {
             let core = Arc::clone(&scheduler.core);
@@ -126,7 +126,7 @@ impl Scheduler {
         if state.closed {
             job.fail(JobError::Stopped);
         } else if !cancel.is_cancelled() {
-            state.queue.push(Entry { job, input, since: Instant::now() });
+            state.queue.push(QueueEntry { job, input, since: Instant::now() });
         }
         drop(state);
         self.core.wake_runner();

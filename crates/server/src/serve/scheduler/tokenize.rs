@@ -1,5 +1,5 @@
-//! Tokenizes the texts of jobs for one slice of time: into sequences for the model, or into the tokens that a request
-//! asked for.
+//! Tokenizes the texts of jobs for one slice of time: into sequences for the model, or into the tokens that are the
+//! response.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -29,9 +29,9 @@ pub(super) fn check(header: &Header, segments: &[Segment], is_static: bool, prob
         return problems.require(false, "e_phnum", format_args!("at most {SEGMENTS_MAX}"), segments.len());
     }
     for (index, segment) in segments.iter().enumerate() {
-        let subject = Subject { index, segment };
-        known_type(header, subject, problems);
-        own_fields(header, subject, problems);
+        let indexed = IndexedSegment { index, segment };
+        known_type(header, indexed, problems);
+        own_fields(header, indexed, problems);
     }
     for kind in SINGLE {
         let mut found = segments.iter().filter(|segment| segment.kind_number == kind);
@@ -41,7 +41,7 @@ pub(super) fn check(header: &Header, segments: &[Segment], is_static: bool, prob
     }
     loads(header, segments, problems);
     for (index, segment) in segments.iter().enumerate() {
-        inside_of_load(Subject { index, segment }, segments, problems);
+        inside_of_load(IndexedSegment { index, segment }, segments, problems);
     }
     program_header_table(header, segments, is_static, problems);
 }
@@ -67,7 +67,7 @@ pub(super) fn check_file_ranges(segments: &[Segment], file_bytes: u64, problems:
         let is_inside = !is_used || end.is_some_and(|end| end <= file_bytes);
         problems.require(
             is_inside,
-            Subject { index, segment }.field("p_offset"),
+            IndexedSegment { index, segment }.field("p_offset"),
             format_args!("an end within {file_bytes} bytes"),
             Hex(segment.end_offset()),
         );
@@ -76,31 +76,31 @@ pub(super) fn check_file_ranges(segments: &[Segment], file_bytes: u64, problems:
 
 /// A segment with its index, for messages.
 #[derive(Clone, Copy)]
-pub(super) struct Subject<'a> {
+pub(super) struct IndexedSegment<'a> {
     pub(super) index: usize,
     pub(super) segment: &'a Segment,
 }
 
-impl Subject<'_> {
+impl IndexedSegment<'_> {
     /// `segment 3 (PT_TLS) p_filesz`.
     pub(super) fn field(self, name: &str) -> impl std::fmt::Display {
         std::fmt::from_fn(move |f| write!(f, "segment {} ({}) {name}", self.index, self.segment.kind))
     }
 }
 
-fn known_type(header: &Header, subject: Subject, problems: &mut Problems) {
-    let kind = subject.segment.kind_number;
+fn known_type(header: &Header, indexed: IndexedSegment, problems: &mut Problems) {
+    let kind = indexed.segment.kind_number;
     let is_of_processor =
         OF_PROCESSOR.contains(&kind) && !WITHOUT_PROCESSOR_TYPES.contains(&header.machine_number);
     let is_known = matches!(kind, PT_NULL | PT_LOAD | PT_NOTE | PT_GNU_SFRAME | PT_PAX_FLAGS)
         || SINGLE.contains(&kind)
         || is_of_processor;
-    problems.require(is_known, subject.field("p_type"), "a known type", Hex(kind.into()));
+    problems.require(is_known, indexed.field("p_type"), "a known type", Hex(kind.into()));
 }
 
 /// Fields that have a meaning without the other segments.
-fn own_fields(header: &Header, subject: Subject, problems: &mut Problems) {
-    let segment = subject.segment;
+fn own_fields(header: &Header, indexed: IndexedSegment, problems: &mut Problems) {
+    let segment = indexed.segment;
     let kind = segment.kind_number;
     // Tools that remove a segment leave its other fields.
     if kind == PT_NULL {
@@ -110,21 +110,21 @@ fn own_fields(header: &Header, subject: Subject, problems: &mut Problems) {
     let known_flags = if kind == PT_PAX_FLAGS { u32::MAX } else { 0b111 };
     problems.require(
         flags & !known_flags == 0,
-        subject.field("p_flags"),
+        indexed.field("p_flags"),
         "only r, w and x",
         Hex(flags.into()),
     );
     let align = segment.align;
     problems.require(
         align == 0 || align.is_power_of_two(),
-        subject.field("p_align"),
+        indexed.field("p_align"),
         "a power of two",
         Hex(align),
     );
     let physical = segment.physical_address;
     problems.require(
         physical == segment.address || physical == 0,
-        subject.field("p_paddr"),
+        indexed.field("p_paddr"),
         format_args!("p_vaddr {:#x}", segment.address),
         Hex(physical),
     );
@@ -134,16 +134,16 @@ fn own_fields(header: &Header, subject: Subject, problems: &mut Problems) {
             ("p_vaddr", segment.address),
             ("p_filesz", segment.file_size_bytes),
         ] {
-            problems.require(value == 0, subject.field(name), "0", Hex(value));
+            problems.require(value == 0, indexed.field(name), "0", Hex(value));
         }
         const STACK_ALIGN_MAX: u64 = 64;
-        problems.require(align <= STACK_ALIGN_MAX, subject.field("p_align"), "at most 64", Hex(align));
+        problems.require(align <= STACK_ALIGN_MAX, indexed.field("p_align"), "at most 64", Hex(align));
         return;
     }
     let (in_file, in_memory) = (segment.file_size_bytes, segment.memory_size_bytes);
     problems.require(
         in_file <= in_memory,
-        subject.field("p_filesz"),
+        indexed.field("p_filesz"),
         format_args!("at most p_memsz {in_memory:#x}"),
         Hex(in_file),
     );
@@ -151,7 +151,7 @@ fn own_fields(header: &Header, subject: Subject, problems: &mut Problems) {
     let end = segment.address.checked_add(in_memory);
     problems.require(
         end.is_some_and(|end| end <= limit),
-        subject.field("p_vaddr"),
+        indexed.field("p_vaddr"),
         format_args!("an end of at most {limit:#x}"),
         Hex(segment.end_address()),
     );
@@ -159,7 +159,7 @@ fn own_fields(header: &Header, subject: Subject, problems: &mut Problems) {
     let has_zeros = matches!(kind, PT_LOAD | PT_TLS | PT_GNU_RELRO);
     problems.require(
         has_zeros || in_file == in_memory,
-        subject.field("p_memsz"),
+        indexed.field("p_memsz"),
         format_args!("p_filesz {in_file:#x}"),
         Hex(in_memory),
     );
@@ -178,12 +178,12 @@ fn address_limit(header: &Header) -> u64 {
 
 fn loads(header: &Header, segments: &[Segment], problems: &mut Problems) {
     let loads = segments.iter().enumerate().filter(|(_, segment)| segment.kind_number == PT_LOAD);
-    let mut previous: Option<Subject> = None;
+    let mut previous: Option<IndexedSegment> = None;
     for (index, segment) in loads {
-        let subject = Subject { index, segment };
+        let indexed = IndexedSegment { index, segment };
         problems.require(
             segment.flags_number & 4 != 0,
-            subject.field("p_flags"),
+            indexed.field("p_flags"),
             "r among them",
             &segment.flags,
         );
@@ -196,14 +196,14 @@ fn loads(header: &Header, segments: &[Segment], problems: &mut Problems) {
         let maps_nothing = segment.file_size_bytes == 0 && segment.address.is_multiple_of(PAGE_BYTES);
         problems.require(
             maps_nothing || is_congruent(unit),
-            subject.field("p_offset"),
+            indexed.field("p_offset"),
             format_args!("p_vaddr {:#x} modulo {unit:#x}", segment.address),
             Hex(segment.offset),
         );
         // Linux clears the rest of the last page; older versions fail when it is read-only.
         problems.require(
             segment.is_writable() || segment.file_size_bytes >= segment.memory_size_bytes,
-            subject.field("p_memsz"),
+            indexed.field("p_memsz"),
             format_args!("p_filesz {:#x} in a read-only segment", segment.file_size_bytes),
             Hex(segment.memory_size_bytes),
         );
@@ -211,7 +211,7 @@ fn loads(header: &Header, segments: &[Segment], problems: &mut Problems) {
             let end = previous.segment.end_address();
             problems.require(
                 segment.address >= end,
-                subject.field("p_vaddr"),
+                indexed.field("p_vaddr"),
                 format_args!("an address from {end:#x} on, after segment {}", previous.index),
                 Hex(segment.address),
             );
@@ -221,7 +221,7 @@ fn loads(header: &Header, segments: &[Segment], problems: &mut Problems) {
                 && segment.address / PAGE_BYTES == last_page;
             problems.require(
                 !shares_page || segment.flags_number == previous.segment.flags_number,
-                subject.field("p_vaddr"),
+                indexed.field("p_vaddr"),
                 format_args!(
                     "another page than the end of segment {}, which has other flags",
                     previous.index
@@ -229,7 +229,7 @@ fn loads(header: &Header, segments: &[Segment], problems: &mut Problems) {
                 Hex(segment.address),
             );
         }
-        previous = Some(subject);
+        previous = Some(indexed);
     }
     let lowest = segments.iter().filter(|s| s.kind_number == PT_LOAD).map(|s| s.address).min();
     // Linux maps nothing there without privileges (vm.mmap_min_addr).
@@ -247,8 +247,8 @@ fn loads(header: &Header, segments: &[Segment], problems: &mut Problems) {
 }
 
 /// Everything that is used at run time is a part of a PT_LOAD, at the same distance of offset and address.
-fn inside_of_load(subject: Subject, segments: &[Segment], problems: &mut Problems) {
-    let segment = subject.segment;
+fn inside_of_load(indexed: IndexedSegment, segments: &[Segment], problems: &mut Problems) {
+    let segment = indexed.segment;
     let is_used = SINGLE.contains(&segment.kind_number) || segment.kind_number == PT_NOTE;
     if !is_used || segment.kind_number == PT_GNU_STACK || segment.memory_size_bytes == 0 {
         return;
@@ -279,7 +279,7 @@ fn inside_of_load(subject: Subject, segments: &[Segment], problems: &mut Problem
     let Some(load) = load else {
         return problems.require(
             false,
-            subject.field("p_vaddr"),
+            indexed.field("p_vaddr"),
             "a range inside of a PT_LOAD",
             format_args!("{:#x}..{end:#x}", segment.address),
         );
@@ -288,7 +288,7 @@ fn inside_of_load(subject: Subject, segments: &[Segment], problems: &mut Problem
         let expected = load.offset.wrapping_add(segment.address - load.address);
         problems.require(
             segment.offset == expected,
-            subject.field("p_offset"),
+            indexed.field("p_offset"),
             format_args!("{expected:#x}, where p_vaddr is loaded from"),
             Hex(segment.offset),
         );
@@ -297,14 +297,14 @@ fn inside_of_load(subject: Subject, segments: &[Segment], problems: &mut Problem
             if segment.kind_number == PT_GNU_RELRO { round(load.end_offset()) } else { load.end_offset() };
         problems.require(
             segment.end_offset() <= load_end,
-            subject.field("p_filesz"),
+            indexed.field("p_filesz"),
             format_args!("an end within the bytes of its PT_LOAD, {:#x}", load.end_offset()),
             Hex(segment.end_offset()),
         );
     }
     problems.require(
         segment.kind_number != PT_GNU_RELRO || load.is_writable(),
-        subject.field("p_vaddr"),
+        indexed.field("p_vaddr"),
         "a range inside of a writable PT_LOAD",
         format_args!("one of {}", load.flags),
     );
@@ -330,12 +330,12 @@ fn program_header_table(header: &Header, segments: &[Segment], is_static: bool, 
         if segment.kind_number != PT_PHDR {
             continue;
         }
-        let subject = Subject { index, segment };
-        problems.require(!seen_load, subject.field("position"), "before the first PT_LOAD", "after it");
-        problems.require(segment.offset == start, subject.field("p_offset"), Hex(start), Hex(segment.offset));
+        let indexed = IndexedSegment { index, segment };
+        problems.require(!seen_load, indexed.field("position"), "before the first PT_LOAD", "after it");
+        problems.require(segment.offset == start, indexed.field("p_offset"), Hex(start), Hex(segment.offset));
         problems.require(
             segment.file_size_bytes == table_bytes,
-            subject.field("p_filesz"),
+            indexed.field("p_filesz"),
             format_args!("{table_bytes:#x}, the size of the table"),
             Hex(segment.file_size_bytes),
         );

@@ -6,7 +6,7 @@ use elf_facts::facts::{
 };
 
 use crate::policy::rules::layout::problems::{Hex, Problems};
-use crate::policy::rules::layout::program_headers::{PAGE_BYTES, Subject};
+use crate::policy::rules::layout::program_headers::{IndexedSegment, PAGE_BYTES};
 
 const SHT_DYNAMIC: u32 = 6;
 const SHT_NOTE: u32 = 7;
@@ -30,11 +30,11 @@ pub(super) fn check(segments: &[Segment], sections: &[Section], is_static: bool,
         );
     }
     for (index, segment) in segments.iter().enumerate() {
-        let subject = Subject { index, segment };
+        let indexed = IndexedSegment { index, segment };
         match segment.kind_number {
-            PT_LOAD => load(subject, sections, is_static, problems),
-            PT_GNU_RELRO => relro(subject, sections, problems),
-            PT_NOTE => notes(subject, sections, problems),
+            PT_LOAD => load(indexed, sections, is_static, problems),
+            PT_GNU_RELRO => relro(indexed, sections, problems),
+            PT_NOTE => notes(indexed, sections, problems),
             _ => {}
         }
     }
@@ -105,8 +105,8 @@ fn inside_of_load(index: usize, section: &Section, segments: &[Segment], problem
 }
 
 /// A PT_LOAD consists of sections, headers and padding, and of no other section.
-fn load(subject: Subject, sections: &[Section], is_static: bool, problems: &mut Problems) {
-    let segment = subject.segment;
+fn load(indexed: IndexedSegment, sections: &[Section], is_static: bool, problems: &mut Problems) {
+    let segment = indexed.segment;
     let (mut file_end, mut memory_end) = (0, 0);
     let (mut is_writable, mut is_executable, mut is_empty) = (false, false, true);
     for (index, section) in sections.iter().enumerate() {
@@ -120,7 +120,7 @@ fn load(subject: Subject, sections: &[Section], is_static: bool, problems: &mut 
         } else if section.has_contents() && section.kind_number != 0 && section.size_bytes > 0 {
             problems.require(
                 end <= segment.offset || segment.end_offset() <= section.offset,
-                subject.field("p_filesz"),
+                indexed.field("p_filesz"),
                 format_args!("only bytes of its own sections"),
                 format_args!("bytes of section {index} `{}`", section.name),
             );
@@ -131,14 +131,14 @@ fn load(subject: Subject, sections: &[Section], is_static: bool, problems: &mut 
     }
     problems.require(
         is_executable || !segment.is_executable(),
-        subject.field("p_flags"),
+        indexed.field("p_flags"),
         "no x: no section has it",
         &segment.flags,
     );
     // patchelf adds a writable segment for the read-only sections of a dynamic file.
     problems.require(
         is_writable || !segment.is_writable() || !is_static,
-        subject.field("p_flags"),
+        indexed.field("p_flags"),
         "no w: no section has it",
         &segment.flags,
     );
@@ -161,7 +161,7 @@ fn load(subject: Subject, sections: &[Section], is_static: bool, problems: &mut 
         let (expected, end) = (file_end.max(segment.offset), segment.end_offset());
         problems.require(
             is_end(expected, end, true) && (file_end > 0 || end == expected),
-            subject.field("p_filesz"),
+            indexed.field("p_filesz"),
             format_args!("an end at {expected:#x}, after its last section"),
             Hex(end),
         );
@@ -169,7 +169,7 @@ fn load(subject: Subject, sections: &[Section], is_static: bool, problems: &mut 
     let end = segment.end_address();
     problems.require(
         is_end(memory_end, end, has_no_zeros),
-        subject.field("p_memsz"),
+        indexed.field("p_memsz"),
         format_args!("an end at {memory_end:#x}, after its last section"),
         Hex(end),
     );
@@ -191,11 +191,11 @@ fn thread_local(segments: &[Segment], sections: &[Section], problems: &mut Probl
             "none",
         );
     };
-    let subject = Subject { index, segment };
+    let indexed = IndexedSegment { index, segment };
     let Some(start) = parts().map(|section| section.address).min() else {
         return problems.require(
             segment.memory_size_bytes == 0,
-            subject.field("p_memsz"),
+            indexed.field("p_memsz"),
             "0 without thread-local sections",
             Hex(segment.memory_size_bytes),
         );
@@ -208,25 +208,25 @@ fn thread_local(segments: &[Segment], sections: &[Section], problems: &mut Probl
     // Some linkers round the size up to the alignment.
     let rounded = if align.is_power_of_two() { in_memory.checked_next_multiple_of(align) } else { None };
     let found = segment.memory_size_bytes;
-    problems.require(segment.address == start, subject.field("p_vaddr"), Hex(start), Hex(segment.address));
+    problems.require(segment.address == start, indexed.field("p_vaddr"), Hex(start), Hex(segment.address));
     problems.require(
         segment.file_size_bytes == in_file,
-        subject.field("p_filesz"),
+        indexed.field("p_filesz"),
         Hex(in_file),
         Hex(segment.file_size_bytes),
     );
     problems.require(
         found == in_memory || Some(found) == rounded,
-        subject.field("p_memsz"),
+        indexed.field("p_memsz"),
         Hex(in_memory),
         Hex(found),
     );
-    problems.require(segment.align == align, subject.field("p_align"), Hex(align), Hex(segment.align));
+    problems.require(segment.align == align, indexed.field("p_align"), Hex(align), Hex(segment.align));
 }
 
 /// Protection of whole sections: a boundary inside of one would leave a part of it writable, or make data read-only.
-fn relro(subject: Subject, sections: &[Section], problems: &mut Problems) {
-    let segment = subject.segment;
+fn relro(indexed: IndexedSegment, sections: &[Section], problems: &mut Problems) {
+    let segment = indexed.segment;
     let (start, end) = (segment.address, segment.end_address());
     if start == end {
         return;
@@ -235,7 +235,7 @@ fn relro(subject: Subject, sections: &[Section], problems: &mut Problems) {
         let (from, to) = (section.address, section.end_address());
         problems.require(
             to <= start || from >= start,
-            subject.field("p_vaddr"),
+            indexed.field("p_vaddr"),
             format_args!("the start of a section"),
             format_args!("{start:#x}, inside of `{}`", section.name),
         );
@@ -243,7 +243,7 @@ fn relro(subject: Subject, sections: &[Section], problems: &mut Problems) {
         let is_data = matches!(section.name.as_str(), ".data" | ".bss");
         problems.require(
             !(is_data && from < end / PAGE_BYTES * PAGE_BYTES && to > start),
-            subject.field("p_memsz"),
+            indexed.field("p_memsz"),
             format_args!("an end before `{}`, which the program writes", section.name),
             Hex(end),
         );
@@ -256,27 +256,27 @@ fn relro(subject: Subject, sections: &[Section], problems: &mut Problems) {
                 || section.end_address() == end
                 || is_table && (section.address..section.end_address()).contains(&end)
         });
-    problems.require(is_end, subject.field("p_memsz"), "an end between sections", Hex(end));
+    problems.require(is_end, indexed.field("p_memsz"), "an end between sections", Hex(end));
     let is_start = sections.iter().any(|section| is_in_memory(section) && section.address == start);
-    problems.require(is_start, subject.field("p_vaddr"), "the start of a section", Hex(start));
+    problems.require(is_start, indexed.field("p_vaddr"), "the start of a section", Hex(start));
 }
 
 /// PT_NOTE begins and ends with note sections.
-fn notes(subject: Subject, sections: &[Section], problems: &mut Problems) {
-    let segment = subject.segment;
+fn notes(indexed: IndexedSegment, sections: &[Section], problems: &mut Problems) {
+    let segment = indexed.segment;
     if segment.memory_size_bytes == 0 {
         return;
     }
     let notes = || sections.iter().filter(|section| section.kind_number == SHT_NOTE);
     problems.require(
         notes().any(|section| section.offset == segment.offset),
-        subject.field("p_offset"),
+        indexed.field("p_offset"),
         "the start of a note section",
         Hex(segment.offset),
     );
     problems.require(
         notes().any(|section| section.offset.saturating_add(section.size_bytes) == segment.end_offset()),
-        subject.field("p_filesz"),
+        indexed.field("p_filesz"),
         "the end of a note section",
         Hex(segment.end_offset()),
     );
@@ -320,7 +320,7 @@ fn named(
             format_args!("{}, {name}", if segment.is_some() { "a segment" } else { "no segment" }),
         );
     };
-    let subject = Subject { index, segment };
+    let indexed = IndexedSegment { index, segment };
     let fields = [
         ("p_offset", section.offset, segment.offset),
         ("p_vaddr", section.address, segment.address),
@@ -329,7 +329,7 @@ fn named(
     for (field, expected, found) in fields {
         problems.require(
             expected == found,
-            subject.field(field),
+            indexed.field(field),
             format_args!("{expected:#x}, as of `{}`", section.name),
             Hex(found),
         );

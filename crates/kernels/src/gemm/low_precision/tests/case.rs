@@ -7,7 +7,7 @@ use super::super::{PackedBf16, PackedInt8, Terms, int8_row_elements};
 use crate::convert::{self, RowScale, quantize_rows, round_rows, split_rows};
 use crate::gemm::tests::case::values;
 use crate::gemm::tests::guarded::Guarded;
-use crate::gemm::{Epilogue, Part};
+use crate::gemm::{Epilogue, LinearPart};
 use crate::isa::Isa;
 use crate::matrix::{Matrix, MatrixMut};
 
@@ -91,7 +91,7 @@ impl Bf16Case {
             Terms::Two => split_rows(Isa::best(), from, to),
         }
         let part =
-            Part { weight: Matrix::new(&weight, columns, inner, inner), bias: Some(&bias), scale: 1.0 };
+            LinearPart { weight: Matrix::new(&weight, columns, inner, inner), bias: Some(&bias), scale: 1.0 };
         let exact = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
         let exact = exact.map(|(row, column)| {
             let pairs = x[row * inner..][..inner].iter().zip(&weight[column * inner..][..inner]);
@@ -186,7 +186,7 @@ impl Int8Case {
             shape,
             x: guarded(bytes.iter().copied()),
             rows: scales,
-            w: PackedInt8::pack(&[Part {
+            w: PackedInt8::pack(&[LinearPart {
                 weight: Matrix::new(&weight, columns, inner, inner),
                 bias: Some(&bias),
                 scale: 1.0,

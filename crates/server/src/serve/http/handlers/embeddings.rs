@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::super::super::text::BodyText;
 use super::super::admitted::{Admitted, Usage};
 use super::super::error::ApiError;
-use super::super::input::{Input, Limits};
+use super::super::input::{Input, InputLimits};
 use super::super::json::parse;
 use super::super::lenient_int::LenientInt;
 use super::super::parts::{VectorParts, append};
@@ -63,7 +63,7 @@ struct Query {
     dimensions: Option<usize>,
 }
 
-fn read(body: &Arc<BodyText>, limits: Limits) -> Result<Query, ApiError> {
+fn read(body: &Arc<BodyText>, limits: InputLimits) -> Result<Query, ApiError> {
     let EmbeddingsRequest { input, model, encoding_format, dimensions, user: _ } = parse(body)?;
     let input = Input::read(body, input, "input", limits)?;
     Ok(Query {

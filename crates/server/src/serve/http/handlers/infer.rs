@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::super::super::text::BodyText;
 use super::super::admitted::{Admitted, Usage};
 use super::super::error::ApiError;
-use super::super::input::{Input, Limits};
+use super::super::input::{Input, InputLimits};
 use super::super::json::{counted, parse};
 use super::super::lenient_int::LenientInt;
 use super::super::parts::{VectorParts, append};
@@ -141,7 +141,7 @@ fn around_embeddings(model: &str, usage: &Usage) -> (Vec<u8>, Vec<u8>) {
     (head, tail)
 }
 
-fn read(body: &Arc<BodyText>, limits: Limits) -> Result<Query, ApiError> {
+fn read(body: &Arc<BodyText>, limits: InputLimits) -> Result<Query, ApiError> {
     let task = parse::<Tagged>(body)?.task;
     let plain = |model, input, param| Query { task, model, input, param, dimensions: None, top_n: None };
     match task {
@@ -173,7 +173,7 @@ fn one_and_many(
     body: &Arc<BodyText>,
     one: Field<'_>,
     many: Field<'_>,
-    limits: Limits,
+    limits: InputLimits,
 ) -> Result<Input, ApiError> {
     let ((one, one_name), (many, many_name)) = (one, many);
     let is_list = is_list_of_inputs(one);

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::Response;
 use serde_json::{Value, json};
 
-use super::super::super::catalog::Entry;
+use super::super::super::catalog::CatalogEntry;
 use super::super::super::state::AppState;
 use super::super::error::ApiError;
 use super::super::json::plain;
@@ -26,6 +26,6 @@ pub async fn get(
     Ok(plain(&describe(&*state.catalog.find(Some(&name))?)))
 }
 
-fn describe(entry: &Entry) -> Value {
+fn describe(entry: &CatalogEntry) -> Value {
     json!({ "id": entry.name(), "object": "model", "created": entry.created(), "owned_by": "inferd" })
 }

@@ -16,7 +16,7 @@ use super::super::super::scheduler;
 use super::super::super::text::{BodyText, Text};
 use super::super::admitted::{Admitted, Usage};
 use super::super::error::ApiError;
-use super::super::input::Limits;
+use super::super::input::InputLimits;
 use super::super::json::parse;
 use super::super::lenient_int::LenientInt;
 use super::super::parts::{RankedParts, append};
@@ -43,7 +43,7 @@ struct Query {
     return_documents: bool,
 }
 
-fn read(body: &Arc<BodyText>, limits: Limits) -> Result<Query, ApiError> {
+fn read(body: &Arc<BodyText>, limits: InputLimits) -> Result<Query, ApiError> {
     let RerankRequest { model, query, documents, top_n, return_documents } = parse(body)?;
     let top_n = top_n.map(|number| number.0 as usize);
     // Rejects an invalid `top_n` before the computation.

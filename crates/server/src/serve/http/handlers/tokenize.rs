@@ -12,7 +12,7 @@ use super::super::super::scheduler;
 use super::super::super::text::BodyText;
 use super::super::admitted::Admitted;
 use super::super::error::ApiError;
-use super::super::input::{Input, Limits};
+use super::super::input::{Input, InputLimits};
 use super::super::json::parse;
 use super::super::parts::TokenParts;
 use super::super::stream::respond;
@@ -28,7 +28,7 @@ struct TokenizeRequest<'a> {
 
 /// The handler.
 pub async fn tokenize(admitted: Admitted) -> Result<Response<Body>, ApiError> {
-    let read = |body: &Arc<BodyText>, limits: Limits| {
+    let read = |body: &Arc<BodyText>, limits: InputLimits| {
         let TokenizeRequest { inputs, model, add_special_tokens } = parse(body)?;
         let Input::Texts(texts) = Input::read(body, inputs, "inputs", limits)? else {
             return Err(ApiError::json("`inputs`: expected a string or a list of strings").at("inputs"));

@@ -6,21 +6,21 @@ use super::super::super::super::model::Shape;
 
 /// All schemas by name. Without a shape, limits of the models are left out.
 pub fn all(models: &[&str], shape: Option<Shape>, inputs_max: usize, token_ids: bool) -> Value {
-    let limits = Limits { shape, inputs_max, token_ids };
+    let limits = SchemaLimits { shape, inputs_max, token_ids };
     let mut all = Map::new();
     requests(&mut all, models, &limits);
     responses(&mut all);
     Value::Object(all)
 }
 
-struct Limits {
+struct SchemaLimits {
     shape: Option<Shape>,
     inputs_max: usize,
     /// Whether inputs can be token ids.
     token_ids: bool,
 }
 
-impl Limits {
+impl SchemaLimits {
     fn dimensions(&self) -> Value {
         let mut schema = json!({ "type": "integer", "minimum": 1 });
         if let Some(shape) = self.shape {
@@ -43,7 +43,7 @@ impl Limits {
     }
 }
 
-fn requests(all: &mut Map<String, Value>, models: &[&str], limits: &Limits) {
+fn requests(all: &mut Map<String, Value>, models: &[&str], limits: &SchemaLimits) {
     let model = match models {
         // The name of a single model may be omitted.
         [_] => {

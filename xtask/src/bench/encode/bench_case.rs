@@ -79,19 +79,19 @@ impl Route {
 
 /// A row of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Subject {
+pub struct BenchCase {
     pub program: Program,
     pub precision: Precision,
     pub route: Route,
 }
 
-impl Subject {
+impl BenchCase {
     pub fn peer(program: Program, precision: Precision) -> Self {
         Self { program, precision, route: Route::InProcess }
     }
 }
 
-impl fmt::Display for Subject {
+impl fmt::Display for BenchCase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.program.name(), self.precision.name())?;
         if self.route == Route::Http { f.write_str(" over HTTP") } else { Ok(()) }

@@ -34,12 +34,12 @@ impl ForwardStage {
 
 /// Accumulated time per stage.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct StageTimes {
+pub(crate) struct ForwardTimes {
     by_stage: [Duration; ForwardStage::ALL.len()],
 }
 
-impl StageTimes {
-    pub fn add(&mut self, other: &StageTimes) {
+impl ForwardTimes {
+    pub fn add(&mut self, other: &ForwardTimes) {
         self.by_stage.iter_mut().zip(other.by_stage).for_each(|(sum, time)| *sum += time);
     }
 
@@ -53,7 +53,7 @@ impl StageTimes {
 #[derive(Default)]
 pub(super) struct StageClock {
     last: Option<Instant>,
-    times: StageTimes,
+    times: ForwardTimes,
 }
 
 impl StageClock {
@@ -70,7 +70,7 @@ impl StageClock {
     }
 
     /// Returns and resets the accumulated times.
-    pub fn take(&mut self) -> StageTimes {
+    pub fn take(&mut self) -> ForwardTimes {
         std::mem::take(&mut self.times)
     }
 }

@@ -1,4 +1,4 @@
-//! What the program headers of this process tell: the build-id and the range of its code.
+//! Facts from the program headers of this process: the build-id and the range of its code.
 
 use core::ops::Range;
 use std::sync::OnceLock;
@@ -7,18 +7,18 @@ use std::sync::OnceLock;
 const BUILD_ID_BYTES_MAX: usize = 32;
 const NT_GNU_BUILD_ID: u32 = 3;
 
-/// Facts of the running program.
-pub struct Image {
+/// Facts of the ELF image in memory, from the program headers of the running program.
+pub struct ElfImage {
     build_id: [u8; BUILD_ID_BYTES_MAX],
     build_id_bytes: usize,
     /// Addresses of the code.
     pub code: Range<usize>,
 }
 
-static OWN: OnceLock<Image> = OnceLock::new();
+static OWN: OnceLock<ElfImage> = OnceLock::new();
 
 /// The facts, once [`read_own`] has read them.
-pub fn own() -> Option<&'static Image> {
+pub fn own() -> Option<&'static ElfImage> {
     OWN.get()
 }
 
@@ -35,10 +35,10 @@ pub fn read_own() {
     // SAFETY: the kernel, or the loader of a packed file, passes the address and the number of the program headers, which
     // are mapped as long as the process runs.
     let headers = unsafe { core::slice::from_raw_parts(first, count as usize) };
-    let _ = OWN.set(Image::of(headers));
+    let _ = OWN.set(ElfImage::of(headers));
 }
 
-impl Image {
+impl ElfImage {
     /// The program has a fixed position, which the gate requires: addresses of headers are addresses of memory.
     fn of(headers: &[libc::Elf64_Phdr]) -> Self {
         let mut image = Self { build_id: [0; BUILD_ID_BYTES_MAX], build_id_bytes: 0, code: 0..0 };
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn reads_a_note_and_rejects_a_cut_one() {
-        let mut image = Image { build_id: [0; BUILD_ID_BYTES_MAX], build_id_bytes: 0, code: 0..0 };
+        let mut image = ElfImage { build_id: [0; BUILD_ID_BYTES_MAX], build_id_bytes: 0, code: 0..0 };
         let note = b"\x04\0\0\0\x03\0\0\0\x03\0\0\0GNU\0\xab\xcd\xef";
         image.set_build_id(&note[..18]);
         assert!(image.build_id().is_empty());

@@ -13,7 +13,7 @@ const READER: &str = "reader";
 /// Larger originals are not unpacked.
 const UNPACKED_BYTES_MAX: u64 = 1 << 30;
 
-pub struct Subject {
+pub struct TestProgram {
     /// In tables.
     pub name: String,
     pub path: PathBuf,

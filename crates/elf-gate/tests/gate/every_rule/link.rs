@@ -1,0 +1,71 @@
+//! What the linker decides: the kind of file, its libraries and relocations.
+
+use super::{CANNOT_TELL, LINKED, PASS, Table, VIOLATION};
+use crate::fixtures::{edited, fixture};
+
+pub(super) fn check(table: &mut Table) {
+    let f = fixture;
+    let kind = |wanted: &str| format!("kinds = [\"{wanted}\"]");
+    let files = [
+        ("linked", "static-executable"),
+        ("static-pie", "static-pie"),
+        ("dynamic", "pie"),
+        ("rules/hardened", "pie"),
+        ("rules/liblibrary.so", "shared-object"),
+        ("object.o", "relocatable"),
+        ("stripped.debug", "debug-file"),
+    ];
+    for (name, form) in files {
+        table.check("kind", LINKED, &kind(form), &f(name), PASS, form);
+        let other = if form == "static-pie" { "pie" } else { "static-pie" };
+        table.check("kind", LINKED, &kind(other), &f(name), VIOLATION, form);
+    }
+    // Only the flag distinguishes a static-PIE from an executable library.
+    let undecided = edited("static-pie", |bytes| {
+        let flags = 0x6fff_fffb_u64.to_le_bytes();
+        let at = bytes.windows(8).position(|window| window == flags).unwrap();
+        bytes[at..at + 16].fill(0);
+        bytes[at..at + 8].copy_from_slice(&0x6fff_fef0_u64.to_le_bytes());
+    });
+    table.check("kind", LINKED, &kind("static-pie"), &undecided, CANNOT_TELL, "neither DF_1_PIE");
+
+    let rule = "no-rpath";
+    table.check(rule, LINKED, "no_rpath = true", &f("rules/hardened"), PASS, "none");
+    table.check(rule, LINKED, "no_rpath = true", &f("rules/careless"), VIOLATION, "DT_RUNPATH `/tmp/lib`");
+    let origin = "no_rpath = true\nrpaths_allowed = [\"$ORIGIN/*\"]";
+    table.check(rule, LINKED, origin, &f("rules/careless"), VIOLATION, "DT_RUNPATH `/tmp/lib`");
+    let both = "no_rpath = true\nrpaths_allowed = [\"$ORIGIN/*\", \"/tmp/lib\"]";
+    table.check(rule, LINKED, both, &f("rules/careless"), PASS, "none");
+
+    let rule = "no-text-relocations";
+    table.check(rule, LINKED, "no_text_relocations = true", &f("rules/liblibrary.so"), PASS, "none");
+    table.check(
+        rule,
+        LINKED,
+        "no_text_relocations = true",
+        &f("rules/libtextrel.so"),
+        VIOLATION,
+        "DT_TEXTREL",
+    );
+
+    table.check("relro", LINKED, r#"relro = "full""#, &f("rules/hardened"), PASS, "full");
+    table.check("relro", LINKED, r#"relro = "full""#, &f("rules/careless"), VIOLATION, "lazy binding");
+    table.check("relro", LINKED, r#"relro = "partial""#, &f("rules/careless"), PASS, "partial");
+    table.check("relro", LINKED, r#"relro = "partial""#, &f("rules/liblibrary.so"), VIOLATION, "none");
+
+    let rule = "needed-allowed";
+    table.check(rule, LINKED, r#"needed_allowed = ["libc.so.*"]"#, &f("rules/hardened"), PASS, "none");
+    table.check(
+        rule,
+        LINKED,
+        r#"needed_allowed = ["libm.so.6"]"#,
+        &f("rules/hardened"),
+        VIOLATION,
+        "libc.so.6",
+    );
+
+    let rule = "glibc-version";
+    table.check(rule, LINKED, r#"glibc_max = "2.17""#, &f("rules/hardened"), PASS, "none");
+    table.check(rule, LINKED, r#"glibc_max = "2.17""#, &f("rules/careless"), VIOLATION, "GLIBC_2.34");
+    table.check(rule, LINKED, r#"glibc_max = "2.34""#, &f("rules/careless"), PASS, "none");
+}

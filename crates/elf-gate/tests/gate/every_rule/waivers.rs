@@ -1,0 +1,28 @@
+//! Exceptions of a policy.
+
+use elf_gate::Evidence;
+
+use super::{CANNOT_TELL, PASS, STRIPPED, Table, VIOLATION};
+use crate::fixtures::fixture;
+
+pub(super) fn check(table: &mut Table) {
+    let today = Evidence { today: Some("2026-06-01".parse().unwrap()), ..Evidence::default() };
+    let policy = |until: &str| {
+        format!(
+            "local_paths = [\"/home/\"]\nwaivers = [{{ rule = \"no-local-paths\", reason = \"a test\", until = \"{until}\" }}]"
+        )
+    };
+    let (careless, hardened) = (fixture("rules/careless"), fixture("rules/hardened"));
+    table.check_with("waivers", STRIPPED, &policy("2026-06-01"), &careless, &today, PASS, "1 in force");
+    table.check_with(
+        "waivers",
+        STRIPPED,
+        &policy("2026-05-31"),
+        &careless,
+        &today,
+        VIOLATION,
+        "expired on 2026-05-31",
+    );
+    table.check_with("waivers", STRIPPED, &policy("2026-06-01"), &hardened, &today, VIOLATION, "is not used");
+    table.check("waivers", STRIPPED, &policy("2026-06-01"), &careless, CANNOT_TELL, "without a date");
+}
