@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use engine::{Cancel, ComputeTeam, Embedder};
+use engine::{Cancel, ComputeTeam, Embedder, GemmBackend};
 use libfuzzer_sys::fuzz_target;
 
 const WEIGHTS: &[u8] = include_bytes!("../../../fixtures/models/tiny-bert/model.safetensors");
@@ -25,6 +25,7 @@ const FILES: [(&str, &[u8]); 6] = [
 
 /// On a memory file system if there is one, because every input is written to a file.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+    #[expect(clippy::disallowed_methods, reason = "a fuzz target has no Plan")]
     let base =
         Some(Path::new("/dev/shm")).filter(|path| path.is_dir()).map_or_else(std::env::temp_dir, Into::into);
     let folder = base.join(format!("fuzz-model-{}", std::process::id()));
@@ -51,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
         _ => bytes,
     };
     std::fs::write(&path, written).expect("the file is writable");
-    match Embedder::open_with_team(&FOLDER, &TEAM) {
+    match Embedder::open_with_team(&FOLDER, GemmBackend::default(), &TEAM) {
         Ok(embedder) => {
             let texts = ["Hello, world \u{e9}\u{4e16}", "", &"a ".repeat(600)];
             if let Ok(ids) = embedder.tokenize(&texts, &Cancel::default()) {
