@@ -129,8 +129,10 @@ mod tests {
     }
 
     extern "C" fn append(text: *const std::ffi::c_char, arg: *mut c_void) {
-        // SAFETY: mimalloc passes a string with an end, and the pointer of `options`.
-        let (text, all) = unsafe { (std::ffi::CStr::from_ptr(text), &mut *arg.cast::<String>()) };
+        // SAFETY: mimalloc passes a string with an end.
+        let text = unsafe { std::ffi::CStr::from_ptr(text) };
+        // SAFETY: the pointer that `options` passes, to a string without another reference during the call.
+        let all = unsafe { &mut *arg.cast::<String>() };
         all.push_str(&text.to_string_lossy());
     }
 
