@@ -75,8 +75,8 @@ mod tests {
     fn proposes_the_nearest_code_of_any_program() {
         let message =
             |name| diag::render::human(&[explain(name).unwrap_err()], diag::render::Style::default());
-        insta::assert_snapshot!(message("model-file-mising"), @r"
-        error[unknown-code]: no code or rule has the name `model-file-mising`
+        insta::assert_snapshot!(message("model-files-missing"), @r"
+        error[unknown-code]: no code or rule has the name `model-files-missing`
           expected: the code in the brackets of a message, or the name of a rule
         hint: did you mean `model-file-missing`? `cargo xtask explain` lists all of them
         ");

@@ -232,11 +232,12 @@ fn cargo(context: &BuildContext, arguments: &[&str]) -> Command {
 /// Entries of deny.toml that one workspace does not need may be needed by another one; `licenses` of the main workspace still
 /// rejects a license in the list that no crate of it has.
 fn dependencies(context: &BuildContext, manifest: &str, checks: &[&str]) -> anyhow::Result<Status> {
-    let mut deny = tool(context, Tool::Deny, &["--manifest-path", manifest, "--locked", "--workspace"])?;
+    let mut deny = tool(context, Tool::Deny, &["--manifest-path", manifest, "--config", "deny.toml"])?;
+    deny.args(["--locked", "--workspace"]);
     if context.offline {
         deny.arg("--offline");
     }
-    deny.args(["check", "--config", "deny.toml", "--hide-inclusion-graph"]);
+    deny.args(["check", "--hide-inclusion-graph"]);
     deny.args(["--allow", "license-exception-not-encountered"]);
     if manifest != "Cargo.toml" {
         deny.args(["--allow", "license-not-encountered"]);

@@ -100,10 +100,10 @@ fn explain_prints_a_code_and_rejects_an_unknown_one() {
     let ran = run(inferd().args(["explain", "no-model"]));
     assert_eq!(ran.code, Some(0));
     assert!(ran.stdout.starts_with("no-model: no model is configured\n"), "{}", ran.stdout);
-    let ran = run(inferd().args(["explain", "no-modell"]));
+    let ran = run(inferd().args(["explain", "no-models"]));
     assert_eq!(ran.code, Some(2));
     insta::assert_snapshot!(ran.stderr, @r"
-    error[unknown-code]: no code or rule has the name `no-modell`
+    error[unknown-code]: no code or rule has the name `no-models`
       expected: the code in the brackets of a message, or the name of a rule
     hint: did you mean `no-model`? `inferd explain` lists all of them
     ");

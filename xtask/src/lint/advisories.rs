@@ -35,8 +35,8 @@ fn check_workspace(
     required: bool,
     failed_fetch: Option<&str>,
 ) -> anyhow::Result<Status> {
-    let mut deny = tool(context, Tool::Deny, &["--manifest-path", manifest, "--locked", "--offline"])?;
-    deny.args(["--workspace", "check", "--config", "deny.toml", "advisories"]);
+    let mut deny = tool(context, Tool::Deny, &["--manifest-path", manifest, "--config", "deny.toml"])?;
+    deny.args(["--locked", "--offline", "--workspace", "check", "advisories"]);
     let output = context.runner.output(Task::new(format!("check the advisories of {manifest}"), deny))?;
     let text = [output.stderr, output.stdout].concat();
     let text = String::from_utf8_lossy(&text);
