@@ -17,7 +17,7 @@ pub(super) fn check(table: &mut Table) {
     table.check(
         rule,
         STRIPPED,
-        r#"local_paths = ["/nobody/looked/"]"#,
+        r#"local_paths = ["/another/folder/"]"#,
         &f("linked"),
         CANNOT_TELL,
         "not searched for",
