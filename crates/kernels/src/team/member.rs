@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use super::slot::Slot;
+use super::slot::Place;
 
 /// A member of the team in one region. Exists only during the call of `work`, on the thread of the member.
 ///
@@ -21,36 +21,38 @@ use super::slot::Slot;
 /// team.run(|member| send_to_another_thread(member));
 /// ```
 pub struct Member<'a> {
-    slot: &'a Slot,
-    index: usize,
-    count: usize,
+    place: Place<'a>,
     /// The last barrier at which this member arrived. A `Cell`, so a member cannot be shared between threads.
     epoch: Cell<u64>,
 }
 
 impl<'a> Member<'a> {
-    pub(super) fn new(slot: &'a Slot, index: usize, count: usize) -> Member<'a> {
-        Member { slot, index, count, epoch: Cell::new(slot.first_epoch()) }
+    /// Calls `work`, which must not unwind, with the member at this place. The member then leaves the barriers of the region.
+    pub(super) fn take_part(place: Place<'a>, work: impl FnOnce(&Member<'a>)) {
+        let member = Member { place, epoch: Cell::new(place.slot.first_epoch()) };
+        work(&member);
+        place.slot.lower_reachable_epoch(member.epoch.get(), place.count);
     }
 
     /// Number of this member, from 0; the caller of the region is member 0. No two threads have the same number at the same
     /// time, also in different regions of a team.
     pub fn index(&self) -> usize {
-        self.index
+        self.place.index
     }
 
     /// Number of members of this region.
     pub fn count(&self) -> usize {
-        self.count
+        self.place.count
     }
 
     /// This member's share of `items` items. The shares of all members are disjoint, cover all items and differ by one item
     /// at most. They depend on nothing but the numbers, so a member that reads the same weights in each call finds them in
     /// its cache.
     pub fn share(&self, items: usize) -> Range<usize> {
-        let (length, longer) = (items / self.count, items % self.count);
-        let start = self.index * length + self.index.min(longer);
-        start..start + length + usize::from(self.index < longer)
+        let Place { index, count, .. } = self.place;
+        let (length, longer) = (items / count, items % count);
+        let start = index * length + index.min(longer);
+        start..start + length + usize::from(index < longer)
     }
 
     /// Waits until all members have arrived. What each member did before is visible to all of them afterwards.
@@ -58,12 +60,13 @@ impl<'a> Member<'a> {
     /// Fails for all members alike when one of them has left the region, by a panic or a return, without having arrived.
     /// All later barriers of the region then fail, too.
     pub fn barrier(&self) -> Result<(), Broken> {
+        let Place { slot, index, count } = self.place;
         let epoch = self.epoch.get() + 1;
-        if !self.slot.is_reachable(epoch) {
+        if !slot.is_reachable(epoch) {
             return Err(Broken);
         }
         self.epoch.set(epoch);
-        if self.slot.barrier(self.index, self.count, epoch) { Ok(()) } else { Err(Broken) }
+        if slot.barrier(index, count, epoch) { Ok(()) } else { Err(Broken) }
     }
 
     /// A barrier after which all members have the same answer: that of `decide` on member 0, which alone calls it.
@@ -71,8 +74,8 @@ impl<'a> Member<'a> {
     /// For a decision from a changing input, such as a cancellation flag: if each member read the flag, some could leave
     /// while others continue to the next barrier.
     pub fn agree(&self, decide: impl FnOnce() -> bool) -> Result<bool, Broken> {
-        let decision = self.slot.decision(self.epoch.get() + 1);
-        if self.index == 0 {
+        let decision = self.place.slot.decision(self.epoch.get() + 1);
+        if self.place.index == 0 {
             decision.store(decide(), Ordering::Relaxed);
         }
         // Relaxed: the barrier orders the accesses. The value is overwritten two barriers later at the earliest: after a
@@ -80,16 +83,11 @@ impl<'a> Member<'a> {
         self.barrier()?;
         Ok(decision.load(Ordering::Relaxed))
     }
-
-    /// Leaves the region as far as barriers are concerned.
-    pub(super) fn leave_barriers(&self) {
-        self.slot.lower_reachable_epoch(self.epoch.get(), self.count);
-    }
 }
 
 impl fmt::Debug for Member<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Member").field("index", &self.index).field("count", &self.count).finish()
+        f.debug_struct("Member").field("index", &self.index()).field("count", &self.count()).finish()
     }
 }
 

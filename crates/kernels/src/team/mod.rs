@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `event_count` | how long a waiting thread spins, and how it sleeps |
 //! | `shared` | the order of regions and of their callers |
-//! | `slot` | how a region is announced, synchronized and ended |
+//! | `slot` | how a region is announced, synchronized and ended; where a member takes part |
 //! | `member` | what the closure can do |
 //! | `panicked` | what is left of a panic |
 //! | `units` | dynamic division of work |
@@ -41,7 +41,7 @@ pub use self::panicked::MemberPanicked;
 pub use self::units::Units;
 
 use self::shared::Shared;
-use self::slot::{MEMBERS_MAX, Region};
+use self::slot::{MEMBERS_MAX, Place, Region};
 use self::threads::Threads;
 
 /// Size and threads of a [`Team`].
@@ -154,6 +154,7 @@ impl Team {
             // The caller drops the payload of a panic, because that can panic again.
             *outcomes[member.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         };
+        let work = |place: Place<'_>| Member::take_part(place, work);
         self.shared().run_region(members, &Region { work: &work }, is_done);
         // Only a caller that took no part has no outcome.
         let outcomes = outcomes

@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::event_count::EventCount;
-use super::member::Member;
-use super::slot::{Region, Slot};
+use super::slot::{Place, Region, Slot};
 
 /// What the threads and the callers of a team share.
 pub(super) struct Shared {
@@ -86,11 +85,11 @@ impl Shared {
             true => Some(true),
             false => is_done().then_some(false),
         });
-        let member = Member::new(slot, 0, members);
         if takes_part {
-            (region.work)(&member);
+            (region.work)(Place { slot, index: 0, count: members });
+        } else {
+            slot.lower_reachable_epoch(slot.first_epoch(), members);
         }
-        member.leave_barriers();
         slot.end_turn(number);
         EventCount::notify_each(self.slots.iter().map(Slot::caller_event));
         slot.wait_for_others(members, number);

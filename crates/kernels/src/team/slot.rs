@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use super::event_count::EventCount;
-use super::member::Member;
 
 /// Rounds of a barrier of [`MEMBERS_MAX`] members.
 const ROUNDS: usize = 10;
@@ -14,8 +13,18 @@ const MEMBERS_BITS: u32 = 16;
 
 /// The work of one region. It is on the stack of the caller; other members reach it until they leave the region.
 pub(super) struct Region<'a> {
-    /// Does not unwind.
-    pub work: &'a (dyn Fn(&Member<'_>) + Sync),
+    /// The part of one member. Does not unwind, and leaves the barriers of the region ([`Slot::lower_reachable_epoch`]).
+    pub work: &'a (dyn Fn(Place<'_>) + Sync),
+}
+
+/// Where a member takes part in a region.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub slot: &'a Slot,
+    /// Number of the member.
+    pub index: usize,
+    /// Number of members of the region.
+    pub count: usize,
 }
 
 /// Announces regions to the members. Each slot serves one region after the other; a team has several, so that a member that

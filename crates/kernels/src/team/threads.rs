@@ -8,8 +8,8 @@ use std::thread::{Builder, JoinHandle};
 
 use super::TeamConfig;
 use super::event_count::EventCount;
-use super::member::Member;
 use super::shared::{FIRST_REGION, SLOTS, Shared};
+use super::slot::Place;
 
 /// The threads of a team. They end when this is dropped.
 pub(super) struct Threads {
@@ -123,9 +123,7 @@ impl State {
         if member < announced.members {
             // SAFETY: `run_region` keeps the region alive until this member calls `leave`.
             let region = unsafe { &*slot.region() };
-            let seen = Member::new(slot, member, announced.members);
-            (region.work)(&seen);
-            seen.leave_barriers();
+            (region.work)(Place { slot, index: member, count: announced.members });
             slot.leave(member, number);
         }
         number + 1
