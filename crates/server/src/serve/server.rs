@@ -37,7 +37,7 @@ const HTTP_THREADS_MAX: usize = 2;
 /// Connections of all `--admin-listen` addresses together.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// A running server. `drain` and `reload` implement the rest of its methods and use the fields.
+/// A running server. `drain` and `reload` implement the rest of its methods; they and `run` use the fields.
 pub struct Server {
     /// The first field: it ends before the threads that it wakes.
     _purger: Purger,
