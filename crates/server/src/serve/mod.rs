@@ -15,6 +15,7 @@
 //! that tests run a server with their own models in their own process.
 
 mod admission;
+mod allowed_host;
 mod api_keys;
 mod backends;
 pub(crate) mod catalog;
@@ -49,10 +50,10 @@ mod trusted_proxy;
 mod write_timeout;
 
 pub use admission::AdmissionLimits;
+pub use allowed_host::AllowedHost;
 pub use backends::{Backends, Described, dtype_name};
 pub use catalog::Loader;
 pub use drain::DrainOutcome;
-pub use http::AllowedHost;
 pub use listen::Listen;
 pub use model::{Model, Shape};
 pub use options::{ConnectionLimits, OptionSources, Options, RequestLimits};

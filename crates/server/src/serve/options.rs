@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::admission::AdmissionLimits;
+use super::allowed_host::AllowedHost;
 use super::backends::Backends;
-use super::http::AllowedHost;
 use super::listen::Listen;
 use super::scheduler::BatchSettings;
 use super::trusted_proxy::TrustedProxy;

@@ -28,5 +28,5 @@ mod vectors;
 
 pub use connection::Connection;
 pub use echo::cut;
-pub use host::{AllowedHost, HostPolicy};
+pub use host::HostPolicy;
 pub use router::{admin_router, probe_router, router};
