@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::purge::PurgeRequest;
+use super::purge_request::PurgeRequest;
 use crate::memory::memory_max::MemoryBound;
 use crate::memory::resident::ResidentReader;
 

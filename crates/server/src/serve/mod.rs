@@ -33,6 +33,7 @@ mod metrics;
 mod model;
 pub(crate) mod options;
 mod purge;
+mod purge_request;
 mod queue;
 mod reload;
 mod run;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use engine::ComputeTeam;
 use tokio::runtime::Handle;
 
+use super::purge_request::{PurgeRequest, Signal};
 use super::state::AppState;
 use crate::compute_thread;
 use crate::memory::collect::{self, Depth};
@@ -34,48 +35,6 @@ const MEETING_TIME_MAX: Duration = Duration::from_millis(20);
 /// An idle server collects again when it has grown by this much, or when this many connections have closed.
 const IDLE_GROWTH_BYTES: u64 = 4 << 20;
 const CLOSED_CONNECTIONS: i64 = 16;
-
-/// Requests a collection by the thread.
-#[derive(Clone, Default)]
-pub struct PurgeRequest(Arc<(Mutex<Signal>, Condvar)>);
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Signal {
-    #[default]
-    None,
-    AtLimit,
-    Stop,
-}
-
-impl PurgeRequest {
-    /// Memory is at its limit: returns it without waiting for the end of the work.
-    pub fn at_limit(&self) {
-        self.send(Signal::AtLimit);
-    }
-
-    fn send(&self, signal: Signal) {
-        let (state, changed) = &*self.0;
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state != Signal::Stop {
-            *state = signal;
-        }
-        drop(state);
-        changed.notify_all();
-    }
-
-    /// Waits for a signal, for at most `time`. `Stop` stays.
-    fn wait(&self, time: Duration) -> Signal {
-        let (state, changed) = &*self.0;
-        let state = state.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = changed.wait_timeout_while(state, time, |signal| *signal == Signal::None);
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        let signal = *state;
-        if signal != Signal::Stop {
-            *state = Signal::None;
-        }
-        signal
-    }
-}
 
 /// The thread; dropping it ends it.
 pub struct Purger {

@@ -78,7 +78,7 @@ fn draining_rejects_requests() {
 
 #[test]
 fn an_admitted_request_that_grows_is_rejected_at_the_bound_on_memory() {
-    use super::super::purge::PurgeRequest;
+    use super::super::purge_request::PurgeRequest;
     use crate::memory::memory_max::MemoryBound;
 
     let admission = Admission::new(AdmissionLimits { requests_max: 4, bytes_max: 1 << 40 });
