@@ -17,9 +17,6 @@ use super::report::Status;
 /// Names of the modules from the root of the crate, which has none.
 type ModulePath = Vec<String>;
 
-/// Cycles that exist, with the crate's file and one of its modules. An entry without a cycle is a violation too.
-const KNOWN: [(&str, &str); 1] = [("crates/server/src/lib.rs", "serve::http::error")];
-
 /// Reads `xtask` and every folder of `crates`.
 pub fn check(root: &Path) -> anyhow::Result<Status> {
     let mut folders = vec![PathBuf::from("xtask")];
@@ -27,7 +24,6 @@ pub fn check(root: &Path) -> anyhow::Result<Status> {
         folders.push(Path::new("crates").join(folder?.file_name()));
     }
     folders.sort();
-    let mut known: BTreeSet<(&str, &str)> = KNOWN.into();
     let mut status = Status::Pass;
     for file in folders.iter().flat_map(|folder| ["src/lib.rs", "src/main.rs"].map(|file| folder.join(file)))
     {
@@ -36,23 +32,12 @@ pub fn check(root: &Path) -> anyhow::Result<Status> {
         }
         for cycle in Modules::read(&root.join(&file))?.cycles() {
             let names: BTreeSet<&str> = cycle.iter().flat_map(|(a, b)| [a.as_str(), b.as_str()]).collect();
-            let entry = |(of, name): &&(&str, &str)| file == Path::new(of) && names.contains(name);
-            if let Some(entry) = known.iter().find(entry).copied() {
-                known.remove(&entry);
-                continue;
-            }
             status = Status::Violated;
             eprintln!("{}: {} modules import each other:", file.display(), names.len());
             for (importer, imported) in cycle {
                 eprintln!("    {importer} imports {imported}");
             }
         }
-    }
-    for (file, name) in known {
-        status = Status::Violated;
-        eprintln!(
-            "{file}: `{name}` is in no cycle any more: remove its entry in xtask/src/lint/module_cycles"
-        );
     }
     Ok(status)
 }
@@ -262,13 +247,18 @@ fn paths(tokens: &[Token], submodules: &BTreeSet<String>) -> Vec<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn cycles(files: &[(&str, &str)]) -> Vec<String> {
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
             let file = folder.path().join(name);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, text).unwrap();
         }
+        folder
+    }
+
+    fn cycles(files: &[(&str, &str)]) -> Vec<String> {
+        let folder = tree(files);
         let cycles = Modules::read(&folder.path().join("lib.rs")).unwrap().cycles();
         let text = |cycle: &Vec<(String, String)>| {
             cycle.iter().map(|(a, b)| format!("{a} -> {b}")).collect::<Vec<_>>().join(", ")
@@ -323,7 +313,20 @@ mod tests {
     }
 
     #[test]
-    fn the_workspace_has_the_known_cycles_only() {
+    fn one_crate_with_a_cycle_is_a_violation() {
+        let a = ("crates/one/src/a.rs", "use super::b::B; pub struct A;");
+        let root = ("crates/one/src/lib.rs", "mod a; mod b;");
+        let rest = [("crates/two/src/lib.rs", ""), ("xtask/src/main.rs", "")];
+        let status = |b: &'static str| {
+            let files = [root, a, ("crates/one/src/b.rs", b), rest[0], rest[1]];
+            check(tree(&files).path()).unwrap()
+        };
+        assert!(matches!(status("pub struct B;"), Status::Pass));
+        assert!(matches!(status("use super::a::A; pub struct B;"), Status::Violated));
+    }
+
+    #[test]
+    fn the_workspace_has_no_cycles() {
         assert!(matches!(check(&crate::setup::workspace_root()).unwrap(), Status::Pass));
     }
 }
