@@ -27,11 +27,16 @@ pub struct Member<'a> {
 }
 
 impl<'a> Member<'a> {
-    /// Calls `work`, which must not unwind, with the member at this place. The member then leaves the barriers of the region.
-    pub(super) fn take_part(place: Place<'a>, work: impl FnOnce(&Member<'a>)) {
-        let member = Member { place, epoch: Cell::new(place.slot.first_epoch()) };
-        work(&member);
-        place.slot.lower_reachable_epoch(member.epoch.get(), place.count);
+    /// The member that takes part at this place.
+    #[inline]
+    pub(super) fn new(place: Place<'a>) -> Member<'a> {
+        Member { place, epoch: Cell::new(place.slot.first_epoch()) }
+    }
+
+    /// The epoch of the last barrier at which this member arrived.
+    #[inline]
+    pub(super) fn last_epoch(&self) -> u64 {
+        self.epoch.get()
     }
 
     /// Number of this member, from 0; the caller of the region is member 0. No two threads have the same number at the same

@@ -146,15 +146,16 @@ impl Team {
         let members = members.clamp(1, self.members());
         let outcomes: Vec<Mutex<Option<thread::Result<R>>>> =
             (0..members).map(|_| Mutex::new(None)).collect();
-        let work = |member: &Member<'_>| {
+        let work = |place: Place<'_>| {
+            let member = Member::new(place);
             IS_IN_REGION.set(true);
             // The closure is not used after a panic, and its results are dropped.
-            let outcome = catch_unwind(AssertUnwindSafe(|| work(member)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| work(&member)));
             IS_IN_REGION.set(false);
             // The caller drops the payload of a panic, because that can panic again.
             *outcomes[member.index()].lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            member.last_epoch()
         };
-        let work = |place: Place<'_>| Member::take_part(place, work);
         self.shared().run_region(members, &Region { work: &work }, is_done);
         // Only a caller that took no part has no outcome.
         let outcomes = outcomes

@@ -85,11 +85,11 @@ impl Shared {
             true => Some(true),
             false => is_done().then_some(false),
         });
-        if takes_part {
-            (region.work)(Place { slot, index: 0, count: members });
-        } else {
-            slot.lower_reachable_epoch(slot.first_epoch(), members);
-        }
+        let last_epoch = match takes_part {
+            true => (region.work)(Place { slot, index: 0, count: members }),
+            false => slot.first_epoch(),
+        };
+        slot.lower_reachable_epoch(last_epoch, members);
         slot.end_turn(number);
         EventCount::notify_each(self.slots.iter().map(Slot::caller_event));
         slot.wait_for_others(members, number);

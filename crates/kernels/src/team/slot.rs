@@ -13,8 +13,8 @@ const MEMBERS_BITS: u32 = 16;
 
 /// The work of one region. It is on the stack of the caller; other members reach it until they leave the region.
 pub(super) struct Region<'a> {
-    /// The part of one member. Does not unwind, and leaves the barriers of the region ([`Slot::lower_reachable_epoch`]).
-    pub work: &'a (dyn Fn(Place<'_>) + Sync),
+    /// The part of one member. Returns the epoch of the last barrier at which the member arrived, and does not unwind.
+    pub work: &'a (dyn Fn(Place<'_>) -> u64 + Sync),
 }
 
 /// Where a member takes part in a region.
@@ -128,6 +128,7 @@ impl Slot {
     }
 
     /// The epoch of the members before the first barrier of the region.
+    #[inline]
     pub fn first_epoch(&self) -> u64 {
         self.first_epoch.load(Ordering::Relaxed)
     }

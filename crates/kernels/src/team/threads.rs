@@ -123,7 +123,8 @@ impl State {
         if member < announced.members {
             // SAFETY: `run_region` keeps the region alive until this member calls `leave`.
             let region = unsafe { &*slot.region() };
-            (region.work)(Place { slot, index: member, count: announced.members });
+            let last_epoch = (region.work)(Place { slot, index: member, count: announced.members });
+            slot.lower_reachable_epoch(last_epoch, announced.members);
             slot.leave(member, number);
         }
         number + 1
