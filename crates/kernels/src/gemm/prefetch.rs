@@ -12,6 +12,7 @@ const LINE: usize = 64 / size_of::<f32>();
 #[derive(Clone, Copy)]
 pub(crate) struct Prefetch {
     start: *const f32,
+    /// Floats for each `k`.
     step: usize,
 }
 
@@ -31,14 +32,17 @@ impl Prefetch {
         Prefetch { start: start.wrapping_add(floats * tile / tiles), step: floats / (inner * tiles).max(1) }
     }
 
+    /// Whether one request for each `k` covers all lines.
+    pub fn is_at_most_a_line(self) -> bool {
+        self.step <= LINE
+    }
+
     /// What the first `k` requests.
-    #[cfg(target_arch = "x86_64")]
     pub fn start(self) -> *const u8 {
         self.start.cast()
     }
 
     /// Bytes from the requests of a `k` to those of the `count`-th after it.
-    #[cfg(target_arch = "x86_64")]
     pub fn bytes_of(self, count: usize) -> usize {
         self.step * count * size_of::<f32>()
     }

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::prefetch::Prefetch;
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::{Kernel, LANES, PanelLoop, Simd};
 
 /// Rows of the largest tile of any set.
 pub(crate) const MAX_ROWS: usize = 12;
@@ -68,6 +68,10 @@ pub(crate) fn row_tiles<S: Simd>(rows: usize) -> impl ExactSizeIterator<Item = R
 /// elements of `a`, `b` and `start` can be read, and all 16 columns of `c` read and written.
 #[inline(always)]
 pub(crate) unsafe fn compute<S: Simd>(s: S, rows: usize, vectors: usize, tile: Tile) {
+    // SAFETY: as the caller promises.
+    if unsafe { in_panel_loop(s, rows, vectors, &tile) } {
+        return;
+    }
     if vectors == 1 {
         call_instance::<S, 1, false>(s, rows, tile);
     } else {
@@ -87,6 +91,38 @@ pub(crate) unsafe fn compute_transposed<S: Simd>(s: S, rows: usize, vectors: usi
     } else {
         call_instance::<S, MAX_VECTORS, true>(s, rows, tile);
     }
+}
+
+/// Computes a tile of packed panels in the loop of the set. `false` when it has none for this tile.
+///
+/// # Safety
+///
+/// As for [`compute`].
+#[inline(always)]
+unsafe fn in_panel_loop<S: Simd>(s: S, rows: usize, vectors: usize, tile: &Tile) -> bool {
+    if vectors != self::vectors::<S>() || tile.b_step != LANES || !tile.prefetch.is_at_most_a_line() {
+        return false;
+    }
+    let bytes = |floats: usize| floats * size_of::<f32>();
+    // What is one vector here is two registers of AVX2.
+    let (w_next, half) = if vectors == 1 { (LANES / 2, LANES / 2) } else { (tile.b_next, LANES) };
+    let panel_loop = PanelLoop {
+        x: tile.a.cast(),
+        x_stride: bytes(tile.a_stride),
+        w: tile.b.cast(),
+        w_next: bytes(w_next),
+        groups: tile.inner,
+        start: tile.start.cast(),
+        start_next: bytes(half),
+        start_stride: bytes(tile.start_stride),
+        to: tile.c.cast(),
+        to_stride: bytes(tile.c_stride),
+        add: tile.add,
+        prefetch: tile.prefetch.start(),
+        prefetch_step: tile.prefetch.bytes_of(1),
+    };
+    // SAFETY: as the caller promises.
+    unsafe { s.panel_loop(rows, &panel_loop) }
 }
 
 #[inline(always)]

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 use super::register_arrays::{each, implement_by_registers};
-use super::{Integers, Kernel, LANES, Simd};
+use super::{Integers, Kernel, LANES, Simd, panel_loop};
 
 /// Evidence that the CPU has AVX2 and FMA.
 #[derive(Clone, Copy)]
@@ -40,4 +40,6 @@ implement_by_registers! {
     },
     mul_add |a, b, c| _mm256_fmadd_ps(a, b, c),
     mul_i32 |a, b| _mm256_mullo_epi32(a, b),
+    // SAFETY: as the caller promises; a value of the token exists only when the CPU has the instructions.
+    panel_loop |rows, tile| unsafe { panel_loop::avx2_f32(rows, tile) },
 }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Integers, Kernel, LANES, Simd};
+use super::{Integers, Kernel, LANES, PanelLoop, Simd, panel_loop};
 
 /// Evidence that the CPU has AVX-512 F, VL, BW and DQ.
 #[derive(Clone, Copy)]
@@ -46,6 +46,12 @@ impl Simd for Avx512 {
         }
         // SAFETY: a value of the token exists only when the CPU has the instructions.
         unsafe { run(kernel, self) }
+    }
+
+    #[inline(always)]
+    unsafe fn panel_loop(self, rows: usize, tile: &PanelLoop) -> bool {
+        // SAFETY: as the caller promises; a value of the token exists only when the CPU has the instructions.
+        unsafe { panel_loop::avx512_f32(rows, tile) }
     }
 
     #[inline(always)]

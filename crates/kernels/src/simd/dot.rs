@@ -4,7 +4,7 @@
 //! exact on every set. Sums of bf16 are not bit-equal between all sets: the instruction for them adds the two products of a
 //! group in another order than multiply-adds, and reads denormals as zero.
 
-use super::{Integers, Kernel, Simd};
+use super::{Integers, Kernel, PanelLoop, Simd};
 
 /// Instructions for the dot products of one element type.
 pub(crate) trait Dot: Copy {
@@ -25,6 +25,15 @@ pub(crate) trait Dot: Copy {
     fn simd(self) -> Self::Simd;
     /// Runs a kernel in a function of its own, compiled for these instructions.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
+    /// Computes a tile in a loop of its own. `false` when there is none for this number of rows.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Simd::panel_loop`].
+    #[inline(always)]
+    unsafe fn panel_loop(self, _rows: usize, _tile: &PanelLoop) -> bool {
+        false
+    }
     /// # Safety
     ///
     /// 64 bytes can be read at `from`.

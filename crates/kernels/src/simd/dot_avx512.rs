@@ -3,13 +3,13 @@
 use std::arch::x86_64::{__m512bh, __m512i, _mm512_dpbf16_ps, _mm512_dpbusd_epi32};
 
 use super::dot::sums_of;
-use super::{Avx512, Dot, Integers, Kernel, Simd};
+use super::{Avx512, Dot, Integers, Kernel, PanelLoop, Simd, panel_loop};
 
 /// A token with its dot product, whose operands are one vector each.
 macro_rules! dot_of_groups {
     (
         $(#[$evidence:meta])*
-        $token:ident, features $features:literal, sums $sums:ident,
+        $token:ident, features $features:literal, sums $sums:ident, panels $panel_loop:ident,
         dot |$x:ident, $w:ident, $sum:ident| $dot:expr,
     ) => {
         $(#[$evidence])*
@@ -52,6 +52,12 @@ macro_rules! dot_of_groups {
             }
 
             #[inline(always)]
+            unsafe fn panel_loop(self, rows: usize, tile: &PanelLoop) -> bool {
+                // SAFETY: as the caller promises; a value of the token exists only when the CPU has the instructions.
+                unsafe { panel_loop::$panel_loop(rows, tile) }
+            }
+
+            #[inline(always)]
             unsafe fn load_weights(self, from: *const u8) -> __m512i {
                 // SAFETY: as the caller promises.
                 unsafe { self.0.load_bytes(from) }
@@ -74,13 +80,13 @@ macro_rules! dot_of_groups {
 
 dot_of_groups! {
     /// Evidence that the CPU has AVX-512 VNNI and what [`Avx512`] shows.
-    Avx512Vnni, features "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma", sums i32,
+    Avx512Vnni, features "avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma", sums i32, panels avx512_int8,
     dot |x, w, sum| _mm512_dpbusd_epi32(sum, x, w),
 }
 
 dot_of_groups! {
     /// Evidence that the CPU has AVX-512 BF16 and what [`Avx512`] shows.
-    Avx512Bf16, features "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma", sums f32,
+    Avx512Bf16, features "avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,avx2,fma", sums f32, panels avx512_bf16,
     dot |x, w, sum| _mm512_dpbf16_ps(sum, pairs(x), pairs(w)),
 }
 

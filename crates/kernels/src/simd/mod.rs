@@ -16,6 +16,7 @@ mod dot;
 #[cfg(target_arch = "x86_64")]
 mod dot_avx512;
 mod integers;
+mod panel_loop;
 // Tests compute with it on every architecture.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod portable;
@@ -42,6 +43,7 @@ pub(crate) use portable::Portable as Baseline;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use sse2::Sse2 as Baseline;
 
+pub(crate) use panel_loop::PanelLoop;
 pub(crate) use slices::{load, load_at, store, store_at};
 
 use crate::isa::{Isa, Level};
@@ -58,6 +60,15 @@ pub(crate) trait Simd: Copy {
 
     /// Runs a kernel in a function of its own, compiled for this set. Registers are allocated for it alone.
     fn call<K: Kernel>(self, kernel: K) -> K::Output;
+    /// Computes a tile of f32 in a loop of its own. `false` when the set has none for this number of rows.
+    ///
+    /// # Safety
+    ///
+    /// All vectors of all rows and groups can be read, and written at `tile.to`.
+    #[inline(always)]
+    unsafe fn panel_loop(self, _rows: usize, _tile: &PanelLoop) -> bool {
+        false
+    }
     /// All lanes `value`.
     fn splat(self, value: f32) -> Self::F32;
     /// # Safety

@@ -26,6 +26,7 @@ macro_rules! implement_by_registers {
         call |$simd:ident, $kernel:ident| $call:expr,
         mul_add |$a:ident, $b:ident, $c:ident| $mul_add:expr,
         mul_i32 |$x:ident, $y:ident| $mul_i32:expr,
+        panel_loop |$rows:ident, $tile:ident| $panel_loop:expr,
     ) => {
         /// Registers of a vector.
         const REGISTERS: usize = [$($register),*].len();
@@ -41,6 +42,11 @@ macro_rules! implement_by_registers {
             fn call<K: Kernel>(self, kernel: K) -> K::Output {
                 let ($simd, $kernel) = (self, kernel);
                 $call
+            }
+
+            #[inline(always)]
+            unsafe fn panel_loop(self, $rows: usize, $tile: &super::PanelLoop) -> bool {
+                $panel_loop
             }
 
             #[inline(always)]

@@ -37,4 +37,5 @@ implement_by_registers! {
         let (even, odd) = (_mm_shuffle_epi32::<0b1000>(even), _mm_shuffle_epi32::<0b1000>(odd));
         _mm_unpacklo_epi32(even, odd)
     },
+    panel_loop |_rows, _tile| false,
 }

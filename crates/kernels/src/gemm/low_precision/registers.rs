@@ -1,7 +1,7 @@
 //! Tiles of sums in registers, by dot products of groups.
 
 use super::tiles::{GROUP_BYTES, Operands, Unit};
-use crate::simd::{Dot, Kernel, LANES, Simd};
+use crate::simd::{Dot, Kernel, LANES, PanelLoop, Simd};
 
 /// The instructions of a set as a unit.
 #[derive(Clone, Copy)]
@@ -24,6 +24,10 @@ impl<D: Dot> Unit for Registers<D> {
 
     #[inline(always)]
     unsafe fn sums(self, rows: usize, operands: Operands<'_>, to: *mut f32, stride: usize) {
+        // SAFETY: as the caller promises.
+        if unsafe { in_panel_loop(self.0, rows, operands, to, stride) } {
+            return;
+        }
         macro_rules! instances {
             ($($rows:literal)*) => {
                 match (rows, D::VECTORS) {
@@ -41,6 +45,41 @@ impl<D: Dot> Unit for Registers<D> {
         }
         instances!(1 2 3 4 5 6 7 8 9 10 11 12);
     }
+}
+
+/// Computes a tile in the loop of the instructions. `false` when they have none for this tile.
+///
+/// # Safety
+///
+/// As for [`Unit::sums`].
+#[inline(always)]
+unsafe fn in_panel_loop<D: Dot>(
+    dot: D,
+    rows: usize,
+    operands: Operands<'_>,
+    to: *mut f32,
+    stride: usize,
+) -> bool {
+    let Operands { x, x_stride, w, w_step, start, start_step, passes, groups, prefetch } = operands;
+    // Several passes are the reference of AMX.
+    let ([pass], 2, true) = (passes, D::VECTORS, prefetch.is_at_most_a_line()) else { return false };
+    let panel_loop = PanelLoop {
+        x: x.wrapping_add(pass.x),
+        x_stride,
+        w: w.wrapping_add(pass.w),
+        w_next: w_step,
+        groups,
+        start,
+        start_next: start_step,
+        start_stride: 0,
+        to: to.cast(),
+        to_stride: stride * size_of::<f32>(),
+        add: false,
+        prefetch: prefetch.start(),
+        prefetch_step: prefetch.bytes_of(1),
+    };
+    // SAFETY: as the caller promises.
+    unsafe { dot.panel_loop(rows, &panel_loop) }
 }
 
 /// The micro-kernel: a tile of a fixed size. Made by [`Registers::sums`] only, which has the promise that the operands are valid.
