@@ -22,7 +22,7 @@ pub struct Args {
     library: LibraryArgs,
     /// The tarball of the other version, or a folder that holds it
     #[arg(long, value_name = "FILE|DIR")]
-    source: PathBuf,
+    from: PathBuf,
     /// The new version for source.toml
     #[arg(long, value_name = "VERSION")]
     to: String,
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> anyhow::Result<Outcome> {
 fn bump(args: &Args) -> anyhow::Result<Outcome> {
     let library = args.library.open()?;
     let staging = tempfile::tempdir()?;
-    let source = std::path::absolute(&args.source).context("resolving the file of `--source`")?;
+    let source = std::path::absolute(&args.from).context("resolving the file of `--from`")?;
     if !source.exists() {
         return Err(Diagnostic::new(
             &crate::codes::VENDOR_ARGUMENT,
