@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::{Diagnostic, Diagnostics, Severity};
+use crate::{Code, Diagnostic, Diagnostics, Severity};
 
 /// Version of the JSON document; raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -47,6 +47,13 @@ pub fn json(diagnostics: &[Diagnostic]) -> String {
     serde_json::to_string_pretty(&document).unwrap_or_else(|error| {
         serde_json::json!({ "schema_version": SCHEMA_VERSION, "diagnostics": [], "error": error.to_string() }).to_string()
     }) + "\n"
+}
+
+/// The explanation of a code as one JSON document, and a newline at the end.
+pub fn explanation_json(code: &Code) -> String {
+    let document =
+        serde_json::json!({ "schema_version": SCHEMA_VERSION, "codes": [code], "diagnostics": [] });
+    format!("{document:#}\n")
 }
 
 impl fmt::Display for Diagnostic {
@@ -161,6 +168,20 @@ mod tests {
         assert_eq!((&first["code"], &first["stage"]), (&"stack-size".into(), &"link".into()));
         assert_eq!(first["location"]["line"], 3);
         assert!(first.get("context").is_none(), "{first}");
+    }
+
+    #[test]
+    fn an_explanation_has_the_sections_as_data() {
+        let value: serde_json::Value = serde_json::from_str(&explanation_json(&STACK)).unwrap();
+        let expected = serde_json::json!({
+            "schema_version": SCHEMA_VERSION,
+            "codes": [{
+                "code": "stack-size", "class": "violation", "summary": "PT_GNU_STACK has another size",
+                "sections": [{ "label": "fix", "text": "link with -z stack-size" }],
+            }],
+            "diagnostics": [],
+        });
+        assert_eq!(value, expected);
     }
 
     #[test]

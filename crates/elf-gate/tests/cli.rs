@@ -122,6 +122,13 @@ fn explains_rules_and_error_codes() {
         FIXTURES,
         &[&["--explain", "stack-size"], &["--explain", "decompressed-limit"], &["--explain", "stack"]],
     ));
+    insta::assert_snapshot!(transcripts(
+        FIXTURES,
+        &[
+            &["--explain", "stack-size", "--format", "json"],
+            &["--explain", "stack-size", "--format", "junit"],
+        ],
+    ));
 }
 
 #[test]

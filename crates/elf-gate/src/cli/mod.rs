@@ -141,7 +141,7 @@ pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write, err: &mu
         (Some(Command::Diff(diff)), _) => Some(diff::run(diff, environment)),
         (Some(Command::Init(init)), _) => Some(init::run(init, environment)),
         (Some(Command::Size(size)), _) => Some(size::run(size, environment)),
-        (None, Some(id)) => Some(explain(id).map_err(|error| Diagnostics(vec![error]))),
+        (None, Some(id)) => Some(explain(id, format).map_err(|error| Diagnostics(vec![error]))),
         (None, None) => None,
     };
     let report = match text {
@@ -308,10 +308,17 @@ fn parse_sha256(text: &str) -> Result<String, String> {
     }
 }
 
-fn explain(id: &str) -> Result<String, Diagnostic> {
+fn explain(id: &str, format: Format) -> Result<String, Diagnostic> {
     let known = || all_codes().chain(diag::CODES.iter().copied());
-    match known().find(|code| code.id == id) {
-        Some(code) => Ok(diag::explain(code)),
-        None => Err(diag::unknown_code(id, known().map(|code| code.id), "docs/gates.md")),
+    let unknown = || diag::unknown_code(id, known().map(|code| code.id), "docs/gates.md");
+    let code = known().find(|code| code.id == id).ok_or_else(unknown)?;
+    match format {
+        Format::Human => Ok(diag::explain(code)),
+        Format::Json => Ok(render::explanation_json(code)),
+        Format::Sarif | Format::Junit | Format::Github => {
+            let message =
+                "`--explain` prints text or JSON: the other formats have no place for an explanation";
+            Err(Diagnostic::new(&codes::USAGE, message).hint("use `--format human` or `--format json`"))
+        }
     }
 }
