@@ -187,7 +187,16 @@ mod tests {
     #[test]
     fn several_problems_are_numbered_with_their_hints() {
         let text = Diagnostics(vec![example(), Diagnostic::new(&STACK, "second")]).to_string();
-        assert!(text.starts_with("2 problems\n  1. the stack is too small\n"), "{text}");
-        assert!(text.contains("\n     hint: link it again\n           and again\n  2. second"), "{text}");
+        assert_eq!(
+            text,
+            "2 problems\n  \
+               1. the stack is too small\n       \
+                    --> dist/inferd:3:7 (stage link, rule stack-size)\n       \
+                    expected: 8 MiB\n       \
+                    found:    128 KiB\n                 and more\n       \
+                    because:  objcopy\n     \
+                  hint: link it again\n           and again\n  \
+               2. second"
+        );
     }
 }
