@@ -14,12 +14,11 @@ use units::ByteSize;
 use crate::Outcome;
 use crate::format::{self, Format};
 use crate::setup::Common;
-use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// Only these libraries of release.toml [default: all]
     #[arg(value_name = "LIBRARY")]
     libraries: Vec<String>,
@@ -27,28 +26,20 @@ pub struct Args {
     /// the bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(3..=1000))]
     repeat: Option<u16>,
-    /// Format of the result and errors on stdout
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let format = args.format;
-    let (libraries, problems) = format::errors_as_data(format, build(args))?;
+    let format = args.common.format;
+    let (libraries, problems) = build(args)?;
     if format == Format::Json {
         format::print(format, String::new, json!({ "libraries": libraries, "diagnostics": problems }))?;
     }
-    // `main` prints the errors and derives the exit status from their codes.
-    problems.into_result()?;
-    Ok(Outcome::Pass)
+    Ok(format::problems(problems))
 }
 
 /// The libraries as data, and what is wrong with them. Text is printed as soon as a library is built.
 fn build(args: Args) -> anyhow::Result<(Vec<Value>, Diagnostics)> {
-    let print = |text: &str| match args.format {
-        Format::Human => stdout::print(text),
-        Format::Json => Ok(()),
-    };
+    let print = |text: &str| format::print_part(args.common.format, text);
     let setup = args.common.setup(None)?;
     let (plan, context) = (&setup.plan, &setup.context);
     let selected = plan.libraries(&args.libraries)?;

@@ -15,7 +15,7 @@ use store::inventory::{self, CacheItem, CacheItemKind, CacheItemState, GcPolicy,
 use units::ByteSize;
 
 use crate::Outcome;
-use crate::format::{self, Format};
+use crate::format;
 use crate::setup::Common;
 
 diag::codes! {
@@ -42,12 +42,12 @@ enum Verb {
     /// List entries: kind, size, last use, whether another process uses them
     Ls {
         #[command(flatten)]
-        output: Output,
+        common: Common,
     },
     /// Compare every file of every entry with its recorded digest
     Verify {
         #[command(flatten)]
-        output: Output,
+        common: Common,
         /// Remove broken entries; the next build makes them again
         #[arg(long)]
         repair: bool,
@@ -55,7 +55,7 @@ enum Verb {
     /// Remove entries that the present plan does not use, and leftovers; never those that another process uses
     Gc {
         #[command(flatten)]
-        output: Output,
+        common: Common,
         /// Only entries that were not used for this number of days
         #[arg(long, value_name = "DAYS")]
         older_than: Option<u64>,
@@ -71,42 +71,36 @@ enum Verb {
     },
 }
 
-#[derive(ClapArgs)]
-struct Output {
-    #[command(flatten)]
-    common: Common,
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-}
-
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     match args.verb {
-        Verb::Ls { output } => format::errors_as_data(output.format, ls(&output)),
-        Verb::Verify { output, repair } => format::errors_as_data(output.format, verify(&output, repair)),
-        Verb::Gc { output, older_than, max_size, scratch, dry_run } => {
+        Verb::Ls { common } => ls(&common),
+        Verb::Verify { common, repair } => verify(&common, repair),
+        Verb::Gc { common, older_than, max_size, scratch, dry_run } => {
             let policy = GcPolicy {
                 older_than: older_than.map(|days| Duration::from_secs(days.saturating_mul(86_400))),
                 bytes_max: max_size.map(|size| size.0),
                 scratch,
                 planned: Vec::new(),
             };
-            format::errors_as_data(output.format, gc(&output, policy, dry_run))
+            gc(&common, policy, dry_run)
         }
     }
 }
 
-impl Output {
-    fn print(&self, human: impl FnOnce() -> String, json: serde_json::Value) -> anyhow::Result<()> {
-        format::print(self.format, human, json)
+impl Args {
+    pub fn common(&self) -> &Common {
+        match &self.verb {
+            Verb::Ls { common } | Verb::Verify { common, .. } | Verb::Gc { common, .. } => common,
+        }
     }
 }
 
-fn ls(output: &Output) -> anyhow::Result<Outcome> {
-    let (context, _) = output.common.context()?;
+fn ls(common: &Common) -> anyhow::Result<Outcome> {
+    let (context, _) = common.context()?;
     let root = context.store.root();
     let all = inventory::list(root)?;
     let json = json!({ "cache": root, "size_bytes": total(all.iter()), "entries": all });
-    output.print(|| format!("{}\n{}", root.display(), table(&all)), json)?;
+    format::print(common.format, || format!("{}\n{}", root.display(), table(&all)), json)?;
     Ok(Outcome::Pass)
 }
 
@@ -128,8 +122,8 @@ fn table(all: &[CacheItem]) -> String {
     text + &format!("{total} in all; `cargo xtask cache verify` compares the bytes\n")
 }
 
-fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
-    let (context, _) = output.common.context()?;
+fn verify(common: &Common, repair: bool) -> anyhow::Result<Outcome> {
+    let (context, _) = common.context()?;
     let root = context.store.root();
     let (mut text, mut results, mut problems) = (format!("{}\n", root.display()), Vec::new(), Vec::new());
     for entry in inventory::list(root)?.iter().filter(|item| item.kind == CacheItemKind::Entry) {
@@ -142,8 +136,8 @@ fn verify(output: &Output, repair: bool) -> anyhow::Result<Outcome> {
         }
         results.push(json!({ "name": entry.name, "verification": verification, "removed": is_removed }));
     }
-    output.print(|| text, json!({ "entries": results, "diagnostics": problems }))?;
-    format::print_diagnostics(output.format, &problems);
+    format::print(common.format, || text, json!({ "entries": results, "diagnostics": problems }))?;
+    format::print_diagnostics(common.format, &problems);
     // A broken entry violates its record; without digests there is no result.
     let is_violated = problems.iter().any(|problem| *problem.code() != ENTRY_NOT_MEASURED);
     Ok(match problems.is_empty() {
@@ -195,9 +189,9 @@ fn problem(entry: &CacheItem, verification: &Verification, repair: bool) -> Opti
     }
 }
 
-fn gc(output: &Output, policy: GcPolicy, dry_run: bool) -> anyhow::Result<Outcome> {
-    let planned = planned(&output.common)?;
-    let (context, _) = output.common.context()?;
+fn gc(common: &Common, policy: GcPolicy, dry_run: bool) -> anyhow::Result<Outcome> {
+    let planned = planned(common)?;
+    let (context, _) = common.context()?;
     let all = inventory::list(context.store.root())?;
     let candidates = inventory::gc_candidates(&all, &GcPolicy { planned, ..policy });
     let (mut text, mut bytes_removed, mut results) = (String::new(), 0, Vec::new());
@@ -221,7 +215,11 @@ fn gc(output: &Output, policy: GcPolicy, dry_run: bool) -> anyhow::Result<Outcom
     let would = if dry_run { "would be " } else { "" };
     let (removed, kept) = (ByteSize(bytes_removed).rounded(), ByteSize(bytes_kept).rounded());
     text += &format!("{removed} {would}removed, {kept} {would}kept\n");
-    output.print(|| text, json!({ "dry_run": dry_run, "size_bytes": bytes_kept, "removed": results }))?;
+    format::print(
+        common.format,
+        || text,
+        json!({ "dry_run": dry_run, "size_bytes": bytes_kept, "removed": results }),
+    )?;
     Ok(Outcome::Pass)
 }
 

@@ -17,6 +17,11 @@ diag::codes! {
         "cause": "a marker comment was removed from a Markdown file",
         "fix": "restore the lines `<!-- NAME:begin -->` and `<!-- NAME:end -->`",
     }
+    /// The program of the load tests printed nothing.
+    pub LOADTEST_WITHOUT_RESULT = NotMeasured "loadtest-without-result": "the load tests ended without a result" {
+        "cause": "their program did not compile or did not start; cargo has printed why",
+        "fix": "cargo run --package loadtest -- --help",
+    }
     /// An argument of `vendor` names nothing.
     pub VENDOR_ARGUMENT = Usage "vendor-argument": "an argument of `cargo xtask vendor` names no library, patch, check or file" {
         "fix": "use one of the expected values; `cargo xtask vendor status` lists libraries and patches",
@@ -46,6 +51,7 @@ pub fn of_verbs() -> Vec<Area> {
                 of(crate::cache::CODES),
                 of(crate::difftest::kernel::codes::CODES),
                 of(crate::docker::CODES),
+                of(crate::format::CODES),
                 of(crate::fuzz::CODES),
                 of(crate::lint::CODES),
             ]

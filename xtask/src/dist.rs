@@ -1,6 +1,6 @@
 //! `cargo xtask dist`: every stage, from a clean machine to a proved binary and its image.
 
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use release::pipeline;
 use release::plan::Plan;
 use release::stage::StageTimes;
@@ -11,19 +11,17 @@ use std::path::PathBuf;
 use units::ByteSize;
 
 use crate::Outcome;
+use crate::format::Format;
 use crate::setup::Common;
 use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// Print the plan and change nothing
     #[arg(long)]
     plan: bool,
-    /// Format of the plan, the result and the errors
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
     /// Folder of the results [default: dist/ of the workspace]
     #[arg(long, value_name = "DIR")]
     dist_dir: Option<PathBuf>,
@@ -32,30 +30,12 @@ pub struct Args {
     baseline: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-}
-
-/// With `--format json` errors are data on stdout too, and the exit status is the same.
-pub fn run(args: Args, times: StageTimes) -> anyhow::Result<Outcome> {
-    let format = args.format;
-    match dist(args, times) {
-        Err(error) if format == Format::Json => {
-            let diagnostics = diag::collect(&error);
-            stdout::print(&diag::render::json(&diagnostics))?;
-            Ok(Outcome::Failed(diag::exit_code(&diagnostics)))
-        }
-        result => result,
-    }
-}
-
-fn dist(args: Args, mut times: StageTimes) -> anyhow::Result<Outcome> {
+pub fn run(args: Args, mut times: StageTimes) -> anyhow::Result<Outcome> {
+    let format = args.common.format;
     let setup = args.common.setup_with_baseline(args.dist_dir, args.baseline)?;
     let (plan, context) = (&setup.plan, &setup.context);
     if args.plan {
-        match args.format {
+        match format {
             Format::Human => stdout::print(&plan.human())?,
             Format::Json => stdout::print(&(serde_json::to_string_pretty(plan)? + "\n"))?,
         }
@@ -65,7 +45,7 @@ fn dist(args: Args, mut times: StageTimes) -> anyhow::Result<Outcome> {
         context.events().step(warning);
     }
     let release = pipeline::dist(plan, context, &mut times)?;
-    if args.format == Format::Json {
+    if format == Format::Json {
         stdout::print(&(serde_json::to_string_pretty(release.manifest())? + "\n"))?;
         return Ok(Outcome::Pass);
     }

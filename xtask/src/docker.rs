@@ -48,7 +48,7 @@ pub struct Args {
     timeout: TimeSpan,
     /// Format of the result and errors on stdout
     #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
+    pub format: Format,
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -58,14 +58,16 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let image = DistImage::find(&dist).map_err(|problem| problems.push(problem)).ok();
     let model = Model::check(&model).map_err(|problem| problems.push(problem)).ok();
     let (Some(image), Some(model)) = (image, model) else {
-        return format::errors_as_data(args.format, Err(problems.into()));
+        return Err(problems.into());
     };
     let mut cleanup = Cleanup::new(&image);
     let mut report = DockerReport::new(args.format, &image);
     let result = load_and_run(&args, &image, &model, &mut cleanup, &mut report);
     eprint!("{}", cleanup.report());
-    report.finish(&cleanup, result.as_ref().err())?;
-    result.map(|()| Outcome::Pass)
+    let problems: Diagnostics =
+        result.as_ref().err().map(diag::collect).unwrap_or_default().into_iter().collect();
+    report.finish(&cleanup, &problems)?;
+    Ok(format::problems(problems))
 }
 
 fn load_and_run(

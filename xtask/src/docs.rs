@@ -7,23 +7,31 @@ use anyhow::Context;
 use clap::Args as ClapArgs;
 use diag::Diagnostic;
 use release::stage;
+use serde_json::json;
 
 use crate::Outcome;
 use crate::codes::{self, DOCS_MARKERS};
+use crate::format::{self, Format};
 use crate::setup::workspace_root;
-use crate::stdout;
 
 #[derive(ClapArgs)]
-pub struct Args {}
+pub struct Args {
+    /// Format of the list of written files and of errors on stdout
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
 
-pub fn run(_: &Args) -> anyhow::Result<Outcome> {
+pub fn run(args: &Args) -> anyhow::Result<Outcome> {
+    let mut written = Vec::new();
     for (path, text) in generate(&workspace_root())? {
         let present = std::fs::read_to_string(&path).unwrap_or_default();
         if present != text {
             store::atomic_write::bytes(&path, 0o644, text.as_bytes())?;
-            stdout::print(&format!("{}\n", path.display()))?;
+            format::print_part(args.format, &format!("{}\n", path.display()))?;
+            written.push(path);
         }
     }
+    format::print(args.format, String::new, json!({ "written": written, "diagnostics": [] }))?;
     Ok(Outcome::Pass)
 }
 

@@ -1,20 +1,21 @@
 //! `cargo xtask doctor`: what a build needs, what the machine and the cache have, and what a build would download.
 
 use clap::Args as ClapArgs;
-use diag::{Diagnostic, Diagnostics};
+use diag::Diagnostics;
 use release::host_env::Commit;
 use release::resolution::Summary;
 use release::stages::{sources, toolchain};
 use release::{fixtures, inputs};
+use serde_json::json;
 
 use crate::Outcome;
+use crate::format;
 use crate::setup::Common;
-use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// Download what is missing into the cache, so that later runs can be `--offline`
     #[arg(long)]
     fetch: bool,
@@ -40,11 +41,17 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
     for row in &rows {
         text += &format!("{row}\n");
     }
-    stdout::print(&text)?;
-    let problems: Vec<Diagnostic> =
+    let problems: Diagnostics =
         host.problems().into_iter().chain(rows.iter().filter_map(Summary::problem).cloned()).collect();
-    Diagnostics(problems).into_result()?;
-    Ok(Outcome::Pass)
+    let document = json!({
+        "cache": host.cache_dir,
+        "cores": host.cores,
+        "commit": { "id": host.commit.id, "dirty": host.commit.dirty },
+        "needs": rows,
+        "diagnostics": problems,
+    });
+    format::print(args.common.format, || text, document)?;
+    Ok(format::problems(problems))
 }
 
 fn fetch(common: &Common) -> anyhow::Result<()> {

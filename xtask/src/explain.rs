@@ -2,22 +2,29 @@
 
 use clap::Args as ClapArgs;
 use diag::{Code, Diagnostic};
+use serde_json::{Value, json};
 
 use crate::Outcome;
 use crate::codes;
-use crate::stdout;
+use crate::format::{self, Format};
 
 #[derive(ClapArgs)]
 pub struct Args {
     /// The name in brackets of an error, or the rule that the error names [default: list all names]
     #[arg(value_name = "CODE")]
     code: Option<String>,
+    /// Format of the explanations and of errors on stdout
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     match &args.code {
-        None => stdout::print(&list())?,
-        Some(name) => stdout::print(&explain(name)?)?,
+        None => format::print(args.format, list, json(&areas()))?,
+        Some(name) => {
+            let (title, code) = find(name)?;
+            format::print(args.format, || diag::explain(code), json(&[(title, vec![code])]))?;
+        }
     }
     Ok(Outcome::Pass)
 }
@@ -48,11 +55,22 @@ fn list() -> String {
     text
 }
 
-fn explain(name: &str) -> Result<String, Diagnostic> {
-    match all().find(|code| code.id == name) {
-        Some(code) => Ok(diag::explain(code)),
-        None => Err(diag::unknown_code(name, all().map(|code| code.id), "`cargo xtask explain`")),
-    }
+/// The code of a name, with the title of its area.
+fn find(name: &str) -> Result<(&'static str, &'static Code), Diagnostic> {
+    let find = |(title, codes): codes::Area| Some((title, codes.into_iter().find(|code| code.id == name)?));
+    let unknown = || diag::unknown_code(name, all().map(|code| code.id), "`cargo xtask explain`");
+    areas().into_iter().find_map(find).ok_or_else(unknown)
+}
+
+/// Codes with all sections of their explanations.
+fn json(areas: &[codes::Area]) -> Value {
+    let code = |area: &str, code: &Code| {
+        let mut value = json!(code);
+        value["area"] = area.into();
+        value
+    };
+    let codes = areas.iter().flat_map(|(title, codes)| codes.iter().map(|one| code(title, one)));
+    json!({ "codes": codes.collect::<Vec<_>>(), "diagnostics": [] })
 }
 
 #[cfg(test)]
@@ -66,15 +84,44 @@ mod tests {
     #[test]
     fn explains_every_code_and_rule() {
         for code in all() {
-            assert!(explain(code.id).unwrap().starts_with(&format!("{}: ", code.id)), "{}", code.id);
+            let (_, found) = find(code.id).unwrap();
+            assert!(diag::explain(found).starts_with(&format!("{}: ", code.id)), "{}", code.id);
         }
         assert_eq!(list().lines().count(), areas().len() + all().count());
     }
 
     #[test]
+    fn data_has_every_code_with_its_sections() {
+        assert_eq!(json(&areas())["codes"].as_array().unwrap().len(), all().count());
+        let (title, code) = find("disk-full").unwrap();
+        insta::assert_snapshot!(format!("{:#}", json(&[(title, vec![code])])), @r#"
+        {
+          "codes": [
+            {
+              "area": "Any program",
+              "class": "environment",
+              "code": "disk-full",
+              "sections": [
+                {
+                  "label": "cause",
+                  "text": "the cache, target/, dist/ or TMPDIR lies on a disk without free space"
+                },
+                {
+                  "label": "fix",
+                  "text": "free space (`df -h` shows the disk; target/ and the cache that `cargo xtask doctor` names are the large folders), or name other folders: `--cache-dir`, `--dist-dir`, TMPDIR"
+                }
+              ],
+              "summary": "a disk is full"
+            }
+          ],
+          "diagnostics": []
+        }
+        "#);
+    }
+
+    #[test]
     fn proposes_the_nearest_code_of_any_program() {
-        let message =
-            |name| diag::render::human(&[explain(name).unwrap_err()], diag::render::Style::default());
+        let message = |name| diag::render::human(&[find(name).unwrap_err()], diag::render::Style::default());
         insta::assert_snapshot!(message("model-files-missing"), @r"
         error[unknown-code]: no code or rule has the name `model-files-missing`
           expected: the code in the brackets of a message, or the name of a rule

@@ -1,15 +1,16 @@
 //! `cargo xtask fetch-model`: fetches the fixtures of release.toml, checks their digests, and prints their folders.
 
 use clap::Args as ClapArgs;
+use serde_json::json;
 
 use crate::Outcome;
+use crate::format;
 use crate::setup::Common;
-use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// `[fixtures.NAME]` of release.toml
     #[arg(value_name = "NAME", default_value = "model")]
     name: String,
@@ -18,6 +19,7 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
     let (context, _) = args.common.context()?;
     let folder = release::fixtures::folder(&context, &args.common.config()?, &args.name)?;
-    stdout::print(&format!("{}\n", folder.display()))?;
+    let document = json!({ "name": args.name, "folder": folder, "diagnostics": [] });
+    format::print(args.common.format, || format!("{}\n", folder.display()), document)?;
     Ok(Outcome::Pass)
 }

@@ -18,7 +18,7 @@ use release::context::BuildContext;
 use self::report::{LintReport, Row, Status};
 use self::tools::Tool;
 use crate::Outcome;
-use crate::format::{self, Format};
+use crate::format;
 use crate::setup::{Common, workspace_root};
 
 diag::codes! {
@@ -42,16 +42,13 @@ diag::codes! {
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// Run this step only; can be repeated
     #[arg(long, value_name = "STEP", value_enum)]
     only: Vec<Step>,
     /// Exit with status 2 when the advisory database cannot be read; without it that is a warning
     #[arg(long)]
     require_advisories: bool,
-    /// Format of the results and errors on stdout; with json the output of the linters goes to stderr
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
 }
 
 /// They have lock files of their own, so no command on the main workspace covers them.
@@ -86,16 +83,14 @@ enum Step {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let format = args.format;
-    let report = format::errors_as_data(format, run_steps(args))?;
+    let format = args.common.format;
+    let report = run_steps(args)?;
     format::print(format, || report.table(), report.json())?;
-    // `main` prints the errors and derives the exit status from their codes.
-    report.errors().into_result()?;
-    Ok(Outcome::Pass)
+    Ok(format::problems(report.errors()))
 }
 
 fn run_steps(args: Args) -> anyhow::Result<LintReport> {
-    let (context, _) = Common { result_format: args.format, ..args.common }.context()?;
+    let (context, _) = args.common.context()?;
     let mut report = LintReport::default();
     for step in Step::value_variants() {
         if !args.only.is_empty() && !args.only.contains(step) {

@@ -12,14 +12,16 @@ use process::{Runner, Task};
 use units::TimeSpan;
 
 use crate::Outcome;
+use crate::codes::LOADTEST_WITHOUT_RESULT;
 use crate::docker::{DistImage, Engine};
-use crate::format::{self, Format};
+use crate::format::Format;
 use crate::setup::{Common, workspace_root};
+use crate::stdout;
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// Scenarios to run; docs/server.md lists them [default: all]
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
@@ -44,20 +46,13 @@ pub struct Args {
     /// The server's program [default: the packed file in dist/]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// Format of the results on stdout
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
 }
 
 /// Exit status of `loadtest` when a check is violated.
 const VIOLATED: i32 = 1;
 
-/// The child prints its results, and its errors as data.
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    format::errors_as_data(args.format, run_scenarios(args))
-}
-
-fn run_scenarios(args: Args) -> anyhow::Result<Outcome> {
+    let format = args.common.format;
     let setup = args.common.setup(None)?;
     let (plan, context) = (&setup.plan, &setup.context);
     let model = match args.model {
@@ -92,15 +87,34 @@ fn run_scenarios(args: Args) -> anyhow::Result<Outcome> {
         loadtest.args(["--minutes", &minutes.to_string()]);
     }
     loadtest.args(["--requests", &args.requests.to_string(), "--seed", &args.seed.to_string()]);
-    loadtest.args(["--clients", &args.clients.to_string(), "--format", &name(args.format)]);
+    loadtest.args(["--clients", &args.clients.to_string(), "--format", &name(format)]);
     loadtest.args(&args.scenarios);
-    let task = Task::new("run the load tests", loadtest).inherit_stderr(true).report_stdout();
-    match context.runner.output(task)?.shell_code() {
+    let task = Task::new("run the load tests", loadtest).inherit_stderr(true);
+    let output = match format {
+        Format::Human => context.runner.output(task.report_stdout())?,
+        // The document of the child is that of the verb, unless the child did not start.
+        Format::Json => {
+            let output = context.runner.output(task)?;
+            if output.stdout.is_empty() {
+                return Err(without_result(output.shell_code()).into());
+            }
+            stdout::print(&String::from_utf8_lossy(&output.stdout))?;
+            output
+        }
+    };
+    match output.shell_code() {
         0 => Ok(Outcome::Pass),
         VIOLATED => Ok(Outcome::Violated),
         // `loadtest` has printed why.
         _ => Ok(Outcome::NotMeasured),
     }
+}
+
+fn without_result(code: i32) -> Diagnostic {
+    Diagnostic::new(&LOADTEST_WITHOUT_RESULT, "the load tests ended without a result")
+        .expected("exit code 0 or 1, and a report")
+        .found(format!("exit code {code}"))
+        .hint("cargo run --package loadtest -- --help")
 }
 
 /// Loads the image of `dist/` into the container engine; returns its ID there.

@@ -31,6 +31,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use diag::Diagnostic;
+use format::Format;
 use process::CpuTime;
 use release::stage::StageTimes;
 
@@ -91,14 +93,48 @@ enum Outcome {
     Violated,
     /// Something prevents a result; the verb has printed what.
     NotMeasured,
-    /// The verb has printed its diagnostics as data; their exit status.
-    Failed(u8),
+    /// These make the run fail. A document on stdout has them already; `main` prints them as text and derives the exit status from
+    /// their codes.
+    Problems(Vec<Diagnostic>),
+}
+
+impl Verb {
+    /// The one place that decides in which form results and errors are printed.
+    fn format(&self) -> Format {
+        match self {
+            Self::ApiTest(args) => args.common.format,
+            Self::Bench(args) => args.common.format,
+            Self::BuildNative(args) => args.common.format,
+            Self::Cache(args) => args.common().format,
+            Self::Difftest(args) => args.format(),
+            Self::Dist(args) => args.common.format,
+            Self::Docker(args) => args.format,
+            Self::Docs(args) => args.format,
+            Self::Doctor(args) => args.common.format,
+            Self::Explain(args) => args.format,
+            Self::Fuzz(args) => args.common.format,
+            Self::Lint(args) => args.common.format,
+            Self::Loadtest(args) => args.common.format,
+            Self::FetchModel(args) => args.common.format,
+            Self::Test(args) => args.common.format,
+            Self::Vendor(args) => args.common().format,
+            // The process of a sandbox has no result of its own.
+            Self::Sandbox(_) => Format::Human,
+            // The gate has more formats, and prints its errors itself.
+            Self::VerifyElf(_) => Format::Human,
+        }
+    }
 }
 
 fn main() -> ExitCode {
     // The total time of `dist` counts from here.
     let times = StageTimes::since(Instant::now(), CpuTime::now());
-    let outcome = match Cli::parse().verb {
+    let verb = match Cli::try_parse() {
+        Ok(cli) => cli.verb,
+        Err(error) => return reject(&error),
+    };
+    let format = verb.format();
+    let outcome = match verb {
         Verb::ApiTest(args) => api_test::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::BuildNative(args) => build_native::run(args),
@@ -122,13 +158,56 @@ fn main() -> ExitCode {
         Ok(Outcome::Pass) => ExitCode::SUCCESS,
         Ok(Outcome::Violated) => ExitCode::from(1),
         Ok(Outcome::NotMeasured) => ExitCode::from(2),
-        Ok(Outcome::Failed(code)) => ExitCode::from(code),
-        Err(error) => report(&error),
+        Ok(Outcome::Problems(problems)) => report(Format::Human, &problems),
+        Err(error) => report(format, &diag::collect(&error)),
     }
 }
 
-fn report(error: &anyhow::Error) -> ExitCode {
-    let diagnostics = diag::collect(error);
-    eprint!("{}", diag::render::human(&diagnostics, progress::style()));
-    ExitCode::from(diag::exit_code(&diagnostics))
+fn report(format: Format, problems: &[Diagnostic]) -> ExitCode {
+    format::print_errors(format, problems, progress::style());
+    ExitCode::from(diag::exit_code(problems))
+}
+
+/// Reports a command line that does not parse, with status 2; or prints the text of `--help` or `--version`.
+fn reject(error: &clap::Error) -> ExitCode {
+    let args = || std::env::args_os().skip(1);
+    let document = match args().next().is_some_and(|verb| verb == "verify-elf") {
+        true => elf_gate::cli::usage_document(error, args()),
+        false => format::usage_document(error, args()),
+    };
+    if let Some(document) = document {
+        // clap's text on stderr follows, with the exit status.
+        let _ = stdout::print(&document);
+    }
+    error.exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// The names of the verbs below a command that do not take `--format`. `above`: what is global above them.
+    fn without_format(command: &clap::Command, above: bool) -> Vec<String> {
+        let format = command.get_arguments().find(|argument| argument.get_long() == Some("format"));
+        let is_global = above || format.is_some_and(clap::Arg::is_global_set);
+        let below = command.get_subcommands().flat_map(|below| without_format(below, is_global));
+        // A group of verbs is no verb.
+        let is_verb = !command.is_subcommand_required_set();
+        let own = (is_verb && !above && format.is_none()).then(|| command.get_name().to_string());
+        own.into_iter().chain(below).collect()
+    }
+
+    #[test]
+    fn every_verb_has_a_format() {
+        // The sandbox is a process of `difftest kernel`. A policy, which `verify-elf init` prints, is data.
+        assert_eq!(without_format(&Cli::command(), false), ["sandbox", "init"]);
+    }
+
+    /// clap panics on the first use of a verb with two arguments of one name.
+    #[test]
+    fn no_verb_has_two_arguments_of_one_name() {
+        Cli::command().debug_assert();
+    }
 }

@@ -54,9 +54,9 @@ pub struct Common {
     /// No effect: no verb changes Cargo.lock
     #[arg(long)]
     pub locked: bool,
-    /// Set by the verb, if children write to stdout while it runs: its `--format`
-    #[arg(skip)]
-    pub result_format: Format,
+    /// Format of the result and errors on stdout; with json the output of children goes to stderr
+    #[arg(long, value_enum, default_value_t = Format::Human, global = true)]
+    pub format: Format,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -118,7 +118,7 @@ impl Common {
     pub fn context(&self) -> anyhow::Result<(BuildContext, HostEnv)> {
         let mut host = HostEnv::read(&self.root(), self.cache_dir.clone())?;
         progress::set_color(self.color);
-        let is_stdout_data = self.result_format == Format::Json;
+        let is_stdout_data = self.format == Format::Json;
         let verbosity = Verbosity { quiet: self.quiet, verbose: self.verbose, is_stdout_data };
         let runner = Runner::new(progress::events(verbosity))?;
         // cargo decides `auto` by its stderr, which is that of this process, and by NO_COLOR, which it does not receive.

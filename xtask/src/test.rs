@@ -6,19 +6,16 @@ use release::test_runner::{self, RunnerChoice, Totals};
 use serde_json::{Value, json};
 
 use crate::Outcome;
-use crate::format::{self, Format};
+use crate::format;
 use crate::setup::Common;
 
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// Which program runs the tests
     #[arg(long, value_enum, default_value_t = RunnerFlag::Auto)]
     runner: RunnerFlag,
-    /// Format of the totals and errors on stdout; with json the output of the tests goes to stderr
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
     /// Passed on to the test program, such as a part of a test's name
     #[arg(last = true, value_name = "ARGUMENT")]
     filter: Vec<String>,
@@ -33,8 +30,8 @@ enum RunnerFlag {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
-    let format = args.format;
-    let totals = format::errors_as_data(format, run_tests(args))?;
+    let format = args.common.format;
+    let totals = run_tests(args)?;
     let Diagnostics(problems) = totals.problems();
     format::print_diagnostics(format, &problems);
     // The closing line is the sum over all test programs: the last one alone may have no test.
@@ -47,7 +44,7 @@ fn run_tests(args: Args) -> anyhow::Result<Totals> {
         RunnerFlag::Auto => RunnerChoice::Auto,
         RunnerFlag::Cargo => RunnerChoice::Cargo,
     };
-    let setup = Common { result_format: args.format, ..args.common }.setup(None)?;
+    let setup = args.common.setup(None)?;
     test_runner::test(&setup.plan, &setup.context, &args.filter, choice)
 }
 

@@ -134,14 +134,129 @@ fn reports_a_full_stdout() {
 #[test]
 fn errors_are_data_with_format_json() {
     let folder = tempfile::tempdir().unwrap();
-    for verb in ["dist", "test", "build-native", "loadtest"] {
-        let mut command = xtask(folder.path(), &[verb, "--format", "json", "--config"]);
-        let output = command.arg(folder.path().join("none.toml")).output().unwrap();
+    let no_config = |line: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        // `bench` takes these flags before the name of what it measures.
+        let (verb, rest) = if line.starts_with("bench ") { line.split_at(5) } else { (line, "") };
+        command.args(verb.split(' ')).arg("--cache-dir").arg(folder.path().join("cache")).arg("--config");
+        command.arg(folder.path().join("none.toml")).args(rest.split_whitespace()).args(["--format", "json"]);
+        (line.to_string(), command, "config-unreadable")
+    };
+    let named = |line: &str, code| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(line.split(' ')).args(["--format", "json"]);
+        (line.to_string(), command, code)
+    };
+    let mut cases: Vec<_> = [
+        "api-test",
+        "bench gate",
+        "bench encode",
+        "bench alloc",
+        "bench memory",
+        "build-native",
+        "cache gc",
+        "dist",
+        "dist --plan",
+        "doctor",
+        "doctor --fetch",
+        "fetch-model",
+        "loadtest",
+        "test",
+        "vendor status",
+        "vendor diff openblas",
+        "vendor edit openblas 1",
+        "vendor refresh openblas",
+        "vendor bump openblas --from x --to 1",
+    ]
+    .map(no_config)
+    .into();
+    cases.extend([
+        named("difftest no-such-folder", "unclassified"),
+        named("difftest kernel no-such-file", "kernel-unsupported-program"),
+        named("docker --dist no-such-folder", "docker-no-archive"),
+        named("explain no-such-code", "unknown-code"),
+        named("verify-elf Cargo.toml --policy no-such-policy", "unreadable"),
+        // clap rejects these.
+        named("no-such-verb", "xtask-usage"),
+        named("dist --no-such-flag", "xtask-usage"),
+        named("docs --no-such-flag", "xtask-usage"),
+        named("fuzz no-such-target", "xtask-usage"),
+        named("lint --only no-such-step", "xtask-usage"),
+        named("sandbox", "xtask-usage"),
+        named("verify-elf --no-such-flag", "gate-usage"),
+    ]);
+    for (line, mut command, code) in cases {
+        let output = command.output().unwrap();
         let document: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{verb}: {error} in {}", String::from_utf8_lossy(&output.stdout)));
-        assert_eq!(document["diagnostics"][0]["code"], "config-unreadable", "{verb}");
-        assert_eq!((output.status.code(), &document["schema_version"]), (Some(2), &1.into()), "{verb}");
+            .unwrap_or_else(|error| panic!("{line}: {error} in {}", String::from_utf8_lossy(&output.stdout)));
+        assert_eq!(document["diagnostics"][0]["code"], code, "{line}");
+        assert_eq!((output.status.code(), &document["schema_version"]), (Some(2), &1.into()), "{line}");
+        assert!(!output.stderr.is_empty(), "{line}: nothing on stderr");
     }
+}
+
+#[test]
+fn invalid_command_lines_are_data_with_the_message_of_clap() {
+    let folder = tempfile::tempdir().unwrap();
+    insta::assert_snapshot!(Shown::of(xtask(folder.path(), &["dist", "--format", "json", "--jobs", "0"]), folder.path()), @r#"
+    exit status: 2
+    --- stdout
+    {
+      "schema_version": 1,
+      "diagnostics": [
+        {
+          "code": "xtask-usage",
+          "severity": "error",
+          "message": "invalid value '0' for '--jobs <N>': 0 is not in 1..=1024\n\nFor more information, try '--help'.",
+          "hint": "`cargo xtask --help` lists the verbs, `cargo xtask VERB --help` the arguments of one"
+        }
+      ]
+    }
+    --- stderr
+    error: invalid value '0' for '--jobs <N>': 0 is not in 1..=1024
+
+    For more information, try '--help'.
+    "#);
+}
+
+/// What is missing and what would be fetched, with the same errors as text.
+#[test]
+fn the_results_of_doctor_are_data_with_format_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut doctor = xtask(folder.path(), &["doctor", "--offline", "--format", "json"]);
+    doctor.env("PATH", folder.path());
+    let output = doctor.output().unwrap();
+    let mut document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["cores"].take().is_u64());
+    let text = format!("{document:#}").replace(&folder.path().display().to_string(), "FOLDER");
+    insta::assert_snapshot!(text);
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        stderr.matches("error[").count(),
+        document["diagnostics"].as_array().unwrap().len(),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn results_without_a_build_are_data_with_format_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let document = |args: &[&str]| -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let output = command.args(args).args(["--format", "json"]).output().unwrap();
+        assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]), "{args:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let cache = folder.path().join("cache");
+    let listed = document(&["cache", "ls", "--cache-dir", cache.to_str().unwrap()]);
+    assert_eq!((&listed["entries"], &listed["schema_version"]), (&Value::Array(Vec::new()), &1.into()));
+    assert_eq!(document(&["explain", "disk-full"])["codes"][0]["class"], "environment");
+    let of_gate = document(&["verify-elf", "--explain", "stack-size"]);
+    assert_eq!((&of_gate["codes"][0]["code"], &of_gate["schema_version"]), (&"stack-size".into(), &1.into()));
+    assert!(document(&["explain"])["codes"].as_array().unwrap().len() > 200);
+    let guard = document(&["vendor", "status", "--explain", "patch-moved"]);
+    assert_eq!((&guard["name"], guard["explanation"].is_string()), (&"patch-moved".into(), true));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 use std::fmt::Write as _;
 
+use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
+
 /// What a code means for the exit status of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
@@ -51,6 +54,25 @@ impl PartialEq for Code {
 }
 
 impl Eq for Code {}
+
+/// The explanation as data: code, class, summary, and the sections with label and text.
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Explained {
+            label: &'static str,
+            text: &'static str,
+        }
+        let sections: Vec<Explained> =
+            self.sections.iter().map(|&(label, text)| Explained { label, text }).collect();
+        let mut fields = serializer.serialize_struct("Code", 4)?;
+        fields.serialize_field("code", self.id)?;
+        fields.serialize_field("class", self.class.name())?;
+        fields.serialize_field("summary", self.summary)?;
+        fields.serialize_field("sections", &sections)?;
+        fields.end()
+    }
+}
 
 /// Defines codes as statics, and `CODES`, the list of them.
 ///
@@ -171,6 +193,13 @@ mod tests {
     fn markdown_has_one_row_for_each_code() {
         let text = markdown(crate::CODES.iter().copied());
         assert_eq!(text.lines().count(), 2 + crate::CODES.len());
-        assert!(text.contains("| `disk-full` | 2 | a disk is full | free space"), "{text}");
+        let row = text.lines().find(|line| line.starts_with("| `disk-full`"));
+        assert_eq!(
+            row,
+            Some(
+                "| `disk-full` | 2 | a disk is full | free space (`df -h` shows the disk; target/ and the cache that `cargo xtask doctor` \
+                 names are the large folders), or name other folders: `--cache-dir`, `--dist-dir`, TMPDIR |"
+            )
+        );
     }
 }

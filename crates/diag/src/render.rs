@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::{Diagnostic, Diagnostics, Severity};
+use crate::{Code, Diagnostic, Diagnostics, Severity};
 
 /// Version of the JSON document; raised when a field changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -47,6 +47,13 @@ pub fn json(diagnostics: &[Diagnostic]) -> String {
     serde_json::to_string_pretty(&document).unwrap_or_else(|error| {
         serde_json::json!({ "schema_version": SCHEMA_VERSION, "diagnostics": [], "error": error.to_string() }).to_string()
     }) + "\n"
+}
+
+/// The explanation of a code as one JSON document, and a newline at the end.
+pub fn explanation_json(code: &Code) -> String {
+    let document =
+        serde_json::json!({ "schema_version": SCHEMA_VERSION, "codes": [code], "diagnostics": [] });
+    format!("{document:#}\n")
 }
 
 impl fmt::Display for Diagnostic {
@@ -164,9 +171,32 @@ mod tests {
     }
 
     #[test]
+    fn an_explanation_has_the_sections_as_data() {
+        let value: serde_json::Value = serde_json::from_str(&explanation_json(&STACK)).unwrap();
+        let expected = serde_json::json!({
+            "schema_version": SCHEMA_VERSION,
+            "codes": [{
+                "code": "stack-size", "class": "violation", "summary": "PT_GNU_STACK has another size",
+                "sections": [{ "label": "fix", "text": "link with -z stack-size" }],
+            }],
+            "diagnostics": [],
+        });
+        assert_eq!(value, expected);
+    }
+
+    #[test]
     fn several_problems_are_numbered_with_their_hints() {
         let text = Diagnostics(vec![example(), Diagnostic::new(&STACK, "second")]).to_string();
-        assert!(text.starts_with("2 problems\n  1. the stack is too small\n"), "{text}");
-        assert!(text.contains("\n     hint: link it again\n           and again\n  2. second"), "{text}");
+        assert_eq!(
+            text,
+            "2 problems\n  \
+               1. the stack is too small\n       \
+                    --> dist/inferd:3:7 (stage link, rule stack-size)\n       \
+                    expected: 8 MiB\n       \
+                    found:    128 KiB\n                 and more\n       \
+                    because:  objcopy\n     \
+                  hint: link it again\n           and again\n  \
+               2. second"
+        );
     }
 }

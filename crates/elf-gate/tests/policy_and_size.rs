@@ -19,10 +19,12 @@ fn run(folder: impl AsRef<Path>, args: &[&str]) -> (i32, String, String) {
     (output.status.code().expect("no signal"), out, err)
 }
 
+/// The transcript of a run that must end with `code`.
 #[track_caller]
-fn check(folder: impl AsRef<Path>, args: &[&str], code: i32, expected: &str) {
+fn check(folder: impl AsRef<Path>, args: &[&str], code: i32) -> String {
     let (found, out, err) = run(folder, args);
-    assert!(found == code && (out.contains(expected) || err.contains(expected)), "{found}\n{out}{err}");
+    assert_eq!(found, code, "{out}{err}");
+    format!("$ elf-gate {}\n{out}{err}exit code {code}\n\n", args.join(" "))
 }
 
 /// A folder with `release/app`, whose stack size is missing, and a policy beside it that accepts that.
@@ -40,36 +42,34 @@ const LENIENT: &str = "[every]\nmachines = [\"x86_64\"]\n";
 
 #[test]
 fn the_policy_beside_a_file_is_used_and_named() {
+    let mut shown = String::new();
     let folder = release(LENIENT);
     for operand in ["release", "release/app", "./release/app"] {
-        check(&folder, &[operand], 0, "release/gate-policy.toml`, found beside");
+        shown += &check(&folder, &[operand], 0);
     }
-    check(folder.path().join("release"), &["app"], 0, "policy: `gate-policy.toml`, found beside 1 file:");
+    shown += &check(folder.path().join("release"), &["app"], 0);
     // A folder below an operand belongs to it; a folder above a named file does not.
-    check(&folder, &["release"], 0, "found beside 2 files");
-    check(&folder, &["release/sub/app"], 1, "because no `gate-policy.toml` is beside the files");
-    check(&folder, &["app"], 1, "policy: preset `static-musl` with a stack of 8 MiB, because no");
+    shown += &check(&folder, &["release"], 0);
+    shown += &check(&folder, &["release/sub/app"], 1);
+    shown += &check(&folder, &["app"], 1);
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
 fn flags_replace_the_policy_beside_a_file() {
+    let mut shown = String::new();
     let folder = release(LENIENT);
     std::fs::write(folder.path().join("own.toml"), "extends = \"static-musl\"").unwrap();
-    check(&folder, &["release/app", "--policy", "own.toml"], 1, "policy: `own.toml`");
-    check(&folder, &["release/app", "--preset", "static-musl"], 1, "policy: preset `static-musl`");
-    check(&folder, &["release/app", "--stack-size", "8 MiB"], 1, "with a stack of 8 MiB, found beside");
+    shown += &check(&folder, &["release/app", "--policy", "own.toml"], 1);
+    shown += &check(&folder, &["release/app", "--preset", "static-musl"], 1);
+    shown += &check(&folder, &["release/app", "--stack-size", "8 MiB"], 1);
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
 fn each_file_is_judged_by_the_policy_beside_it() {
     let folder = release(LENIENT);
-    let (code, out, _) = run(&folder, &["release/app", "app"]);
-    assert_eq!(code, 1, "{out}");
-    assert!(out.contains("note: policy: `release/gate-policy.toml`"), "{out}");
-    assert!(
-        out.contains("note: policy: `static-musl`") && out.contains("2 files: 1 passed, 1 failed"),
-        "{out}"
-    );
+    insta::assert_snapshot!(check(&folder, &["release/app", "app"], 1));
 }
 
 #[test]
@@ -88,31 +88,33 @@ fn every_format_names_the_policy() {
 
 #[test]
 fn a_policy_of_another_version_fails_closed_with_the_versions() {
+    let mut shown = String::new();
     let folder = release("gate_version = \"9.9.9\"\n[every]\nfrom_the_future = true\n");
-    let (code, out, err) = run(&folder, &["release/app"]);
-    assert_eq!(code, 2, "{out}");
-    assert!(err.contains("from_the_future") && err.contains("elf-gate 9.9.9 wrote the policy"), "{err}");
-    check(&folder, &["release/app", "--preset", "shared-library"], 1, "kind");
+    shown += &check(&folder, &["release/app"], 2);
+    shown += &check(&folder, &["release/app", "--preset", "shared-library"], 1);
     let folder = release("gate_version = \"9.9.9\"\n[every.severity]\nfuture-rule = \"note\"\n");
-    check(&folder, &["release/app"], 2, "elf-gate 9.9.9 wrote the policy");
+    shown += &check(&folder, &["release/app"], 2);
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
 fn a_hostile_policy_beside_a_file_is_an_error() {
+    let mut shown = String::new();
     let folder = release(LENIENT);
     let policy = folder.path().join("release/gate-policy.toml");
     std::fs::write(&policy, "#".repeat((1 << 20) + 1)).unwrap();
-    check(&folder, &["release/app"], 2, "more than 1048576 bytes");
+    shown += &check(&folder, &["release/app"], 2);
     std::fs::remove_file(&policy).unwrap();
     std::fs::create_dir(&policy).unwrap();
-    check(&folder, &["release/app"], 2, "not a regular file");
+    shown += &check(&folder, &["release/app"], 2);
     std::fs::remove_dir(&policy).unwrap();
     std::os::unix::fs::symlink("nowhere", &policy).unwrap();
-    check(&folder, &["release/app"], 2, "cannot read the policy");
+    shown += &check(&folder, &["release/app"], 2);
     std::fs::remove_file(&policy).unwrap();
     // To open a pipe without a writer blocks.
     assert!(Command::new("mkfifo").arg(&policy).status().unwrap().success());
-    check(&folder, &["release/app"], 2, "not a regular file");
+    shown += &check(&folder, &["release/app"], 2);
+    insta::assert_snapshot!(shown);
 }
 
 fn folder_with(names: &[(&str, &str)]) -> TempDir {
@@ -125,6 +127,7 @@ fn folder_with(names: &[(&str, &str)]) -> TempDir {
 
 #[test]
 fn init_writes_a_policy_that_its_file_passes_and_other_files_violate() {
+    let mut shown = String::new();
     let folder = folder_with(&[
         ("stripped", "app"),
         ("stripped.debug", "stripped.debug"),
@@ -132,23 +135,26 @@ fn init_writes_a_policy_that_its_file_passes_and_other_files_violate() {
         ("packed-nrv2b", "packed"),
         ("stripped", "packed.unpacked"),
     ]);
-    check(&folder, &["init", "app", "-o", "policy.toml"], 0, "");
-    check(&folder, &["--policy", "policy.toml", "app"], 0, "1 passed");
-    check(&folder, &["--policy", "policy.toml", "other"], 1, "stack-size");
-    check(&folder, &["init", "app", "-o", "policy.toml"], 2, "exists already");
+    shown += &check(&folder, &["init", "app", "-o", "policy.toml"], 0);
+    shown += &check(&folder, &["--policy", "policy.toml", "app"], 0);
+    shown += &check(&folder, &["--policy", "policy.toml", "other"], 1);
+    shown += &check(&folder, &["init", "app", "-o", "policy.toml"], 2);
     // A packed file and its parent have tables of their own.
-    check(&folder, &["init", "packed", "-o", "packed.toml"], 0, "");
-    check(&folder, &["--policy", "packed.toml", "packed"], 0, "2 passed");
+    shown += &check(&folder, &["init", "packed", "-o", "packed.toml"], 0);
+    shown += &check(&folder, &["--policy", "packed.toml", "packed"], 0);
     let text = std::fs::read_to_string(folder.path().join("packed.toml")).unwrap();
     assert!(text.contains("\n[packed]\n") && text.contains("\n[stripped]\n"), "{text}");
-    check(&folder, &["init", "policy.toml"], 2, "not an ELF file");
-    check(&folder, &["init", "none"], 2, "cannot read");
+    shown += &check(&folder, &["init", "policy.toml"], 2);
+    shown += &check(&folder, &["init", "none"], 2);
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
 fn files_named_like_commands_are_judged_by_their_path() {
+    let mut shown = String::new();
     let folder = folder_with(&[("linked", "init"), ("linked", "size")]);
-    check(&folder, &["./init", "./size"], 0, "2 files: 2 passed");
+    shown += &check(&folder, &["./init", "./size"], 0);
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
@@ -160,6 +166,7 @@ fn the_policy_of_init_has_a_comment_for_each_key() {
 
 #[test]
 fn size_lists_parts_that_add_up_to_the_file() {
+    let mut shown = String::new();
     let schema = format!("{}/../../schemas/elf-gate-size-1.schema.json", env!("CARGO_MANIFEST_DIR"));
     let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
     for name in ["linked", "stripped", "stripped.debug", "dynamic", "object.o", "linked-32", "packed-nrv2b"] {
@@ -178,7 +185,8 @@ fn size_lists_parts_that_add_up_to_the_file() {
     let (_, out, _) = run(FIXTURES, &["size", "linked", "--top", "3"]);
     insta::assert_snapshot!(out);
     let folder = folder_with(&[("stripped", "app")]);
-    check(&folder, &["size", "app"], 0, "crates and symbols: cannot tell, no symbols");
+    shown += &check(&folder, &["size", "app"], 0);
+    insta::assert_snapshot!(shown);
 }
 
 #[test]
@@ -216,22 +224,22 @@ fn size_agrees_with_nm_and_size() {
 
 #[test]
 fn size_shows_the_growth_since_a_baseline() {
+    let mut shown = String::new();
     let folder = folder_with(&[("linked", "old"), ("linked", "new")]);
     let path = |name: &str| -> PathBuf { folder.path().join(name) };
     let mut bytes = std::fs::read(path("new")).unwrap();
     bytes.extend([0; 100]);
     std::fs::write(path("new"), bytes).unwrap();
-    let (code, out, err) = run(&folder, &["size", "new", "--baseline", "old"]);
-    assert_eq!(code, 0, "{err}");
-    assert!(out.contains("+100 since the baseline") && out.contains("+100  [not in a section]"), "{out}");
+    shown += &check(&folder, &["size", "new", "--baseline", "old"], 0);
     // A manifest of an older release has sizes only.
     std::fs::write(path("m.json"), r#"{"stages": [{"stage": "linked", "size_bytes": 17000}]}"#).unwrap();
-    check(&folder, &["size", "new", "--baseline", "m.json"], 0, "the baseline has no breakdown");
+    shown += &check(&folder, &["size", "new", "--baseline", "m.json"], 0);
     let manifest = r#"{"stages": [{"stage": "linked", "size_bytes": 1000,
         "breakdown": {"sections": {".text": 7}, "crates": {"core": 3}}}]}"#;
     std::fs::write(path("m.json"), manifest).unwrap();
-    check(&folder, &["size", "new", "--baseline", "m.json"], 0, "growth  crate");
+    shown += &check(&folder, &["size", "new", "--baseline", "m.json"], 0);
     std::fs::write(path("growth.toml"), "[every]\ngrowth_percent_max = 10\n").unwrap();
     let args = ["--policy", "growth.toml", "--baseline", "m.json", "new"];
-    check(&folder, &args, 1, "largest growth: crate ");
+    shown += &check(&folder, &args, 1);
+    insta::assert_snapshot!(shown);
 }

@@ -91,7 +91,27 @@ mod tests {
         let lines: Vec<&str> = plot.lines().collect();
         assert_eq!(lines.len(), HEIGHT + 3);
         assert_eq!((lines[0].matches('#').count(), lines[15].matches('#').count()), (1, WIDTH));
-        assert!(lines[0].starts_with("     800 |") && lines[18].contains("50 s spike; end 99 s"));
+        insta::assert_snapshot!(plot, @"
+        800 |                                                #
+        750 |                                                #
+        700 |                                                #
+        650 |                                                #
+        600 |                                                #
+        550 |                                                #
+        500 |                                                #
+        450 |                                                #
+        400 |                                                #
+        350 |                                                #
+        300 |                                                #
+        250 |                                                #
+        200 |                                                #
+        150 |                                                #
+        100 |################################################################################################
+         50 |################################################################################################
+        MiB +------------------------------------------------------------------------------------------------
+             ^                                               ^
+             0 s idle, 50 s spike; end 99 s
+        ");
         assert_eq!(curve.between(49.0, 52.0).map(|(_, mib)| mib).fold(0.0, f64::max), 800.0);
         assert_eq!(Curve::default().plot(), "");
     }

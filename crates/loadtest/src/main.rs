@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Parser, ValueEnum};
-use diag::render::{Style, human, json};
+use diag::render::{Style, explanation_json, human, json};
 use diag::{Diagnostic, Event, Events};
 use loadtest::{Budget, Context, LoadReport, SCENARIOS, SERVER_NOT_STARTED, Selection};
 use process::Runner;
@@ -90,7 +90,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         let mut known = loadtest::CODES.iter().chain(diag::CODES);
         let unknown =
             || diag::unknown_code(id, loadtest::CODES.iter().map(|code| code.id), "docs/benchmarks.md");
-        print(&diag::explain(known.find(|code| code.id == id).ok_or_else(unknown)?))?;
+        let code = known.find(|code| code.id == id).ok_or_else(unknown)?;
+        print(&match cli.format {
+            Format::Human => diag::explain(code),
+            Format::Json => explanation_json(code),
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
     let binary = std::path::absolute(cli.binary.unwrap_or_default()).context("the path of the server")?;

@@ -134,15 +134,21 @@ fn rejects_a_truncated_archive() {
 fn names_the_missing_file() {
     let built = OciImage::build(&spec()).unwrap();
     let good = docker_tar(&spec());
-    for name in [
-        "index.json".into(),
-        blob_path(built.manifest_digest()),
-        blob_path(built.image_id()),
-        blob_path(built.layer_digest()),
-    ] {
-        let reason = rejection(&with(&good, &name, None));
-        assert!(reason.contains(name.trim_start_matches("blobs/sha256/")), "{reason}");
-    }
+    let reasons = [
+        ("INDEX", "index.json".into()),
+        ("MANIFEST", blob_path(built.manifest_digest())),
+        ("CONFIG", blob_path(built.image_id())),
+        ("LAYER", blob_path(built.layer_digest())),
+    ]
+    .map(|(label, name)| {
+        rejection(&with(&good, &name, None)).replace(name.trim_start_matches("blobs/sha256/"), label)
+    });
+    insta::assert_snapshot!(reasons.join("\n"), @"
+    it has no `INDEX`
+    blob sha256:MANIFEST is listed and missing
+    blob sha256:CONFIG is listed and missing
+    blob sha256:LAYER is listed and missing
+    ");
 }
 
 #[test]

@@ -118,7 +118,16 @@ mod tests {
 
     #[test]
     fn keeps_a_missing_last_line_end() {
-        assert!(round_trip("a\nb", "a\nc").contains("-b\n\\ No newline at end of file\n+c\n\\ No newline"));
+        insta::assert_snapshot!(round_trip("a\nb", "a\nc"), @r"
+        --- a/f.c
+        +++ b/f.c
+        @@ -1,2 +1,2 @@
+         a
+        -b
+        \ No newline at end of file
+        +c
+        \ No newline at end of file
+        ");
         round_trip("a\nb", "a\nb\n");
         round_trip("a\nb\n", "a\nb");
     }

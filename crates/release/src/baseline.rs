@@ -85,7 +85,11 @@ mod tests {
         assert_eq!(baseline.size_bytes(Stage::Packed), Some(7));
         assert_eq!(baseline.size_bytes(Stage::Linked), None);
         assert!(baseline.is_of("p", "t").is_ok());
-        assert!(baseline.is_of("p", "other").unwrap_err().to_string().contains("p for t"));
+        insta::assert_snapshot!(baseline.is_of("p", "other").unwrap_err(), @"
+        the manifest of the previous release is of another product or target
+          expected: p for other
+          found:    p for t
+        ");
         assert!(Baseline::parse("{}").is_err());
     }
 }

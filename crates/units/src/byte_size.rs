@@ -70,19 +70,27 @@ mod tests {
 
     #[test]
     fn refuses_what_is_ambiguous_or_out_of_range() {
-        for (text, reason) in [
-            ("8", "no unit"),
-            ("8 MB", "unknown unit `MB`"),
-            ("1.5 MiB", "unknown unit `.5 MiB`"),
-            ("-1 MiB", "does not start"),
-            ("MiB", "does not start"),
-            ("", "does not start"),
-            ("99999999999999999999 B", "out of range"),
-            ("18446744073709551615 GiB", "out of range"),
-        ] {
-            let error = text.parse::<ByteSize>().expect_err(text).to_string();
-            assert!(error.contains(reason) && error.contains("expected a whole number"), "{text}: {error}");
-        }
+        let errors = [
+            "8",
+            "8 MB",
+            "1.5 MiB",
+            "-1 MiB",
+            "MiB",
+            "",
+            "99999999999999999999 B",
+            "18446744073709551615 GiB",
+        ]
+        .map(|text| text.parse::<ByteSize>().expect_err(text).to_string());
+        insta::assert_snapshot!(errors.join("\n"), @"
+        `8` has no unit; expected a whole number and B, KiB, MiB or GiB, such as `8 MiB`
+        `8 MB` has the unknown unit `MB`; expected a whole number and B, KiB, MiB or GiB, such as `8 MiB`
+        `1.5 MiB` has the unknown unit `.5 MiB`; expected a whole number and B, KiB, MiB or GiB, such as `8 MiB`
+        `-1 MiB` does not start with a whole number; expected a whole number and B, KiB, MiB or GiB, such as `8 MiB`
+        `MiB` does not start with a whole number; expected a whole number and B, KiB, MiB or GiB, such as `8 MiB`
+        `` does not start with a whole number; expected a whole number and B, KiB, MiB or GiB, such as `8 MiB`
+        `99999999999999999999 B` is out of range; expected a whole number and B, KiB, MiB or GiB, such as `8 MiB`
+        `18446744073709551615 GiB` is out of range; expected a whole number and B, KiB, MiB or GiB, such as `8 MiB`
+        ");
     }
 
     #[test]

@@ -163,9 +163,13 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--self-check", action="store_true")
+    parser.add_argument("--findings", type=Path, help="file for the names of the findings, as a JSON list")
     args = parser.parse_args()
     run = self_check if args.self_check else check
-    return 1 if run(args.binary, args.model, args.examples) else 0
+    findings = run(args.binary, args.model, args.examples)
+    if args.findings:
+        args.findings.write_text(json.dumps(findings))
+    return 1 if findings else 0
 
 
 if __name__ == "__main__":

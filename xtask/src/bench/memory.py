@@ -5,7 +5,7 @@
 
 Starts `INFERD serve` for each model with 1 and 2 threads and several batch sizes, reads the line that it logs after loading, and
 ends it. Parts: `server` is the server's own threads and runtime, `models` is opening the models, `compute` is the first full
-batch. A table on stdout, in KiB. Exit codes: 0 measured, 2 not measured. It judges nothing; the test
+batch. One JSON object on stdout, in bytes, a table on stderr, in KiB. Exit codes: 0 measured, 2 not measured. It judges nothing; the test
 `crates/server/tests/memory.rs` does.
 """
 
@@ -39,7 +39,8 @@ def main():
     machine = common.machine(binary)
     common.print_machine(machine)
     head = "".join(f"{part:>20}" for part in PARTS)
-    print(f"{'KiB: estimate/measured':<28}{head}{'total':>20}{'ratio':>8}")
+    print(f"{'KiB: estimate/measured':<28}{head}{'total':>20}{'ratio':>8}", file=sys.stderr)
+    rows = []
     for model in models:
         name = os.path.basename(os.path.dirname(model) if model.endswith("/model") else model)
         for threads in (1, 2):
@@ -52,7 +53,12 @@ def main():
                 cells = "".join(f"{f'{e >> 10}/{m >> 10}':>20}" for e, m in pairs)
                 estimate, measured = pairs[-1]
                 label = f"{name[:19]} {threads}t {batch_tokens}"
-                print(f"{label:<28}{cells}{estimate / measured:>8.3f}  {common.tag(machine)}", flush=True)
+                print(f"{label:<28}{cells}{estimate / measured:>8.3f}  {common.tag(machine)}", file=sys.stderr)
+                row = {"model": name, "threads": threads, "batch_tokens": batch_tokens, "ratio": round(estimate / measured, 4)}
+                for part, (e, m) in zip((*PARTS, "total"), pairs, strict=True):
+                    row[part] = {"estimate_bytes": e, "measured_bytes": m}
+                rows.append(row)
+    print(json.dumps({"machine": machine, "rows": rows}))
     return 0
 
 

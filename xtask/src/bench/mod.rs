@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
-use diag::Diagnostic;
+use diag::{Diagnostic, Diagnostics};
 use elf_gate::{Evidence, Policy, Stage, inspect, judge};
 use process::Task;
 use release::context::BuildContext;
 use release::fetch::pip;
 use release::plan::Plan;
+use serde_json::{Value, json};
 use units::ByteSize;
 
 use crate::Outcome;
+use crate::format::{self, Format};
 use crate::setup::Common;
 
 /// The reference; the same versions produced the golden embeddings. About 6 GB with their dependencies.
@@ -45,7 +47,7 @@ diag::codes! {
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     #[command(subcommand)]
     what: What,
 }
@@ -77,20 +79,23 @@ enum What {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let format = args.common.format;
     let setup = args.common.setup(None)?;
     let (plan, context) = (&setup.plan, &setup.context);
     match args.what {
-        What::Alloc(args) => return alloc::run(args, plan, context),
-        What::Encode(args) => return encode::run(args, plan, context),
+        What::Alloc(args) => alloc::run(args, format, plan, context),
+        What::Encode(args) => encode::run(args, format, plan, context),
         What::Embed { python } => {
-            beside_reference(plan, context, python, "embed.py", &["embed", "--model"])?;
+            let command = ["embed", "--model"];
+            run_script(format, context, beside_reference(plan, context, python, "embed.py", &command)?)
         }
-        What::Serve { python } => beside_reference(plan, context, python, "serve.py", &["serve"])?,
-        What::Memory => memory(plan, context)?,
-        What::Start => start(plan, context)?,
-        What::Gate => gate(plan)?,
+        What::Serve { python } => {
+            run_script(format, context, beside_reference(plan, context, python, "serve.py", &["serve"])?)
+        }
+        What::Memory => run_script(format, context, memory(plan, context)?),
+        What::Start => start(format, plan, context),
+        What::Gate => gate(format, plan),
     }
-    Ok(Outcome::Pass)
 }
 
 /// A file of the last `dist`.
@@ -102,14 +107,14 @@ fn dist_file(plan: &Plan, name: &str) -> anyhow::Result<PathBuf> {
     Err(Diagnostic::new(&NO_DIST, "a file of dist/ is missing").file(path).hint("cargo xtask dist").into())
 }
 
-/// Runs the packed binary and the reference in one script. A command that ends in `--model` gets the model folder.
+/// A script that runs the packed binary and the reference. A command that ends in `--model` gets the model folder.
 fn beside_reference(
     plan: &Plan,
     context: &BuildContext,
     python: Option<PathBuf>,
     script: &str,
     command: &[&str],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Command> {
     let binary = dist_file(plan, &plan.names.packed)?;
     let model = release::fixtures::folder(context, &plan.config, "model")?;
     let python = match python {
@@ -123,11 +128,11 @@ fn beside_reference(
     if command.ends_with(&["--model"]) {
         bench.arg(&model);
     }
-    run_script(context, bench)
+    Ok(bench)
 }
 
 /// Of the unpacked file: the packed one unpacks itself into anonymous memory.
-fn memory(plan: &Plan, context: &BuildContext) -> anyhow::Result<()> {
+fn memory(plan: &Plan, context: &BuildContext) -> anyhow::Result<Command> {
     let fixtures = plan.paths.root.join("fixtures/models");
     let entries = std::fs::read_dir(&fixtures).with_context(|| format!("reading {}", fixtures.display()))?;
     let mut models = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
@@ -136,7 +141,7 @@ fn memory(plan: &Plan, context: &BuildContext) -> anyhow::Result<()> {
     models.push(release::fixtures::folder(context, &plan.config, "model")?);
     let mut bench = script_command(plan, context, Path::new("python3"), "memory.py");
     bench.arg(dist_file(plan, &plan.names.unpacked)?).args(models);
-    run_script(context, bench)
+    Ok(bench)
 }
 
 /// The scripts remove settings of BLAS libraries from the environment themselves, so that they can run by hand.
@@ -148,26 +153,45 @@ fn script_command(plan: &Plan, context: &BuildContext, python: &Path, script: &s
     command
 }
 
-fn run_script(context: &BuildContext, command: Command) -> anyhow::Result<()> {
+/// The scripts print one JSON object on stdout and text for a reader on stderr.
+fn run_script(format: Format, context: &BuildContext, command: Command) -> anyhow::Result<Outcome> {
     let quoted = process::quote(&command);
-    let output =
-        context.runner.output(Task::new("run the bench", command).inherit_stderr(true).report_stdout())?;
-    let code = match output.shell_code() {
-        0 => return Ok(()),
-        DIFFERENT => &VECTORS_DIFFER,
-        _ => &NOT_MEASURED,
+    let task = Task::new("run the bench", command).inherit_stderr(true);
+    let task = match format {
+        Format::Human => task.report_stdout(),
+        Format::Json => task,
     };
-    Err(Diagnostic::new(code, code.summary)
-        .found(format!("exit code {}", output.shell_code()))
-        .hint(format!("to run it by hand:\n{quoted}"))
-        .into())
+    let output = context.runner.output(task)?;
+    let problem = |code: &'static diag::Code| {
+        Diagnostic::new(code, code.summary)
+            .found(format!("exit code {}", output.shell_code()))
+            .hint(format!("to run it by hand:\n{quoted}"))
+    };
+    let problems: Diagnostics = match output.shell_code() {
+        0 => Diagnostics::default(),
+        DIFFERENT => [problem(&VECTORS_DIFFER)].into_iter().collect(),
+        _ => return Err(problem(&NOT_MEASURED).into()),
+    };
+    if format == Format::Json {
+        let document = document(&output.stdout, &problems);
+        format::print(format, String::new, document.ok_or_else(|| problem(&NOT_MEASURED))?)?;
+    }
+    Ok(format::problems(problems))
+}
+
+/// The object of a script with the problems; `None` when the script printed something else.
+fn document(stdout: &[u8], problems: &Diagnostics) -> Option<Value> {
+    let mut document: Value = serde_json::from_slice(stdout).ok()?;
+    document.as_object_mut()?.insert("diagnostics".into(), json!(problems));
+    Some(document)
 }
 
 /// Runs of each measurement; the median counts.
 const ROUNDS: usize = 20;
 
-fn start(plan: &Plan, context: &BuildContext) -> anyhow::Result<()> {
-    println!("{}", machine());
+fn start(format: Format, plan: &Plan, context: &BuildContext) -> anyhow::Result<Outcome> {
+    let machine = machine();
+    format::print_part(format, &format!("{machine}\n"))?;
     let packed = dist_file(plan, &plan.names.packed)?;
     let unpacked = dist_file(plan, &plan.names.unpacked)?;
     let (mut of_packed, mut of_unpacked) = (Vec::new(), Vec::new());
@@ -182,24 +206,38 @@ fn start(plan: &Plan, context: &BuildContext) -> anyhow::Result<()> {
         }
     }
     let (packed, unpacked) = (median(of_packed), median(of_unpacked));
-    println!("inferd --version, median of {ROUNDS}");
-    let cpu = cpu();
-    println!("  packed    {:>6.1} ms  [{cpu}]", packed * 1e3);
-    println!("  unpacked  {:>6.1} ms  [{cpu}]", unpacked * 1e3);
-    println!("  ratio     {:>6.2}     [{cpu}]", packed / unpacked);
-    Ok(())
+    let ratio = packed / unpacked;
+    let text = || {
+        let cpu = cpu();
+        format!(
+            "inferd --version, median of {ROUNDS}\n  \
+             packed    {:>6.1} ms  [{cpu}]\n  \
+             unpacked  {:>6.1} ms  [{cpu}]\n  \
+             ratio     {ratio:>6.2}     [{cpu}]\n",
+            packed * 1e3,
+            unpacked * 1e3
+        )
+    };
+    let document = json!({
+        "machine": machine, "rounds": ROUNDS, "packed_seconds": packed, "unpacked_seconds": unpacked, "ratio": ratio,
+        "diagnostics": [],
+    });
+    format::print(format, text, document)?;
+    Ok(Outcome::Pass)
 }
 
-fn gate(plan: &Plan) -> anyhow::Result<()> {
+fn gate(format: Format, plan: &Plan) -> anyhow::Result<Outcome> {
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    println!("{}", machine());
-    println!(
-        "map, inspect and judge with the policy of the release; median of {ROUNDS}; {profile} profile of xtask"
+    let machine = machine();
+    let head = format!(
+        "{machine}\nmap, inspect and judge with the policy of the release; median of {ROUNDS}; {profile} profile of xtask\n"
     );
+    format::print_part(format, &head)?;
     let linked = plan.paths.work.join("linked").join(&plan.config.product.name);
     let packed = dist_file(plan, &plan.names.packed)?;
     let policy = |stage| release::gate::policy(&plan.config, &plan.target, stage);
     let without_disassembly = Policy { isa_baseline: Vec::new(), ..policy(Stage::Linked) };
+    let mut files = Vec::new();
     for (name, path, stage, policy) in [
         ("linked", &linked, Stage::Linked, policy(Stage::Linked)),
         ("linked, without `isa_baseline`", &linked, Stage::Linked, without_disassembly),
@@ -207,14 +245,19 @@ fn gate(plan: &Plan) -> anyhow::Result<()> {
     ] {
         let times =
             (0..ROUNDS).map(|_| gate_time(path, stage, &policy)).collect::<anyhow::Result<Vec<_>>>()?;
-        println!(
-            "  {name:<31} {:>10}  {:>6.1} ms  [{}]",
-            ByteSize(path.metadata()?.len()).rounded(),
-            median(times) * 1e3,
-            cpu()
-        );
+        let (size_bytes, seconds) = (path.metadata()?.len(), median(times));
+        let size = ByteSize(size_bytes).rounded();
+        format::print_part(
+            format,
+            &format!("  {name:<31} {size:>10}  {:>6.1} ms  [{}]\n", seconds * 1e3, cpu()),
+        )?;
+        files.push(json!({ "name": name, "size_bytes": size_bytes, "seconds": seconds }));
     }
-    Ok(())
+    let document = json!({
+        "machine": machine, "rounds": ROUNDS, "profile": profile, "files": files, "diagnostics": [],
+    });
+    format::print(format, String::new, document)?;
+    Ok(Outcome::Pass)
 }
 
 fn gate_time(path: &Path, stage: Stage, policy: &Policy) -> anyhow::Result<Duration> {
@@ -248,4 +291,22 @@ fn cpu() -> String {
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_of_a_script_gets_the_problems_and_anything_else_is_no_document() {
+        let problems: Diagnostics = [Diagnostic::new(&VECTORS_DIFFER, "differ")].into_iter().collect();
+        let value = document(b"{\"ratio\": 2.5}\n", &problems).unwrap();
+        assert_eq!(
+            (&value["ratio"], &value["diagnostics"][0]["code"]),
+            (&2.5.into(), &"bench-vectors-differ".into())
+        );
+        for text in ["", "a table\n", "[]", "{}{}"] {
+            assert_eq!(document(text.as_bytes(), &problems), None, "{text}");
+        }
+    }
 }

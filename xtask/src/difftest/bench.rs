@@ -5,15 +5,17 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use serde_json::json;
 
 use crate::Outcome;
+use crate::format::{self, Format};
 
 const FILES: usize = 1000;
 /// checksec needs about a second per file, so it gets a sample.
 const CHECKSEC_FILES: usize = 20;
 const ROUNDS: usize = 3;
 
-pub fn run(files: &[PathBuf]) -> anyhow::Result<Outcome> {
+pub fn run(format: Format, files: &[PathBuf]) -> anyhow::Result<Outcome> {
     let wanted = |file: &&PathBuf| file.starts_with("/usr/bin") || file.starts_with("/usr/lib");
     let files: Vec<&PathBuf> = files.iter().filter(wanted).take(FILES).collect();
     if files.len() < CHECKSEC_FILES {
@@ -21,7 +23,12 @@ pub fn run(files: &[PathBuf]) -> anyhow::Result<Outcome> {
     }
     let bytes: u64 = files.iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    println!("{} files, {} MiB, xtask of the {profile} profile, {ROUNDS} rounds", files.len(), bytes >> 20);
+    let head = format!(
+        "{} files, {} MiB, xtask of the {profile} profile, {ROUNDS} rounds\n",
+        files.len(),
+        bytes >> 20
+    );
+    format::print_part(format, &head)?;
     let folder = tempfile::tempdir()?;
     let list = folder.path().join("list");
     let names: String = files.iter().map(|file| format!("{}\n", file.display())).collect();
@@ -45,16 +52,45 @@ pub fn run(files: &[PathBuf]) -> anyhow::Result<Outcome> {
         }
         peer.push(start.elapsed().mul_f64(files.len() as f64 / sample.len() as f64));
     }
-    let gate = line("verify-elf --preset hardened-glibc", &gate, None);
-    line("readelf -lsW", &readelf, Some(gate));
-    match checksec {
-        Some(_) => {
-            let name = format!("checksec (scaled from {})", sample.len());
-            line(&name, &peer, Some(gate));
-        }
-        None => println!("checksec: not installed, and `apt-get download` failed"),
+    let mut rows = vec![
+        Row { name: "verify-elf --preset hardened-glibc".into(), seconds: median(&gate) },
+        Row { name: "readelf -lsW".into(), seconds: median(&readelf) },
+    ];
+    if checksec.is_some() {
+        let name = format!("checksec (scaled from {})", sample.len());
+        rows.push(Row { name, seconds: median(&peer) });
     }
+    let document = json!({
+        "files": files.len(), "size_bytes": bytes, "profile": profile, "rounds": ROUNDS,
+        "programs": rows.iter().map(|row| json!({ "name": row.name, "seconds": row.seconds })).collect::<Vec<_>>(),
+        "not_measured": if checksec.is_some() { vec![] } else { vec!["checksec"] },
+        "diagnostics": [],
+    });
+    let text = || {
+        let missing = "checksec: not installed, and `apt-get download` failed\n";
+        table(&rows) + if checksec.is_some() { "" } else { missing }
+    };
+    format::print(format, text, document)?;
     Ok(Outcome::Pass)
+}
+
+struct Row {
+    name: String,
+    /// The median.
+    seconds: f64,
+}
+
+/// The medians and their ratios to the first one, which is that of the gate.
+fn table(rows: &[Row]) -> String {
+    let gate = rows.first().map_or(f64::NAN, |row| row.seconds);
+    let line = |(index, Row { name, seconds }): (usize, &Row)| {
+        let ratio = match index {
+            0 => String::new(),
+            _ => format!("  {:.2} times the gate", seconds / gate),
+        };
+        format!("{name:36}  {seconds:8.3} s{ratio}\n")
+    };
+    rows.iter().enumerate().map(line).collect()
 }
 
 fn gate_command(list: &Path) -> anyhow::Result<Command> {
@@ -71,16 +107,11 @@ fn timed(mut command: Command) -> anyhow::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// Prints the median and its ratio to the gate.
-fn line(name: &str, times: &[Duration], gate: Option<Duration>) -> Duration {
+/// In seconds.
+fn median(times: &[Duration]) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort();
-    let median = sorted[sorted.len() / 2];
-    let ratio = gate.map_or(String::new(), |gate| {
-        format!("  {:.2} times the gate", median.as_secs_f64() / gate.as_secs_f64())
-    });
-    println!("{name:36}  {:8.3} s{ratio}", median.as_secs_f64());
-    median
+    sorted.get(sorted.len() / 2).map_or(f64::NAN, Duration::as_secs_f64)
 }
 
 /// The installed checksec, or the script of the Debian package, unpacked into `folder`.

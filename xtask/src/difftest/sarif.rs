@@ -11,7 +11,7 @@ use diag::Diagnostic;
 use process::Task;
 use release::context::BuildContext;
 use release::fetch::pip::environment;
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::Digest;
 use store::Record;
 
@@ -33,8 +33,40 @@ for line in sys.stdin:
     print('valid' if error is None else error.json_path + ': ' + error.message[:200].replace('\\n', ' '))
 ";
 
-/// True when all reports are valid and the corrupted ones are not.
-pub fn check(context: &BuildContext) -> anyhow::Result<bool> {
+/// What the validator says about one document.
+pub struct SarifResult {
+    name: String,
+    /// Results in the report; `None` for a corrupted one, which must be rejected.
+    results: Option<usize>,
+    /// `valid`, or the first error.
+    verdict: String,
+}
+
+impl SarifResult {
+    pub fn is_expected(&self) -> bool {
+        (self.verdict == "valid") == self.results.is_some()
+    }
+
+    pub fn human(&self) -> String {
+        let Self { name, results, verdict } = self;
+        match results {
+            Some(results) => format!("SARIF: verify-elf {name}: {results} results, {verdict}\n"),
+            None => format!("SARIF: {name}: {verdict}\n"),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "results": self.results,
+            "verdict": self.verdict,
+            "is_expected": self.is_expected(),
+        })
+    }
+}
+
+/// The validator's results of reports and of corrupted reports.
+pub fn check(context: &BuildContext) -> anyhow::Result<Vec<SarifResult>> {
     let schema = schema(context)?;
     let alternative = "the tests of elf-gate check the main parts";
     let requirements = format!("jsonschema=={VALIDATOR_VERSION}\n");
@@ -74,15 +106,18 @@ pub fn check(context: &BuildContext) -> anyhow::Result<bool> {
         );
     }
     let (of_reports, of_corrupted) = results.split_at(documents.len());
-    for ((name, document), result) in documents.iter().zip(of_reports) {
-        let results = document["runs"][0]["results"].as_array().map_or(0, Vec::len);
-        println!("SARIF: verify-elf {name}: {results} results, {result}");
-    }
-    for ((name, _), result) in corrupted.iter().zip(of_corrupted) {
-        println!("SARIF: {name}: {result}");
-    }
-    let valid = |results: &[&str]| results.iter().filter(|result| **result == "valid").count();
-    Ok(valid(of_reports) == of_reports.len() && valid(of_corrupted) == 0)
+    let of_report = |((name, document), verdict): (&(String, Value), &&str)| SarifResult {
+        name: name.clone(),
+        results: Some(document["runs"][0]["results"].as_array().map_or(0, Vec::len)),
+        verdict: (*verdict).to_string(),
+    };
+    let of_corruption = |((name, _), verdict): (&(String, Value), &&str)| SarifResult {
+        name: name.clone(),
+        results: None,
+        verdict: (*verdict).to_string(),
+    };
+    let reports = documents.iter().zip(of_reports).map(of_report);
+    Ok(reports.chain(corrupted.iter().zip(of_corrupted).map(of_corruption)).collect())
 }
 
 fn report(root: &Path, arguments: &[&str]) -> anyhow::Result<Value> {
@@ -131,4 +166,18 @@ fn schema(context: &BuildContext) -> anyhow::Result<PathBuf> {
         Ok(record)
     })?;
     Ok(entry.path.join(FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_must_be_valid_and_a_corrupted_one_must_not() {
+        let is_expected = |results, verdict: &str| {
+            SarifResult { name: "a".into(), results, verdict: verdict.into() }.is_expected()
+        };
+        assert!(is_expected(Some(3), "valid") && is_expected(None, "$.version: wrong"));
+        assert!(!is_expected(Some(3), "$.version: wrong") && !is_expected(None, "valid"));
+    }
 }

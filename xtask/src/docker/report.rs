@@ -1,13 +1,12 @@
 //! What the verb found: as text line by line while it runs, or as one JSON document at its end.
 
-use diag::{Class, Diagnostic};
+use diag::{Class, Diagnostic, Diagnostics};
 use serde_json::{Value, json};
 
 use super::archive::DistImage;
 use super::cleanup::Cleanup;
 use super::container::{Container, Exit};
 use crate::format::{self, Format};
-use crate::stdout;
 
 pub struct DockerReport {
     format: Format,
@@ -30,10 +29,7 @@ impl DockerReport {
     }
 
     fn line(&self, text: &str) -> anyhow::Result<()> {
-        match self.format {
-            Format::Human => stdout::print(&format!("{text}\n")),
-            Format::Json => Ok(()),
-        }
+        format::print_part(self.format, &format!("{text}\n"))
     }
 
     /// `id` is the one that the engine shows.
@@ -78,7 +74,7 @@ impl DockerReport {
     }
 
     /// Prints the document, also after an error. Text has its errors on stderr.
-    pub fn finish(self, cleanup: &Cleanup, error: Option<&anyhow::Error>) -> anyhow::Result<()> {
+    pub fn finish(self, cleanup: &Cleanup, problems: &Diagnostics) -> anyhow::Result<()> {
         if self.format == Format::Human {
             return Ok(());
         }
@@ -86,7 +82,7 @@ impl DockerReport {
             "image": self.image,
             "containers": self.containers,
             "remaining": cleanup.lines(),
-            "diagnostics": error.map(diag::collect).unwrap_or_default(),
+            "diagnostics": problems,
         });
         format::print(self.format, String::new, document)
     }

@@ -14,9 +14,11 @@ use clap::Args as ClapArgs;
 use diag::{Diagnostic, Diagnostics};
 use process::Task;
 use release::context::BuildContext;
+use serde_json::{Value, json};
 use units::TimeSpan;
 
 use crate::Outcome;
+use crate::format::{self, Format};
 use crate::setup::{Common, workspace_root};
 use session::{Session, TargetResult};
 use tools::Tools;
@@ -66,7 +68,7 @@ diag::codes! {
 #[derive(ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// Time of each target [default: 60 s]
     #[arg(long, value_name = "TIME", conflicts_with = "total")]
     duration: Option<TimeSpan>,
@@ -82,6 +84,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<Outcome> {
+    let format = args.common.format;
     let (context, _) = args.common.context()?;
     let root = workspace_root();
     let mut session = open_session(&args, &root)?;
@@ -97,11 +100,11 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
         }
         for target in remaining {
             let result = run_target(&context, &root, &target, session.seconds_per_target)?;
-            print(&result);
+            format::print_part(format, &row(&result))?;
             session.add(result)?;
         }
     }
-    report(&session, &root)
+    report(format, &session, &root)
 }
 
 fn open_session(args: &Args, root: &Path) -> anyhow::Result<Session> {
@@ -110,7 +113,8 @@ fn open_session(args: &Args, root: &Path) -> anyhow::Result<Session> {
     let path = folder.join("session.json");
     if args.resume {
         let session = Session::resume(&path)?;
-        session.results().iter().for_each(print);
+        let rows: String = session.results().iter().map(row).collect();
+        format::print_part(args.common.format, &rows)?;
         return Ok(session);
     }
     let targets: Vec<String> = match args.targets.is_empty() {
@@ -170,30 +174,52 @@ fn run_target(
     })
 }
 
-fn print(result: &TargetResult) {
+fn row(result: &TargetResult) -> String {
     let TargetResult { target, executions, seconds, rss_mib_max, has_finding } = result;
     let finding = if *has_finding { ", FINDING" } else { "" };
-    println!(
-        "{target:<10} {executions:>12} executions in {seconds:>5} s, at most {rss_mib_max:>4} MiB{finding}"
-    );
+    format!(
+        "{target:<10} {executions:>12} executions in {seconds:>5} s, at most {rss_mib_max:>4} MiB{finding}\n"
+    )
 }
 
 /// The sums, and a violation for each finding.
-fn report(session: &Session, root: &Path) -> anyhow::Result<Outcome> {
+fn report(format: Format, session: &Session, root: &Path) -> anyhow::Result<Outcome> {
     let results = session.results();
-    let executions: u64 = results.iter().map(|result| result.executions).sum();
-    let seconds: u64 = results.iter().map(|result| result.seconds).sum();
-    let findings = results.iter().filter(|result| result.has_finding).map(|result| {
+    let findings = findings(results, root);
+    format::print(format, || total(results, &findings), json(results, &findings))?;
+    Ok(format::problems(findings))
+}
+
+fn findings(results: &[TargetResult], root: &Path) -> Diagnostics {
+    let finding = |result: &TargetResult| {
         let target = &result.target;
         Diagnostic::new(&FINDING, format!("the target `{target}` has a finding"))
             .rule(target)
             .found(format!("the input is in {}", artifacts(root, target).display()))
             .hint(format!("the log is {}", log(root, target).display()))
-    });
-    let findings: Diagnostics = findings.collect();
-    let count = findings.0.len();
-    println!("{:<10} {executions:>12} executions in {seconds:>5} s, {count} findings", "all");
-    findings.into_result().map(|()| Outcome::Pass)
+    };
+    results.iter().filter(|result| result.has_finding).map(finding).collect()
+}
+
+fn total(results: &[TargetResult], findings: &Diagnostics) -> String {
+    let (executions, seconds) = sums(results);
+    format!("{:<10} {executions:>12} executions in {seconds:>5} s, {} findings\n", "all", findings.0.len())
+}
+
+/// Executions and seconds.
+fn sums(results: &[TargetResult]) -> (u64, u64) {
+    let executions = results.iter().map(|result| result.executions).sum();
+    (executions, results.iter().map(|result| result.seconds).sum())
+}
+
+fn json(results: &[TargetResult], findings: &Diagnostics) -> Value {
+    let (executions, seconds) = sums(results);
+    json!({
+        "targets": results.iter().map(TargetResult::json).collect::<Vec<_>>(),
+        "executions": executions,
+        "seconds": seconds,
+        "diagnostics": findings,
+    })
 }
 
 fn artifacts(root: &Path, target: &str) -> PathBuf {
@@ -218,6 +244,57 @@ mod tests {
         let log = "stat::number_of_executed_units: 5\nINFO\nstat::number_of_executed_units: 91464\n";
         assert_eq!(statistic(log, "stat::number_of_executed_units:"), Some(91464));
         assert_eq!(statistic("", "stat::peak_rss_mb:"), None);
+    }
+
+    #[test]
+    fn text_and_data_have_the_results_and_the_findings() {
+        let result = |target: &str, has_finding| TargetResult {
+            target: target.into(),
+            executions: 91_464,
+            seconds: 60,
+            rss_mib_max: 200,
+            has_finding,
+        };
+        let results = [result("facts", false), result("upx", true)];
+        let findings = findings(&results, Path::new("/muslin"));
+        let rows: String = results.iter().map(row).collect();
+        insta::assert_snapshot!(rows + &total(&results, &findings), @"
+        facts             91464 executions in    60 s, at most  200 MiB
+        upx               91464 executions in    60 s, at most  200 MiB, FINDING
+        all              182928 executions in   120 s, 1 findings
+        ");
+        insta::assert_snapshot!(format!("{:#}", json(&results, &findings)), @r#"
+        {
+          "diagnostics": [
+            {
+              "code": "fuzz-finding",
+              "found": "the input is in /muslin/fuzz/artifacts/upx",
+              "hint": "the log is /muslin/fuzz/artifacts/upx.log",
+              "message": "the target `upx` has a finding",
+              "rule": "upx",
+              "severity": "error"
+            }
+          ],
+          "executions": 182928,
+          "seconds": 120,
+          "targets": [
+            {
+              "executions": 91464,
+              "has_finding": false,
+              "rss_mib_max": 200,
+              "seconds": 60,
+              "target": "facts"
+            },
+            {
+              "executions": 91464,
+              "has_finding": true,
+              "rss_mib_max": 200,
+              "seconds": 60,
+              "target": "upx"
+            }
+          ]
+        }
+        "#);
     }
 
     #[test]

@@ -18,6 +18,19 @@ pub struct TargetResult {
     pub has_finding: bool,
 }
 
+impl TargetResult {
+    pub fn json(&self) -> Value {
+        let Self { target, executions, seconds, rss_mib_max, has_finding } = self;
+        json!({
+            "target": target,
+            "executions": executions,
+            "seconds": seconds,
+            "rss_mib_max": rss_mib_max,
+            "has_finding": has_finding,
+        })
+    }
+}
+
 /// The targets of a run, the time of each, and the results so far.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Session {
@@ -86,19 +99,7 @@ impl Session {
     }
 
     fn save(&self) -> anyhow::Result<()> {
-        let results: Vec<Value> = self
-            .results
-            .iter()
-            .map(|result| {
-                json!({
-                    "target": result.target,
-                    "executions": result.executions,
-                    "seconds": result.seconds,
-                    "rss_mib_max": result.rss_mib_max,
-                    "has_finding": result.has_finding,
-                })
-            })
-            .collect();
+        let results: Vec<Value> = self.results.iter().map(TargetResult::json).collect();
         let document = json!({
             "targets": self.targets,
             "seconds_per_target": self.seconds_per_target,

@@ -19,10 +19,10 @@ use crate::stdout;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    library: LibraryArgs,
+    pub library: LibraryArgs,
     /// The tarball of the other version, or a folder that holds it
     #[arg(long, value_name = "FILE|DIR")]
-    source: PathBuf,
+    from: PathBuf,
     /// The new version for source.toml
     #[arg(long, value_name = "VERSION")]
     to: String,
@@ -32,21 +32,16 @@ pub struct Args {
     /// With `--write`: write even if some patches do not fit; edit those next, one by one
     #[arg(long, requires = "write")]
     leave_conflicts: bool,
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
 }
 
 /// Names in one line of the report.
 const NAMES_SHOWN_MAX: usize = 6;
 
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
-    format::errors_as_data(args.format, bump(args))
-}
-
-fn bump(args: &Args) -> anyhow::Result<Outcome> {
+    let format = args.library.common.format;
     let library = args.library.open()?;
     let staging = tempfile::tempdir()?;
-    let source = std::path::absolute(&args.source).context("resolving the file of `--source`")?;
+    let source = std::path::absolute(&args.from).context("resolving the file of `--from`")?;
     if !source.exists() {
         return Err(Diagnostic::new(
             &crate::codes::VENDOR_ARGUMENT,
@@ -60,15 +55,15 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
     let list = list_files(&library.context, &library.folder, &tree)?;
     let (changes, plan) = library.vendored.bump(&tree, &args.to, list.as_deref(), &library.folder)?;
     let manifest = &library.vendored.manifest;
-    if args.format == Format::Human {
+    if format == Format::Human {
         let head =
             format!("{} {} -> {}, from {}\n", manifest.name, manifest.version, args.to, source.display());
         stdout::print(&(head + &report(&changes, &plan)))?;
     }
     if !args.write {
-        if args.format == Format::Json {
+        if format == Format::Json {
             let document = json!({
-                "schema_version": diag::render::SCHEMA_VERSION, "name": manifest.name, "version": args.to,
+                "name": manifest.name, "version": args.to,
                 "files": {
                     "unchanged": changes.unchanged, "changed": changes.changed, "missing": changes.missing,
                     "unlisted": changes.unlisted,
@@ -76,7 +71,7 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
                 "patches": report::patches_json(&plan.later), "written": false,
                 "diagnostics": plan.later_violations,
             });
-            stdout::print(&format!("{document:#}\n"))?;
+            format::print(format, String::new, document)?;
         } else {
             if !plan.later_violations.is_empty() {
                 eprintln!("error: {} violations with this version", plan.later_violations.len());
@@ -85,8 +80,8 @@ fn bump(args: &Args) -> anyhow::Result<Outcome> {
         }
         return Ok(format::outcome(&plan.later_violations));
     }
-    let outcome = super::edit::write(&plan, args.leave_conflicts, false, args.format)?;
-    if args.format == Format::Human {
+    let outcome = super::edit::write(&plan, args.leave_conflicts, false, format)?;
+    if format == Format::Human {
         eprintln!("hint: `[[source]]` in source.toml still names {}: correct it by hand,", manifest.version);
         eprintln!("      then run `cargo xtask vendor status`, and read the diff before you commit");
     }

@@ -15,7 +15,7 @@ use crate::stdout;
 #[derive(clap::Args)]
 pub struct EditArgs {
     #[command(flatten)]
-    library: LibraryArgs,
+    pub library: LibraryArgs,
     /// The patch, by name or number
     #[arg(value_name = "PATCH", required_unless_present = "new")]
     patch: Option<String>,
@@ -33,7 +33,7 @@ pub struct EditArgs {
 #[derive(clap::Args)]
 pub struct DiffArgs {
     #[command(flatten)]
-    library: LibraryArgs,
+    pub library: LibraryArgs,
     /// Show this patch; without it, the edits since the last refresh
     #[arg(value_name = "PATCH")]
     patch: Option<String>,
@@ -48,7 +48,7 @@ pub struct DiffArgs {
 #[derive(clap::Args)]
 pub struct RefreshArgs {
     #[command(flatten)]
-    library: LibraryArgs,
+    pub library: LibraryArgs,
     /// The worktree [default: target/muslin/vendor/LIBRARY]
     #[arg(long, value_name = "DIR")]
     tree: Option<PathBuf>,
@@ -58,8 +58,6 @@ pub struct RefreshArgs {
     /// Print the files that would be written, and write nothing
     #[arg(long)]
     dry_run: bool,
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
 }
 
 pub fn edit(args: &EditArgs) -> anyhow::Result<Outcome> {
@@ -74,6 +72,10 @@ pub fn edit(args: &EditArgs) -> anyhow::Result<Outcome> {
         (None, patch) => EditTarget::Existing(patch.as_deref().unwrap_or_default()),
     };
     let session = library.vendored.open(library.input(), target, &tree)?;
+    let json = json!({
+        "tree": tree, "patch": session.patch, "files": session.files, "templates": session.templates,
+        "rejected": session.rejected, "diagnostics": [],
+    });
     let mut text = format!("{}\n", tree.display());
     text += &match &session.templates {
         Some(folder) => {
@@ -90,7 +92,7 @@ pub fn edit(args: &EditArgs) -> anyhow::Result<Outcome> {
     }
     let name = &args.library.name;
     text += &format!("  edit, then: cargo xtask vendor diff {name}; cargo xtask vendor refresh {name}\n");
-    stdout::print(&text)?;
+    format::print(args.library.common.format, || text, json)?;
     Ok(Outcome::Pass)
 }
 
@@ -100,23 +102,20 @@ pub fn diff(args: &DiffArgs) -> anyhow::Result<Outcome> {
         Some(patch) => library.vendored.patch_diff(library.input(), patch, args.context)?,
         None => library.vendored.worktree_diff(library.input(), &args.library.tree(args.tree.as_deref())?)?,
     };
-    stdout::print(&String::from_utf8_lossy(&text))?;
+    let text = String::from_utf8_lossy(&text);
+    let json = json!({ "patch": args.patch, "diff": text, "diagnostics": [] });
+    format::print(args.library.common.format, || text.to_string(), json)?;
     Ok(Outcome::Pass)
 }
 
 pub fn refresh(args: &RefreshArgs) -> anyhow::Result<Outcome> {
-    format::errors_as_data(args.format, plan_and_write(args))
-}
-
-fn plan_and_write(args: &RefreshArgs) -> anyhow::Result<Outcome> {
+    let format = args.library.common.format;
     let library = args.library.open()?;
     let tree = args.library.tree(args.tree.as_deref())?;
     let plan = library.vendored.refresh(library.input(), &library.folder, &tree)?;
-    if args.format == Format::Human {
-        let head = format!("{}: changes {}\n", plan.name, plan.files.join(", "));
-        stdout::print(&(head + &report::table(&plan.later)))?;
-    }
-    write(&plan, args.leave_conflicts, args.dry_run, args.format)
+    let head = format!("{}: changes {}\n", plan.name, plan.files.join(", "));
+    format::print_part(format, &(head + &report::table(&plan.later)))?;
+    write(&plan, args.leave_conflicts, args.dry_run, format)
 }
 
 /// Writes a plan unless there are violations, and prints files and violations.
@@ -134,14 +133,13 @@ pub fn write(
     format::print_diagnostics(format, &violations);
     let paths: Vec<&PathBuf> = plan.writes.iter().map(|(path, _)| path).collect();
     match format {
-        Format::Json => stdout::print(&format!(
-            "{:#}\n",
-            json!({
-                "schema_version": diag::render::SCHEMA_VERSION, "name": plan.name, "files": plan.files,
-                "patches": report::patches_json(&plan.later), "paths": paths,
+        Format::Json => {
+            let document = json!({
+                "name": plan.name, "files": plan.files, "patches": report::patches_json(&plan.later), "paths": paths,
                 "written": can_write && !dry_run, "diagnostics": violations,
-            })
-        ))?,
+            });
+            format::print(format, String::new, document)?;
+        }
         Format::Human if can_write => stdout::print(&written(&paths, dry_run))?,
         Format::Human => {
             eprintln!("nothing is written");

@@ -58,6 +58,18 @@ struct OpenLibrary {
     source: PathBuf,
 }
 
+impl Args {
+    pub fn common(&self) -> &Common {
+        match &self.verb {
+            Verb::Status(args) => &args.common,
+            Verb::Diff(args) => &args.library.common,
+            Verb::Edit(args) => &args.library.common,
+            Verb::Refresh(args) => &args.library.common,
+            Verb::Bump(args) => &args.library.common,
+        }
+    }
+}
+
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     match &args.verb {
         Verb::Status(args) => status::run(args),

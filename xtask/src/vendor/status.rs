@@ -17,17 +17,14 @@ use super::{folders, input, report, source};
 use crate::Outcome;
 use crate::format::{self, Format};
 use crate::setup::Common;
-use crate::stdout;
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
     /// Explain a code or the guard of a patch; without a name, every code
     #[arg(long, value_name = "CODE|PATCH", num_args = 0..=1, default_missing_value = "")]
     explain: Option<String>,
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
 }
 
 /// The archive of the present plan.
@@ -66,13 +63,12 @@ struct PatchRow {
 
 pub fn run(args: &Args) -> anyhow::Result<Outcome> {
     if let Some(name) = &args.explain {
-        stdout::print(&super::explain::explain(&args.common, name)?)?;
+        let text = super::explain::explain(&args.common, name)?;
+        let json = json!({ "name": name, "explanation": text, "diagnostics": [] });
+        format::print(args.common.format, || text, json)?;
         return Ok(Outcome::Pass);
     }
-    format::errors_as_data(args.format, status(args))
-}
-
-fn status(args: &Args) -> anyhow::Result<Outcome> {
+    let format = args.common.format;
     let (context, _) = args.common.context()?;
     let (mut libraries, mut problems) = (Vec::new(), Diagnostics::default());
     for folder in folders(&args.common)? {
@@ -81,17 +77,10 @@ fn status(args: &Args) -> anyhow::Result<Outcome> {
             Err(error) => problems.push_error(&error),
         }
     }
-    format::print_diagnostics(args.format, &problems.0);
-    match args.format {
-        Format::Human => stdout::print(&libraries.iter().map(text).collect::<String>())?,
-        Format::Json => {
-            let document = json!({
-                "schema_version": diag::render::SCHEMA_VERSION,
-                "libraries": libraries.iter().map(data).collect::<Vec<_>>(), "diagnostics": problems,
-            });
-            stdout::print(&format!("{document:#}\n"))?;
-        }
-    }
+    format::print_diagnostics(format, &problems.0);
+    let document =
+        json!({ "libraries": libraries.iter().map(data).collect::<Vec<_>>(), "diagnostics": problems });
+    format::print(format, || libraries.iter().map(text).collect(), document)?;
     let is_not_measured = libraries.iter().any(|library| library.not_measured.is_some());
     let patches = libraries.into_iter().flat_map(|library| library.patches);
     let all: Vec<Diagnostic> =
@@ -99,7 +88,7 @@ fn status(args: &Args) -> anyhow::Result<Outcome> {
     if all.is_empty() {
         return Ok(if is_not_measured { Outcome::NotMeasured } else { Outcome::Pass });
     }
-    if args.format == Format::Human {
+    if format == Format::Human {
         eprintln!("hint: `cargo xtask vendor status --explain CODE` explains a code in brackets");
     }
     Ok(format::outcome(&all))

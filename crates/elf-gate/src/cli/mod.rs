@@ -20,10 +20,11 @@ mod size;
 mod unpacking;
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use diag::{Class, Diagnostic, Diagnostics, render};
 use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 use units::ByteSize;
@@ -140,7 +141,7 @@ pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write, err: &mu
         (Some(Command::Diff(diff)), _) => Some(diff::run(diff, environment)),
         (Some(Command::Init(init)), _) => Some(init::run(init, environment)),
         (Some(Command::Size(size)), _) => Some(size::run(size, environment)),
-        (None, Some(id)) => Some(explain(id).map_err(|error| Diagnostics(vec![error]))),
+        (None, Some(id)) => Some(explain(id, format).map_err(|error| Diagnostics(vec![error]))),
         (None, None) => None,
     };
     let report = match text {
@@ -174,10 +175,26 @@ pub fn run(args: &Args, environment: &Environment, out: &mut dyn Write, err: &mu
     finish(errors, Status::of(report.verdict), err)
 }
 
-/// A report that consists of one error, in the format of `args`, for errors before [`run`] such as wrong flags.
-pub fn error_document(format: Format, error: Diagnostic) -> Result<String, Diagnostic> {
-    let report = GateReport::new(Vec::new()).with_diagnostics(vec![error]);
-    output::render(&report, format, Style::default())
+/// The report about a command line that does not parse: one error, in the format that the command line names. `None` for text,
+/// and for `--help`.
+pub fn usage_document(error: &clap::Error, args: impl Iterator<Item = OsString>) -> Option<String> {
+    let format = requested_format(args).filter(|_| error.use_stderr())?;
+    let message = error.to_string();
+    let message = message.trim().trim_start_matches("error: ");
+    let diagnostic = Diagnostic::new(&codes::USAGE, message).hint(codes::fix(&codes::USAGE));
+    let report = GateReport::new(Vec::new()).with_diagnostics(vec![diagnostic]);
+    output::render(&report, format, Style::default()).ok()
+}
+
+/// The value of `--format`, if it is a document format.
+fn requested_format(args: impl Iterator<Item = OsString>) -> Option<Format> {
+    let args: Vec<String> = args.filter_map(|arg| arg.into_string().ok()).collect();
+    let value = args.iter().enumerate().find_map(|(index, arg)| match arg.strip_prefix("--format") {
+        Some("") => args.get(index + 1).map(String::as_str),
+        Some(rest) => rest.strip_prefix('='),
+        None => None,
+    });
+    Format::from_str(value?, false).ok().filter(|format| *format != Format::Human)
 }
 
 fn finish(errors: impl IntoIterator<Item = Diagnostic>, status: Status, err: &mut dyn Write) -> Status {
@@ -291,10 +308,17 @@ fn parse_sha256(text: &str) -> Result<String, String> {
     }
 }
 
-fn explain(id: &str) -> Result<String, Diagnostic> {
+fn explain(id: &str, format: Format) -> Result<String, Diagnostic> {
     let known = || all_codes().chain(diag::CODES.iter().copied());
-    match known().find(|code| code.id == id) {
-        Some(code) => Ok(diag::explain(code)),
-        None => Err(diag::unknown_code(id, known().map(|code| code.id), "docs/gates.md")),
+    let unknown = || diag::unknown_code(id, known().map(|code| code.id), "docs/gates.md");
+    let code = known().find(|code| code.id == id).ok_or_else(unknown)?;
+    match format {
+        Format::Human => Ok(diag::explain(code)),
+        Format::Json => Ok(render::explanation_json(code)),
+        Format::Sarif | Format::Junit | Format::Github => {
+            let message =
+                "`--explain` prints text or JSON: the other formats have no place for an explanation";
+            Err(Diagnostic::new(&codes::USAGE, message).hint("use `--format human` or `--format json`"))
+        }
     }
 }

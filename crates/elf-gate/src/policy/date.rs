@@ -66,6 +66,7 @@ mod tests {
         check(951_868_800, "2000-03-01");
         check(1_735_689_599, "2024-12-31");
         assert_eq!(Date::of_unix_time(u64::MAX).to_string(), "9999-12-30");
+        let mut errors = String::new();
         for bad in [
             "2025-02-29",
             "2025-13-01",
@@ -78,8 +79,20 @@ mod tests {
             "20250101",
             "2025-01-01T00:00:00",
         ] {
-            assert!(bad.parse::<Date>().unwrap_err().contains("2027-06-30"), "{bad}");
+            errors += &format!("{bad}: {}\n", bad.parse::<Date>().unwrap_err());
         }
+        insta::assert_snapshot!(errors, @"
+        2025-02-29: `2025-02-29` is not a date: expected a date such as `2027-06-30`
+        2025-13-01: `2025-13-01` is not a date: expected a date such as `2027-06-30`
+        2025-00-10: `2025-00-10` is not a date: expected a date such as `2027-06-30`
+        2025-04-31: `2025-04-31` is not a date: expected a date such as `2027-06-30`
+        25-01-01: `25-01-01` is not a date: expected a date such as `2027-06-30`
+        2025-1-1: `2025-1-1` is not a date: expected a date such as `2027-06-30`
+        soon: `soon` is not a date: expected a date such as `2027-06-30`
+        2025-01-+1: `2025-01-+1` is not a date: expected a date such as `2027-06-30`
+        20250101: `20250101` is not a date: expected a date such as `2027-06-30`
+        2025-01-01T00:00:00: `2025-01-01T00:00:00` is not a date: expected a date such as `2027-06-30`
+        ");
         assert!("2026-12-31".parse::<Date>().unwrap() < "2027-01-01".parse::<Date>().unwrap());
     }
 }

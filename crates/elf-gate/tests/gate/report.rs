@@ -215,7 +215,7 @@ fn github_annotations_cannot_be_injected() {
     assert_eq!(commands, 7, "{text}");
     insta::assert_snapshot!(text);
     let many = GateReport::new((0..30).map(|_| unreadable()).collect()).to_github();
-    assert!(many.contains("found 30 errors, of which GitHub shows 10"), "{many}");
+    insta::assert_snapshot!(many);
 }
 
 #[test]
@@ -226,7 +226,8 @@ fn step_summary_is_escaped_and_bounded() {
     let huge = (0..2000)
         .map(|_| FileReport::unreadable("f", Diagnostic::new(&codes::NOT_ELF, "x".repeat(1000)).hint("y")));
     let page = GateReport::new(huge.collect()).to_step_summary();
-    assert!(page.len() < 1 << 20 && page.contains("omitted; the log lists all"), "{}", page.len());
+    assert!(page.len() < 1 << 20, "{}", page.len());
+    insta::assert_snapshot!(page.lines().last().unwrap(), @"1115 files omitted; the log lists all.");
 }
 
 #[test]

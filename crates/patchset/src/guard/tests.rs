@@ -190,12 +190,10 @@ fn pins_the_digests_of_one_file_only() {
     assert_eq!(changed.len(), 2);
     assert_eq!(changed[0].1, format!("pre_sha256 = \"{}\"", sha256_hex(b"before")));
     assert_eq!(pin_digests(&pinned, "b.c", b"before", b"after").unwrap(), pinned);
-    assert!(
-        pin_digests(&pin_guard(), "c.c", b"", b"")
-            .unwrap_err()
-            .to_string()
-            .contains("a `[[file]]` of a guard was not found")
-    );
+    insta::assert_snapshot!(pin_digests(&pin_guard(), "c.c", b"", b"").unwrap_err(), @r#"
+    a `[[file]]` of a guard was not found
+      expected: `path = "c.c"` on a line of its own
+    "#);
     let odd = pin_guard().replace("path = \"a.c\"", "path = 'a.c'");
     assert!(pin_digests(&odd, "a.c", b"", b"").is_err(), "another notation is not rewritten");
 }

@@ -81,7 +81,16 @@ fn an_edit_reaches_patch_guard_and_build() {
     library.write("work/one.c", &AFTER.replace("  return 1;", "  int extra = 0;\n  return 1;"));
     let source = library.path("source");
     let edited = library.vendored().worktree_diff(Input::Tree(&source), &library.path("work")).unwrap();
-    assert!(String::from_utf8(edited).unwrap().contains("\n+  int extra = 0;\n"));
+    insta::assert_snapshot!(String::from_utf8(edited).unwrap(), @"
+    --- a/one.c
+    +++ b/one.c
+    @@ -1,4 +1,5 @@
+     int one(void)
+     {
+    +  int extra = 0;
+       return 1;
+     }
+    ");
     assert_eq!(library.refresh().unwrap(), []);
     assert!(library.built().contains("extra"));
     let patch = fs::read_to_string(library.path("vendor/patches/0001-one.patch")).unwrap();
@@ -153,10 +162,19 @@ fn reports_a_later_conflict_that_can_be_edited() {
     fs::remove_dir_all(library.path("work")).unwrap();
     let opened = library.open(EditTarget::Existing("0002")).unwrap();
     let rejected = fs::read_to_string(opened.rejected.unwrap()).unwrap();
-    assert!(
-        rejected.contains("the patch changes it to:") && rejected.contains("return 1 + 1;"),
-        "{rejected}"
-    );
+    insta::assert_snapshot!(rejected, @"
+    one.c: hunk 1, line 1
+      this text was not found:
+        int one(void)
+        {
+          return 1;
+        }
+      the patch changes it to:
+        int one(void)
+        {
+          return 1 + 1;
+        }
+    ");
     library.write("work/one.c", &AFTER.replace("return 1;", "return 1 + 1; /* one */"));
     // the anchors were chosen for the old text and are corrected by hand
     let guard = library.path("vendor/patches/0002-two.guard.toml");

@@ -179,12 +179,23 @@ mod tests {
     fn options_that_exclude_each_other_are_refused() {
         let openblas = Flags { gemm: Gemm::Openblas, ..flags(&["int8"]) };
         let error = |flags: Flags| flags.select(name).map(|_| ()).unwrap_err().to_string();
-        assert!(error(openblas).contains("OpenBLAS computes in f32 only"));
-        assert!(error(Flags { gemm: Gemm::Openblas, ..flags(&[]) }).contains("which are not in use"));
-        assert!(error(flags(&["a=bf16", "f32", "a=int8"])).contains("repeated for the model `a`"));
-        assert!(error(flags(&["bf16", "f32"])).contains("repeated for all models"));
-        let own = Flags { blas_core: Some(BlasKernels::Haswell), ..flags(&[]) };
-        assert!(error(own).contains("which is not in use"));
+        let errors = [
+            openblas,
+            Flags { gemm: Gemm::Openblas, ..flags(&[]) },
+            flags(&["a=bf16", "f32", "a=int8"]),
+            flags(&["bf16", "f32"]),
+            Flags { blas_core: Some(BlasKernels::Haswell), ..flags(&[]) },
+        ];
+        insta::assert_snapshot!(errors.map(error).join("\n"), @"
+        OpenBLAS computes in f32 only
+          expected: `--dtype f32` or `--dtype auto`
+          found:    int8
+        `--isa` selects own kernels, which are not in use
+          found:    `--gemm openblas --isa baseline`
+        `--dtype` is repeated for the model `a`
+        `--dtype` is repeated for all models
+        `--blas-core` selects kernels of OpenBLAS, which is not in use
+        ");
         assert!("f16".parse::<DtypeOfModel>().is_err());
     }
 }

@@ -113,11 +113,18 @@ mod tests {
         );
         let (killed, exited) = (ExitStatus::from_raw(libc::SIGFPE), ExitStatus::from_raw(0));
         assert_eq!(verify(case, killed, &report), None);
-        assert!(verify(case, exited, &report).unwrap().contains("instead of signal 8"));
-        assert!(
-            verify(case, killed, &report.replace("build-id ", "build-id 0")).unwrap().contains("build-id")
-        );
-        assert!(verify(case, killed, &report.replacen("    0x", "    -", 1)).unwrap().contains("2 frames"));
-        assert!(verify(case, killed, &format!("{report}{report}")).unwrap().contains("exactly one"));
+        let problems = [
+            verify(case, exited, &report),
+            verify(case, killed, &report.replace("build-id ", "build-id 0")),
+            verify(case, killed, &report.replacen("    0x", "    -", 1)),
+            verify(case, killed, &format!("{report}{report}")),
+        ];
+        let problems = problems.map(|problem| problem.unwrap().replace(&crash::build_id(), "BUILD-ID"));
+        insta::assert_snapshot!(problems.join("\n"), @"
+        `crash-fpe`: ended with exit status: 0 instead of signal 8
+        `crash-fpe`: the report has no `build-id BUILD-ID`
+        `crash-fpe`: 2 frames are in the code of the program
+        `crash-fpe`: not exactly one report
+        ");
     }
 }

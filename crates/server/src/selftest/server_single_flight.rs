@@ -135,6 +135,6 @@ mod tests {
             move || cell.get_or_init(|| load(&loader)).clone()
         });
         assert_eq!(result.status, CheckStatus::Fail);
-        assert!(result.found.contains("on purpose"), "{}", result.found);
+        insta::assert_snapshot!(result.found, @"the first load fails on purpose");
     }
 }

@@ -217,16 +217,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let live = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(bind(&path).err().unwrap().contains("another server listens on the socket"));
+        let refused =
+            |path: &Path| bind(path).err().unwrap().replace(&folder.path().display().to_string(), "FOLDER");
+        insta::assert_snapshot!(refused(&path), @"
+        cannot listen on unix:FOLDER/s
+          because:  another server listens on the socket
+        ");
         assert!(path.exists());
         drop(live);
         let file = folder.path().join("f");
         std::fs::write(&file, "precious").unwrap();
-        assert!(bind(&file).err().unwrap().contains("not a socket"));
+        insta::assert_snapshot!(refused(&file), @"
+        cannot listen on unix:FOLDER/f
+          because:  the path exists and is not a socket; it is not removed
+        ");
         assert_eq!(std::fs::read(&file).unwrap(), b"precious");
         let link = folder.path().join("l");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(bind(&link).err().unwrap().contains("not a socket"));
+        insta::assert_snapshot!(refused(&link), @"
+        cannot listen on unix:FOLDER/l
+          because:  the path exists and is not a socket; it is not removed
+        ");
     }
 
     #[test]

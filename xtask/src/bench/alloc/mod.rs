@@ -19,7 +19,7 @@ use release::plan::Plan;
 use serde_json::json;
 
 use crate::Outcome;
-use crate::stdout;
+use crate::format::{self, Format};
 use run::{Allocator, Load, Missing, Run};
 
 diag::codes! {
@@ -59,25 +59,16 @@ pub struct Args {
     /// Concurrent clients of `--server`
     #[arg(long, value_name = "N", default_value_t = 200, requires = "server", value_parser = clap::value_parser!(u32).range(1..=1000))]
     clients: u32,
-    /// Format of the results on stdout
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
-}
-
-pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Outcome> {
+pub fn run(args: Args, format: Format, plan: &Plan, context: &BuildContext) -> anyhow::Result<Outcome> {
     let seconds = args.seconds.unwrap_or(if args.quick { SECONDS_QUICK } else { SECONDS });
     let allocators: Vec<Allocator> = match args.only.is_empty() {
         true => Allocator::value_variants().to_vec(),
         false => Allocator::value_variants().iter().copied().filter(|one| args.only.contains(one)).collect(),
     };
     if args.server {
-        return serve(&args, &allocators, plan, context);
+        return serve(&args, format, &allocators, plan, context);
     }
     let folder = programs::build(plan, context, "larson")?;
     for allocator in &allocators {
@@ -100,22 +91,19 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     let checks = judge::judge(&runs);
     let machine = super::machine();
     let maximum = run::max_map_count();
-    let text = match args.format {
-        Format::Human => table::human(&runs, &missing, &checks, &machine, seconds, maximum),
-        Format::Json => {
-            let checks: Vec<_> = checks.iter().map(judge::RequirementCheck::json).collect();
-            let runs: Vec<_> = runs.iter().map(Run::json).collect();
-            let missing: Vec<_> = missing.iter().map(Missing::json).collect();
-            let document = json!({
-                "machine": machine, "seconds": seconds, "max_map_count": maximum, "runs": runs, "not_measured": missing,
-                "checks": checks,
-            });
-            format!("{document:#}\n")
-        }
-    };
-    stdout::print(&text)?;
     let violated: Diagnostics = checks.iter().filter(|check| check.is_violated()).map(violation).collect();
-    violated.into_result().map(|()| Outcome::Pass)
+    let document = json!({
+        "machine": machine,
+        "seconds": seconds,
+        "max_map_count": maximum,
+        "runs": runs.iter().map(Run::json).collect::<Vec<_>>(),
+        "not_measured": missing.iter().map(Missing::json).collect::<Vec<_>>(),
+        "checks": checks.iter().map(judge::RequirementCheck::json).collect::<Vec<_>>(),
+        "diagnostics": violated,
+    });
+    let human = || table::human(&runs, &missing, &checks, &machine, seconds, maximum);
+    format::print(format, human, document)?;
+    Ok(format::problems(violated))
 }
 
 fn has_no_result(error: &anyhow::Error) -> bool {
@@ -124,6 +112,7 @@ fn has_no_result(error: &anyhow::Error) -> bool {
 
 fn serve(
     args: &Args,
+    format: Format,
     allocators: &[Allocator],
     plan: &Plan,
     context: &BuildContext,
@@ -134,18 +123,12 @@ fn serve(
     let model = release::fixtures::folder(context, &plan.config, "model")?;
     let served = server::measure(allocators, &folder, &model, &load, context)?;
     let machine = super::machine();
-    let text = match args.format {
-        Format::Human => server::human(&served, &machine, &load),
-        Format::Json => {
-            let servers: Vec<_> =
-                served.iter().map(|one| json!({ "name": one.name, "report": one.report })).collect();
-            let document = json!({
-                "machine": machine, "seconds": seconds, "clients": args.clients, "servers": servers,
-            });
-            format!("{document:#}\n")
-        }
-    };
-    stdout::print(&text)?;
+    let servers: Vec<_> =
+        served.iter().map(|one| json!({ "name": one.name, "report": one.report })).collect();
+    let document = json!({
+        "machine": machine, "seconds": seconds, "clients": args.clients, "servers": servers, "diagnostics": [],
+    });
+    format::print(format, || server::human(&served, &machine, &load), document)?;
     Ok(Outcome::Pass)
 }
 

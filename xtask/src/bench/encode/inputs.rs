@@ -145,10 +145,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         inputs(folder.path()).unwrap();
         let read = || Inputs::read(PathBuf::new(), folder.path().into()).map(|_| ()).unwrap_err().to_string();
+        let read = || read().replace(&folder.path().display().to_string(), "FOLDER");
         std::fs::write(folder.path().join("reference.f32"), [0; 8]).unwrap();
-        assert!(read().contains("not 3 vectors"));
+        insta::assert_snapshot!(read(), @"FOLDER/reference.f32: not 3 vectors");
         std::fs::write(folder.path().join("texts.json"), r#"{"texts": ["a", "b"], "lengths": [3]}"#).unwrap();
-        assert!(read().contains("texts without lengths"));
+        insta::assert_snapshot!(read(), @"FOLDER/texts.json: texts without lengths");
     }
 
     #[test]

@@ -127,9 +127,20 @@ mod tests {
         let runner = Runner::without_signals();
         let ended = start("echo the cause >&2", folder.path());
         let error = ended.next_line(&runner, Duration::from_secs(20)).unwrap_err().to_string();
-        assert!(error.starts_with("it ended: the cause\n"), "{error}");
+        insta::assert_snapshot!(error.replace(&folder.path().display().to_string(), "FOLDER"), @"
+        it ended: the cause
+        to run it by hand:
+        sh -c 'echo the cause >&2'
+        its log ends in:
+        the cause
+        ");
         let silent = start("read line", folder.path());
         let error = silent.next_line(&runner, Duration::ZERO).unwrap_err().to_string();
-        assert!(error.contains("it did not answer"), "{error}");
+        insta::assert_snapshot!(error.replace(&folder.path().display().to_string(), "FOLDER"), @"
+        it did not answer within 0 s
+        to run it by hand:
+        sh -c 'read line'
+        its log ends in:
+        ");
     }
 }

@@ -26,13 +26,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::Args as ClapArgs;
 use diag::Diagnostics;
 use release::context::BuildContext;
 use release::plan::Plan;
+use serde_json::json;
 
 use crate::Outcome;
-use crate::stdout;
+use crate::format::{self, Format};
 use accuracy::Accuracy;
 use bench_case::{BenchCase, Program, Route, Workload};
 use driver::Driver;
@@ -78,15 +79,6 @@ pub struct Args {
     /// Write the times as a bar chart
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
-    /// Format of the results on stdout
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
 }
 
 /// The folder of the scripts.
@@ -94,7 +86,7 @@ fn scripts(plan: &Plan) -> PathBuf {
     plan.paths.root.join("xtask/src/bench/encode")
 }
 
-pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Outcome> {
+pub fn run(args: Args, format: Format, plan: &Plan, context: &BuildContext) -> anyhow::Result<Outcome> {
     let binary = match &args.binary {
         Some(binary) => std::path::absolute(binary)?,
         None => super::dist_file(plan, &plan.names.packed)?,
@@ -142,16 +134,15 @@ pub fn run(args: Args, plan: &Plan, context: &BuildContext) -> anyhow::Result<Ou
     if let Some(path) = &args.svg {
         std::fs::write(path, svg::chart(&report)).with_context(|| format!("writing {}", path.display()))?;
     }
-    stdout::print(&match args.format {
-        Format::Human => table::human(&report),
-        Format::Json => format!("{:#}\n", report.json()),
-    })?;
-    judge(&report)
+    let mut document = report.json();
+    document["diagnostics"] = json!(report.problems());
+    format::print(format, || table::human(&report), document)?;
+    Ok(judge(&report))
 }
 
 /// The exit status: wrong vectors of inferd are a violation, a row of inferd without a time is no measurement.
-fn judge(report: &EncodeReport) -> anyhow::Result<Outcome> {
-    Diagnostics(report.problems()).into_result().map(|()| Outcome::Pass)
+fn judge(report: &EncodeReport) -> Outcome {
+    format::problems(Diagnostics(report.problems()))
 }
 
 /// Starts a program and compares its vectors.

@@ -23,12 +23,14 @@ use std::time::Instant;
 use diag::{Diagnostic, Diagnostics};
 use release::context::BuildContext;
 use release::stages::toolchain;
+use serde_json::json;
 
 use self::headers::Headers;
 use self::random::Random;
 use self::tally::Tally;
 use self::test_program::{Rules, TestProgram};
 use crate::Outcome;
+use crate::format;
 use crate::setup::{Common, Setup};
 
 /// The hidden verb that is the process of a sandbox.
@@ -70,7 +72,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     dist_dir: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    pub common: Common,
 }
 
 /// The process of a sandbox.
@@ -132,7 +134,8 @@ fn programs(args: &Args, setup: &Setup) -> anyhow::Result<Programs> {
 }
 
 fn examine(args: &Args, context: &BuildContext, programs: &Programs) -> anyhow::Result<Outcome> {
-    let mut run = Run { args, context, tallies: Vec::new(), problems: Diagnostics::default(), refused: 0 };
+    let mut run =
+        Run { args, context, tallies: Vec::new(), problems: Diagnostics::default(), refused: Vec::new() };
     for program in programs.shipped.iter().chain(&programs.others) {
         run.examine(program)?;
     }
@@ -148,16 +151,16 @@ struct Run<'a> {
     context: &'a BuildContext,
     tallies: Vec<Tally>,
     problems: Diagnostics,
-    /// Originals that the gate refuses.
-    refused: usize,
+    /// Originals that the gate refuses, and why.
+    refused: Vec<(String, String)>,
 }
 
 impl Run<'_> {
     /// Edits of the headers of the file itself.
     fn examine(&mut self, program: &TestProgram) -> anyhow::Result<()> {
         if let Some(problem) = program.gate.problem(&program.bytes) {
-            self.refused += 1;
-            println!("{}: the gate refuses the original: {problem}", program.name);
+            self.print_part(&format!("{}: the gate refuses the original: {problem}\n", program.name))?;
+            self.refused.push((program.name.clone(), problem));
             return Ok(());
         }
         let started = Instant::now();
@@ -166,7 +169,7 @@ impl Run<'_> {
         match oracle::observe(self.context, program, &edits, self.rules()) {
             // The other programs show something nevertheless.
             Err(error) if diag::has_code(&error, &codes::ORIGINAL_FAILS) => self.problems.push_error(&error),
-            observations => self.add(Tally::of(program, &observations?), started),
+            observations => self.add(Tally::of(program, &observations?), started)?,
         }
         Ok(())
     }
@@ -184,8 +187,7 @@ impl Run<'_> {
         let (observations, not_packed) =
             repacked::observe(self.context, upx, stripped, packed, &edits, self.rules())?;
         let tally = Tally::of(packed, &observations);
-        self.add(Tally { name: REPACKED.into(), edits: edits.len(), not_packed, ..tally }, started);
-        Ok(())
+        self.add(Tally { name: REPACKED.into(), edits: edits.len(), not_packed, ..tally }, started)
     }
 
     fn rules(&self) -> Rules {
@@ -201,14 +203,20 @@ impl Run<'_> {
         })
     }
 
-    fn add(&mut self, tally: Tally, started: Instant) {
-        println!("{}: {} edits in {:.0} s", tally.name, tally.edits, started.elapsed().as_secs_f64());
-        print!("{}", tally::missed(&tally));
+    fn add(&mut self, tally: Tally, started: Instant) -> anyhow::Result<()> {
+        let seconds = started.elapsed().as_secs_f64();
+        let head = format!("{}: {} edits in {seconds:.0} s\n", tally.name, tally.edits);
+        self.print_part(&(head + &tally::missed(&tally)))?;
         self.tallies.push(tally);
+        Ok(())
+    }
+
+    fn print_part(&self, text: &str) -> anyhow::Result<()> {
+        format::print_part(self.args.common.format, text)
     }
 
     fn report(mut self) -> anyhow::Result<Outcome> {
-        if self.tallies.is_empty() && self.problems.0.is_empty() && self.refused == 0 {
+        if self.tallies.is_empty() && self.problems.0.is_empty() && self.refused.is_empty() {
             return Err(Diagnostic::new(&codes::NO_PROGRAM, "no program has such a name")
                 .expected("a part of a name in docs/kernel.md")
                 .found(self.args.only.join(", "))
@@ -216,11 +224,23 @@ impl Run<'_> {
                 .into());
         }
         let total = tally::total(&self.tallies);
-        let holds = tally::holds(&total);
-        print!("{}", tally::details(&total));
+        let holds = tally::holds(&total) && self.refused.is_empty();
+        let refused =
+            self.refused.iter().map(|(program, problem)| json!({ "program": program, "problem": problem }));
+        let document = json!({
+            "holds": holds,
+            "programs": self.tallies.iter().map(Tally::json).collect::<Vec<_>>(),
+            "all": total.json(),
+            "refused_originals": refused.collect::<Vec<_>>(),
+            "diagnostics": self.problems,
+        });
+        let details = tally::details(&total);
         self.tallies.push(total);
-        print!("{}", tally::table(&self.tallies));
-        self.problems.into_result()?;
-        Ok(if holds && self.refused == 0 { Outcome::Pass } else { Outcome::Violated })
+        format::print(self.args.common.format, || details + &tally::table(&self.tallies), document)?;
+        Ok(match (self.problems.0.is_empty(), holds) {
+            (false, _) => format::problems(self.problems),
+            (true, true) => Outcome::Pass,
+            (true, false) => Outcome::Violated,
+        })
     }
 }

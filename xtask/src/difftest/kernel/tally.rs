@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use serde_json::{Value, json};
+
 use super::known_differences::{self, SHARE_MAX};
 use super::oracle::{Observation, Start};
 use super::test_program::{Judgement, TestProgram};
@@ -67,6 +69,24 @@ impl Tally {
 
     pub fn broken(&self) -> usize {
         self.fails + self.differs
+    }
+
+    /// Every count, and every missed edit.
+    pub fn json(&self) -> Value {
+        let missed = |(place, change, what): &(String, String, String)| json!({ "field": place, "change": change, "start": what });
+        json!({
+            "name": self.name,
+            "edits": self.edits,
+            "not_packed": self.not_packed,
+            "fails": self.fails,
+            "differs": self.differs,
+            "caught": self.caught,
+            "strict": self.strict,
+            "refused_by": self.refused_by,
+            "listed": self.listed,
+            "missed": self.missed.iter().map(missed).collect::<Vec<_>>(),
+            "panics": self.panics,
+        })
     }
 
     fn listed_count(&self) -> usize {

@@ -11,17 +11,10 @@ pub(super) fn check(table: &mut Table) {
     let f = fixture;
     let rule = "no-local-paths";
     let homes = r#"local_paths = ["/home/", "/root/"]"#;
-    table.check(rule, STRIPPED, homes, &f("rules/hardened"), PASS, "none");
-    table.check(rule, STRIPPED, homes, &f("rules/careless"), VIOLATION, "/home/somebody/project/src/main.c");
-    table.check(rule, STRIPPED, r#"local_paths = ["/root/"]"#, &f("rules/careless"), PASS, "none");
-    table.check(
-        rule,
-        STRIPPED,
-        r#"local_paths = ["/another/folder/"]"#,
-        &f("linked"),
-        CANNOT_TELL,
-        "not searched for",
-    );
+    table.check(rule, STRIPPED, homes, &f("rules/hardened"), PASS);
+    table.check(rule, STRIPPED, homes, &f("rules/careless"), VIOLATION);
+    table.check(rule, STRIPPED, r#"local_paths = ["/root/"]"#, &f("rules/careless"), PASS);
+    table.check(rule, STRIPPED, r#"local_paths = ["/another/folder/"]"#, &f("linked"), CANNOT_TELL);
 
     let folders = ["/home/somebody/project/".to_string()];
     let evidence = Evidence { build_folders: &folders, ..Evidence::default() };
@@ -31,44 +24,40 @@ pub(super) fn check(table: &mut Table) {
     let outcomes = judge(&facts, STRIPPED, &policy, &evidence);
     let outcome = outcomes.iter().find(|outcome| outcome.rule == rule).unwrap();
     assert_eq!(outcome.verdict, VIOLATION);
-    assert!(!outcome.expected.contains("somebody") && outcome.found.contains("somebody"), "{outcome:?}");
+    // What is expected names no folder of the machine that built the file.
+    insta::assert_snapshot!(format!("expected {}\nfound {}", outcome.expected, outcome.found), @"
+    expected no path below /root/, nor below the 1 folders of this build
+    found /home/somebody/project/src/main.c
+    ");
 
     let rule = "producers";
-    table.check(rule, LINKED, r#"producers = ["GCC: *"]"#, &f("linked"), PASS, "GCC");
-    table.check(rule, LINKED, r#"producers = ["clang *"]"#, &f("linked"), VIOLATION, "GCC");
-    table.check(
-        rule,
-        LINKED,
-        r#"producers = ["clang *"]"#,
-        &f("rules/no-stack-note.o"),
-        CANNOT_TELL,
-        "no .comment",
-    );
+    table.check(rule, LINKED, r#"producers = ["GCC: *"]"#, &f("linked"), PASS);
+    table.check(rule, LINKED, r#"producers = ["clang *"]"#, &f("linked"), VIOLATION);
+    table.check(rule, LINKED, r#"producers = ["clang *"]"#, &f("rules/no-stack-note.o"), CANNOT_TELL);
 
     let rule = "auditable-dependencies";
     let policy = "needs_auditable_dependencies = true";
-    table.check(rule, LINKED, policy, &f("rules/auditable.o"), PASS, "1 packages");
-    table.check(rule, LINKED, policy, &f("rules/auditable-cut.o"), VIOLATION, "does not decompress");
-    table.check(rule, LINKED, policy, &f("linked"), VIOLATION, "no .dep-v0");
+    table.check(rule, LINKED, policy, &f("rules/auditable.o"), PASS);
+    table.check(rule, LINKED, policy, &f("rules/auditable-cut.o"), VIOLATION);
+    table.check(rule, LINKED, policy, &f("linked"), VIOLATION);
 
     let size = f("stripped").len();
-    table.check("size-budget", STRIPPED, &format!("size_max = \"{size} B\""), &f("stripped"), PASS, "");
+    table.check("size-budget", STRIPPED, &format!("size_max = \"{size} B\""), &f("stripped"), PASS);
     table.check(
         "size-budget",
         STRIPPED,
         &format!("size_max = \"{} B\"", size - 1),
         &f("stripped"),
         VIOLATION,
-        "",
     );
-    let mut growth = |baseline: Option<usize>, verdict, found| {
+    let mut growth = |baseline: Option<usize>, verdict| {
         let evidence =
             Evidence { baseline_size_bytes: baseline.map(|bytes| bytes as u64), ..Evidence::default() };
         let policy = "growth_percent_max = 10";
-        table.check_with("size-growth", STRIPPED, policy, &fixture("stripped"), &evidence, verdict, found);
+        table.check_with("size-growth", STRIPPED, policy, &fixture("stripped"), &evidence, verdict);
     };
-    growth(Some(size), PASS, "(+0)");
-    growth(Some(size + 100), PASS, "(-100)");
-    growth(Some(size - 2000), VIOLATION, "(+2000)");
-    growth(None, CANNOT_TELL, "no baseline");
+    growth(Some(size), PASS);
+    growth(Some(size + 100), PASS);
+    growth(Some(size - 2000), VIOLATION);
+    growth(None, CANNOT_TELL);
 }

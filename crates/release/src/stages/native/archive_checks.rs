@@ -165,7 +165,13 @@ mod tests {
         assert!(late_configuration(tree.path(), &["config.h", "Makefile.conf"]).unwrap().is_empty());
         write("config.h", 13);
         let found = late_configuration(tree.path(), &["config.h", "Makefile.conf"]).unwrap();
-        assert!(found.len() == 1 && found[0].to_string().contains("newer than kernel/a.o"), "{found:?}");
+        insta::assert_snapshot!(diag::render::human(&found, diag::render::Style::default()), @"
+        error[native-configuration]: the configuration is written after the first object
+          --> config.h
+          expected: written before the first object
+          found:    newer than kernel/a.o
+        hint: the library's make must configure first and compile then
+        ");
     }
 
     #[test]

@@ -233,10 +233,15 @@ mod tests {
             let body = Arc::new(BodyText::from(json.to_string()));
             Input::read(&body, serde_json::from_str(&body).unwrap(), "input", limits)
         };
-        for json in ["[1]", "[1.0]", "[[1]]", "[[]]", "[\"a\",1]"] {
-            let error = format!("{:?}", read(json).unwrap_err());
-            assert!(error.contains("invalid_value") && error.contains("not token ids"), "{json}: {error}");
-        }
+        let errors = ["[1]", "[1.0]", "[[1]]", "[[]]", "[\"a\",1]"]
+            .map(|json| format!("{json}: {:?}\n", read(json).unwrap_err()));
+        insta::assert_snapshot!(errors.concat(), @r#"
+        [1]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "this server accepts texts, not token ids: ids of another tokenizer than the model's give wrong vectors. Send texts; in LangChain pass `check_embedding_ctx_length=False` to `OpenAIEmbeddings`. For a client with the tokenizer of the model, start the server with `--allow-token-ids`", param: Some("input"), retry_after_s: None }
+        [1.0]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "this server accepts texts, not token ids: ids of another tokenizer than the model's give wrong vectors. Send texts; in LangChain pass `check_embedding_ctx_length=False` to `OpenAIEmbeddings`. For a client with the tokenizer of the model, start the server with `--allow-token-ids`", param: Some("input"), retry_after_s: None }
+        [[1]]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "this server accepts texts, not token ids: ids of another tokenizer than the model's give wrong vectors. Send texts; in LangChain pass `check_embedding_ctx_length=False` to `OpenAIEmbeddings`. For a client with the tokenizer of the model, start the server with `--allow-token-ids`", param: Some("input"), retry_after_s: None }
+        [[]]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "this server accepts texts, not token ids: ids of another tokenizer than the model's give wrong vectors. Send texts; in LangChain pass `check_embedding_ctx_length=False` to `OpenAIEmbeddings`. For a client with the tokenizer of the model, start the server with `--allow-token-ids`", param: Some("input"), retry_after_s: None }
+        ["a",1]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "this server accepts texts, not token ids: ids of another tokenizer than the model's give wrong vectors. Send texts; in LangChain pass `check_embedding_ctx_length=False` to `OpenAIEmbeddings`. For a client with the tokenizer of the model, start the server with `--allow-token-ids`", param: Some("input"), retry_after_s: None }
+        "#);
         assert!(read("[\"a\"]").is_ok());
     }
 
@@ -251,7 +256,7 @@ mod tests {
 
     #[test]
     fn rejects_other_forms() {
-        for json in [
+        let errors = [
             "[1,\"a\"]",
             "[[1],2]",
             "[-1]",
@@ -263,18 +268,33 @@ mod tests {
             "[4294967296]",
             "1",
             "true",
-        ] {
-            let error = input(json).unwrap_err();
-            assert!(error.contains("invalid_json") && error.contains("Some(\"input\")"), "{json}: {error}");
-        }
+        ]
+        .map(|json| format!("{json}: {}\n", input(json).unwrap_err()));
+        insta::assert_snapshot!(errors.concat(), @r#"
+        [1,"a"]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "all elements of `input` must be of one kind at line 1 column 7", param: Some("input"), retry_after_s: None }
+        [[1],2]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "all elements of `input` must be of one kind at line 1 column 7", param: Some("input"), retry_after_s: None }
+        [-1]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "invalid type: integer `-1`, expected a string, a token id or a list of token ids as element of `input` at line 1 column 3", param: Some("input"), retry_after_s: None }
+        [1.5]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "invalid type: floating point `1.5`, expected a string, a token id or a list of token ids as element of `input` at line 1 column 4", param: Some("input"), retry_after_s: None }
+        {}: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "invalid type: map, expected `input`: a string, a list of strings, a list of token ids or a list of lists of token ids at line 1 column 2", param: Some("input"), retry_after_s: None }
+        null: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "invalid type: null, expected `input`: a string, a list of strings, a list of token ids or a list of lists of token ids at line 1 column 4", param: Some("input"), retry_after_s: None }
+        [null]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "invalid type: null, expected a string, a token id or a list of token ids as element of `input` at line 1 column 5", param: Some("input"), retry_after_s: None }
+        [[[1]]]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "invalid type: sequence, expected an unsigned integer of 32 bits at line 1 column 3", param: Some("input"), retry_after_s: None }
+        [4294967296]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "a token id is a whole number below 4294967296 at line 1 column 11", param: Some("input"), retry_after_s: None }
+        1: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "invalid type: integer `1`, expected `input`: a string, a list of strings, a list of token ids or a list of lists of token ids at line 1 column 1", param: Some("input"), retry_after_s: None }
+        true: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "invalid type: boolean `true`, expected `input`: a string, a list of strings, a list of token ids or a list of lists of token ids at line 1 column 4", param: Some("input"), retry_after_s: None }
+        "#);
     }
 
     #[test]
     fn stops_at_the_first_element_above_a_limit() {
-        for json in ["[\"\",\"\",\"\",\"\"]", "[[],[],[],[]]", "[1,1,1,1,1]", "[[1,1,1],[1,1]]"] {
-            let error = input(json).unwrap_err();
-            assert!(error.contains("invalid_value") && error.contains("more than"), "{json}: {error}");
-        }
+        let errors = ["[\"\",\"\",\"\",\"\"]", "[[],[],[],[]]", "[1,1,1,1,1]", "[[1,1,1],[1,1]]"]
+            .map(|json| format!("{json}: {}\n", input(json).unwrap_err()));
+        insta::assert_snapshot!(errors.concat(), @r#"
+        ["","","",""]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "more than 3 inputs; the limit of this server is 3", param: Some("input"), retry_after_s: None }
+        [[],[],[],[]]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "more than 3 inputs; the limit of this server is 3", param: Some("input"), retry_after_s: None }
+        [1,1,1,1,1]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "more than 4 token ids; the limit of this server is 4", param: Some("input"), retry_after_s: None }
+        [[1,1,1],[1,1]]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "more than 4 token ids; the limit of this server is 4", param: Some("input"), retry_after_s: None }
+        "#);
         assert!(input("[\"\",\"\",\"\"]").is_ok() && input("[[1,1],[1],[1]]").is_ok());
     }
 }

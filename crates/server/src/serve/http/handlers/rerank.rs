@@ -177,12 +177,28 @@ mod tests {
 
     #[test]
     fn rejects_other_documents() {
-        for json in
-            ["[1]", "[null]", "[{}]", "[{\"text\":\"a\",\"title\":\"b\"}]", "[{\"text\":1}]", "\"a\"", "{}"]
-        {
-            assert!(documents(json).unwrap_err().contains("invalid_json"), "{json}");
-        }
-        assert!(documents("[]").unwrap_err().contains("is empty"));
-        assert!(documents("[\"\",\"\",\"\",\"\"]").unwrap_err().contains("exceed the limit of 4 inputs"));
+        let errors = [
+            "[1]",
+            "[null]",
+            "[{}]",
+            "[{\"text\":\"a\",\"title\":\"b\"}]",
+            "[{\"text\":1}]",
+            "\"a\"",
+            "{}",
+            "[]",
+            "[\"\",\"\",\"\",\"\"]",
+        ]
+        .map(|json| format!("{json}: {}\n", documents(json).unwrap_err()));
+        insta::assert_snapshot!(errors.concat(), @r#"
+        [1]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "`documents`: invalid type: integer `1`, expected a string or an object with the field `text` at line 1 column 2", param: Some("documents"), retry_after_s: None }
+        [null]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "`documents`: invalid type: null, expected a string or an object with the field `text` at line 1 column 5", param: Some("documents"), retry_after_s: None }
+        [{}]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "`documents`: missing field `text` at line 1 column 3", param: Some("documents"), retry_after_s: None }
+        [{"text":"a","title":"b"}]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "`documents`: unknown field `title`, expected `text` at line 1 column 20", param: Some("documents"), retry_after_s: None }
+        [{"text":1}]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "`documents`: invalid type: integer `1`, expected a string at line 1 column 10", param: Some("documents"), retry_after_s: None }
+        "a": ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "`documents`: invalid type: string \"a\", expected a list of documents at line 1 column 3", param: Some("documents"), retry_after_s: None }
+        {}: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_json", message: "`documents`: invalid type: map, expected a list of documents at line 1 column 0", param: Some("documents"), retry_after_s: None }
+        []: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "`documents` is empty", param: Some("documents"), retry_after_s: None }
+        ["","","",""]: ApiError { status: 400, kind: "invalid_request_error", code: "invalid_value", message: "query and documents exceed the limit of 4 inputs", param: Some("documents"), retry_after_s: None }
+        "#);
     }
 }
