@@ -11,6 +11,7 @@ use crate::serve::{Backends, dtype_name};
 
 /// Flags that `serve` and `embed` share.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Flags {
     /// What computes products: own kernels, or OpenBLAS
     #[arg(long, value_name = "NAME", value_enum, default_value = "own")]
