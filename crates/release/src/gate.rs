@@ -99,7 +99,8 @@ pub(crate) fn stripped(plan: &Plan, file: Artifact, debug: &Artifact) -> anyhow:
     let bytes = shared.read()?;
     let facts_of_file = facts(plan, Stage::Stripped, file.path(), bytes)?;
     let debug_bytes = debug.read()?;
-    let facts_of_debug = facts(plan, Stage::Stripped, debug.path(), debug_bytes)?;
+    let facts_of_debug = facts(plan, Stage::Debug, debug.path(), debug_bytes)?;
+    judge(plan, debug.clone(), &facts_of_debug, Stage::Debug, &Evidence::default())?;
     let evidence = Evidence {
         debug_file: Some(&facts_of_debug),
         debug_file_name: Some(&plan.names.debug),

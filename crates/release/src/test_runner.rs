@@ -255,7 +255,7 @@ impl Session<'_> {
                 if context.offline {
                     host.arg("--offline");
                 }
-                inputs(&mut host, plan, packed);
+                inputs(&mut host, plan, context, packed);
                 for library in &plan.native {
                     let name = format!("MUSLIN_NATIVE_{}_SOURCE", library.name.to_uppercase());
                     if let Some(resolution) = plan.tools.sources.get(&library.name) {
@@ -285,7 +285,7 @@ impl Session<'_> {
 }
 
 /// The shipped bytes and the tools that made them.
-fn inputs(command: &mut Command, plan: &Plan, packed: &Packed) {
+fn inputs(command: &mut Command, plan: &Plan, context: &BuildContext, packed: &Packed) {
     let native = packed.stripped().linked().native();
     let toolchain = native.toolchain();
     command
@@ -300,8 +300,8 @@ fn inputs(command: &mut Command, plan: &Plan, packed: &Packed) {
         .env("MUSLIN_MAKE", &toolchain.make().path)
         .env("MUSLIN_HOST_CC", &toolchain.host_cc().path)
         .env("MUSLIN_CACHE_DIR", &plan.paths.cache)
-        .env("ZIG_GLOBAL_CACHE_DIR", plan.paths.cache.join("zig"))
-        .env("ZIG_LOCAL_CACHE_DIR", plan.paths.cache.join("zig"));
+        .env("ZIG_GLOBAL_CACHE_DIR", toolchain.wrappers().zig_cache(&context.store))
+        .env("ZIG_LOCAL_CACHE_DIR", toolchain.wrappers().zig_cache(&context.store));
     command.envs(native.inputs().iter().map(|inputs| (inputs.variable(), inputs.folder())));
 }
 

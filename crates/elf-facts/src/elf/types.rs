@@ -171,6 +171,7 @@ impl Section {
     const SHF_ALLOC: u64 = 2;
     const SHF_EXECINSTR: u64 = 4;
     const SHF_TLS: u64 = 0x400;
+    const SHF_COMPRESSED: u64 = 0x800;
 
     /// `SHF_EXECINSTR`.
     pub fn is_executable(&self) -> bool {
@@ -200,6 +201,11 @@ impl Section {
     /// DWARF sections, compressed or not.
     pub fn is_debug(&self) -> bool {
         self.name.starts_with(".debug_") || self.name.starts_with(".zdebug_")
+    }
+
+    /// `SHF_COMPRESSED`, or the older `.zdebug_` name.
+    pub fn is_compressed(&self) -> bool {
+        self.flags_number & Self::SHF_COMPRESSED != 0 || self.name.starts_with(".zdebug_")
     }
 
     /// Whether the section occupies bytes of the file.

@@ -67,8 +67,11 @@ pub struct Facts {
     pub producers: Vec<String>,
     /// Dependency list of `cargo auditable`.
     pub auditable: Option<AuditableDependencies>,
-    /// Paths of a build machine.
+    /// Paths of a build machine, outside of debug sections.
     pub local_paths: LocalPaths,
+    /// Paths of a build machine in debug sections that are not compressed.
+    #[serde(skip_serializing_if = "LocalPaths::is_empty")]
+    pub debug_paths: LocalPaths,
     /// Bytes outside of all headers, tables, sections and segments.
     pub file_map: FileMap,
     /// The code at the entry point.
@@ -143,7 +146,8 @@ pub fn inspect_for(bytes: &[u8], local_paths: &LocalPathSearch) -> Result<Facts,
         hardening: hardening::hardening(kind, has_code, symbols.as_ref(), dynamic_symbols.as_ref()),
         producers: contents::producers(bytes, &elf.sections),
         auditable: contents::auditable(bytes, &elf.sections),
-        local_paths: local_paths.run(bytes, &elf.sections),
+        local_paths: local_paths.outside_of_debug_sections(bytes, &elf.sections),
+        debug_paths: local_paths.in_debug_sections(bytes, &elf.sections),
         file_map: FileMap::new(bytes, &elf.header, loaded, &elf.sections),
         entry_point,
         unwind_table,

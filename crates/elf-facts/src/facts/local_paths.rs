@@ -29,6 +29,13 @@ pub struct LocalPaths {
     pub found: Vec<LocalPath>,
 }
 
+impl LocalPaths {
+    /// Whether no path was found.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
 /// A path in the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LocalPath {
@@ -95,25 +102,31 @@ impl LocalPathSearch {
         }
     }
 
-    /// Skips debug sections: they contain many paths, and `strip` removes them.
-    pub(super) fn run(&self, bytes: &[u8], sections: &[Section]) -> LocalPaths {
+    /// What a program has after `strip`, too.
+    pub(super) fn outside_of_debug_sections(&self, bytes: &[u8], sections: &[Section]) -> LocalPaths {
+        let mut outside = Vec::new();
+        let mut start = 0;
+        for debug in debug_sections(sections) {
+            outside.push(start..debug.start);
+            start = start.max(debug.end);
+        }
+        outside.push(start..bytes.len());
+        self.run(bytes, sections, &outside)
+    }
+
+    /// What a debug file has.
+    pub(super) fn in_debug_sections(&self, bytes: &[u8], sections: &[Section]) -> LocalPaths {
+        self.run(bytes, sections, &debug_sections(sections))
+    }
+
+    fn run(&self, bytes: &[u8], sections: &[Section], ranges: &[Range<usize>]) -> LocalPaths {
         const KEPT: usize = 64;
         let mut result =
             LocalPaths { prefixes: self.prefixes.clone(), count: 0, unlisted: 0, found: Vec::new() };
-        let mut debug: Vec<(usize, usize)> = sections
-            .iter()
-            .filter(|section| section.is_debug() && section.has_contents())
-            .filter_map(|section| {
-                let start = usize::try_from(section.offset).ok()?;
-                Some((start, start.checked_add(usize::try_from(section.size_bytes).ok()?)?))
-            })
-            .collect();
-        debug.sort_unstable();
-        debug.push((bytes.len(), bytes.len()));
         let merged = MergedStrings::new(sections);
-        let mut start = 0;
-        for (end, next) in debug {
-            let searched = bytes.get(start..end.min(bytes.len())).unwrap_or_default();
+        for range in ranges {
+            let start = range.start;
+            let searched = bytes.get(start..range.end.min(bytes.len())).unwrap_or_default();
             for hit in self.prefixes_in(searched) {
                 let (at, path_end) = (start + hit.start, start + hit.end);
                 if is_inside_system_path(bytes, at, &bytes[at..path_end]) {
@@ -135,10 +148,22 @@ impl LocalPathSearch {
                 let section = section_of(sections, at as u64);
                 result.found.push(LocalPath { offset: at as u64, section, path });
             }
-            start = start.max(next);
         }
         result
     }
+}
+
+/// The places of debug sections, sorted.
+fn debug_sections(sections: &[Section]) -> Vec<Range<usize>> {
+    let debug = sections.iter().filter(|section| section.is_debug() && section.has_contents());
+    let mut places: Vec<Range<usize>> = debug
+        .filter_map(|section| {
+            let start = usize::try_from(section.offset).ok()?;
+            Some(start..start.checked_add(usize::try_from(section.size_bytes).ok()?)?)
+        })
+        .collect();
+    places.sort_unstable_by_key(|place| (place.start, place.end));
+    places
 }
 
 fn is_path_byte(byte: u8) -> bool {

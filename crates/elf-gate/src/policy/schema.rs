@@ -151,6 +151,8 @@ schema! {
     needs_fortify: bool,
     /// Path prefixes that must not be in the bytes, such as `/home/`.
     local_paths: Vec<String>,
+    /// Apply `local_paths` to debug sections, too.
+    mapped_debug_paths: bool,
     /// Patterns; every line of `.comment` must match one.
     producers: Vec<String>,
     /// A dependency list of `cargo auditable`.

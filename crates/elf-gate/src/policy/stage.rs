@@ -101,6 +101,7 @@ stage_sets! {
     WITH_CODE = "object" Object, "linked" Linked, "stripped" Stripped, "packed" Packed;
     UNPACKED = "linked" Linked, "stripped" Stripped;
     BEFORE_PACKING = "object" Object, "linked" Linked, "stripped" Stripped;
+    WITH_DEBUG_SECTIONS = "object" Object, "linked" Linked, "debug" Debug;
     IDENTIFIED = "linked" Linked, "stripped" Stripped, "debug" Debug;
     COMPILED = "object" Object, "linked" Linked;
     OBJECT = "object" Object;

@@ -251,7 +251,7 @@ fn compile(
             _ => command.arg("-o").arg(staging.join(PROGRAM)),
         };
         for name in ["ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"] {
-            command.env(name, context.store.entry_path("zig"));
+            command.env(name, toolchain.wrappers().zig_cache(&context.store));
         }
         context.runner.run(Task::new(format!("compile `{}`", program.name), command))?;
         let mut record = Record::default();

@@ -2,6 +2,7 @@
 
 use crate::policy::check_result::{CheckResult, list};
 use crate::policy::rule::{RuleInput, rules};
+use elf_facts::facts::LocalPaths;
 use elf_facts::patterns as glob;
 
 rules! {
@@ -11,6 +12,13 @@ rules! {
         incident: "panic messages of released Rust programs start with `/home/` and the user name of the developer",
         other_tools: "no other tool fails; diffoscope shows the path when two builds differ",
         fix: "`--remap-path-prefix` for rustc, `-ffile-prefix-map` for C, and no `__FILE__` in assertions; use a waiver with `item` for paths that must stay",
+    }
+    "mapped-debug-paths" at WITH_DEBUG_SECTIONS, enabled by "`mapped_debug_paths`" if |policy| policy.mapped_debug_paths => mapped_debug_paths {
+        detects: "a path of the build machine in debug sections; `cannot tell` when they are compressed",
+        rationale: "the build-id is a digest of the debug sections, too: another home folder gives another build-id, and with it another binary",
+        incident: "the debug file had 1,300 paths below the cache folder of the user who built, from the libc that zig compiles",
+        other_tools: "no other tool fails; diffoscope shows the path when two builds differ",
+        fix: "`--remap-path-prefix` for rustc, `-ffile-prefix-map` for C; a fixed path for a libc that the toolchain compiles itself",
     }
     "producers" at COMPILED, enabled by "`producers`" if |policy| !policy.producers.is_empty() => producers {
         detects: "an unexpected compiler or linker in .comment",
@@ -29,7 +37,10 @@ rules! {
 }
 
 fn local_paths(input: &RuleInput) -> CheckResult {
-    let searched = &input.facts.local_paths;
+    no_path_in(input, &input.facts.local_paths)
+}
+
+fn no_path_in(input: &RuleInput, searched: &LocalPaths) -> CheckResult {
     let folders = input.evidence.build_folders;
     let and_folders = match folders.len() {
         0 => String::new(),
@@ -50,6 +61,21 @@ fn local_paths(input: &RuleInput) -> CheckResult {
         found.push(format!("{} unlisted matches", searched.unlisted));
     }
     CheckResult::pass_if_none(found, expected)
+}
+
+fn mapped_debug_paths(input: &RuleInput) -> CheckResult {
+    let sections = input.facts.sections.iter().filter(|section| section.is_debug() && section.has_contents());
+    let compressed = sections.filter(|section| section.is_compressed());
+    let compressed: Vec<&str> = compressed.map(|section| section.name.as_str()).collect();
+    if !compressed.is_empty() {
+        let hint = "decompress them first: `objcopy --decompress-debug-sections FILE`";
+        return CheckResult::cannot_tell(
+            "readable debug sections",
+            format!("compressed: {}", list(&compressed)),
+            hint,
+        );
+    }
+    no_path_in(input, &input.facts.debug_paths)
 }
 
 fn producers(input: &RuleInput) -> CheckResult {

@@ -98,6 +98,7 @@ pub(super) const DERIVATIONS: &[Derivation] = &[
     key("needs_fortify", Values(fortify), "remove the key"),
     key("required_notes", Values(notes), "remove the notes that a build may omit"),
     key("local_paths", Values(local_paths), "remove a prefix, or add a waiver for a single path"),
+    key("mapped_debug_paths", Values(mapped_debug_paths), "remove the key, if no debug file is published"),
     key("producers", Values(|facts| some(facts.producers.clone())), "replace the versions by `*`"),
     key("needs_auditable_dependencies", Values(yes), "remove the key"),
     key("stripped", Values(yes), "remove the key"),
@@ -263,6 +264,16 @@ fn local_paths(facts: &Facts) -> Vec<Value> {
     let found = &facts.local_paths.found;
     let is_absent = |prefix: &&str| !found.iter().any(|found| found.path.starts_with(*prefix));
     some(LOCAL_PATH_PREFIXES.iter().copied().filter(is_absent))
+}
+
+fn mapped_debug_paths(facts: &Facts) -> Vec<Value> {
+    let mut debug = facts.sections.iter().filter(|section| section.is_debug() && section.has_contents());
+    let is_readable = debug.clone().all(|section| !section.is_compressed());
+    if debug.next().is_some() && is_readable && facts.debug_paths.is_empty() {
+        yes(facts)
+    } else {
+        Vec::new()
+    }
 }
 
 /// The size of the file and 10 %, in whole KiB.

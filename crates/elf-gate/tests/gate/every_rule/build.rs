@@ -4,7 +4,7 @@ use elf_gate::facts::LocalPathSearch;
 use elf_gate::policy::PolicyDocument;
 use elf_gate::{Evidence, inspect_for, judge};
 
-use super::{CANNOT_TELL, LINKED, PASS, STRIPPED, Table, VIOLATION};
+use super::{CANNOT_TELL, DEBUG, LINKED, OBJECT, PASS, STRIPPED, Table, VIOLATION};
 use crate::fixtures::fixture;
 
 pub(super) fn check(table: &mut Table) {
@@ -29,6 +29,20 @@ pub(super) fn check(table: &mut Table) {
     expected no path below /root/, nor below the 1 folders of this build
     found /home/somebody/project/src/main.c
     ");
+
+    let rule = "mapped-debug-paths";
+    let below = |folder: &str| format!("local_paths = ['{folder}']\nmapped_debug_paths = true");
+    table.check(rule, OBJECT, &below("/build/"), &f("rules/arm64-protected.o"), VIOLATION);
+    table.check(rule, OBJECT, &below("/root/"), &f("rules/arm64-protected.o"), PASS);
+    table.check(rule, LINKED, &below("/root/"), &f("linked"), PASS);
+    table.check(rule, DEBUG, &below("/root/"), &f("stripped.debug"), PASS);
+    table.check(rule, DEBUG, &below("/another/folder/"), &f("stripped.debug"), CANNOT_TELL);
+    let mut facts = inspect_for(&f("linked"), &LocalPathSearch::new(["/root/"])).unwrap();
+    facts.sections.iter_mut().find(|section| section.name == ".debug_str").unwrap().flags_number |= 0x800;
+    let policy = PolicyDocument::parse(&format!("[every]\n{}", below("/root/"))).unwrap().at(LINKED);
+    let outcomes = judge(&facts, LINKED, &policy, &Evidence::default());
+    let outcome = outcomes.iter().find(|outcome| outcome.rule == rule).unwrap();
+    assert_eq!((outcome.verdict, &*outcome.found), (CANNOT_TELL, "compressed: .debug_str"));
 
     let rule = "producers";
     table.check(rule, LINKED, r#"producers = ["GCC: *"]"#, &f("linked"), PASS);

@@ -186,6 +186,16 @@ pub fn add_local_path(bytes: &mut [u8]) -> Done {
     write(bytes, at, b"\0/home/ann/src/main.c\0")
 }
 
+/// The name of a source file in debug information.
+pub fn add_debug_path(bytes: &mut [u8]) -> Done {
+    let (at, size) = section(bytes, |_, name| name == b".debug_str")?;
+    let path = b"\0/home/ann/src/main.c\0";
+    if size < path.len() {
+        return Err("`.debug_str` is too small".into());
+    }
+    write(bytes, at, path)
+}
+
 /// A function that the linker did not find.
 pub fn undefine_symbol(bytes: &mut [u8]) -> Done {
     const SHT_SYMTAB: u32 = 2;

@@ -39,6 +39,7 @@ use crate::stages::pack::{Packed, require_made_from};
 pub const READER: &str = "reader";
 const ROUND_TRIP: &str = "round-trip";
 const LOCAL_PATHS: &str = "no-local-paths";
+const DEBUG_PATHS: &str = "mapped-debug-paths";
 /// Rules that decode code, which takes a tenth of a second.
 const DECODING: [&str; 2] = ["isa-baseline", "vector-loops"];
 
@@ -317,7 +318,7 @@ impl Originals<'_> {
             _ => {
                 // The search that reads every byte runs only for the mutant of its own rule.
                 let searched = match mutant.rule {
-                    LOCAL_PATHS => policy.local_paths.clone(),
+                    LOCAL_PATHS | DEBUG_PATHS => policy.local_paths.clone(),
                     _ => Vec::new(),
                 };
                 let searched = LocalPathSearch::new(searched);

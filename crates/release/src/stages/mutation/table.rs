@@ -66,6 +66,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(Linked, "PT_GNU_RELRO removed", "relro", |bytes, _| {
         ProgramHeader::find(bytes, PT_GNU_RELRO, None)?.set_kind(bytes, PT_NULL)
     }),
+    optional(Linked, "path of a build machine in debug information", "mapped-debug-paths", |bytes, _| {
+        elf_edit::add_debug_path(bytes)
+    }),
     mutant(Linked, "path of a build machine added", "no-local-paths", |bytes, _| {
         elf_edit::add_local_path(bytes)
     }),

@@ -66,7 +66,7 @@ impl NativeBuild<'_> {
             .env_clear()
             .envs(self.inputs.environment())
             .current_dir(self.tree)
-            .env("ZIG_GLOBAL_CACHE_DIR", self.context.store.entry_path("zig"))
+            .env("ZIG_GLOBAL_CACHE_DIR", self.toolchain.wrappers().zig_cache(&self.context.store))
             .env("TMPDIR", self.staging)
             .env("ZIG_LOCAL_CACHE_DIR", self.staging.join("zig-cache"));
         if let Some(epoch) = self.variation.epoch_seconds {

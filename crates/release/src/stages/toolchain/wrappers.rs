@@ -13,8 +13,7 @@ use crate::context::BuildContext;
 use crate::jobs::Jobs;
 use crate::resolution::Tool;
 use process::Task;
-use store::Record;
-use store::{Digest, Fingerprint};
+use store::{Digest, Fingerprint, Record, Store};
 
 /// The scripts.
 #[derive(Debug, Clone, Serialize)]
@@ -44,6 +43,12 @@ impl Wrappers {
         &self.ranlib
     }
 
+    /// Where zig keeps its compiled libc. Other scripts have another folder: the names in the debug information of the libc
+    /// follow from them, and zig does not see the difference.
+    pub fn zig_cache(&self, store: &Store) -> PathBuf {
+        store.entry_path(&format!("zig/{}", self.sha256.short()))
+    }
+
     /// Digest of the scripts without the path of zig: the same scripts in two home folders are the same input.
     pub fn sha256(&self) -> &Digest {
         &self.sha256
@@ -61,6 +66,10 @@ impl Wrappers {
 /// Without `-O`, zig takes a call for a debug build and adds the sanitizer of undefined behaviour. A link has no `-O`: zig would
 /// compile the runtime of the sanitizer for it, 15 s beside the 50 s of its libc, and link nothing of it. A later flag of the
 /// caller turns the sanitizer on again, and the rule `no-sanitizer-runtime` judges the result.
+///
+/// zig compiles its libc with debug information and no flag to map paths. The names in it are those that zig has for its library
+/// folder and for its cache, and that clang has for its current folder (`PWD` when it is the same folder). All three get names that
+/// are equal on every machine and for every user; the rule `mapped-debug-paths` judges the result.
 const CC: &str = r#"#!/bin/sh
 left=$#
 while [ "$left" -gt 0 ]; do
@@ -85,6 +94,14 @@ while [ "$left" -gt 0 ]; do
   esac
   set -- "$@" "$argument"
 done
+exec 9<'@ZIG_FOLDER@'
+export ZIG_LIB_DIR=/proc/self/fd/9/lib PWD=/proc/self/cwd
+if [ -n "${ZIG_GLOBAL_CACHE_DIR-}" ]; then
+  mkdir -p "$ZIG_GLOBAL_CACHE_DIR"
+  exec 8<"$ZIG_GLOBAL_CACHE_DIR"
+  [ "${ZIG_LOCAL_CACHE_DIR-}" != "$ZIG_GLOBAL_CACHE_DIR" ] || export ZIG_LOCAL_CACHE_DIR=/proc/self/fd/8
+  export ZIG_GLOBAL_CACHE_DIR=/proc/self/fd/8
+fi
 exec '@ZIG@' cc -target @TARGET@ -fno-sanitize=undefined "$@"
 "#;
 const AR: &str = "#!/bin/sh\nexec '@ZIG@' ar \"$@\"\n";
@@ -104,7 +121,9 @@ pub(super) fn install(context: &BuildContext, zig: &Tool, target: &str) -> anyho
         let mut record = Record::default();
         for (name, text) in scripts {
             let path = staging.join(name);
-            let text = text.replace("@TARGET@", &target).replace("@ZIG@", &zig.path.to_string_lossy());
+            let folder = zig.path.parent().unwrap_or(Path::new("/")).to_string_lossy();
+            let text = text.replace("@TARGET@", &target).replace("@ZIG_FOLDER@", &folder);
+            let text = text.replace("@ZIG@", &zig.path.to_string_lossy());
             std::fs::write(&path, text)?;
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
             record.add_file(staging, name)?;
@@ -124,7 +143,7 @@ pub(crate) fn warm_linker(context: &BuildContext, wrappers: &Wrappers, jobs: &Jo
     let mut cc = context.command(&wrappers.cc);
     cc.arg(&source).args(["-static", "-lunwind", "-o"]).arg(folder.path().join("empty"));
     for name in ["ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR"] {
-        cc.env(name, context.store.entry_path("zig"));
+        cc.env(name, wrappers.zig_cache(&context.store));
     }
     let _token = jobs.token()?;
     context.runner.run(Task::new("link a first program", cc)).map(|_| ())
@@ -136,7 +155,8 @@ mod tests {
 
     /// Runs the script with `echo` in place of zig and returns the arguments that zig would get.
     fn arguments(given: &[&str]) -> Result<String, String> {
-        let script = super::CC.replace("'@ZIG@'", "echo").replace("@TARGET@", "t");
+        let script =
+            super::CC.replace("'@ZIG@'", "echo").replace("@TARGET@", "t").replace("@ZIG_FOLDER@", "/");
         let output = Command::new("sh").arg("-c").arg(script).arg("cc").args(given).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim().to_string();
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
