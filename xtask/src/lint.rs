@@ -88,7 +88,7 @@ enum Step {
     Yamllint,
     /// Files of hosted CI and of docker compose, by their schemas
     YamlSchemas,
-    /// Expressions, contexts and permissions of GitHub workflows
+    /// Expressions, contexts and calls of GitHub workflows
     Actionlint,
     /// Security of GitHub workflows
     Zizmor,

@@ -167,7 +167,7 @@ pub fn schemas(context: &BuildContext) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// Syntax, expressions, contexts and permissions of the workflows, and the scripts in them.
+/// Syntax, expressions, contexts and calls of the workflows, and the scripts in them.
 pub fn actionlint(context: &BuildContext, required: bool) -> anyhow::Result<Status> {
     let program = match tools::install(context, Tool::Actionlint) {
         Ok(program) => program,
