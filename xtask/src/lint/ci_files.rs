@@ -260,6 +260,8 @@ fn relative(root: &Path, path: &Path) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const CONTROL: Control = Control { input: "", findings: &["SC2086", "SC2154"], is_file: false };
@@ -341,6 +343,60 @@ mod tests {
         let gitlab = std::fs::read_to_string(workspace_root().join(".gitlab-ci.yml")).unwrap();
         let (_, jobs) = gitlab.split_once("\nrelease-build:\n").unwrap();
         assert!(!jobs.contains("cache"), "jobs from `release-build` on use a cache");
+    }
+
+    struct Job {
+        name: String,
+        text: String,
+    }
+
+    impl Job {
+        fn all(workflow: &str) -> Vec<Self> {
+            let (_, text) = workflow.split_once("\njobs:\n").unwrap();
+            let mut jobs: Vec<Self> = Vec::new();
+            for line in text.lines() {
+                let name = line.strip_prefix("  ").and_then(|line| line.strip_suffix(':'));
+                match (name.filter(|name| !name.starts_with([' ', '#'])), jobs.last_mut()) {
+                    (Some(name), _) => jobs.push(Self { name: name.into(), text: String::new() }),
+                    (None, Some(job)) => job.text += &format!("{line}\n"),
+                    (None, None) => {}
+                }
+            }
+            jobs
+        }
+
+        fn permissions(&self) -> BTreeMap<&str, &str> {
+            let block = self.text.lines().skip_while(|line| *line != "    permissions:").skip(1);
+            let entries = block.take_while(|line| line.starts_with("      "));
+            entries.filter_map(|line| line.split(" #").next()?.trim().split_once(": ")).collect()
+        }
+    }
+
+    /// GitHub does not start a workflow whose called jobs request more than the calling job grants.
+    #[test]
+    fn callers_grant_what_called_jobs_request() {
+        let files = ci_files();
+        let mut compared = 0;
+        for (caller, text) in files.iter().filter(|(file, _)| file.contains("/workflows/")) {
+            for job in Job::all(text) {
+                let Some((_, called)) = job.text.split_once("    uses: ./") else { continue };
+                let called = called.lines().next().unwrap();
+                let (_, workflow) = files.iter().find(|(file, _)| file == called).unwrap();
+                for called_job in Job::all(workflow) {
+                    assert!(!called_job.permissions().is_empty(), "{called}: {}", called_job.name);
+                    for (permission, value) in called_job.permissions() {
+                        let grant = job.permissions().get(permission).copied().unwrap_or("none");
+                        let names = format!("{caller}, {}; {called}, {}", job.name, called_job.name);
+                        assert!(
+                            grant == value || grant == "write",
+                            "{names}: {permission}: {value}, granted {grant}"
+                        );
+                        compared += 1;
+                    }
+                }
+            }
+        }
+        assert!(compared > 6, "{compared} permissions compared");
     }
 
     #[test]
