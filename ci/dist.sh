@@ -2,4 +2,4 @@
 # the whole pipeline, into dist/
 set -eu
 cd "$(dirname "$0")/.."
-exec cargo xtask dist
+exec cargo xtask dist "$@"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# all static checks; the advisory database is fetched where the network allows it, else reported as not measured
+# all static checks; without arguments, what cannot be fetched from GitHub (advisory database, actionlint) is reported as not
+# measured
 set -eu
 cd "$(dirname "$0")/.."
-exec cargo xtask lint
+exec cargo xtask lint "$@"

@@ -2,4 +2,4 @@
 # every test; its closing line is the summary
 set -eu
 cd "$(dirname "$0")/.."
-exec cargo xtask test
+exec cargo xtask test "$@"

@@ -90,7 +90,7 @@ folder=$PWD/fuzz/corpus/model
 mkdir -p "$folder"
 number=0
 for name in config.json modules.json sentence_bert_config.json 1_Pooling/config.json tokenizer.json; do
-    { printf "\\00$number"; cat "fixtures/models/tiny-bert/$name"; } > "$folder/seed-$number"
+    { printf '%b' "\\00$number"; cat "fixtures/models/tiny-bert/$name"; } > "$folder/seed-$number"
     number=$((number + 1))
 done
 header=$(od -An -tu8 -N8 fixtures/models/tiny-bert/model.safetensors | tr -d ' ')

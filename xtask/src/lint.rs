@@ -2,6 +2,7 @@
 //! end has all results.
 
 mod advisories;
+mod ci_files;
 mod module_cycles;
 mod report;
 mod tools;
@@ -34,8 +35,8 @@ diag::codes! {
     }
     /// A step could not be made.
     pub LINT_NOT_MEASURED = NotMeasured "lint-not-measured": "a check of the source code could not be made" {
-        "cause": "a linter failed before it gave a result, or its data is not on this machine and cannot be fetched",
-        "fix": "run it where the data can be fetched; without `--require-advisories` missing advisories are a warning",
+        "cause": "a linter failed before it gave a result, accepts a known defect, or has data that this machine cannot fetch",
+        "fix": "run it where the data can be fetched; `--require-advisories` and `--require-actionlint` decide whether missing data of GitHub is an error",
     }
 }
 
@@ -49,6 +50,9 @@ pub struct Args {
     /// Exit with status 2 when the advisory database cannot be read; without it that is a warning
     #[arg(long)]
     require_advisories: bool,
+    /// Exit with status 2 when actionlint cannot be fetched from GitHub; without it that is a warning
+    #[arg(long)]
+    require_actionlint: bool,
 }
 
 /// They have lock files of their own, so no command on the main workspace covers them.
@@ -59,6 +63,13 @@ const OTHER_WORKSPACES: [&str; 4] = [
     "fixtures/workspace/Cargo.toml",
 ];
 
+/// What must be measured; without it, missing data is a warning.
+#[derive(Clone, Copy)]
+struct Required {
+    advisories: bool,
+    actionlint: bool,
+}
+
 /// In the order in which they run: quick ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Step {
@@ -68,6 +79,16 @@ enum Step {
     LockFiles,
     /// Spelling
     Typos,
+    /// Shell scripts
+    Shellcheck,
+    /// Format of YAML files
+    Yamllint,
+    /// Files of hosted CI and of docker compose, by their schemas
+    YamlSchemas,
+    /// Expressions, contexts and calls of GitHub workflows
+    Actionlint,
+    /// Security of GitHub workflows
+    Zizmor,
     /// Modules of one crate that import each other
     ModuleCycles,
     /// Dependencies that no code imports
@@ -90,6 +111,7 @@ pub fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 fn run_steps(args: Args) -> anyhow::Result<LintReport> {
+    let required = Required { advisories: args.require_advisories, actionlint: args.require_actionlint };
     let (context, _) = args.common.context()?;
     let mut report = LintReport::default();
     for step in Step::value_variants() {
@@ -98,7 +120,7 @@ fn run_steps(args: Args) -> anyhow::Result<LintReport> {
         }
         let started = Instant::now();
         context.runner.events().step(format!("lint: {}", step.name()));
-        let status = match step.run(&context, args.require_advisories) {
+        let status = match step.run(&context, required) {
             Ok(status) => status,
             Err(error) => Status::from_installation_error(error)?,
         };
@@ -116,6 +138,11 @@ impl Step {
             Step::Format => "format",
             Step::LockFiles => "lock-files",
             Step::Typos => "typos",
+            Step::Shellcheck => "shellcheck",
+            Step::Yamllint => "yamllint",
+            Step::YamlSchemas => "yaml-schemas",
+            Step::Actionlint => "actionlint",
+            Step::Zizmor => "zizmor",
             Step::ModuleCycles => "module-cycles",
             Step::UnusedDependencies => "unused-dependencies",
             Step::Dependencies => "dependencies",
@@ -133,6 +160,13 @@ impl Step {
             }
             Step::LockFiles => "cargo tree --depth 0 --manifest-path FILE, and commit the changed Cargo.lock",
             Step::Typos => "correct the word, or add it to typos.toml with the reason",
+            Step::Shellcheck => "the page of the rule has the repair: https://www.shellcheck.net/wiki/SCNNNN",
+            Step::Yamllint => "correct the format; .yamllint.yml has the rules",
+            Step::YamlSchemas => "correct the key that the output names",
+            Step::Actionlint => "correct the workflow; docs/ci.md describes the jobs",
+            Step::Zizmor => {
+                "follow the page of the finding, or add an exception with its reason to .github/zizmor.yml"
+            }
             Step::ModuleCycles => "move what both modules use into one that imports neither",
             Step::UnusedDependencies => "remove the entry from the Cargo.toml that declares it",
             Step::Dependencies => "replace the crate, or change deny.toml and give the reason there",
@@ -147,7 +181,7 @@ impl Step {
         }
     }
 
-    fn run(self, context: &BuildContext, require_advisories: bool) -> anyhow::Result<Status> {
+    fn run(self, context: &BuildContext, required: Required) -> anyhow::Result<Status> {
         match self {
             Step::Format => {
                 let mut status =
@@ -182,6 +216,11 @@ impl Step {
                 tool(context, Tool::Typos, &["--format", "brief"])?,
                 &[2],
             ),
+            Step::Shellcheck => ci_files::shellcheck(context),
+            Step::Yamllint => ci_files::yamllint(context),
+            Step::YamlSchemas => ci_files::schemas(context),
+            Step::Actionlint => ci_files::actionlint(context, required.actionlint),
+            Step::Zizmor => ci_files::zizmor(context),
             Step::ModuleCycles => module_cycles::check(&workspace_root()),
             Step::UnusedDependencies => {
                 // Without `--with-metadata`, which may write to a Cargo.lock.
@@ -197,7 +236,7 @@ impl Step {
                 }
                 Ok(status)
             }
-            Step::Advisories => advisories::check(context, require_advisories),
+            Step::Advisories => advisories::check(context, required.advisories),
             Step::Clippy => {
                 let mut status = check(context, "run clippy", clippy(context, "Cargo.toml"), &[101])?;
                 for workspace in OTHER_WORKSPACES {
