@@ -174,7 +174,15 @@ struct StepEntry<'a> {
     description: &'a str,
 }
 
-pub(crate) fn write(bill: &Bill) -> anyhow::Result<String> {
+impl Bill {
+    /// CycloneDX 1.6 in JSON, with a newline at its end.
+    pub fn to_cyclonedx(&self) -> anyhow::Result<String> {
+        self.check()?;
+        write(self)
+    }
+}
+
+fn write(bill: &Bill) -> anyhow::Result<String> {
     let linked = bill.parts_of(&[Role::Linked, Role::Untraced]);
     let made_by = bill.parts_of(&[Role::BuildDependency, Role::Tool]);
     let mut product = component(&bill.product);

@@ -1,4 +1,4 @@
-//! Identity of a document: a UUID of version 8 (RFC 9562) out of the digest of everything else in it.
+//! Identities: of a document a UUID of version 8 (RFC 9562), out of the digest of everything else in it; of a part its id in SPDX.
 
 use std::fmt::Write;
 
@@ -17,6 +17,12 @@ pub(crate) fn uuid(text: &[u8]) -> String {
         write!(id, "{byte:02x}").expect("a string takes any text");
     }
     id
+}
+
+/// An id of SPDX has letters, digits, `.` and `-` only.
+pub(crate) fn spdx_id(id: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    format!("SPDXRef-{}", id.chars().map(plain).collect::<String>())
 }
 
 #[cfg(test)]

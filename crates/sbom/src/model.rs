@@ -1,12 +1,5 @@
 //! What a bill of materials says, apart from a format.
 
-use std::collections::BTreeSet;
-
-use diag::{Diagnostic, Diagnostics};
-
-use crate::codes::SBOM_INVALID;
-use crate::{cyclonedx, spdx};
-
 /// A bill of materials of one program for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bill {
@@ -166,48 +159,10 @@ impl Part {
 }
 
 impl Bill {
-    /// CycloneDX 1.6 in JSON, with a newline at its end.
-    pub fn to_cyclonedx(&self) -> anyhow::Result<String> {
-        self.check()?;
-        cyclonedx::write(self)
-    }
-
-    /// SPDX 2.3 in JSON, with a newline at its end.
-    pub fn to_spdx(&self) -> anyhow::Result<String> {
-        self.check()?;
-        spdx::write(self)
-    }
-
     /// The parts with one of these roles, sorted by id.
     pub(crate) fn parts_of(&self, roles: &[Role]) -> Vec<&Part> {
         let mut parts: Vec<&Part> = self.parts.iter().filter(|part| roles.contains(&part.role)).collect();
         parts.sort_by(|a, b| a.id.cmp(&b.id));
         parts
-    }
-
-    /// Unique ids, and no reference to a part that is missing.
-    fn check(&self) -> anyhow::Result<()> {
-        let mut problems = Diagnostics::default();
-        let mut ids = BTreeSet::new();
-        let mut spdx_ids = BTreeSet::new();
-        let all = || self.parts.iter().chain([&self.product]);
-        for part in all() {
-            if !ids.insert(part.id.as_str()) || !spdx_ids.insert(spdx::id_of(&part.id)) {
-                problems
-                    .push(Diagnostic::new(&SBOM_INVALID, "two parts have the same identity").found(&part.id));
-            }
-        }
-        for part in all() {
-            for missing in part.depends_on.iter().filter(|id| !ids.contains(id.as_str())) {
-                problems.push(
-                    Diagnostic::new(
-                        &SBOM_INVALID,
-                        format!("`{}` depends on a part that is missing", part.id),
-                    )
-                    .found(missing),
-                );
-            }
-        }
-        problems.into_result()
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::identity;
+use crate::identity::{self, spdx_id};
 use crate::model::{Bill, Checksums, Part, Patch, Role};
 
 const UNKNOWN: &str = "NOASSERTION";
@@ -94,13 +94,15 @@ struct Relationship {
     related_spdx_element: String,
 }
 
-/// An id of SPDX has letters, digits, `.` and `-` only.
-pub(crate) fn id_of(id: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-    format!("SPDXRef-{}", id.chars().map(plain).collect::<String>())
+impl Bill {
+    /// SPDX 2.3 in JSON, with a newline at its end.
+    pub fn to_spdx(&self) -> anyhow::Result<String> {
+        self.check()?;
+        write(self)
+    }
 }
 
-pub(crate) fn write(bill: &Bill) -> anyhow::Result<String> {
+fn write(bill: &Bill) -> anyhow::Result<String> {
     let product = &bill.product;
     let roles = [Role::Linked, Role::Untraced, Role::BuildDependency, Role::Tool];
     let parts = bill.parts_of(&roles);
@@ -116,11 +118,11 @@ pub(crate) fn write(bill: &Bill) -> anyhow::Result<String> {
         },
         packages: [product].into_iter().chain(parts.iter().copied()).map(package).collect(),
         files: Vec::new(),
-        relationships: vec![relationship(DOCUMENT.into(), "DESCRIBES", id_of(&product.id))],
+        relationships: vec![relationship(DOCUMENT.into(), "DESCRIBES", spdx_id(&product.id))],
     };
     for file in &bill.files {
-        let id = id_of(&format!("file-{}", file.name));
-        document.relationships.push(relationship(id.clone(), "GENERATED_FROM", id_of(&product.id)));
+        let id = spdx_id(&format!("file-{}", file.name));
+        document.relationships.push(relationship(id.clone(), "GENERATED_FROM", spdx_id(&product.id)));
         document.files.push(File {
             id,
             file_name: format!("./{}", file.name),
@@ -138,7 +140,7 @@ pub(crate) fn write(bill: &Bill) -> anyhow::Result<String> {
     // What the product uses directly is among the parts that it links; the tree of the others is in DEPENDS_ON.
     for part in parts {
         for used in &part.depends_on {
-            document.relationships.push(relationship(id_of(&part.id), "DEPENDS_ON", id_of(used)));
+            document.relationships.push(relationship(spdx_id(&part.id), "DEPENDS_ON", spdx_id(used)));
         }
     }
     document.packages[1..].sort_by(|a, b| a.id.cmp(&b.id));
@@ -156,8 +158,8 @@ impl<'a> Document<'a> {
     /// The unchanged release and its patches.
     fn add_pedigree(&mut self, part: &'a Part) {
         let Some(pedigree) = &part.pedigree else { return };
-        let upstream = id_of(&format!("{}:upstream", part.id));
-        self.relationships.push(relationship(id_of(&part.id), "DESCENDANT_OF", upstream.clone()));
+        let upstream = spdx_id(&format!("{}:upstream", part.id));
+        self.relationships.push(relationship(spdx_id(&part.id), "DESCENDANT_OF", upstream.clone()));
         self.packages.push(Package {
             id: upstream,
             source_info: Some(&pedigree.origin),
@@ -169,7 +171,7 @@ impl<'a> Document<'a> {
         });
         for patch in &pedigree.patches {
             let file = patch_file(part, patch);
-            self.relationships.push(relationship(file.id.clone(), "PATCH_APPLIED", id_of(&part.id)));
+            self.relationships.push(relationship(file.id.clone(), "PATCH_APPLIED", spdx_id(&part.id)));
             self.files.push(file);
         }
     }
@@ -184,7 +186,7 @@ fn package(part: &Part) -> Package<'_> {
         Role::Linked | Role::Untraced | Role::BuildDependency => "LIBRARY",
     };
     Package {
-        id: id_of(&part.id),
+        id: spdx_id(&part.id),
         name: &part.name,
         version_info: &part.version,
         download_location: part.source_url.as_deref().unwrap_or(UNKNOWN),
@@ -204,7 +206,7 @@ fn package(part: &Part) -> Package<'_> {
 
 fn patch_file<'a>(part: &Part, patch: &'a Patch) -> File<'a> {
     File {
-        id: id_of(&format!("patch-{}-{}", part.name, patch.name)),
+        id: spdx_id(&format!("patch-{}-{}", part.name, patch.name)),
         file_name: format!("./patches/{}/{}", part.name, patch.name),
         file_types: ["TEXT"],
         checksums: checksums(&patch.checksums),
@@ -216,7 +218,7 @@ fn patch_file<'a>(part: &Part, patch: &'a Patch) -> File<'a> {
 
 /// The relation of a part to the product, by its role.
 fn to_product(part: &Part, product: &Part) -> Relationship {
-    let (part_id, product_id) = (id_of(&part.id), id_of(&product.id));
+    let (part_id, product_id) = (spdx_id(&part.id), spdx_id(&product.id));
     match part.role {
         Role::Product | Role::Linked => relationship(product_id, "STATIC_LINK", part_id),
         Role::Untraced => relationship(product_id, "DEPENDS_ON", part_id),
