@@ -35,6 +35,7 @@ pub fn of_verbs() -> Vec<Area> {
         ("Child processes", of(process::CODES)),
         ("ELF gate", elf_gate::codes::all().collect()),
         ("Images", of(oci_image::CODES)),
+        ("Bills of materials", of(sbom::CODES)),
         (
             "Verbs",
             [

@@ -1,8 +1,10 @@
-//! Stage `link`: cargo links the binary; the gate judges it with its symbols, and every patched function must be in it.
+//! Stage `link`: cargo links the binary; the gate judges it with its symbols. Every patched function must be in it, and a trace
+//! of every crate.
 
 use anyhow::Context;
 
 use crate::artifact::Artifact;
+use crate::bill::{self, LinkedCrates};
 use crate::cargo;
 use crate::context::BuildContext;
 use crate::gate::{self, Judged};
@@ -12,9 +14,9 @@ use crate::stages::native::{self, NativeLibs, PatchesLinked};
 /// The binary as the linker wrote it, judged, with symbols and debug information.
 ///
 /// ```compile_fail,E0451
-/// use release::{gate::Judged, stages::{link::Linked, native::{NativeLibs, PatchesLinked}}};
-/// fn forge(native: NativeLibs, judged: Judged, patches: PatchesLinked) -> Linked {
-///     Linked { native, judged, patches }
+/// use release::{bill::LinkedCrates, gate::Judged, stages::{link::Linked, native::{NativeLibs, PatchesLinked}}};
+/// fn forge(native: NativeLibs, judged: Judged, patches: PatchesLinked, crates: LinkedCrates) -> Linked {
+///     Linked { native, judged, patches, crates }
 /// }
 /// ```
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct Linked {
     native: NativeLibs,
     judged: Judged,
     patches: PatchesLinked,
+    crates: LinkedCrates,
 }
 
 impl Linked {
@@ -45,11 +48,17 @@ impl Linked {
         &self.patches
     }
 
+    /// The crates of the product, each with what the file shows of it.
+    pub fn crates(&self) -> &LinkedCrates {
+        &self.crates
+    }
+
     /// For tests of later stages.
     #[cfg(test)]
     pub(crate) fn unchecked(native: NativeLibs, judged: Judged) -> Self {
         let patches = PatchesLinked::none(judged.file());
-        Self { native, judged, patches }
+        let crates = LinkedCrates::none(judged.file());
+        Self { native, judged, patches, crates }
     }
 }
 
@@ -68,5 +77,6 @@ pub fn link(plan: &Plan, context: &BuildContext, native: NativeLibs) -> anyhow::
     store::atomic_write::copy(&plan.paths.linked, &path)?;
     let judged = gate::linked(plan, Artifact::of(path)?)?;
     let patches = native::require_linked(&native, judged.file())?;
-    Ok(Linked { native, judged, patches })
+    let crates = bill::require_linked(plan, context, native.toolchain(), judged.file())?;
+    Ok(Linked { native, judged, patches, crates })
 }
