@@ -10,6 +10,7 @@ mod workspace_dependencies;
 use std::process::Command;
 use std::time::Instant;
 
+use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 use diag::Diagnostic;
 use process::Task;
@@ -19,6 +20,7 @@ use self::report::{LintReport, Row, Status};
 use self::tools::Tool;
 use crate::Outcome;
 use crate::format::{self, Format};
+use crate::sbom_validators as validators;
 use crate::setup::{Common, workspace_root};
 
 diag::codes! {
@@ -77,6 +79,8 @@ enum Step {
     UnusedDependencies,
     /// Licenses, banned crates and registries, by deny.toml
     Dependencies,
+    /// Examples of bills of materials, by validators of CycloneDX and SPDX
+    Sbom,
     /// Known vulnerabilities and yanked versions
     Advisories,
     /// rustc and clippy, by the lint table of Cargo.toml
@@ -124,6 +128,7 @@ impl Step {
             Step::ModuleCycles => "module-cycles",
             Step::UnusedDependencies => "unused-dependencies",
             Step::Dependencies => "dependencies",
+            Step::Sbom => "sbom",
             Step::Advisories => "advisories",
             Step::Clippy => "clippy",
             Step::Docs => "docs",
@@ -141,6 +146,9 @@ impl Step {
             Step::ModuleCycles => "move what both modules use into one that imports neither",
             Step::UnusedDependencies => "remove the entry from the Cargo.toml that declares it",
             Step::Dependencies => "replace the crate, or change deny.toml and give the reason there",
+            Step::Sbom => {
+                "correct the writers in crates/sbom, then `MUSLIN_WRITE_DOCS=1 cargo test -p sbom` writes the examples"
+            }
             Step::Advisories => {
                 "cargo update --package NAME, or an `ignore` entry with a reason in deny.toml"
             }
@@ -202,6 +210,7 @@ impl Step {
                 }
                 Ok(status)
             }
+            Step::Sbom => sbom_examples(context),
             Step::Advisories => advisories::check(context, require_advisories),
             Step::Clippy => {
                 let mut status = check(context, "run clippy", clippy(context, "Cargo.toml"), &[101])?;
@@ -221,6 +230,34 @@ impl Step {
             }
         }
     }
+}
+
+/// The documents of `schemas/examples`, which the tests of the crate `sbom` compare with what it writes.
+fn sbom_examples(context: &BuildContext) -> anyhow::Result<Status> {
+    let folder = workspace_root().join("schemas/examples");
+    let documents =
+        ["small.cdx.json", "small.spdx.json"].map(|name| -> anyhow::Result<validators::Document> {
+            let path = folder.join(name);
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let content =
+                serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+            Ok(validators::Document { name: name.into(), content })
+        });
+    let documents = documents.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let problems = match validators::problems(context, &documents) {
+        Ok(problems) => problems,
+        // Without validators there is no result, which is never a pass.
+        Err(error) if diag::has_code(&error, &release::codes::TOOL_MISSING) => {
+            let reason = Diagnostic::new(&LINT_TOOL_MISSING, "the validators cannot be installed");
+            return Ok(Status::NotMeasured(reason.cause(format!("{error:#}"))));
+        }
+        Err(error) => return Err(error),
+    };
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    Ok(if problems.is_empty() { Status::Pass } else { Status::Violated })
 }
 
 fn cargo(context: &BuildContext, arguments: &[&str]) -> Command {

@@ -21,6 +21,7 @@ mod fuzz;
 mod lint;
 mod loadtest;
 mod progress;
+mod sbom_validators;
 mod setup;
 mod stdout;
 mod test;
