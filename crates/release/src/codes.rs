@@ -199,6 +199,11 @@ diag::codes! {
         "cause": "the build used other crates than `cargo tree` lists, or a part of the toolchain is new",
         "fix": "find the crate with `cargo tree --target TARGET --invert NAME`; a part of the toolchain belongs into crates/release/src/bill/linked.rs",
     }
+    /// The list of crates is not in a file.
+    pub SBOM_SECTION = Violation "sbom-section": "a file lacks the list of its crates in `.dep-v0`" {
+        "cause": "the linker or objcopy drops or changes the section",
+        "fix": "`readelf --sections FILE` of the linked and of the stripped file shows which step drops it",
+    }
     /// The image does not hold the proved bytes.
     pub IMAGE_MISMATCH = Violation "publish-image-mismatch": "the image holds other bytes than those that were proved" {
         "cause": "the file changed between proof and image",

@@ -84,7 +84,7 @@ pub static STAGES: [StageInfo; 10] = [
         name: "strip",
         returns: "Stripped",
         description: "splits the debug file off, then strips symbols",
-        must_hold: "gate `stripped`: no symbols left; the debug file belongs to the binary",
+        must_hold: "gate `stripped`: no symbols left; the debug file belongs to the binary; the list of crates is in it",
     },
     StageInfo {
         id: StageId::Pack,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::codes::SBOM_CRATES;
 use crate::context::BuildContext;
 use crate::plan::Plan;
-use crate::stages::toolchain::Toolchain;
+use crate::resolution::Rust;
 
 /// A package by name and version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +60,8 @@ pub struct Crates {
     pub compiled: BTreeMap<CrateId, Crate>,
     /// Only compiled for the build machine.
     pub build: BTreeMap<CrateId, Crate>,
+    /// What each of both uses, code generators included.
+    pub edges: BTreeMap<CrateId, BTreeSet<CrateId>>,
 }
 
 /// Fields of a line after its depth. cargo prints no control characters; a name or an address with a `|` is an error, not another
@@ -68,15 +70,15 @@ const FORMAT: &str = "|{p}|{lib}|{l}|{r}|{f}";
 
 impl Crates {
     /// Asks the cargo of the build, in the folder of the workspace.
-    pub(super) fn read(plan: &Plan, context: &BuildContext, toolchain: &Toolchain) -> anyhow::Result<Self> {
+    pub fn read(plan: &Plan, context: &BuildContext, rust: &Rust) -> anyhow::Result<Self> {
         let tree = |edges: &str| -> anyhow::Result<String> {
-            let mut cargo = context.command(&toolchain.rust().cargo);
+            let mut cargo = context.command(&rust.cargo);
             cargo
                 .current_dir(&plan.paths.root)
                 .args(["tree", "--locked", "--quiet", "--prefix", "depth", "--format", FORMAT])
                 .args(["--package", &plan.config.product.package, "--target", &plan.target])
                 .args(["--edges", edges])
-                .env("RUSTC", &toolchain.rust().rustc);
+                .env("RUSTC", &rust.rustc);
             if context.offline {
                 cargo.arg("--offline");
             }
@@ -97,12 +99,13 @@ impl Crates {
         })?;
         let (root, compiled) = read_tree(compiled, &lock)?;
         let (_, mut build) = read_tree(all, &lock)?;
+        let edges = build.values().map(|package| (package.id.clone(), package.depends_on.clone())).collect();
         build.retain(|id, _| !compiled.contains_key(id));
         // Edges to packages of the other list: a code generator may use what the program uses too.
         for package in build.values_mut() {
             package.depends_on.clear();
         }
-        Ok(Self { root, compiled, build })
+        Ok(Self { root, compiled, build, edges })
     }
 }
 

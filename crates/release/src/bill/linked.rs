@@ -7,15 +7,14 @@ use diag::{Diagnostic, Diagnostics};
 use store::Digest;
 
 use super::crates::{Crate, CrateId, Crates};
+use super::dep_v0;
 use super::traces::Traces;
 use crate::artifact::Artifact;
 use crate::codes::{SBOM_EXCEPTION, SBOM_NO_EVIDENCE, SBOM_UNLISTED};
 use crate::config::Sbom;
-use crate::context::BuildContext;
 use crate::library::LibraryPlan;
 use crate::plan::Plan;
 use crate::stage::StageId;
-use crate::stages::toolchain::Toolchain;
 
 /// Crates of the Rust distribution without a version of their own. `__rustc` is the allocator shim of the compiler.
 const STANDARD_LIBRARY: [&str; 11] = [
@@ -63,7 +62,7 @@ pub(crate) enum Evidence {
 /// ```compile_fail,E0451
 /// fn forge(sha256: store::Digest) -> release::bill::LinkedCrates {
 ///     release::bill::LinkedCrates {
-///         sha256, crates: unreachable!(), evidence: Default::default(), traces: Default::default(),
+///         sha256, crates: unreachable!(), evidence: Default::default(), traces: Default::default(), section: Vec::new(),
 ///     }
 /// }
 /// ```
@@ -73,6 +72,8 @@ pub struct LinkedCrates {
     pub(crate) crates: Crates,
     pub(crate) evidence: BTreeMap<CrateId, Evidence>,
     pub(crate) traces: Traces,
+    /// The content of the section with the list of crates.
+    pub(crate) section: Vec<u8>,
 }
 
 impl LinkedCrates {
@@ -110,25 +111,26 @@ impl LinkedCrates {
             evidence: evidence.collect(),
             crates,
             traces: Traces::default(),
+            section: Vec::new(),
         }
     }
 }
 
-/// Resolves the crates, reads the linked file and compares the two.
+/// Reads the linked file and compares it with the crates; `section` is the list of them that was linked.
 pub(crate) fn require_linked(
     plan: &Plan,
-    context: &BuildContext,
-    toolchain: &Toolchain,
+    crates: Crates,
+    section: Vec<u8>,
     linked: &Artifact,
 ) -> anyhow::Result<LinkedCrates> {
-    let crates = Crates::read(plan, context, toolchain)?;
+    dep_v0::require(linked, &section, StageId::Link.name())?;
     let traces = Traces::read(linked.read()?)?;
     let in_file = |problem: Diagnostic| problem.file(linked.path()).stage(StageId::Link.name());
     let libraries = library_problems(&plan.native, &traces).into_iter().map(in_file);
     match compare(&crates, &traces, &plan.config.sbom) {
         Ok(evidence) => {
             libraries.collect::<Diagnostics>().into_result()?;
-            Ok(LinkedCrates { sha256: linked.sha256().clone(), crates, evidence, traces })
+            Ok(LinkedCrates { sha256: linked.sha256().clone(), crates, evidence, traces, section })
         }
         Err(problems) => {
             let all: Diagnostics = problems.0.into_iter().map(in_file).chain(libraries).collect();

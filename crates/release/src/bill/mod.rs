@@ -2,6 +2,7 @@
 //! the stage `publish` writes the result into the bills of materials. docs/sbom.md defines the evidence.
 
 mod crates;
+pub(crate) mod dep_v0;
 mod linked;
 mod traces;
 

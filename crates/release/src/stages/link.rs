@@ -4,7 +4,7 @@
 use anyhow::Context;
 
 use crate::artifact::Artifact;
-use crate::bill::{self, LinkedCrates};
+use crate::bill::{self, Crates, LinkedCrates, dep_v0};
 use crate::cargo;
 use crate::context::BuildContext;
 use crate::gate::{self, Judged};
@@ -64,11 +64,14 @@ impl Linked {
 
 /// Links the binary and judges it.
 pub fn link(plan: &Plan, context: &BuildContext, native: NativeLibs) -> anyhow::Result<Linked> {
+    let crates = Crates::read(plan, context, native.toolchain().rust())?;
+    let section = dep_v0::content(&crates)?;
     let mut cargo = cargo::command(plan, context, native.toolchain(), native.inputs(), "rustc")?;
     cargo.args(["--package", &plan.config.product.package, "--bin", &plan.config.product.name]);
     // For the few lines of main.rs only: with debug information there, rustc writes `.debug_gdb_scripts` as a loaded section,
     // which no strip removes.
     cargo.args(["--", "-Cdebuginfo=0"]);
+    cargo.arg(format!("-Clink-arg={}", dep_v0::write(plan, &section)?.display()));
     cargo::run(plan, context, cargo, "link the binary")?;
     // A copy in a folder of the pipeline: the next cargo command may replace cargo's file.
     let folder = plan.paths.work.join("linked");
@@ -77,6 +80,6 @@ pub fn link(plan: &Plan, context: &BuildContext, native: NativeLibs) -> anyhow::
     store::atomic_write::copy(&plan.paths.linked, &path)?;
     let judged = gate::linked(plan, Artifact::of(path)?)?;
     let patches = native::require_linked(&native, judged.file())?;
-    let crates = bill::require_linked(plan, context, native.toolchain(), judged.file())?;
+    let crates = bill::require_linked(plan, crates, section, judged.file())?;
     Ok(Linked { native, judged, patches, crates })
 }
