@@ -41,6 +41,7 @@ pub fn of_verbs() -> Vec<Area> {
             [
                 of(CODES),
                 of(crate::api_test::CODES),
+                of(crate::audit::CODES),
                 of(crate::bench::CODES),
                 of(crate::bench::alloc::CODES),
                 of(crate::bench::encode::CODES),

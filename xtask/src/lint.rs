@@ -232,6 +232,22 @@ impl Step {
     }
 }
 
+/// Known vulnerabilities of the crates in the main Cargo.lock; the problem if there are some, or if the database cannot be read.
+pub fn advisories_of_main_workspace(context: &BuildContext) -> anyhow::Result<Result<(), Diagnostic>> {
+    let step = Step::Advisories;
+    let status = match advisories::check_manifests(context, &["Cargo.toml"], true) {
+        Ok(status) => status,
+        Err(error) => Status::from_installation_error(error)?,
+    };
+    Ok(match status {
+        Status::Pass => Ok(()),
+        Status::Violated => Err(Diagnostic::new(&LINT_VIOLATED, "crates with known vulnerabilities")
+            .rule(step.name())
+            .hint(step.hint())),
+        Status::NotMeasured(reason) => Err(reason),
+    })
+}
+
 /// The documents of `schemas/examples`, which the tests of the crate `sbom` compare with what it writes.
 fn sbom_examples(context: &BuildContext) -> anyhow::Result<Status> {
     let folder = workspace_root().join("schemas/examples");

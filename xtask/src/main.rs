@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod api_test;
+mod audit;
 mod bench;
 mod build_native;
 mod cache;
@@ -47,6 +48,8 @@ struct Cli {
 enum Verb {
     /// Test the HTTP API of the packed server with schemathesis, the OpenAI client and the Prometheus parser
     ApiTest(api_test::Args),
+    /// Check the crates of dist/ for known vulnerabilities, and list its C libraries with their versions
+    Audit(audit::Args),
     /// Measure throughput, latency, memory, start-up time and the gate, beside a reference
     Bench(bench::Args),
     /// Build the native libraries alone and print what their archives show
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
     let times = StageTimes::since(Instant::now(), CpuTime::now());
     let outcome = match Cli::parse().verb {
         Verb::ApiTest(args) => api_test::run(args),
+        Verb::Audit(args) => audit::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::BuildNative(args) => build_native::run(args),
         Verb::Cache(args) => cache::run(args),
