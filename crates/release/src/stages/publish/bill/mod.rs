@@ -76,7 +76,6 @@ pub(crate) fn of_release(plan: &Plan, image: &Image) -> anyhow::Result<Bill> {
         ("target", plan.target.clone()),
         ("commit", plan.commit.id.clone()),
         ("commit-dirty", plan.commit.dirty.to_string()),
-        ("linked-sha256", crates.sha256().to_string()),
     ] {
         product.property(property(name), value);
     }
@@ -132,9 +131,9 @@ fn described(package: &Crate, role: Role, id: String, plan: &Plan) -> Part {
         Some((_, index)) => Purl::cargo(name, version).qualifier("repository_url", index),
         // A package of the workspace: crates.io may have another one of the same name.
         None => match &package.repository {
-            Some(address) => Purl::generic(name, version)
+            Some(address) if plan.commit.is_known() => Purl::generic(name, version)
                 .qualifier("vcs_url", &format!("git+{address}@{}", plan.commit.id)),
-            None => Purl::generic(name, version),
+            _ => Purl::generic(name, version),
         },
     };
     part.purl = Some(purl.to_string());
