@@ -1,4 +1,4 @@
-//! The crates of the product, and what the linked file shows of them. The stage `link` compares the two, [`require_linked`];
+//! The crates of the product, and what the linked file shows of them. The stage `link` compares the two;
 //! the stage `publish` writes the result into the bills of materials. docs/sbom.md defines the evidence.
 
 mod crates;
