@@ -2,6 +2,7 @@
 //! an error unless release.toml gives the reason, and so is code of a crate that is not in the list.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use diag::{Diagnostic, Diagnostics};
 use store::Digest;
@@ -125,19 +126,22 @@ pub(crate) fn require_linked(
 ) -> anyhow::Result<LinkedCrates> {
     dep_v0::require(linked, &section, StageId::Link.name())?;
     let traces = Traces::read(linked.read()?)?;
-    let in_file = |problem: Diagnostic| problem.file(linked.path()).stage(StageId::Link.name());
-    let libraries = library_problems(&plan.native, &traces).into_iter().map(in_file);
-    match compare(&crates, &traces, &plan.config.sbom) {
-        Ok(evidence) => {
-            libraries.collect::<Diagnostics>().into_result()?;
-            Ok(LinkedCrates { sha256: linked.sha256().clone(), crates, evidence, traces, section })
+    let libraries = library_problems(&plan.native, &traces);
+    let evidence = match compare(&crates, &traces, &plan.config.sbom) {
+        Ok(evidence) if libraries.is_empty() => evidence,
+        result => {
+            let problems = result.err().unwrap_or_default().0.into_iter().chain(libraries);
+            let problems: Diagnostics = problems.map(|problem| in_linked(problem, linked.path())).collect();
+            return Err(problems.into());
         }
-        Err(problems) => {
-            let all: Diagnostics = problems.0.into_iter().map(in_file).chain(libraries).collect();
-            all.into_result()?;
-            anyhow::bail!("the comparison of the crates failed without a problem")
-        }
-    }
+    };
+    Ok(LinkedCrates { sha256: linked.sha256().clone(), crates, evidence, traces, section })
+}
+
+/// A problem of an entry of release.toml keeps its place there.
+fn in_linked(problem: Diagnostic, linked: &Path) -> Diagnostic {
+    let problem = problem.stage(StageId::Link.name());
+    if problem.fields().subject.file.is_some() { problem } else { problem.file(linked) }
 }
 
 /// Each vendored library must have defined a function of its build.toml in the file.
@@ -230,6 +234,7 @@ fn compare(
 fn traces_of(package: &Crate, crates: &Crates, traces: &Traces) -> Vec<&'static str> {
     let is_same = |other: &&Crate| other.library == package.library && other.id != package.id;
     let is_ambiguous = crates.compiled.values().any(|other| is_same(&other))
+        || DEPENDENCIES_OF_STD.contains(&package.library.as_str())
         || traces.packages_of_std.iter().any(|other| other.name.replace('-', "_") == package.library);
     let mut found = Vec::new();
     if traces.packages.contains(&package.id) {
@@ -322,6 +327,16 @@ mod tests {
         for names in [&["macros", "text-lib"][..], &["macros", "gone"], &["macros", "macros@9.0.0"]] {
             assert_eq!(codes(compare(&example(), &traces(), &exceptions(names))), ["sbom-exception"]);
         }
+    }
+
+    #[test]
+    fn an_exception_is_reported_at_its_place_in_release_toml() {
+        let problems = compare(&example(), &traces(), &exceptions(&["macros", "text-lib"])).unwrap_err();
+        let place =
+            |problem: Diagnostic| in_linked(problem, Path::new("linked")).fields().subject.file.clone();
+        assert_eq!(place(problems.0[0].clone()).unwrap(), Path::new("release.toml"));
+        let problems = compare(&example(), &traces(), &exceptions(&[])).unwrap_err();
+        assert_eq!(place(problems.0[0].clone()).unwrap(), Path::new("linked"));
     }
 
     #[test]

@@ -17,8 +17,8 @@ use super::crates::CrateId;
 
 /// Follows the folder of a registry in a path.
 const REGISTRY: &[u8] = b"/registry/src/";
-/// Before the dependencies of the standard library in the distribution of Rust.
-const OF_STD: &[u8] = b"/rust/deps/";
+/// Before the dependencies of the standard library: in the distribution of Rust, and in its source, when cargo compiles it.
+const OF_STD: [&[u8]; 2] = [b"/rust/deps/", b"/library/vendor/"];
 /// Before the sources of the standard library: `/rustc/COMMIT/library/`.
 const RUSTC: &[u8] = b"/rustc/";
 
@@ -69,7 +69,9 @@ impl Traces {
             let package = rest.iter().position(|byte| *byte == b'/').and_then(|at| package(&rest[at + 1..]));
             traces.packages.extend(package);
         }
-        traces.packages_of_std.extend(after(bytes, OF_STD).filter_map(package));
+        for marker in OF_STD {
+            traces.packages_of_std.extend(after(bytes, marker).filter_map(package));
+        }
         traces.rustc_commit = after(bytes, RUSTC).find_map(|rest| {
             let (commit, rest) = rest.split_at_checked(40)?;
             let is_commit = commit.iter().all(u8::is_ascii_hexdigit) && rest.starts_with(b"/library/");
@@ -151,6 +153,7 @@ pub(super) mod tests {
                 "/cargo/registry/src/index.crates.io-1949cf8c6b5b557f/toml-1.2.1+spec-1.1.0/src/lib.rs",
                 "/cargo/registry/src/index/x-2d-0.1.0",
                 "/rust/deps/hashbrown-0.16.1/src/raw.rs",
+                "/rust-debian/usr/src/rustc/library/vendor/gimli-0.32.3/src/lib.rs",
                 &format!("/rustc/{commit}/library/core/src/option.rs"),
                 // No packages: no version, another character, an unfinished path.
                 "/cargo/registry/src/index/notes/a.rs",
@@ -162,7 +165,7 @@ pub(super) mod tests {
         let names = |list: &BTreeSet<CrateId>| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(traces.symbols.iter().collect::<Vec<_>>(), ["text"]);
         assert_eq!(names(&traces.packages), ["toml@1.2.1+spec-1.1.0", "x-2d@0.1.0"]);
-        assert_eq!(names(&traces.packages_of_std), ["hashbrown@0.16.1"]);
+        assert_eq!(names(&traces.packages_of_std), ["gimli@0.32.3", "hashbrown@0.16.1"]);
         assert_eq!(traces.rustc_commit.as_deref(), Some(commit));
         assert!(traces.object_files.contains("compiler_rt") && traces.functions.contains("numbers_add"));
     }
