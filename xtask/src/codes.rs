@@ -40,11 +40,13 @@ pub fn of_verbs() -> Vec<Area> {
         ("Child processes", of(process::CODES)),
         ("ELF gate", elf_gate::codes::all().collect()),
         ("Images", of(oci_image::CODES)),
+        ("Bills of materials", of(sbom::CODES)),
         (
             "Verbs",
             [
                 of(CODES),
                 of(crate::api_test::CODES),
+                of(crate::audit::CODES),
                 of(crate::bench::CODES),
                 of(crate::bench::alloc::CODES),
                 of(crate::bench::encode::CODES),

@@ -11,6 +11,7 @@ mod workspace_dependencies;
 use std::process::Command;
 use std::time::Instant;
 
+use anyhow::Context;
 use clap::{Args as ClapArgs, ValueEnum};
 use diag::Diagnostic;
 use process::Task;
@@ -20,6 +21,7 @@ use self::report::{LintReport, Row, Status};
 use self::tools::Tool;
 use crate::Outcome;
 use crate::format;
+use crate::sbom_validators as validators;
 use crate::setup::{Common, workspace_root};
 
 diag::codes! {
@@ -95,6 +97,8 @@ enum Step {
     UnusedDependencies,
     /// Licenses, banned crates and registries, by deny.toml
     Dependencies,
+    /// Examples of bills of materials, by validators of CycloneDX and SPDX
+    Sbom,
     /// Known vulnerabilities and yanked versions
     Advisories,
     /// rustc and clippy, by the lint table of Cargo.toml
@@ -146,6 +150,7 @@ impl Step {
             Step::ModuleCycles => "module-cycles",
             Step::UnusedDependencies => "unused-dependencies",
             Step::Dependencies => "dependencies",
+            Step::Sbom => "sbom",
             Step::Advisories => "advisories",
             Step::Clippy => "clippy",
             Step::Docs => "docs",
@@ -170,6 +175,9 @@ impl Step {
             Step::ModuleCycles => "move what both modules use into one that imports neither",
             Step::UnusedDependencies => "remove the entry from the Cargo.toml that declares it",
             Step::Dependencies => "replace the crate, or change deny.toml and give the reason there",
+            Step::Sbom => {
+                "correct the writers in crates/sbom, then `MUSLIN_WRITE_DOCS=1 cargo test -p sbom` writes the examples"
+            }
             Step::Advisories => {
                 "cargo update --package NAME, or an `ignore` entry with a reason in deny.toml"
             }
@@ -236,6 +244,7 @@ impl Step {
                 }
                 Ok(status)
             }
+            Step::Sbom => sbom_examples(context),
             Step::Advisories => advisories::check(context, required.advisories),
             Step::Clippy => {
                 let mut status = check(context, "run clippy", clippy(context, "Cargo.toml"), &[101])?;
@@ -255,6 +264,50 @@ impl Step {
             }
         }
     }
+}
+
+/// Known vulnerabilities of the crates in the main Cargo.lock; the problem if there are some, or if the database cannot be read.
+pub fn advisories_of_main_workspace(context: &BuildContext) -> anyhow::Result<Result<(), Diagnostic>> {
+    let step = Step::Advisories;
+    let status = match advisories::check_manifests(context, &["Cargo.toml"], true) {
+        Ok(status) => status,
+        Err(error) => Status::from_installation_error(error)?,
+    };
+    Ok(match status {
+        Status::Pass => Ok(()),
+        Status::Violated => Err(Diagnostic::new(&LINT_VIOLATED, "crates with known vulnerabilities")
+            .rule(step.name())
+            .hint(step.hint())),
+        Status::NotMeasured(reason) => Err(reason),
+    })
+}
+
+/// The documents of `schemas/examples`, which the tests of the crate `sbom` compare with what it writes.
+fn sbom_examples(context: &BuildContext) -> anyhow::Result<Status> {
+    let folder = workspace_root().join("schemas/examples");
+    let documents =
+        ["small.cdx.json", "small.spdx.json"].map(|name| -> anyhow::Result<validators::Document> {
+            let path = folder.join(name);
+            let text =
+                std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            let content =
+                serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+            Ok(validators::Document { name: name.into(), content })
+        });
+    let documents = documents.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let problems = match validators::problems(context, &documents) {
+        Ok(problems) => problems,
+        // Without validators there is no result, which is never a pass.
+        Err(error) if diag::has_code(&error, &release::codes::TOOL_MISSING) => {
+            let reason = Diagnostic::new(&LINT_TOOL_MISSING, "the validators cannot be installed");
+            return Ok(Status::NotMeasured(reason.cause(format!("{error:#}"))));
+        }
+        Err(error) => return Err(error),
+    };
+    for problem in &problems {
+        eprintln!("{problem}");
+    }
+    Ok(if problems.is_empty() { Status::Pass } else { Status::Violated })
 }
 
 fn cargo(context: &BuildContext, arguments: &[&str]) -> Command {

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
 mod api_test;
+mod audit;
 mod bench;
 mod build_native;
 mod cache;
@@ -21,6 +22,7 @@ mod fuzz;
 mod lint;
 mod loadtest;
 mod progress;
+mod sbom_validators;
 mod setup;
 mod stdout;
 mod test;
@@ -48,6 +50,8 @@ struct Cli {
 enum Verb {
     /// Test the HTTP API of the packed server with schemathesis, the OpenAI client and the Prometheus parser
     ApiTest(api_test::Args),
+    /// Check the crates of dist/ for known vulnerabilities, and list its C libraries with their versions
+    Audit(audit::Args),
     /// Measure throughput, latency, memory, start-up time and the gate, beside a reference
     Bench(bench::Args),
     /// Build the native libraries alone and print what their archives show
@@ -103,6 +107,7 @@ impl Verb {
     fn format(&self) -> Format {
         match self {
             Self::ApiTest(args) => args.common.format,
+            Self::Audit(args) => args.common.format,
             Self::Bench(args) => args.common.format,
             Self::BuildNative(args) => args.common.format,
             Self::Cache(args) => args.common().format,
@@ -136,6 +141,7 @@ fn main() -> ExitCode {
     let format = verb.format();
     let outcome = match verb {
         Verb::ApiTest(args) => api_test::run(args),
+        Verb::Audit(args) => audit::run(args),
         Verb::Bench(args) => bench::run(args),
         Verb::BuildNative(args) => build_native::run(args),
         Verb::Cache(args) => cache::run(args),

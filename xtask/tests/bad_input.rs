@@ -81,6 +81,8 @@ fn a_plan_writes_nothing() {
                      FOLDER/dist/inferd-0.1.0-x86_64-unknown-linux-musl.debug
                      FOLDER/dist/inferd-0.1.0-x86_64-unknown-linux-musl.docker.tar
                      FOLDER/dist/inferd-0.1.0-x86_64-unknown-linux-musl.oci.tar
+                     FOLDER/dist/inferd-0.1.0-x86_64-unknown-linux-musl.cdx.json
+                     FOLDER/dist/inferd-0.1.0-x86_64-unknown-linux-musl.spdx.json
                      FOLDER/dist/gate-policy.toml
                      FOLDER/dist/SHA256SUMS
                      FOLDER/dist/dist-manifest.json

@@ -42,6 +42,9 @@ pub struct VendoredPatch {
     pub since: String,
     /// Digest of the patch file.
     pub sha256: String,
+    /// The patch file, of which `sha256` is the digest.
+    #[serde(skip)]
+    pub text: Vec<u8>,
     /// Digest of the guard file.
     pub guard_sha256: String,
     /// The behavioural test that fails without the patch.
@@ -84,6 +87,11 @@ impl Vendored {
     /// The files of `files.sha256`.
     pub fn listed_files(&self) -> &[ListedFile] {
         self.list.files()
+    }
+
+    /// Digest of the list of source files: of the library without its patches.
+    pub fn source_digest(&self) -> String {
+        sha256_hex(self.list.to_text().as_bytes())
     }
 
     /// Numbers of lines that a patch adds and removes.
@@ -215,6 +223,7 @@ fn read_patch(vendor_dir: &Path, folder: &Path, stem: &str) -> Result<(Patch, Ve
         upstream: value("Upstream"),
         since: value("Since"),
         sha256: sha256_hex(&bytes),
+        text: bytes,
         guard_sha256: sha256_hex(&guard_bytes),
         test: guard.test.clone(),
         guard,

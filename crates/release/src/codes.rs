@@ -179,6 +179,31 @@ diag::codes! {
     pub FIXTURE_OFFLINE = Environment "fixture-offline": "a fixture is not in the cache, and `--offline` forbids to fetch it" {
         "fix": "run `cargo xtask fetch-model` once with a network",
     }
+    /// The crates of the product are not known.
+    pub SBOM_CRATES = Environment "sbom-crates": "the crates of the product cannot be listed" {
+        "cause": "`cargo tree` printed something else than expected, or Cargo.lock lacks one of its packages",
+        "fix": "run the quoted `cargo tree` by hand; `cargo xtask lint --only lock-files` compares Cargo.lock with the manifests",
+    }
+    /// Nothing of a part is in the linked file.
+    pub SBOM_NO_EVIDENCE = Violation "sbom-no-evidence": "the linked file shows no trace of a part of the bill of materials" {
+        "cause": "a dependency of which nothing is called, or that has only macros, types or re-exports; docs/sbom.md defines a trace",
+        "fix": "remove the dependency, or name it in `sbom.no_trace` of release.toml with the reason",
+    }
+    /// An exception does not fit.
+    pub SBOM_EXCEPTION = Violation "sbom-exception": "an entry of `sbom.no_trace` has no effect" {
+        "cause": "the product has no crate of this name any more, or the linked file has code of it",
+        "fix": "remove the entry from release.toml",
+    }
+    /// The linked file has code of an unlisted crate.
+    pub SBOM_UNLISTED = Violation "sbom-unlisted": "the linked file has code of a crate that the bill of materials lacks" {
+        "cause": "the build used other crates than `cargo tree` lists, or a part of the toolchain is new",
+        "fix": "find the crate with `cargo tree --target TARGET --invert NAME`; a part of the toolchain belongs into crates/release/src/bill/linked.rs",
+    }
+    /// The list of crates is not in a file.
+    pub SBOM_SECTION = Violation "sbom-section": "a file lacks the list of its crates in `.dep-v0`" {
+        "cause": "the linker or objcopy drops or changes the section",
+        "fix": "`readelf --sections FILE` of the linked and of the stripped file shows which step drops it",
+    }
     /// The image does not hold the proved bytes.
     pub IMAGE_MISMATCH = Violation "publish-image-mismatch": "the image holds other bytes than those that were proved" {
         "cause": "the file changed between proof and image",

@@ -56,8 +56,17 @@ pub struct Config {
     pub prove: Prove,
     /// Inputs of tests, by name.
     pub fixtures: BTreeMap<String, Fixture>,
+    /// What the bill of materials cannot show.
+    pub sbom: Sbom,
     /// The container image.
     pub image: ImageSettings,
+}
+
+/// `[sbom]`.
+#[derive(Debug, Default, Serialize)]
+pub struct Sbom {
+    /// Crates of the product of which nothing is in the linked file: `NAME` or `NAME@VERSION`, and the reason.
+    pub no_trace: BTreeMap<String, Located<String>>,
 }
 
 /// `[product]`.
@@ -162,7 +171,16 @@ struct RawConfig {
     prove: RawProve,
     #[serde(default)]
     fixtures: BTreeMap<String, Spanned<Fixture>>,
+    #[serde(default)]
+    sbom: RawSbom,
     image: Spanned<ImageSettings>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSbom {
+    #[serde(default)]
+    no_trace: BTreeMap<String, Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -259,6 +277,14 @@ impl RawConfig {
             gate: self.gate.into_inner(),
             prove: self.prove.into(),
             fixtures: self.fixtures.into_iter().map(|(name, fixture)| (name, fixture.into_inner())).collect(),
+            sbom: Sbom {
+                no_trace: self
+                    .sbom
+                    .no_trace
+                    .into_iter()
+                    .map(|(name, reason)| (name, source.located(reason)))
+                    .collect(),
+            },
             image: self.image.into_inner(),
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod artifact;
 pub mod baseline;
+pub mod bill;
 mod build_script_cc;
 pub mod cargo;
 pub mod codes;

@@ -128,6 +128,10 @@ pub struct Names {
     pub oci_tar: String,
     /// The policy of the gate, with which the files can be judged again.
     pub policy: String,
+    /// The bill of materials as CycloneDX.
+    pub cyclonedx: String,
+    /// The bill of materials as SPDX.
+    pub spdx: String,
     /// Digests of all files.
     pub sums: String,
     /// The manifest.
@@ -142,6 +146,8 @@ impl Names {
             debug: format!("{stem}.debug"),
             docker_tar: format!("{stem}.docker.tar"),
             oci_tar: format!("{stem}.oci.tar"),
+            cyclonedx: format!("{stem}.cdx.json"),
+            spdx: format!("{stem}.spdx.json"),
             packed: stem,
             policy: elf_gate::policy::POLICY_FILE_NAME.into(),
             sums: "SHA256SUMS".into(),

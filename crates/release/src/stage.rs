@@ -77,14 +77,14 @@ pub static STAGES: [StageInfo; 10] = [
         name: "link",
         returns: "Linked",
         description: "links the binary for the musl target",
-        must_hold: "gate `linked`: stack size, static, symbols, build-id; each function that a patch changes is linked",
+        must_hold: "gate `linked`: stack size, static, symbols, build-id; each function that a patch changes is linked, and a trace of each crate is found",
     },
     StageInfo {
         id: StageId::Strip,
         name: "strip",
         returns: "Stripped",
         description: "splits the debug file off, then strips symbols",
-        must_hold: "gate `stripped`: no symbols left; the debug file belongs to the binary",
+        must_hold: "gate `stripped`: no symbols left; the debug file belongs to the binary; the list of crates is in it",
     },
     StageInfo {
         id: StageId::Pack,
@@ -118,7 +118,7 @@ pub static STAGES: [StageInfo; 10] = [
         id: StageId::Publish,
         name: "publish",
         returns: "Release",
-        description: "writes files, SHA256SUMS and dist-manifest.json, then renames them into dist/",
+        description: "writes files, bills of materials, SHA256SUMS and dist-manifest.json, then renames them into dist/",
         must_hold: "files on disk and in the image have the digests of what was proved",
     },
 ];

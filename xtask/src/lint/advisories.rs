@@ -14,6 +14,12 @@ use super::{LINT_NOT_MEASURED, OTHER_WORKSPACES, tool};
 /// An up-to-date database is fetched first. Where that fails, one that is younger than `maximum-db-staleness` in deny.toml
 /// still serves.
 pub fn check(context: &BuildContext, required: bool) -> anyhow::Result<Status> {
+    let all: Vec<&str> = ["Cargo.toml"].into_iter().chain(OTHER_WORKSPACES).collect();
+    check_manifests(context, &all, required)
+}
+
+/// The same for some workspaces.
+pub fn check_manifests(context: &BuildContext, manifests: &[&str], required: bool) -> anyhow::Result<Status> {
     let mut failed_fetch = None;
     if !context.offline {
         let fetch = Task::new("fetch the advisory database", tool(context, Tool::Deny, &["fetch", "db"])?);
@@ -23,7 +29,7 @@ pub fn check(context: &BuildContext, required: bool) -> anyhow::Result<Status> {
         }
     }
     let mut status = Status::Pass;
-    for manifest in ["Cargo.toml"].iter().chain(&OTHER_WORKSPACES) {
+    for manifest in manifests {
         status = status.and(check_workspace(context, manifest, required, failed_fetch.as_deref())?);
     }
     Ok(status)

@@ -71,6 +71,7 @@ fn step(
         upstream: String::new(),
         since: String::new(),
         sha256: String::new(),
+        text: Vec::new(),
         guard_sha256: String::new(),
         test: "t".into(),
         guard,

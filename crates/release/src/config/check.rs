@@ -40,6 +40,9 @@ pub(super) fn problems(raw: &RawConfig, source: &SourceText) -> Vec<Diagnostic> 
     for (name, fixture) in &raw.fixtures {
         checks.fixture(name, fixture);
     }
+    for (name, reason) in &raw.sbom.no_trace {
+        checks.no_trace(name, reason);
+    }
     checks.image(&raw.image);
     checks.problems
 }
@@ -77,6 +80,15 @@ impl Checks<'_> {
             .found(found.to_string())
             .hint(hint);
         self.problems.push(problem);
+    }
+
+    fn no_trace(&mut self, name: &str, reason: &Spanned<String>) {
+        if reason.get_ref().trim().is_empty() {
+            let problem = self
+                .at(&reason.span(), format!("`sbom.no_trace.{name}` has no reason"))
+                .expected("why nothing of the crate is in the linked file");
+            self.problems.push(problem);
+        }
     }
 
     fn product(&mut self, product: &Spanned<Product>) {

@@ -139,7 +139,7 @@ fn a_missing_file_is_reported_with_what_to_do() {
 
 /// The tables of release.toml as docs/configuration.md names them, each with TOML that opens the table. `[gate]` has a
 /// document of its own.
-const TABLES: [(&str, &str); 15] = [
+const TABLES: [(&str, &str); 16] = [
     ("", ""),
     ("product", "[product]"),
     ("link", "[link]"),
@@ -155,6 +155,7 @@ const TABLES: [(&str, &str); 15] = [
     ("prove.command.json", "[[prove.command]]\nname = \"n\"\n[prove.command.json]"),
     ("prove.command.json_lines", "[[prove.command]]\nname = \"n\"\n[prove.command.json_lines]"),
     ("fixtures.NAME", "[fixtures.model]"),
+    ("sbom", "[sbom]"),
 ];
 const IMAGE: (&str, &str) = ("image", "[image]");
 

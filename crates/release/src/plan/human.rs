@@ -45,6 +45,8 @@ impl Plan {
             &names.debug,
             &names.docker_tar,
             &names.oci_tar,
+            &names.cyclonedx,
+            &names.spdx,
             &names.policy,
             &names.sums,
             &names.manifest,

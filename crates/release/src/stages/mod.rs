@@ -7,6 +7,7 @@
 //!
 //! ```
 //! use release::artifact::Artifact;
+//! use release::bill::LinkedCrates;
 //! use release::gate::Judged;
 //! use release::native_inputs::NativeInputs;
 //! use release::resolution::{Rust, Tool};
@@ -28,6 +29,7 @@
 //!     let stripped: &Stripped = packed.stripped();
 //!     let linked: &Linked = stripped.linked();
 //!     let (native, judged): (&NativeLibs, &Judged) = (linked.native(), linked.judged());
+//!     let _: &LinkedCrates = linked.crates();
 //!     let (toolchain, patches): (&Toolchain, &PatchesLinked) = (native.toolchain(), linked.patches());
 //!     assert_eq!(patches.sha256(), judged.file().sha256());
 //!     let _: (&Tool, &Rust, &Wrappers) = (toolchain.zig(), toolchain.rust(), toolchain.wrappers());

@@ -3,6 +3,7 @@
 //! The previous set stays until the new one is complete on the same disk. The manifest is renamed last, so a reader that
 //! finds it finds everything that it names.
 
+mod bill;
 mod manifest;
 
 use std::path::Path;
@@ -98,9 +99,21 @@ pub fn publish(plan: &Plan, context: &BuildContext, image: Image) -> anyhow::Res
 
     atomic_write::bytes(&at(&names.policy), 0o644, policy_text(plan)?.as_bytes())?;
 
+    let bill = bill::of_release(plan, &image)?;
+    atomic_write::bytes(&at(&names.cyclonedx), 0o644, bill.to_cyclonedx()?.as_bytes())?;
+    atomic_write::bytes(&at(&names.spdx), 0o644, bill.to_spdx()?.as_bytes())?;
+
     // Read from disk again: the digests are of the bytes that were written.
-    let written =
-        [&names.debug, &names.unpacked, &names.packed, &names.docker_tar, &names.oci_tar, &names.policy];
+    let written = [
+        &names.debug,
+        &names.unpacked,
+        &names.packed,
+        &names.docker_tar,
+        &names.oci_tar,
+        &names.policy,
+        &names.cyclonedx,
+        &names.spdx,
+    ];
     let mut files = context
         .jobs
         .map(written.len(), |index| NamedFile::of(staging.path(), written[index]))

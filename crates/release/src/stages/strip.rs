@@ -7,9 +7,11 @@ use process::Task;
 use store::{Fingerprint, Record, Store};
 
 use crate::artifact::Artifact;
+use crate::bill::dep_v0;
 use crate::context::BuildContext;
 use crate::gate::{self, Judged};
 use crate::plan::{Names, Plan};
+use crate::stage::StageId;
 use crate::stages::link::Linked;
 
 /// The binary without symbols, judged, and its debug file.
@@ -77,7 +79,9 @@ pub fn strip(plan: &Plan, context: &BuildContext, linked: Linked) -> anyhow::Res
     })?;
     store.prune_except(name.short())?;
     let debug = Artifact::of_entry(&entry, &plan.names.debug)?;
-    let judged = gate::stripped(plan, Artifact::of_entry(&entry, &plan.names.unpacked)?, &debug)?;
+    let stripped = Artifact::of_entry(&entry, &plan.names.unpacked)?;
+    dep_v0::require(&stripped, &linked.crates().section, StageId::Strip.name())?;
+    let judged = gate::stripped(plan, stripped, &debug)?;
     Ok(Stripped { linked, judged, debug })
 }
 

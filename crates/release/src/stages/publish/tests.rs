@@ -91,11 +91,11 @@ impl Build {
 fn publishes_the_proved_bytes() {
     let build = Build::new();
     let release = publish(&build.plan, &build.context, build.image()).unwrap();
-    assert_eq!(release.files().len(), 7);
+    assert_eq!(release.files().len(), 9);
     let published = std::fs::read(build.path("dist").join(&build.plan.names.packed)).unwrap();
     assert_eq!(published, std::fs::read(fixture_path(PACKED)).unwrap());
     let sums = std::fs::read_to_string(build.path("dist/SHA256SUMS")).unwrap();
-    assert_eq!(sums.lines().count(), 7);
+    assert_eq!(sums.lines().count(), 9);
 }
 
 #[test]
@@ -125,6 +125,57 @@ fn publishes_the_policy_of_every_stage_with_its_digest() {
     assert!(sums.contains(&format!("{digest}  gate-policy.toml\n")), "{sums}");
     let root = build.plan.paths.root.display().to_string();
     assert!(!text.contains(&root), "the policy names a folder of this machine");
+}
+
+/// Both bills of materials of a release.
+fn bills(build: &Build) -> [String; 2] {
+    publish(&build.plan, &build.context, build.image()).unwrap();
+    let names = [&build.plan.names.cyclonedx, &build.plan.names.spdx];
+    names.map(|name| std::fs::read_to_string(build.path("dist").join(name)).unwrap())
+}
+
+#[test]
+fn bills_of_materials_are_the_same_bytes_in_two_folders_and_name_neither() {
+    let (one, other) = (Build::new(), Build::new());
+    let documents = bills(&one);
+    assert_eq!(documents, bills(&other));
+    let root = one.plan.paths.root.display().to_string();
+    for text in &documents {
+        assert!(!text.contains(&root) && !text.contains(&one.folder.path().display().to_string()));
+        // A library, the reason for its patch, the digest of what ships, a crate and a tool.
+        let packed = Digest::of_file(&one.path("packed")).unwrap();
+        for expected in
+            ["openblas", "A worker that cannot be created", packed.as_str(), "text-lib", "objcopy"]
+        {
+            assert!(text.contains(expected), "{expected} is missing in {text}");
+        }
+    }
+}
+
+#[test]
+fn bills_of_materials_change_with_a_patch_and_with_a_file() {
+    let before = bills(&Build::new());
+    let mut unpatched = Build::new();
+    // A vendor folder without its patch.
+    let folder = unpatched.path("vendor");
+    let vendor = unpatched.plan.paths.root.join("vendor/mimalloc");
+    std::fs::create_dir_all(folder.join("tests")).unwrap();
+    for name in ["build.toml", "files.sha256", "tests/tests.toml", "tests/no_build_time.c"] {
+        std::fs::copy(vendor.join(name), folder.join(name)).unwrap();
+    }
+    let source = std::fs::read_to_string(vendor.join("source.toml")).unwrap();
+    let patched = "patches = [\"0001-leave-the-time-of-the-build-out\"]";
+    assert!(source.contains(patched), "the anchor is gone from source.toml");
+    std::fs::write(folder.join("source.toml"), source.replace(patched, "patches = []")).unwrap();
+    let library = unpatched.plan.native.iter_mut().find(|library| library.name == "mimalloc").unwrap();
+    library.vendored = patchset::Vendored::read(&folder).unwrap();
+    let other_file = Build::new();
+    std::fs::copy(fixture_path("packed-nrv2e"), other_file.path("packed")).unwrap();
+    for (what, build) in [("patch", unpatched), ("file", other_file)] {
+        for (before, after) in before.iter().zip(bills(&build)) {
+            assert_ne!(*before, after, "{what}");
+        }
+    }
 }
 
 #[test]
