@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn finds_build_paths_and_skips_system_paths() {
         let check = |bytes: &[u8], expected: &[&str]| {
-            let result = LocalPathSearch::default_prefixes().run(bytes, &[]);
+            let result = LocalPathSearch::default_prefixes().outside_of_debug_sections(bytes, &[]);
             let found: Vec<&str> = result.found.iter().map(|found| found.path.as_str()).collect();
             assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(bytes));
         };
@@ -227,20 +227,25 @@ mod tests {
         check(b"/homework/x /rooted", &[]);
         check(b"", &[]);
         let folder = LocalPathSearch::new(["/src/", "/srv/build/tree/"]);
-        let found = folder.run(b"cargo/engine/src/lib.rs x/srv/build/tree/a /src/b", &[]).found;
+        let found =
+            folder.outside_of_debug_sections(b"cargo/engine/src/lib.rs x/srv/build/tree/a /src/b", &[]).found;
         assert_eq!(
             found.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),
             ["/srv/build/tree/a", "/src/b"]
         );
-        assert_eq!(LocalPathSearch::new(["/w/"]).run(b"x /w/a /home/b", &[]).found[0].path, "/w/a");
-        assert_eq!(LocalPathSearch::new([""; 0]).run(b"/home/b", &[]).count, 0);
-        assert_eq!(LocalPathSearch::new([""]).run(b"/home/b", &[]).count, 0);
+        assert_eq!(
+            LocalPathSearch::new(["/w/"]).outside_of_debug_sections(b"x /w/a /home/b", &[]).found[0].path,
+            "/w/a"
+        );
+        assert_eq!(LocalPathSearch::new([""; 0]).outside_of_debug_sections(b"/home/b", &[]).count, 0);
+        assert_eq!(LocalPathSearch::new([""]).outside_of_debug_sections(b"/home/b", &[]).count, 0);
     }
 
     #[test]
     fn prefixes_may_overlap_and_start_with_any_byte() {
         let check = |prefixes: &[&str], bytes: &[u8], expected: &[&str]| {
-            let found = LocalPathSearch::new(prefixes.iter().copied()).run(bytes, &[]).found;
+            let found =
+                LocalPathSearch::new(prefixes.iter().copied()).outside_of_debug_sections(bytes, &[]).found;
             assert_eq!(
                 found.iter().map(|one| one.path.as_str()).collect::<Vec<_>>(),
                 expected,
@@ -269,7 +274,7 @@ mod tests {
     #[track_caller]
     fn check_go(bytes: &[u8], expected: &[&str]) {
         let search = LocalPathSearch::default_prefixes();
-        let found = search.run(bytes, &sections_of_go(bytes.len())).found;
+        let found = search.outside_of_debug_sections(bytes, &sections_of_go(bytes.len())).found;
         let found: Vec<&str> = found.iter().map(|found| found.path.as_str()).collect();
         assert_eq!(found, expected, "{:?}", String::from_utf8_lossy(bytes));
     }
@@ -286,7 +291,7 @@ mod tests {
         check_go(b".dockerignore.git(?:#.+)?$/build/cancel/clusterpeers/configs/{id}/debug/events", &[]);
         check_go(b"keep-storage/build/prune/containers//checkpointsContent-Type", &[]);
         // The same bytes of another compiler.
-        assert!(LocalPathSearch::default_prefixes().run(runc, &[]).count > 0);
+        assert!(LocalPathSearch::default_prefixes().outside_of_debug_sections(runc, &[]).count > 0);
     }
 
     #[test]
