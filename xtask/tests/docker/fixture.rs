@@ -26,7 +26,6 @@ impl Fixture {
         for name in ["dist", "model", "bin"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
-        fs::write(folder.path().join("model/config.json"), "{}").unwrap();
         let image = OciImage::build(&ImageSpec {
             files: vec![program],
             entrypoint: vec!["/inferd".into()],
@@ -42,10 +41,19 @@ impl Fixture {
         })
         .unwrap();
         let fixture = Self { folder, image };
+        fs::set_permissions(fixture.path("model"), fs::Permissions::from_mode(0o755)).unwrap();
+        fixture.write_model_file("config.json", "{}");
         let mut archive = Vec::new();
         fixture.image.write_docker_tar(&mut archive).unwrap();
         fs::write(fixture.archive(), archive).unwrap();
         fixture
+    }
+
+    /// Writes a file of the model that others can read, whatever the umask is.
+    pub fn write_model_file(&self, name: &str, text: &str) {
+        let path = self.path("model").join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

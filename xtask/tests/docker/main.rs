@@ -132,11 +132,10 @@ fn a_selftest_that_is_not_measured_is_not_a_pass() {
 #[test]
 fn a_vector_of_another_dimension_is_a_violation() {
     let fixture = Fixture::new().fake_engine("");
-    fs::write(fixture.path("model/config.json"), r#"{"hidden_size":384}"#).unwrap();
+    fixture.write_model_file("config.json", r#"{"hidden_size":384}"#);
     insta::assert_snapshot!(fixture.run(&[]));
     // A dense layer changes the dimension.
-    fs::write(fixture.path("model/modules.json"), r#"[{"type":"sentence_transformers.models.Dense"}]"#)
-        .unwrap();
+    fixture.write_model_file("modules.json", r#"[{"type":"sentence_transformers.models.Dense"}]"#);
     assert_eq!(fixture.run(&[]).code, 0);
 }
 
