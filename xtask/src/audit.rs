@@ -76,7 +76,11 @@ fn audit(args: Args) -> anyhow::Result<(Report, Diagnostics)> {
 
 /// The file with this ending, which must have its digest of SHA256SUMS.
 fn published(dist: &Path, ending: &str) -> anyhow::Result<Document> {
-    let missing = || Diagnostic::new(&AUDIT_NO_BILL, format!("no `*{ending}` of a release")).file(dist);
+    let missing = || {
+        Diagnostic::new(&AUDIT_NO_BILL, format!("no `*{ending}` of a release"))
+            .file(dist)
+            .hint("run `cargo xtask dist`, or name the folder of a release: `--dist DIR`")
+    };
     let sums = std::fs::read_to_string(dist.join("SHA256SUMS")).map_err(|error| missing().cause(error))?;
     let listed = sums.lines().filter_map(|line| line.split_once("  "));
     let (expected, name) = listed.into_iter().find(|(_, name)| name.ends_with(ending)).ok_or_else(missing)?;

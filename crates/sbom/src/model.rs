@@ -54,7 +54,7 @@ pub struct Part {
     pub version: String,
     /// One line, when the name does not say it.
     pub description: Option<String>,
-    /// SPDX expression; `None` when nobody declares one.
+    /// SPDX expression; `None` when none is declared.
     pub licence: Option<String>,
     /// Package URL.
     pub purl: Option<String>,
@@ -79,7 +79,7 @@ pub enum Role {
     Product,
     /// In the program: code or data of it was found there.
     Linked,
-    /// Compiled for the program, and nothing of it was found there: macros, re-exports, functions that nobody calls.
+    /// Compiled for the program, and nothing of it was found there: macros, re-exports, functions without a call.
     Untraced,
     /// A library that ran while the program was compiled: code generators and what they use.
     BuildDependency,

@@ -49,7 +49,7 @@ impl Fixture {
         fixture
     }
 
-    /// Writes a file of the model that others can read, whatever the umask is.
+    /// Writes a file of the model that others can read, independent of the umask.
     pub fn write_model_file(&self, name: &str, text: &str) {
         let path = self.path("model").join(name);
         fs::write(&path, text).unwrap();
